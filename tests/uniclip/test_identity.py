@@ -95,7 +95,8 @@ def test_every_leaf_changes_the_name_unless_it_is_run_only(
 
 
 def test_run_only_is_the_named_list() -> None:
-    """What decides weights must never slip into it; what `init` holds is in the fingerprint."""
+    """What decides weights must never slip into it; the file of `pretrained` is in the
+    fingerprint."""
     assert config_module.RUN_ONLY == ("runtime", "benchmark", "pretrained", "allow_torchscript")
     assert not set(to_hashable_config(make())) & set(config_module.RUN_ONLY)
 
@@ -174,7 +175,7 @@ class YoungerTrain(config_module.TrainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class YoungerMethod(UniclipMethod):
-    """A method as a later release has it; here `absent` is not the default."""
+    """A method as a later release has it; `value_if_missing` is not the default here."""
 
     queue_size: int = config_field(64, low=0, value_if_missing=0)
 
