@@ -6,44 +6,25 @@ import numpy as np
 import pytest
 
 from tests.helpers import stub_models
+from tests.helpers.scene_oracles import DATA, N, encode_captions, evaluate_stub, one_hot, read_truth
 from uniclip import data, evaluate
 from uniclip.augmentation import transform
 from uniclip.data.scenes.attributes import ATTRIBUTES, DAMAGEABLE_ATTRIBUTES
 from uniclip.evaluate.benchmarks import scenes_scores
 
-N = 96
-DATA = {"name": "scenes", "num_train": 64, "num_test": N}
 FLIP = transform.VECTOR_COLUMNS.index("flip")
 
 
 @pytest.fixture(scope="module")
 def truth():
-    test = data.open_split(stub_models.config(DATA).data, "test")
-    return np.stack([test.labels[name] for name in ATTRIBUTES], axis=1)
-
-
-def spoken(texts):
-    """The attributes that captions name, one-hot, (n, 20)."""
-    place = {caption: i for i, caption in enumerate(scenes_scores.list_captions())}
-    rows = np.array(np.unravel_index([place[t] for t in texts], scenes_scores.ATTRIBUTE_SIZES)).T
-    return one_hot(rows)
-
-
-def one_hot(rows):
-    return np.concatenate(
-        [np.eye(n)[rows[:, i]] for i, n in enumerate(scenes_scores.ATTRIBUTE_SIZES)], axis=1
-    )
-
-
-def evaluated(stub):
-    return evaluate.evaluate("scenes", stub, stub.config)
+    return read_truth()
 
 
 def test_an_oracle_is_always_right(truth):
     stub = stub_models.Stub(
-        stub_models.config(DATA), lambda pixels, vectors: one_hot(truth), spoken
+        stub_models.config(DATA), lambda pixels, vectors: one_hot(truth), encode_captions
     )
-    scores, predictions = evaluated(stub)
+    scores, predictions = evaluate_stub(stub)
     value = stub_models.values(scores)
     assert all(v == 1 for name, v in value.items() if name.startswith("minimal"))
     assert value["retrieval.caption.r1"] == 1
@@ -57,7 +38,7 @@ def test_an_oracle_is_always_right(truth):
 
 
 def test_a_constant_model_is_at_chance():
-    scores, _ = evaluated(stub_models.Stub(stub_models.config(DATA)))
+    scores, _ = evaluate_stub(stub_models.Stub(stub_models.config(DATA)))
     for score in scores:
         if score.kind in ("gap", "error"):
             assert score.value == pytest.approx(0, abs=1e-9)
@@ -72,7 +53,7 @@ def test_embeddings_that_are_not_finite_are_refused():
         stub_models.config(DATA), lambda pixels, _: np.full((len(pixels), 4), np.nan)
     )
     with pytest.raises(ValueError, match="not finite"):
-        evaluated(stub)
+        evaluate_stub(stub)
 
 
 def side_shown(pixels):
@@ -96,7 +77,7 @@ def test_awareness_of_flips_needs_the_true_vectors(truth):
     def texts(captions):
         return np.eye(2)[[int(caption.endswith("right")) for caption in captions]]
 
-    scores, predictions = evaluated(stub_models.Stub(config, images, texts))
+    scores, predictions = evaluate_stub(stub_models.Stub(config, images, texts))
     value = stub_models.values(scores)
     assert value["minimal.side"] == 1
     assert value["minimal.side.views.true"] == 1
