@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import pickle
+import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -548,3 +549,21 @@ MORE_WRITERS: dict[str, Callable[[Path], Truth]] = {
         *(country211, rendered_sst2, eurosat, mnist, fashion_mnist, stl10, gtsrb, fer2013, pcam),
     )
 }
+
+
+def write_shard(path: Path, members: dict[str, bytes]) -> None:
+    """Write a folder of one WebDataset shard."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, packed in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(packed)
+            archive.addfile(info, io.BytesIO(packed))
+    (path.parent / "nshards.txt").write_text("1")
+
+
+def encode_jpeg(label: int) -> bytes:
+    """Return a small JPEG in the colour of a label."""
+    stream = io.BytesIO()
+    Image.new("RGB", (9, 9), colour(label)).save(stream, "JPEG")
+    return stream.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -81,29 +79,15 @@ def test_missing_user_defined_data(tmp_path: Path) -> None:
 # ---- shards --------------------------------------------------------------------------------------
 
 
-def tar(path: Path, members: dict[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, packed in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(packed)
-            archive.addfile(info, io.BytesIO(packed))
-    (path.parent / "nshards.txt").write_text("1")
-
-
-def jpeg(label: int) -> bytes:
-    stream = io.BytesIO()
-    dataset_trees.Image.new("RGB", (9, 9), dataset_trees.colour(label)).save(stream, "JPEG")
-    return stream.getvalue()
-
-
 # ---- prompts beside shards -----------------------------------------------------------------------
 
 
 def test_templates_beside_shards_are_used_unless_the_protocol_has_custom_ones(
     tmp_path: Path,
 ) -> None:
-    tar(tmp_path / "test/0.tar", {"s.cls": b"0", "s.jpg": jpeg(0)})
+    dataset_trees.write_shard(
+        tmp_path / "test/0.tar", {"s.cls": b"0", "s.jpg": dataset_trees.encode_jpeg(0)}
+    )
     (tmp_path / "zeroshot_classification_templates.txt").write_text("my {c}.\n\na {c}\n")
     name = f"wds:{tmp_path}"
 

@@ -75,26 +75,15 @@ def test_a_shard_has_a_maximum_of_samples_and_bytes(tmp_path: Path) -> None:
     assert webdataset.write_shards(pictures, tmp_path / "small", max_bytes=1) == 9
 
 
-def tar(path: Path, members: dict[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, packed in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(packed)
-            archive.addfile(info, io.BytesIO(packed))
-    (path.parent / "nshards.txt").write_text("1")
-
-
-def jpeg(label: int) -> bytes:
-    stream = io.BytesIO()
-    dataset_trees.Image.new("RGB", (9, 9), dataset_trees.colour(label)).save(stream, "JPEG")
-    return stream.getvalue()
-
-
 def test_shards_of_other_tools_are_read(tmp_path: Path) -> None:
     """The label may come first, names may have folders, classes may have no names."""
-    members = {"./s1.cls": b"3\n", "./s1.JPG": jpeg(3), "./s2.jpeg": jpeg(1), "./s2.cls": b"1"}
-    tar(tmp_path / "test/0.tar", members)
+    members = {
+        "./s1.cls": b"3\n",
+        "./s1.JPG": dataset_trees.encode_jpeg(3),
+        "./s2.jpeg": dataset_trees.encode_jpeg(1),
+        "./s2.cls": b"1",
+    }
+    dataset_trees.write_shard(tmp_path / "test/0.tar", members)
     pictures = datasets.get(f"wds:{tmp_path}").open("", "test")
     assert pictures.classes == ("0", "1", "2", "3")
     assert pictures.labels is not None
@@ -106,11 +95,14 @@ def test_shards_of_other_tools_are_read(tmp_path: Path) -> None:
 
 
 def test_incomplete_shards_are_refused(tmp_path: Path) -> None:
-    tar(tmp_path / "test/0.tar", {"s1.cls": b"3", "s2.jpg": jpeg(0), "s2.cls": b"0"})
+    dataset_trees.write_shard(
+        tmp_path / "test/0.tar",
+        {"s1.cls": b"3", "s2.jpg": dataset_trees.encode_jpeg(0), "s2.cls": b"0"},
+    )
     shards = datasets.get(f"wds:{tmp_path}")
     with pytest.raises(UserError, match=r"0\.tar: sample s1 has no image"):
         shards.open("", "test")
-    tar(tmp_path / "test/0.tar", {"s1.jpg": jpeg(0)})
+    dataset_trees.write_shard(tmp_path / "test/0.tar", {"s1.jpg": dataset_trees.encode_jpeg(0)})
     with pytest.raises(UserError, match=r"sample s1 has no \.cls"):
         shards.open("", "test")
     (tmp_path / "test/nshards.txt").write_text("2")
@@ -127,7 +119,10 @@ def test_incomplete_shards_are_refused(tmp_path: Path) -> None:
 def test_shards_are_never_unpickled(tmp_path: Path) -> None:
     stream = io.BytesIO()
     np.save(stream, np.array([{}], object), allow_pickle=True)
-    tar(tmp_path / "test/0.tar", {"s1.jpg": jpeg(0), "s1.npy": stream.getvalue()})
+    dataset_trees.write_shard(
+        tmp_path / "test/0.tar",
+        {"s1.jpg": dataset_trees.encode_jpeg(0), "s1.npy": stream.getvalue()},
+    )
     (tmp_path / "dataset_type.txt").write_text("multilabel")
     with pytest.raises(UserError, match="allow_pickle=False"):
         datasets.get(f"wds:{tmp_path}").open("", "test")
@@ -138,14 +133,19 @@ def rewritten(shard: Path, change: Callable[[str, bytes], bytes]) -> None:
     with tarfile.open(shard) as archive:
         members = {m.name: archive.extractfile(m).read() for m in archive}  # type: ignore[union-attr]
     number = (shard.parent / "nshards.txt").read_text()
-    tar(shard, {name: change(name, packed) for name, packed in members.items()})
+    dataset_trees.write_shard(
+        shard, {name: change(name, packed) for name, packed in members.items()}
+    )
     (shard.parent / "nshards.txt").write_text(number)
 
 
 def test_rewritten_shards_change_the_fingerprint(tmp_path: Path) -> None:
     """Also the last of many, at its size."""
     for i in range(40):
-        tar(tmp_path / f"test/{i}.tar", {f"s{i}.cls": b"1", f"s{i}.jpg": jpeg(1)})
+        dataset_trees.write_shard(
+            tmp_path / f"test/{i}.tar",
+            {f"s{i}.cls": b"1", f"s{i}.jpg": dataset_trees.encode_jpeg(1)},
+        )
     (tmp_path / "test/nshards.txt").write_text("40")
     (tmp_path / "classnames.txt").write_text("cat\ndog\n")
 
@@ -174,7 +174,9 @@ def test_a_shard_is_digested_once_until_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
-    tar(tmp_path / "wds/test/0.tar", {"s.cls": b"1", "s.jpg": jpeg(1)})
+    dataset_trees.write_shard(
+        tmp_path / "wds/test/0.tar", {"s.cls": b"1", "s.jpg": dataset_trees.encode_jpeg(1)}
+    )
     shards = datasets.get(f"wds:{tmp_path / 'wds'}")
     first = shards.fingerprint("")
     assert not (tmp_path / "cache").exists(), "too recent: it could change unseen"
