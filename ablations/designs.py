@@ -8,7 +8,7 @@ effects are differences between single arms of the same design.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from math import prod
@@ -97,12 +97,30 @@ def _require_known_names(
 
 
 def format_arm_name(off: Sequence[str], components: Sequence[str]) -> str:
-    """Return the name of the arm without the components `off`: full, no-<component>... or none."""
+    """Return the name of the arm without the components `off`: full, no-<component>... or none.
+
+    Words are joined by "-" in names of arms, also where a component's name has "_".
+    """
     if not off:
         return FULL
     if len(off) == len(components) and len(components) > 1:
         return NONE
-    return "no-" + "-".join(off)
+    return "-".join(["no", *off]).replace("_", "-")
+
+
+def find_arm_name(name: str, arm_names: Iterable[str]) -> str:
+    """Return the arm that a user calls `name`; "_" and "-" are equal in it.
+
+    Raises:
+        UserError: there is no such arm.
+    """
+    names = list(arm_names)
+    if name in names:
+        return name
+    for arm_name in names:
+        if arm_name.replace("_", "-") == name.replace("_", "-"):
+            return arm_name
+    raise make_unknown_name_error("arm", name, names)
 
 
 def build_contrasts(

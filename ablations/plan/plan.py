@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,9 @@ def find_cell(plan: Plan, name: str) -> Cell:
     Raises:
         UserError: there is no such cell, or more than one.
     """
+    arm, _, seed = name.rpartition("/")
+    with suppress(UserError):
+        name = f"{designs.find_arm_name(arm, [a.name for a in plan.arms])}/{seed}"
     matches: Sequence[Cell] = [c for c in plan.cells if c.name == name]
     if not matches and len(name) >= 4:
         runs = {c.run_id: c for c in plan.cells if c.run_id.startswith(name)}
@@ -158,12 +162,10 @@ def _build_resolver(request: PlanRequest) -> ArmResolver:
 
 def _select_arms(request: PlanRequest, resolver: ArmResolver) -> tuple[list[str], list[str]]:
     """Return the names of the arms to run, and a sentence for each that the budget leaves out."""
-    for name in request.arms or ():
-        if name not in resolver.definitions:
-            raise make_unknown_name_error("arm", name, resolver.definitions)
+    requested = [designs.find_arm_name(n, resolver.definitions) for n in request.arms or ()]
     names, skipped = [], []
     for name, definition in resolver.definitions.items():
-        if request.arms is not None and name not in request.arms:
+        if request.arms is not None and name not in requested:
             continue
         if definition.budgets is not None and request.budget not in definition.budgets:
             skipped.append(f"arm {name}: only at budget={' or '.join(definition.budgets)}")

@@ -17,16 +17,16 @@ from uniclip.store import Component, Contrast, PlantedEffect
 LETTERS = ("a", "b", "c", "d")
 
 COMPONENTS_ARMS = [
-    "full", "no-domain_similarity", "no-mp_nce", "no-awareness", "no-mp_nce-domain_similarity",
-    "no-awareness-domain_similarity", "no-awareness-mp_nce", "none", "clip", "clip-same-views",
+    "full", "no-domain-similarity", "no-mp-nce", "no-awareness", "no-mp-nce-domain-similarity",
+    "no-awareness-domain-similarity", "no-awareness-mp-nce", "none", "clip", "clip-same-views",
     "full-again",
 ]  # fmt: skip
 COMPONENTS_CONTRASTS = [
     "main:awareness", "main:mp_nce", "main:domain_similarity", "interaction:awareness*mp_nce",
     "interaction:awareness*domain_similarity", "interaction:mp_nce*domain_similarity",
-    "interaction:awareness*mp_nce*domain_similarity", "full - no-awareness", "full - no-mp_nce",
-    "full - no-domain_similarity", "no-mp_nce-domain_similarity - none",
-    "no-awareness-domain_similarity - none", "no-awareness-mp_nce - none", "full - none",
+    "interaction:awareness*mp_nce*domain_similarity", "full - no-awareness", "full - no-mp-nce",
+    "full - no-domain-similarity", "no-mp-nce-domain-similarity - none",
+    "no-awareness-domain-similarity - none", "no-awareness-mp-nce - none", "full - none",
     "full-vs-clip", "full-vs-clip-same-views", "noise",
 ]  # fmt: skip
 
@@ -270,3 +270,15 @@ def test_planted_effect_of_an_arm_that_a_budget_leaves_out_is_valid() -> None:
     designs.validate_ablation(
         ablation(1, arms={"late": late_arm}, planted_effects=(truth,)), DECLARED
     )
+
+
+def test_names_of_arms_have_one_kind_of_hyphen_and_are_found_by_both() -> None:
+    for name in schema.list_ablations([schema.CONF]):
+        arms = designs.build_arms(schema.load_ablation(name, [schema.CONF]))
+        assert not [arm for arm in arms if "_" in arm]
+    names = ["full", "no-mp-nce", "a_b", "a-b"]
+    assert designs.find_arm_name("no-mp_nce", names) == "no-mp-nce"
+    assert designs.find_arm_name("a_b", names) == "a_b"
+    assert designs.find_arm_name("a-b", names) == "a-b"
+    with pytest.raises(UserError, match="full"):
+        designs.find_arm_name("fill", names)

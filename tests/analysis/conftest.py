@@ -38,6 +38,6 @@ def published_results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 @pytest.fixture(scope="session")
 def built_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str, ReportResult]:
     """Build the report of a sweep with a diverged and a missing run."""
-    truth = Truth(diverged=(("clip", 1),), missing=(("no-mp_nce", 2),))
+    truth = Truth(diverged=(("clip", 1),), missing=(("no-mp-nce", 2),))
     store, sweep_id = fake_sweep.make(tmp_path_factory.mktemp("a store"), truth)
     return store, sweep_id, build_report(store, sweep_id)

@@ -56,7 +56,9 @@ class Truth:
 
 def format_arm_name(levels: Mapping[str, bool]) -> str:
     off = [n for n in COMPONENTS if not levels[n]]
-    return "full" if not off else "none" if len(off) == len(COMPONENTS) else "no-" + "-".join(off)
+    if len(off) == len(COMPONENTS):
+        return "none"
+    return "-".join(["no", *off]).replace("_", "-") if off else "full"
 
 
 def arms() -> tuple[Arm, ...]:
@@ -126,7 +128,7 @@ def contrasts() -> tuple[Contrast, ...]:
                 primary=False,
             )
         )
-    pairs = [("no-" + n, f"leave out {label[n]}") for n in COMPONENTS]
+    pairs = [("no-" + n.replace("_", "-"), f"leave out {label[n]}") for n in COMPONENTS]
     pairs += [
         ("clip", "UniCLIP against CLIP"),
         ("clip-same-views", "UniCLIP against CLIP, the same views"),

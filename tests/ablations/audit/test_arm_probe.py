@@ -12,7 +12,7 @@ from tests.helpers.plans import TINY_COMPONENTS, plan_from_words
 from uniclip.config import RunConfig
 from uniclip.training.trainer import setup_training, training_step
 
-ARMS = "arms=[full,no-awareness,no-mp_nce,no-domain_similarity,clip,full-again]"
+ARMS = "arms=[full,no-awareness,no-mp-nce,no-domain-similarity,clip,full-again]"
 
 
 @pytest.fixture(scope="module")

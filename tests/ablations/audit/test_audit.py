@@ -15,7 +15,7 @@ from sweeps.monitor.display import Display
 from tests.helpers.plans import TINY_COMPONENTS, plan_from_words
 from uniclip.config import RunConfig
 
-ARMS = "arms=[full,no-awareness,no-mp_nce,no-domain_similarity,clip,full-again]"
+ARMS = "arms=[full,no-awareness,no-mp-nce,no-domain-similarity,clip,full-again]"
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_every_arm_of_every_ablation_passes_the_audit(ablation: str) -> None:
 
 
 def test_loss_component_is_inert_with_one_view() -> None:
-    resolved_plan = plan_from_words(*TINY_COMPONENTS, "arms=[full,no-mp_nce]", "views.num_strong=0")
+    resolved_plan = plan_from_words(*TINY_COMPONENTS, "arms=[full,no-mp-nce]", "views.num_strong=0")
     result = audit.run_audit(resolved_plan.plan, resolved_plan.configs).checks
     inert = {f.name for f in result if f.inert}
     assert inert == {"mp_nce is on", "mp_nce is off", "not a duplicate of full"}
@@ -88,20 +88,20 @@ def test_arms_with_equal_weights_are_reported_as_duplicates() -> None:
 
 
 def test_declared_duplicates_pass_and_are_printed() -> None:
-    arms = "arms=[aware-0.9,one-view-mp_nce,one-view-sup_con]"
+    arms = "arms=[aware-0.9,one-view-mp-nce,one-view-sup-con]"
     words_without_steps = [
         word for word in TINY_COMPONENTS[1:] if not word.startswith("train.steps")
     ]
     resolved_plan = plan_from_words("ablation=truth", arms, *words_without_steps)
     result = audit.run_audit(resolved_plan.plan, shorten_training(resolved_plan)).checks
     (one,) = (f for f in result if f.inert)
-    assert (one.arm, one.passed) == ("one-view-sup_con", True)
+    assert (one.arm, one.passed) == ("one-view-sup-con", True)
     output = StringIO()
     Display(Console(file=output, width=200)).print_audit(result)
     expected_names = output.getvalue().splitlines()
     assert expected_names[0] == f"audit: {len(result)} of {len(result)} checks passed"
     assert expected_names[1:] == [
-        "audit: one-view-sup_con: same weights as one-view-mp_nce after 4 steps"
+        "audit: one-view-sup-con: same weights as one-view-mp-nce after 4 steps"
     ]
     undeclared_plan = replace(resolved_plan.plan, planted_effects=())
     failed = [
@@ -109,7 +109,7 @@ def test_declared_duplicates_pass_and_are_printed() -> None:
         for f in audit.run_audit(undeclared_plan, shorten_training(resolved_plan)).checks
         if not f.passed
     ]
-    assert [f.arm for f in failed] == ["one-view-sup_con"]
+    assert [f.arm for f in failed] == ["one-view-sup-con"]
 
 
 def test_strong_views_of_equal_policy_have_the_same_crops() -> None:

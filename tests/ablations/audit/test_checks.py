@@ -19,7 +19,7 @@ from uniclip.methods import uniclip as method
 from uniclip.models import embedder, heads
 from uniclip.store import Plan
 
-ARMS = "arms=[full,no-awareness,no-mp_nce,no-domain_similarity,clip,full-again]"
+ARMS = "arms=[full,no-awareness,no-mp-nce,no-domain-similarity,clip,full-again]"
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +141,10 @@ def _noise_arm_uses_the_same_stream(patch: pytest.MonkeyPatch) -> None:
 BROKEN_SWITCHES: list[tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = [
     (_identity_input_is_not_masked, "no-awareness", "awareness is off"),
     (_head_ignores_the_augmentation, "full", "awareness is on"),
-    (_sup_con_is_mp_nce, "no-mp_nce", "mp_nce is off"),
-    (_mp_nce_is_sup_con, "no-mp_nce", "mp_nce is off"),
-    (_off_computes_a_third_loss, "no-mp_nce", "mp_nce is off"),
-    (_shared_similarity_is_not_shared, "no-domain_similarity", "domain_similarity is off"),
+    (_sup_con_is_mp_nce, "no-mp-nce", "mp_nce is off"),
+    (_mp_nce_is_sup_con, "no-mp-nce", "mp_nce is off"),
+    (_off_computes_a_third_loss, "no-mp-nce", "mp_nce is off"),
+    (_shared_similarity_is_not_shared, "no-domain-similarity", "domain_similarity is off"),
     (_domain_similarity_is_shared, "full", "domain_similarity is on"),
     (_domain_similarity_does_not_learn, "full", "domain_similarity is on"),
     (_arms_start_from_different_weights, "clip", "same initial weights"),

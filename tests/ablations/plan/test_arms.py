@@ -113,7 +113,7 @@ def test_planted_effects_have_the_values_of_their_labels() -> None:
     assert differing(aware, unaware) == {"method.augmentation_input"}
     one = [
         resolved_plan.specs[get_run_id(resolved_plan, f"one-view-{n}", 0)]
-        for n in ("mp_nce", "sup_con", "mil_nce")
+        for n in ("mp-nce", "sup-con", "mil-nce")
     ]
     assert all(differing(one[0], o) == {"method.loss"} for o in one[1:])
     assert {
@@ -240,8 +240,8 @@ def test_methods_share_the_probability_of_the_evaluation_transform() -> None:
     [
         ("method.augmentation_input=none", "no-awareness"),
         ("method.augmentation_input=true", "no-awareness"),
-        ("method.loss=mil_nce", "no-mp_nce"),
-        ("method.similarity=shared", "no-domain_similarity"),
+        ("method.loss=mil_nce", "no-mp-nce"),
+        ("method.similarity=shared", "no-domain-similarity"),
         ("views.num_strong=1", "clip"),
     ],
 )
@@ -253,7 +253,7 @@ def test_override_of_a_key_that_an_arm_changes_is_refused(word: str, arm: str) -
 
 def test_override_of_a_key_that_no_selected_arm_changes_is_accepted() -> None:
     resolved_plan = plan_from_words(
-        *SCENES, "method.augmentation_input=none", "arms=[full,no-mp_nce]", "seeds=1"
+        *SCENES, "method.augmentation_input=none", "arms=[full,no-mp-nce]", "seeds=1"
     )
     assert {c.method.augmentation_input for c in resolved_plan.configs.values()} == {"none"}
     same_views = plan_from_words(

@@ -63,7 +63,7 @@ def test_choice_that_contradicts_the_ablation_is_refused(
 @pytest.mark.parametrize(
     ("words", "arm"),
     [
-        ("ablation=losses arms=[mp_nce,uniform] method.loss=sup_con", "mp_nce"),
+        ("ablation=losses arms=[mp_nce,uniform] method.loss=sup_con", "mp-nce"),
         ("ablation=losses arms=[by-domain,by-slot] method.loss=sup_con", "by-domain"),
         ("ablation=similarity arms=[both,no-text-text] method.similarity=shared", "both"),
         ("ablation=awareness arms=[film,none] method.fusion=concat", "film"),
@@ -79,10 +79,10 @@ def test_override_of_a_key_that_a_label_names_is_refused(words: str, arm: str) -
 
 
 def test_override_of_a_planted_effect_is_refused() -> None:
-    truth = ("ablation=truth", "budget=smoke", "arms=[aware-0.9,one-view-mp_nce]")
+    truth = ("ablation=truth", "budget=smoke", "arms=[aware-0.9,one-view-mp-nce]")
     for word, arm in (
         ("method.augmentation_input=identity", "aware-0.9"),
-        ("views.num_strong=1", "one-view-mp_nce"),
+        ("views.num_strong=1", "one-view-mp-nce"),
     ):
         assert f"changed by arm {arm}" in refusal(*truth, word)
 

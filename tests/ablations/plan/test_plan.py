@@ -164,8 +164,8 @@ def test_selected_arms_have_the_same_runs(crossed: ResolvedPlan) -> None:
 
 
 def test_first_arm_is_the_reference_if_that_is_not_selected() -> None:
-    some = plan_from_words(*SCENES, "arms=[clip,no-mp_nce]")
-    assert some.plan.reference == "no-mp_nce"
+    some = plan_from_words(*SCENES, "arms=[clip,no-mp-nce]")
+    assert some.plan.reference == "no-mp-nce"
     assert some.plan.contrasts == ()
 
 

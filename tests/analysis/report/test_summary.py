@@ -57,7 +57,7 @@ def test_a_failed_cell_is_reported_without_time_and_host(tmp_path: Path) -> None
 
 
 def test_missing_cells_outlast_every_other_warning(tmp_path: Path) -> None:
-    cells = (("no-mp_nce", 0), ("clip", 1))
+    cells = (("no-mp-nce", 0), ("clip", 1))
     truth = Truth(effects={"awareness": -0.2}, noise=0.002, missing=cells[:1], diverged=cells[1:])
     results = analyze_listed_sweep(tmp_path, truth)
     check = DataCheck(

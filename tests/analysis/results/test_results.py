@@ -87,7 +87,7 @@ def test_the_baselines_of_a_listed_reference_are_the_arms_it_is_compared_with(
 ) -> None:
     results = analyze_listed_sweep(tmp_path, Truth())
     assert {b.arm for b in results.baselines} == {
-        "no-awareness", "no-mp_nce", "no-domain_similarity", "clip", "clip-same-views"
+        "no-awareness", "no-mp-nce", "no-domain-similarity", "clip", "clip-same-views"
     }  # fmt: skip
     means = [b.mean for b in results.baselines]
     assert means == sorted(means, reverse=True)
