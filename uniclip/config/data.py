@@ -88,30 +88,82 @@ class ScenesData(DataConfig):
     """Probability that a training caption omits an attribute."""
 
 
+SEPARATOR_NAMES: dict[str, str | None] = {
+    "auto": None,
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "\\t": "\t",
+    "pipe": "|",
+}
+"""Name of a separator -> the character; None = it is found in the header."""
+UNUSABLE_SEPARATORS = frozenset(" \"'\\/._-\r\n\0")
+"""Characters that stand in paths, around texts, or at the ends of lines."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CsvData(DataConfig):
-    """The user's images: a CSV file with an image path, a caption and, optionally, a label."""
+    """The user's images: a table with an image path, a caption and, optionally, a label."""
 
     name: Literal["csv"] = "csv"
     path: str = ""
-    """The CSV file; image paths are relative to its folder."""
+    """The table, a CSV or TSV file in UTF-8; image paths are relative to its folder."""
+    test_path: str = config_field("", value_if_missing="")
+    """A second table with the same columns, all of which is the test split; "" = none, the test
+    images are held out from `path`."""
+    separator: str = config_field("auto", value_if_missing="auto")
+    """What separates the fields: comma, semicolon, tab, pipe or another character; auto = whichever
+    separates the names in the header."""
     image_column: str = "picture"
     """Column of the image path."""
     caption_column: str = "caption"
     """Column of the caption."""
     label_column: str | None = None
     """Column of the class name, or null; with method=unicl, equal labels are positives."""
+    split_column: str | None = config_field(None, value_if_missing=None)
+    """Column of the split (train, validation or test), or null: `validation_fraction` and
+    `test_fraction` are held out at random. If no row says validation, `validation_fraction` of the
+    training images is held out; if none says test, there are no test images but `test_path`'s."""
     image_size: int = config_field(64, low=16, high=1024)
     """Side of the square to which images are resized and center-cropped, in pixels."""
     validation_fraction: float = config_field(0.1, above=0, high=0.5)
-    """Fraction of the rows held out for validation."""
-    test_fraction: float = config_field(0.3, above=0, high=0.5)
-    """Fraction of the rows held out for testing."""
+    """Fraction of the images held out for validation."""
+    test_fraction: float = config_field(0.3, low=0, high=0.5)
+    """Fraction of the images held out for testing; 0 = none. Not used with `test_path` or
+    `split_column`."""
+    max_broken: float = config_field(0.01, low=0, high=1, value_if_missing=0.01)
+    """Largest fraction of the training rows that are skipped since the caption is empty or the
+    image missing or unreadable; unless it is 0, one is always allowed. Validation and test rows
+    are never skipped."""
+    verify: bool = config_field(False, value_if_missing=False)
+    """Whether the bytes of every image are part of the run's identity, and not only the table."""
+
+    def __post_init__(self) -> None:
+        if len(self.separator) != 1 and self.separator not in SEPARATOR_NAMES:
+            raise UserError(
+                f"data.separator={self.separator!r} must be {', '.join(SEPARATOR_NAMES)} or one "
+                "character"
+            )
+        if self.separator in UNUSABLE_SEPARATORS or self.separator.isalnum():
+            if self.separator not in SEPARATOR_NAMES:
+                raise UserError(
+                    f"data.separator={self.separator!r} cannot separate fields: use "
+                    f"{', '.join(SEPARATOR_NAMES)} or another sign"
+                )
 
     @property
     def labelled(self) -> bool:
         """Whether training batches have labels."""
         return self.label_column is not None
+
+    @property
+    def separator_character(self) -> str | None:
+        """The character that separates fields, or None: it is found in the header."""
+        return SEPARATOR_NAMES.get(self.separator, self.separator)
+
+    def count_allowed_broken(self, num_training: int) -> int:
+        """Return how many of `num_training` training rows or images may be skipped."""
+        return max(1, int(self.max_broken * num_training)) if self.max_broken else 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,33 @@
-"""Reading and checking the rows of a CSV file; errors name file, line and column."""
+"""Reading and checking the rows of a table of images; errors name file, line and column.
+
+One rule holds for rows that cannot be used, since the caption or the path is empty or the image
+missing: of the training rows up to `data.max_broken` are skipped, and counted; any other one is an
+error, which lists them all.
+"""
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from uniclip.config import CsvData
-from uniclip.errors import UserError, make_unknown_name_error
+from uniclip.data.csv.columns import TableColumns, TableRequest, find_columns
+from uniclip.data.csv.table import iterate_rows
+from uniclip.data.split import SplitName, assign_split
+from uniclip.errors import UserError
+from uniclip.io.atomic import resolve_staged_path
+
+SPLIT_WORDS: dict[str, SplitName] = {
+    **dict.fromkeys(("train", "training", "restval"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "dev", "development"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Words of a split column in lower case -> the split; "restval" is Karpathy's, of COCO."""
+MAX_LISTED = 100
+"""Faulty rows that an error lists; it counts the others."""
 
 
 @dataclass
@@ -24,97 +41,234 @@ class CsvSample:
     label: str | None = None
     file_size: int = 0
     """Size of the image file, in bytes."""
+    table_path: str = ""
+    """The table that lists it; `path` is relative to its folder."""
+    declared_split: SplitName | None = None
+    """The split that the table declares; None = by a hash of the path (`SplitRule`)."""
+
+
+@dataclass
+class RowFault:
+    """A row that cannot be used."""
+
+    table_path: str
+    line: int
+    path: str
+    """What the row says of the image's path."""
+    reason: str
+    declared_split: SplitName | None = None
+
+    def describe(self) -> str:
+        """Return place and reason."""
+        return f"{self.table_path} line {self.line}, {self.reason}"
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How samples without a declared split are divided: by a hash of the path."""
+
+    validation_fraction: float
+    test_fraction: float
+
+    def assign(self, path: str) -> SplitName:
+        """Return the split of the sample with this path."""
+        return assign_split(
+            f"csv/{path}",
+            validation_fraction=self.validation_fraction,
+            test_fraction=self.test_fraction,
+        )
+
+
+@dataclass(frozen=True)
+class CsvIndex:
+    """All rows of a data source's tables."""
+
+    samples: list[CsvSample]
+    """In the order of the files, those of the test table last."""
+    split_rule: SplitRule
+    skipped_rows: list[RowFault]
+    """Training rows that cannot be used."""
+    tables: tuple[TableColumns, ...]
+    """How the table was read, and the test table."""
+
+    def get_split(self, row: CsvSample | RowFault) -> SplitName:
+        """Return the split of a row; of one that names no image, training."""
+        if row.declared_split is not None:
+            return row.declared_split
+        return self.split_rule.assign(row.path) if row.path else "train"
 
 
 def read_samples(config: CsvData) -> list[CsvSample]:
     """Return the samples in the order of the file; `UserError` names file, line and column."""
-    folder = Path(config.path).parent
+    return read_index(config).samples
+
+
+def read_index(config: CsvData) -> CsvIndex:
+    """Return the samples of the table and of the test table, and the rows that are skipped.
+
+    Raises:
+        UserError: A table cannot be read, rows contradict each other, more training rows than
+            allowed cannot be used, or a validation or test row cannot be used.
+    """
+    table = _read_table(TableRequest.from_config(config, config.path))
+    tables = [table]
+    declared_splits = {sample.declared_split for sample in table.samples}
+    if config.test_path:
+        _check_test_table(config, declared_splits)
+        test_request = TableRequest.from_config(config, config.test_path, is_test=True)
+        tables.append(_read_table(test_request, default_split="test"))
+    if config.split_column is not None and "validation" not in declared_splits:
+        for row in (*table.samples, *table.faults):
+            if row.declared_split == "train":
+                row.declared_split = None  # so that a part becomes the validation split
+    has_declared_test = config.split_column is not None or bool(config.test_path)
+    split_rule = SplitRule(
+        config.validation_fraction, 0.0 if has_declared_test else config.test_fraction
+    )
+    index = CsvIndex(
+        [sample for t in tables for sample in t.samples],
+        split_rule,
+        [fault for t in tables for fault in t.faults],
+        tuple(t.columns for t in tables),
+    )
+    _check_faults(config, index)
+    return index
+
+
+def read_evaluation_samples(path: str) -> list[CsvSample]:
+    """Return the samples of an evaluation set: columns have the default names, all rows are test.
+
+    Raises:
+        UserError: The table cannot be read, or rows cannot be used; lists them.
+    """
+    table = _read_table(TableRequest.for_evaluation(path), default_split="test")
+    _check_held_out_faults(table.faults)
+    return table.samples
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The rows of one table."""
+
+    columns: TableColumns
+    samples: list[CsvSample]
+    faults: list[RowFault]
+
+
+def _read_table(request: TableRequest, default_split: SplitName | None = None) -> _Table:
+    columns = find_columns(request)
+    folder = resolve_staged_path(str(Path(request.path).parent))
     samples: dict[str, CsvSample] = {}
-    for line, row in _iterate_rows(config):
-        path, caption = row[config.image_column], row[config.caption_column]
-        label = row[config.label_column] if config.label_column else None
-        if path not in samples:
-            samples[path] = CsvSample(line, path, label=label or None)
-            samples[path].file_size = _read_file_size(config, line, folder / path)
-        sample = samples[path]
-        if (label or None) != sample.label:
-            raise UserError(
-                f"{config.path} line {line}, column {config.label_column!r}: {path} is {label!r} "
-                f"here but {sample.label!r} on line {sample.line}; give each image one label"
-            )
+    faults = []
+    for line, fields in iterate_rows(columns.table):
+        texts = {key: fields[position] for key, position in columns.positions.items()}
+        split = default_split
+        if "split_column" in texts:
+            split = _parse_split(columns, line, texts["split_column"])
+        path, caption = texts["image_column"], texts["caption_column"]
+        file_key, file_size, reason = _find_image(columns, folder, path)
+        if not caption:
+            reason = reason or f"column {columns.names['caption_column']!r} is empty"
+        if reason:
+            faults.append(RowFault(request.path, line, path, reason, split))
+            continue
+        new_sample = CsvSample(
+            line, path, [], texts.get("label_column") or None, file_size, request.path, split
+        )
+        sample = samples.setdefault(file_key, new_sample)
+        _check_agreement(columns, sample, new_sample)
         if caption not in sample.captions:
             sample.captions.append(caption)
     if not samples:
-        raise UserError(f"{config.path} has no rows; add at least one image and caption")
-    return list(samples.values())
+        detail = f" that can be used ({faults[0].describe()})" if faults else ""
+        raise UserError(f"{request.path} has no rows{detail}; add at least one image and caption")
+    return _Table(columns, list(samples.values()), faults)
 
 
-def _iterate_rows(config: CsvData) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and stripped fields of each row; the header is checked first."""
-    columns = [
-        c
-        for c in (config.image_column, config.caption_column, config.label_column)
-        if c is not None
-    ]
-    reader = None
-    try:
-        with open(config.path, newline="", encoding="utf-8-sig") as csv_file:
-            reader = csv.DictReader(csv_file, strict=True)
-            _check_columns(config, list(reader.fieldnames or ()))
-            for row in reader:
-                yield reader.line_num, _extract_fields(config, reader.line_num, row, columns)
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        line = f" line {reader.line_num + 1}" if reader is not None else ""
-        raise UserError(
-            f"{config.path}{line} cannot be read as CSV in UTF-8 ({format_first_line(error)})"
-        ) from None
-
-
-def _extract_fields(
-    config: CsvData, line: int, row: dict[Any, Any], columns: list[str]
-) -> dict[str, str]:
-    """Return the text of a row by column.
-
-    The csv module lists surplus fields under the key None, and missing ones as the value None.
-    """
-    if None in row or None in row.values():
-        field_count = len([v for k, v in row.items() if k is not None and v is not None])
-        field_count += len(row.get(None, ()))
-        raise UserError(
-            f"{config.path} line {line}: {field_count} fields, not as many as the header; put "
-            "texts with commas in double quotes"
-        )
-    text_by_column = {c: str(row[c]).strip() for c in columns}
-    for column in (config.image_column, config.caption_column):
-        if not text_by_column[column]:
-            raise UserError(
-                f"{config.path} line {line}, column {column!r} is empty; fill it or remove the row"
-            )
-    return text_by_column
-
-
-def _check_columns(config: CsvData, header: list[str]) -> None:
-    for key in ("image_column", "caption_column", "label_column"):
-        column = getattr(config, key)
-        if column is not None and column not in header:
-            message = (
-                str(make_unknown_name_error(f"column (data.{key})", column, header))
-                if header
-                else "it is empty"
-            )
-            raise UserError(f"{config.path} line 1: {message}")
-
-
-def _read_file_size(config: CsvData, line: int, path: Path) -> int:
-    try:
-        if path.is_file():
-            return os.stat(path).st_size
-    except (OSError, ValueError):
-        pass  # a name that no file can have counts as a missing file
+def _parse_split(columns: TableColumns, line: int, word: str) -> SplitName:
+    if word.lower() in SPLIT_WORDS:
+        return SPLIT_WORDS[word.lower()]
+    problem = f"{word!r} is no split" if word else "it is empty"
     raise UserError(
-        f"{config.path} line {line}, column {config.image_column!r}: there is no image {path}; "
-        "paths are relative to the folder of the CSV file"
+        f"{columns.table.path} line {line}, column {columns.names['split_column']!r}: {problem}; "
+        "write train, validation or test"
     )
+
+
+def _find_image(columns: TableColumns, folder: Path, path: str) -> tuple[str, int, str]:
+    """Return a key of the image file, its size in bytes, and the reason why it cannot be used."""
+    name = columns.names["image_column"]
+    if not path:
+        return "", 0, f"column {name!r} is empty"
+    image_path = folder / path
+    try:
+        status = os.stat(image_path)
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
+        return "", 0, f"column {name!r}: there is no image {image_path}"
+    # Other spellings of the path, and links, lead to the same file.
+    return f"{status.st_dev}:{status.st_ino}", status.st_size, ""
+
+
+def _check_agreement(columns: TableColumns, first: CsvSample, row: CsvSample) -> None:
+    """Raise `UserError` unless a row has the label and the split of the image's first row."""
+    for key, one, other in (
+        ("label_column", first.label, row.label),
+        ("split_column", first.declared_split, row.declared_split),
+    ):
+        if one != other:
+            kind = key.removesuffix("_column")
+            raise UserError(
+                f"{columns.table.path} line {row.line}, column {columns.names[key]!r}: {row.path} "
+                f"is {other or ''!r} here but {one or ''!r} on line {first.line}; give each image "
+                f"one {kind}"
+            )
+
+
+def _check_test_table(config: CsvData, declared_splits: set[SplitName | None]) -> None:
+    if "test" in declared_splits:
+        raise UserError(
+            f"column {config.split_column!r} of {config.path} says test in some rows, and "
+            f"data.test_path={config.test_path} names other test images: leave data.test_path out "
+            "or remove these rows"
+        )
+    if Path(config.test_path).resolve() == Path(config.path).resolve():
+        raise UserError(
+            "data.test_path and data.path name the same file: name another one, or hold images "
+            "out with data.test_fraction"
+        )
+
+
+def _check_faults(config: CsvData, index: CsvIndex) -> None:
+    training_faults = [fault for fault in index.skipped_rows if index.get_split(fault) == "train"]
+    _check_held_out_faults([fault for fault in index.skipped_rows if fault not in training_faults])
+    if not training_faults:
+        return
+    num_training = sum(index.get_split(sample) == "train" for sample in index.samples)
+    num_rows = num_training + len(training_faults)
+    if len(training_faults) > config.count_allowed_broken(num_rows):
+        raise UserError(
+            f"{len(training_faults)} of {num_rows} training rows cannot be used, more than "
+            f"data.max_broken={config.max_broken:g} allows: {list_faults(training_faults)}; fix or "
+            "remove these rows, or raise data.max_broken"
+        )
+
+
+def _check_held_out_faults(faults: Sequence[RowFault]) -> None:
+    if faults:
+        raise UserError(
+            f"{len(faults)} validation or test row{'s' * (len(faults) > 1)} cannot be used: "
+            f"{list_faults(faults)}; fix or remove {'these rows' if len(faults) > 1 else 'it'}"
+        )
+
+
+def list_faults(faults: Sequence[RowFault]) -> str:
+    """Return place and reason of each faulty row, and the number of those beyond `MAX_LISTED`."""
+    texts = [fault.describe() for fault in faults[:MAX_LISTED]]
+    if len(faults) > MAX_LISTED:
+        texts.append(f"and {len(faults) - MAX_LISTED} more")
+    return "; ".join(texts)
 
 
 def format_first_line(error: BaseException) -> str:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.config import CsvData
-from uniclip.data.csv.rows import format_first_line, read_samples
-from uniclip.data.split import Split, SplitName, assign_split
+from uniclip.data.csv.rows import format_first_line, read_index
+from uniclip.data.split import Split, SplitName
 from uniclip.errors import UserError
 from uniclip.io.atomic import resolve_staged_path
 from uniclip.rng import hash_sample_id
@@ -100,23 +100,18 @@ def center_crop_and_resize(image: Image, image_size: int) -> NDArray[np.uint8]:
 
 def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
     """Return one split; `UserError` for the first row that cannot be used."""
-    samples = read_samples(config)
+    index = read_index(config)
+    samples = index.samples
     class_names = tuple(sorted({sample.label for sample in samples if sample.label}))
-    split_samples = [
-        sample
-        for sample in samples
-        if assign_split(
-            f"csv/{sample.path}",
-            validation_fraction=config.validation_fraction,
-            test_fraction=config.test_fraction,
-        )
-        == split_name
-    ]
+    split_samples = [sample for sample in samples if index.get_split(sample) == split_name]
     class_indices = {name: i for i, name in enumerate(class_names)}
     labels = np.array(
         [class_indices[sample.label] if sample.label else -1 for sample in split_samples], np.int64
     )
-    folder = resolve_staged_path(str(Path(config.path).parent))
+    folders = {
+        table_path: resolve_staged_path(str(Path(table_path).parent))
+        for table_path in {sample.table_path for sample in split_samples}
+    }
     return CsvSplit(
         ids=np.array([hash_sample_id(f"csv/{sample.path}") for sample in split_samples], np.uint64),
         captions=tuple(tuple(sample.captions) for sample in split_samples),
@@ -124,8 +119,10 @@ def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
         class_names={"label": class_names} if config.label_column else {},
         training_labels=labels if config.label_column else None,
         sample_names=tuple(sample.path for sample in split_samples),
-        csv_path=config.path,
+        csv_path=config.test_path if split_name == "test" and config.test_path else config.path,
         line_numbers=tuple(sample.line for sample in split_samples),
-        image_paths=tuple(str(folder / sample.path) for sample in split_samples),
+        image_paths=tuple(
+            str(folders[sample.table_path] / sample.path) for sample in split_samples
+        ),
         image_size=config.image_size,
     )

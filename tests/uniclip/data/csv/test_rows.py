@@ -41,7 +41,7 @@ def test_a_missing_column_suggests_the_nearest_name(folder):
         data.open_split(csv_config(folder, caption_column="captoin"), "train")
     (folder / "data.csv").write_text("")
     with pytest.raises(UserError, match="empty"):
-        data.fingerprint(csv_config(folder))
+        data.open_split(csv_config(folder), "train")
     (folder / "data.csv").write_bytes(b"picture,caption,kind\n1.png,caf\xe9,a\n")
     with pytest.raises(UserError, match="UTF-8"):
         data.open_split(csv_config(folder), "train")

@@ -1,0 +1,130 @@
+"""The columns of a table that a data source reads, and what to do if they have other names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from uniclip.config import CsvData
+from uniclip.data.csv.table import SEPARATORS, TableFormat, detect_format
+from uniclip.errors import UserError
+
+OPEN_CLIP_COLUMNS = {"image_column": "filepath", "caption_column": "title"}
+"""The columns that open_clip reads by default; they are recognized in place of our defaults."""
+USUAL_NAMES = {
+    "image_column": (
+        *("picture", "filepath", "image", "image_path", "path", "file", "filename", "file_name"),
+        *("file_path", "image_name", "image_file", "img", "img_path", "image_id", "photo"),
+    ),
+    "caption_column": (
+        *("caption", "title", "captions", "text", "description", "sentence", "comment", "alt"),
+        *("alt_text", "prompt", "label_text"),
+    ),
+    "label_column": ("label", "class", "class_name", "category", "kind"),
+    "split_column": ("split", "subset", "set", "fold", "partition"),
+}
+"""Key -> names that such columns often have, for advice."""
+
+
+@dataclass(frozen=True)
+class TableRequest:
+    """A table to be read, and the columns that are wanted of it."""
+
+    path: str
+    columns: dict[str, str]
+    """Key of the configuration, such as "image_column" -> name of the column."""
+    separator: str | None = None
+    """The character that separates fields; None = detected."""
+    is_configurable: bool = True
+    """Whether the user can name other columns: not for an evaluation set."""
+
+    @classmethod
+    def from_config(cls, config: CsvData, path: str, *, is_test: bool = False) -> TableRequest:
+        """Return the request for a table of a configuration; the test table has no splits."""
+        keys = ("image_column", "caption_column", "label_column", "split_column")
+        columns = {key: name for key in keys if (name := getattr(config, key)) is not None}
+        if is_test:
+            columns.pop("split_column", None)
+        return cls(path, columns, config.separator_character)
+
+    @classmethod
+    def for_evaluation(cls, path: str) -> TableRequest:
+        """Return the request for an evaluation set, whose columns have the default names."""
+        columns = {key: getattr(CsvData, key) for key in ("image_column", "caption_column")}
+        return cls(path, columns, is_configurable=False)
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """A table's format, and where the requested columns are."""
+
+    table: TableFormat
+    names: dict[str, str]
+    """Key of the configuration -> name of the column in the file."""
+    positions: dict[str, int]
+    """Key of the configuration -> position of the column."""
+
+
+def find_columns(request: TableRequest) -> TableColumns:
+    """Return the format of a table and its columns.
+
+    Raises:
+        UserError: The file cannot be read, or a column is missing or repeated.
+    """
+    wanted = (*request.columns.values(), *OPEN_CLIP_COLUMNS.values())
+    table = detect_format(request.path, request.separator, wanted)
+    names = _substitute_open_clip_columns(request.columns, table.header)
+    for key, name in names.items():
+        if name not in table.header:
+            raise _make_missing_column_error(request, table, key)
+    positions = {key: table.find_column(name) for key, name in names.items()}
+    return TableColumns(table, names, positions)
+
+
+def _substitute_open_clip_columns(
+    columns: dict[str, str], header: tuple[str, ...]
+) -> dict[str, str]:
+    """Return the columns, with open_clip's in place of both defaults if the file has only those."""
+    are_defaults = all(columns[key] == getattr(CsvData, key) for key in OPEN_CLIP_COLUMNS)
+    are_missing = not any(columns[key] in header for key in OPEN_CLIP_COLUMNS)
+    if are_defaults and are_missing and all(n in header for n in OPEN_CLIP_COLUMNS.values()):
+        return {**columns, **OPEN_CLIP_COLUMNS}
+    return columns
+
+
+def _make_missing_column_error(request: TableRequest, table: TableFormat, key: str) -> UserError:
+    place, name = f"{table.path} line {table.header_line}", request.columns[key]
+    if request.separator is not None:
+        detected = detect_format(request.path, None, tuple(request.columns.values()))
+        if set(request.columns.values()) <= set(detected.header):
+            return UserError(
+                f"{place}: the file is separated by {SEPARATORS[detected.separator]}, not by "
+                f"{request.separator!r}: leave data.separator out"
+            )
+    column = f"column {name!r} (data.{key})" if request.is_configurable else f"column {name!r}"
+    if len(table.header) == 1:
+        remedy = "set data.separator" if request.is_configurable else "separate the columns by ','"
+        return UserError(
+            f"{place}: there is no {column}: the only column is {table.header[0]!r}; if the fields "
+            f"are separated by another character, {remedy}"
+        )
+    return UserError(f"{place}: there is no {column}: {_suggest_column(request, table, key)}")
+
+
+def _suggest_column(request: TableRequest, table: TableFormat, key: str) -> str:
+    header = [column for column in table.header if column]
+    close = get_close_matches(request.columns[key], header, n=3, cutoff=0.6)
+    by_lower_case = {column.lower(): column for column in header}
+    usual = [by_lower_case[n] for n in USUAL_NAMES[key] if n in by_lower_case]
+    taken = set(request.columns.values())
+    suggestions = [c for c in dict.fromkeys([*close, *usual]) if c not in taken][:3]
+    if not suggestions:
+        return f"the columns are {', '.join(map(repr, header))}"
+    question = f"did you mean {' or '.join(suggestions)}?"
+    if not request.is_configurable:
+        return f"{question} Rename the column to {request.columns[key]!r}"
+    return f"{question} Set data.{key}={_quote(suggestions[0])}"
+
+
+def _quote(name: str) -> str:
+    return name if name.replace("_", "").isalnum() else f"\"'{name}'\""
