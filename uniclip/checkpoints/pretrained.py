@@ -19,6 +19,7 @@ from uniclip.augmentation.transform import AugmentationParams
 from uniclip.config import RunConfig
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import UserError
+from uniclip.io import rgb_image
 from uniclip.methods.base import Method
 from uniclip.models.embedder import Embedder
 
@@ -52,8 +53,8 @@ class PretrainedModel:
         """Return the normalized embeddings (n, D) of images, float32.
 
         Args:
-            images: (n, 3, h, w) uint8, or PIL images (each resized and centre-cropped to the image
-                size of the training data).
+            images: (n, 3, h, w) uint8, or PIL images, each resized and centre-cropped to the image
+                size of the training data (`uniclip.io.rgb_image`).
             augmentation_params: Parameters of n images; default: the evaluation transform.
             vectors: (n, A) augmentation vectors that the model receives; default: those of
                 `augmentation_params`.
@@ -193,15 +194,9 @@ class PretrainedModel:
 
 
 def _resize_and_center_crop(image: Image.Image, image_size: int) -> NDArray[np.uint8]:
-    """Return the central square on a white background, resized, (3, size, size) uint8."""
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
-    crop_size = min(image.size)
-    left, top = (image.width - crop_size) // 2, (image.height - crop_size) // 2
-    box = (left, top, left + crop_size, top + crop_size)
-    image = image.resize(
-        (image_size, image_size), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0
-    )
-    return np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)
+    """Return the central square as training data are read, (3, size, size) uint8."""
+    try:
+        return rgb_image.crop_and_resize(rgb_image.to_rgb_image(image), image_size)
+    except rgb_image.UnreadableImageError as error:
+        name = getattr(image, "filename", "") or "an image"
+        raise UserError(f"{name} cannot be read ({error}); repair it or leave it out") from None

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from uniclip.data.split import SplitName
 from uniclip.errors import UserError, make_unknown_name_error
+from uniclip.io.rgb_image import IMAGE_RULE
 
 if TYPE_CHECKING:
     from uniclip.evaluate.datasets.images import DatasetKind, ImageDataset
@@ -202,6 +203,7 @@ class Dataset:
             "split_rule": self.split_rule,
             "validation_one_in": VALIDATION_ONE_IN if self.held_out else None,
             "files": dict(sorted(digests.items())),
+            **({} if self.user_folder is None else {"images": IMAGE_RULE}),
         }
 
     def count_and_list_images(

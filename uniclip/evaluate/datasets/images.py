@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from uniclip.errors import UserError
+from uniclip.io import rgb_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from uniclip.evaluate.metrics import Metric
 
 DatasetKind = Literal["classification", "multilabel", "retrieval"]
+DOWNLOAD_AGAIN = "download the data set again"
 
 
 class ImageReader(Protocol):
@@ -75,10 +77,15 @@ class ImageDataset:
             return self.reader(i)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             message = (str(error).splitlines() or [type(error).__name__])[0]
+            fix = "repair it or leave it out" if self.is_user_defined else DOWNLOAD_AGAIN
             raise UserError(
-                f"{self.name}: image {self.ids[i]} cannot be read ({message}); "
-                "download the data set again"
+                f"{self.name}: image {self.ids[i]} cannot be read ({message}); {fix}"
             ) from None
+
+    @property
+    def is_user_defined(self) -> bool:
+        """Whether the user defined the data set (`uniclip.evaluate.datasets.custom`)."""
+        return ":" in self.name
 
     def subset(self, index: NDArray[np.int64], split: SplitName) -> ImageDataset:
         """Return the images `index` (m,), in that order, as split `split`."""
@@ -97,7 +104,7 @@ class ImageDataset:
 
 @dataclass(frozen=True)
 class FileReader:
-    """Images that are one file each."""
+    """Images that are one file each, read as published protocols do: orientation as stored."""
 
     paths: tuple[str | Path, ...]
 
@@ -107,6 +114,15 @@ class FileReader:
 
         with Image.open(self.paths[i]) as image:
             return image.convert("RGB")
+
+
+@dataclass(frozen=True)
+class UserFileReader(FileReader):
+    """Images of the user that are one file each, by the rule of `uniclip.io.rgb_image`."""
+
+    def __call__(self, i: int) -> Image.Image:
+        """Return image `i`."""
+        return rgb_image.read_rgb_image(self.paths[i])
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,13 +162,14 @@ def build_classification_dataset(
 
     if not files:
         raise UserError(f"{dataset.name} lists no {split} images; {dataset.download_hint}")
+    reader_class = FileReader if dataset.user_folder is None else UserFileReader
     return ImageDataset(
         name=dataset.name,
         split=split,
         kind=dataset.kind,
         metric=dataset.metric,
         ids=tuple(f[0] for f in files),
-        reader=FileReader(tuple(f[1] for f in files)),
+        reader=reader_class(tuple(f[1] for f in files)),
         labels=np.array([f[2] for f in files], np.int64),
         classes=tuple(classes),
     )

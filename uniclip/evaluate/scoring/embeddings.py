@@ -30,6 +30,7 @@ Float32 = NDArray[np.float32]
 
 VERSION = 1
 """Raised when the same weights give other rows of the same images or texts."""
+MAX_ASPECT_RATIO = 100
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,10 @@ def preprocess_image(
     """Return (3, image_size, image_size) uint8: an image under a protocol's preprocessing.
 
     Equal to the bit to torchvision's Resize and CenterCrop, which take three times as long for a
-    small image.
+    small image. What is more than `MAX_ASPECT_RATIO` times as long as wide, where the resized image
+    would be huge, is cropped before.
     """
+    image = _limit_aspect_ratio(image)
     short, long = sorted(image.size)
     longer = int(image_size * long / short)
     size = (image_size, longer) if image.width <= image.height else (longer, image_size)
@@ -128,3 +131,13 @@ def preprocess_image(
     left, top = (int(round((length - image_size) / 2.0)) for length in size)
     center_crop = resized.crop((left, top, left + image_size, top + image_size))
     return np.asarray(center_crop, dtype=np.uint8).transpose(2, 0, 1)
+
+
+def _limit_aspect_ratio(image: Image.Image) -> Image.Image:
+    """Return the centre of an image whose longer side exceeds `MAX_ASPECT_RATIO` shorter ones."""
+    longest = MAX_ASPECT_RATIO * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    width, height = (min(side, longest) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))

@@ -9,7 +9,7 @@ from uniclip.config import CsvData
 from uniclip.data.csv import source
 from uniclip.data.csv.rows import read_samples
 from uniclip.evaluate.datasets.dataset import Dataset, SplitReader
-from uniclip.evaluate.datasets.images import FileReader, ImageDataset
+from uniclip.evaluate.datasets.images import ImageDataset, UserFileReader
 
 if TYPE_CHECKING:
     from uniclip.data.split import SplitName
@@ -27,7 +27,7 @@ class CaptionedCsvReader(SplitReader):
             kind=dataset.kind,
             metric=dataset.metric,
             ids=tuple(s.path for s in samples),
-            reader=FileReader(tuple(root / s.path for s in samples)),
+            reader=UserFileReader(tuple(root / s.path for s in samples)),
             captions=tuple(tuple(s.captions) for s in samples),
         )
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset, SplitReader
 from uniclip.evaluate.datasets.images import DatasetKind, ImageDataset
-from uniclip.io import hashing
+from uniclip.io import hashing, rgb_image
 from uniclip.io.memo import disk_memoize
 
 if TYPE_CHECKING:
@@ -80,20 +80,17 @@ class WebDatasetReader(SplitReader):
 
 @dataclass(frozen=True)
 class ShardReader:
-    """Images within shards: file, first byte and length of each."""
+    """Images within shards, by the rule of `uniclip.io.rgb_image`."""
 
     locations: tuple[tuple[Path, int, int], ...]
+    """File, first byte and length of each."""
 
     def __call__(self, i: int) -> Image.Image:
         """Return image `i`."""
-        from PIL import Image
-
         path, start, length = self.locations[i]
         with open(path, "rb") as stream:
             stream.seek(start)
-            buffer = io.BytesIO(stream.read(length))
-        with Image.open(buffer) as image:
-            return image.convert("RGB")
+            return rgb_image.read_rgb_image(io.BytesIO(stream.read(length)))
 
 
 @dataclass
