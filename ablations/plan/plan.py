@@ -42,6 +42,8 @@ class PlanRequest:
     """The arms to run; None = all."""
     cache_path: Path | None = None
     """The store's cache, which keeps the protocols of evaluation data that has been removed."""
+    recorded_overrides: tuple[str, ...] = ()
+    """The words that make this request again (`Plan.overrides`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +227,7 @@ def _build_plan_record(
         missing_datasets=missing_datasets,
         missing_probe_data=missing_probe_data,
         base_config=resolver.base_values,
+        overrides=request.recorded_overrides,
         forward_passes={n: c.method.count_forward_passes(c.views) for n, c in configs.items()},
         comparison_facts={n: collect_comparison_facts(c) for n, c in configs.items()},
         recipe=resolver.choices.get("recipe", DEFAULT_RECIPE),

@@ -280,6 +280,9 @@ class Plan:
     """Arms and planted effects that this budget leaves out, each with its reason."""
     tuning: Tuning | None = None
     """How the arms were tuned; None for arms with declared values."""
+    overrides: tuple[str, ...] = ()
+    """The `key=value` words of the command that made it, without seeds and store; paths are
+    absolute. Empty in plans from before this field."""
 
     def get_arm(self, name: str) -> Arm:
         """Return the arm of that name."""
