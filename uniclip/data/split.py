@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from uniclip.errors import UserError
+from uniclip.io.hashing import hash_sample_id
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +47,8 @@ class Split(ABC):
     """(n,): the class that a method may train on, -1 for an image-text pair; None = only pairs."""
     source_shares: tuple[SourceShare, ...] = ()
     """The shares of each batch; empty = one share of all samples."""
+    has_image_files: ClassVar[bool] = False
+    """Whether images may be unreadable; such a split defines the methods that name them."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,13 +57,45 @@ class Split(ABC):
     def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the source images of the samples at `index` (b,), (b, 3, H, W) uint8."""
 
+    def load_readable_pixels(
+        self, index: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return what `load_pixels` does, 0 for images that cannot be read, and which can (b,)."""
+        import numpy as np
+
+        return self.load_pixels(index), np.ones(len(index), np.bool_)
+
+    def describe_unreadable(self, i: int) -> str:
+        """Return place, name and fault of an image that cannot be read, in one line."""
+        return self.sample_names[i] if self.sample_names else f"sample {i}"
+
+    def check_unreadable(self, index: Sequence[int]) -> None:
+        """Raise `UserError` if more images than allowed cannot be read; `index`: which."""
+        return None
+
+
+def allot_rows(shares: Sequence[SourceShare], batch_size: int, data_name: str) -> list[int]:
+    """Return how many samples of each share a batch has.
+
+    Raises:
+        UserError: A share has none, or fewer samples than that.
+    """
+    rows_per_share = [round(batch_size * share.share) for share in shares]
+    rows_per_share[0] = batch_size - sum(rows_per_share[1:])
+    for share, num_rows in zip(shares, rows_per_share):
+        num_samples = share.stop - share.start
+        if not 0 < num_rows <= num_samples:
+            raise UserError(
+                f"train.batch_size={batch_size} takes {num_rows} of the {num_samples} training "
+                f"samples of data={data_name} at once; choose another batch size or more data"
+            )
+    return rows_per_share
+
 
 def assign_split(
     sample_name: str, *, validation_fraction: float, test_fraction: float
 ) -> SplitName:
     """Return the split of a sample: a hash of its name falls into the fraction of one split."""
-    from uniclip.rng import hash_sample_id  # imports numpy: see `uniclip.data`
-
     position = hash_sample_id(f"split/{sample_name}") / 2**64
     if position < test_fraction:
         return "test"

@@ -6,56 +6,112 @@ Splits are assigned by a hash of the path, so adding an image moves no other ima
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.config import CsvData
-from uniclip.data.csv.rows import format_first_line, read_index
+from uniclip.data.csv.rows import read_index
 from uniclip.data.split import Split, SplitName
 from uniclip.errors import UserError
+from uniclip.io import rgb_image
 from uniclip.io.atomic import resolve_staged_path
 from uniclip.rng import hash_sample_id
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 IMAGE_CACHE_BYTES = 2**28
 """Memory for decoded images, in bytes a process."""
+MAX_LISTED = 20
+"""Unreadable images that an error lists; it counts the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CsvSplit(Split):
-    """Images read from files."""
+    """Images read from files, by the rule of `uniclip.io.rgb_image`."""
+
+    has_image_files: ClassVar[bool] = True
 
     csv_path: str
     """Path of the CSV file, for messages."""
     line_numbers: tuple[int, ...]
     image_paths: tuple[str, ...]
     image_size: int
+    max_broken: float = 0.0
+    """`data.max_broken`, for messages."""
+    num_allowed: int = 0
+    """Rows and images of the split that may be unusable."""
+    num_skipped: int = 0
+    """Rows of the split that were skipped already."""
     image_cache: OrderedDict[int, NDArray[np.uint8]] = field(
         default_factory=OrderedDict, compare=False
     )
+    faults: dict[int, str] = field(default_factory=dict, compare=False)
+    """Index of an image that could not be read -> why; one entry for each that was tried."""
 
     def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        if len(index) == 0:
-            return np.zeros((0, 3, self.image_size, self.image_size), np.uint8)
-        return np.stack([self._load_image(int(i)) for i in index])
+        """Return the source images; `UserError` names all of them that cannot be read."""
+        pixels, is_readable = self.load_readable_pixels(index)
+        if not is_readable.all():
+            unreadable = sorted({int(i) for i in index[~is_readable]})
+            is_one = len(unreadable) == 1
+            raise UserError(
+                f"{self._list_unreadable(unreadable)}; repair "
+                f"{'it or remove the row' if is_one else 'them or remove the rows'}"
+            )
+        return pixels
 
-    def _load_image(self, i: int) -> NDArray[np.uint8]:
+    def load_readable_pixels(
+        self, index: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        pixels = np.zeros((len(index), 3, self.image_size, self.image_size), np.uint8)
+        is_readable = np.ones(len(index), np.bool_)
+        for position, i in enumerate(index.tolist()):
+            image = self._load_image(i)
+            if image is None:
+                is_readable[position] = False
+            else:
+                pixels[position] = image
+        return pixels, is_readable
+
+    def describe_unreadable(self, i: int) -> str:
+        """Return line, file and fault of an image; it is tried again if this process did not."""
+        if i not in self.faults and self._load_image(i) is not None:
+            fault = "could not be read, and can be now"
+        else:
+            fault = f"cannot be read ({self.faults[i]})"
+        return f"{self.csv_path} line {self.line_numbers[i]}: image {self.image_paths[i]} {fault}"
+
+    def check_unreadable(self, index: Sequence[int]) -> None:
+        num_unusable = len(index) + self.num_skipped
+        if not index or num_unusable <= self.num_allowed:
+            return
+        raise UserError(
+            f"{num_unusable} of {len(self) + self.num_skipped} training images cannot be used, "
+            f"more than data.max_broken={self.max_broken:g} allows: "
+            f"{self._list_unreadable(index)}; repair them or raise data.max_broken"
+        )
+
+    def _list_unreadable(self, index: Sequence[int]) -> str:
+        texts = [self.describe_unreadable(i) for i in index[:MAX_LISTED]]
+        if len(index) > MAX_LISTED:
+            texts.append(f"and {len(index) - MAX_LISTED} more")
+        return "; ".join(texts)
+
+    def _load_image(self, i: int) -> NDArray[np.uint8] | None:
+        """Return the image (3, H, W), or None if it cannot be read."""
         if i in self.image_cache:
             self.image_cache.move_to_end(i)
             return self.image_cache[i]
+        if i in self.faults:
+            return None
         try:
             image = decode_image(Path(self.image_paths[i]), self.image_size)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise UserError(
-                f"{self.csv_path} line {self.line_numbers[i]}: image {self.image_paths[i]} cannot "
-                f"be read ({format_first_line(error)}); repair it or remove the row"
-            ) from None
+        except rgb_image.UnreadableImageError as error:
+            self.faults[i] = str(error)
+            return None
         self.image_cache[i] = image
         if len(self.image_cache) * image.nbytes > IMAGE_CACHE_BYTES:
             self.image_cache.popitem(last=False)
@@ -63,39 +119,12 @@ class CsvSplit(Split):
 
 
 def decode_image(path: Path, image_size: int) -> NDArray[np.uint8]:
-    """Return the image in a file as (3, image_size, image_size) uint8.
+    """Return the central square of an image file as (3, image_size, image_size) uint8.
 
     Raises:
-        OSError, ValueError, SyntaxError: Pillow cannot read the file.
+        UnreadableImageError: The file cannot be decoded.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            # Decodes a JPEG at a fraction of its size.
-            image.draft("RGB", (2 * image_size, 2 * image_size))
-            return center_crop_and_resize(image, image_size)
-    except Image.DecompressionBombError as error:
-        raise ValueError(str(error)) from None
-
-
-def center_crop_and_resize(image: Image, image_size: int) -> NDArray[np.uint8]:
-    """Return the central square in RGB, resized (bicubic, antialiased), on a white background.
-
-    Returns:
-        (3, image_size, image_size) uint8.
-    """
-    from PIL import Image as pillow
-
-    if "A" in image.getbands() or "transparency" in image.info:
-        rgba_image = image.convert("RGBA")
-        image = pillow.alpha_composite(pillow.new("RGBA", rgba_image.size, "white"), rgba_image)
-    image = image.convert("RGB")
-    crop_size = min(image.size)
-    left, top = (image.width - crop_size) // 2, (image.height - crop_size) // 2
-    center_crop = image.crop((left, top, left + crop_size, top + crop_size))
-    resized_image = center_crop.resize((image_size, image_size), pillow.Resampling.BICUBIC)
-    return np.asarray(resized_image).transpose(2, 0, 1).copy()
+    return rgb_image.read_square(path, image_size)
 
 
 def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
@@ -104,6 +133,7 @@ def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
     samples = index.samples
     class_names = tuple(sorted({sample.label for sample in samples if sample.label}))
     split_samples = [sample for sample in samples if index.get_split(sample) == split_name]
+    skipped_rows = [row for row in index.skipped_rows if index.get_split(row) == split_name]
     class_indices = {name: i for i, name in enumerate(class_names)}
     labels = np.array(
         [class_indices[sample.label] if sample.label else -1 for sample in split_samples], np.int64
@@ -125,4 +155,7 @@ def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
             str(folders[sample.table_path] / sample.path) for sample in split_samples
         ),
         image_size=config.image_size,
+        max_broken=config.max_broken,
+        num_allowed=config.count_allowed_broken(len(split_samples) + len(skipped_rows)),
+        num_skipped=len(skipped_rows),
     )
