@@ -14,6 +14,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip.io.hashing import hash_sample_id as hash_sample_id
+
 UInt64 = NDArray[np.uint64]
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
@@ -27,13 +29,6 @@ def derive_key(*parts: int | str | float | None) -> int:
     """Return the 64-bit key of `parts`; other parts, types or order give another key."""
     payload = json.dumps(parts, separators=(",", ":"), allow_nan=False)
     return int.from_bytes(blake2b(payload.encode(), digest_size=8).digest(), "little")
-
-
-def hash_sample_id(sample_name: str) -> int:
-    """Return the 64-bit id of a sample from its name."""
-    return int.from_bytes(
-        blake2b(sample_name.encode(), digest_size=8, person=b"sample").digest(), "little"
-    )
 
 
 def philox(counter: tuple[UInt64, UInt64, UInt64, UInt64], key: int) -> tuple[UInt64, ...]:

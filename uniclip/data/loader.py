@@ -3,11 +3,15 @@
 Every epoch has a new order of the samples, whose remainder is dropped, and draws one caption and
 new views for each sample. The key of every random stream names its purpose, so arms with the same
 seed share samples, captions and the views that they have in common.
+
+A sample whose image cannot be read is replaced by the one in the same row of the epoch's next batch
+(after the last the first) or, with a single batch an epoch, by one of the remainder: a function of
+seed, epoch and position, whatever the number of data workers and processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, cast
@@ -22,7 +26,7 @@ from uniclip import data, rng
 from uniclip.augmentation import apply, transform
 from uniclip.config import RunConfig
 from uniclip.data.batch import EXTRA_TEXT_FIELDS, PER_VIEW_FIELDS, Batch
-from uniclip.data.split import SourceShare, Split
+from uniclip.data.split import SourceShare, Split, allot_rows
 from uniclip.data.text.augment import IGNORE_INDEX, VocabularyInfo, edit_captions, mask_tokens
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
@@ -112,19 +116,65 @@ class TrainingBatches(Dataset[Batch]):
             source_slice.start + order[position * rows_per_batch : (position + 1) * rows_per_batch]
         )
         # Drawn for all processes: the longest caption determines which tokens are masked.
-        tokens = self._draw_captions(epoch, index)[local_rows]
-        index = index[local_rows]
-        pixels, vectors = self._render_views(epoch, index)
+        rows = _BatchRows(index, self._draw_captions(epoch, index)).select(local_rows)
+        images, is_readable = self.split.load_readable_pixels(rows.index)
+        unreadable_ids = None
+        if not is_readable.all():
+            unreadable_ids = np.where(is_readable, -1, rows.index)
+            candidate_order = source_slice.start + order
+            for row in np.flatnonzero(~is_readable):
+                candidates = source_slice.list_replacements(
+                    candidate_order, position, local_rows.start + int(row)
+                )
+                images[row] = self._replace_row(rows, int(row), epoch, candidates)
+        return self._assemble_batch(epoch, rows, images, unreadable_ids)
+
+    def _replace_row(
+        self, rows: _BatchRows, row: int, epoch: int, candidates: Iterable[int]
+    ) -> NDArray[np.uint8]:
+        """Replace a row by the first candidate that can be read; return its image.
+
+        Its caption may not be longer than the longest of the batch, which all processes know.
+        """
+        num_tokens = rows.tokens.shape[1]
+        for candidate in candidates:
+            index = np.array([candidate], np.int64)
+            tokens = self._draw_captions(epoch, index)
+            if tokens.shape[1] > num_tokens:
+                continue
+            images, is_readable = self.split.load_readable_pixels(index)
+            if is_readable.all():
+                rows.index[row] = candidate
+                rows.tokens[row] = self._pad_id
+                rows.tokens[row, : tokens.shape[1]] = tokens[0]
+                image: NDArray[np.uint8] = images[0]
+                return image
+        raise UserError(
+            f"{self.split.describe_unreadable(int(rows.index[row]))}, and no other training image "
+            "can take its place; repair the images"
+        )
+
+    def _assemble_batch(
+        self,
+        epoch: int,
+        rows: _BatchRows,
+        images: NDArray[np.uint8],
+        unreadable_ids: NDArray[np.int64] | None,
+    ) -> Batch:
+        """Return the batch of these rows and their source images (N, 3, H, W)."""
+        index, tokens = rows.index, rows.tokens
+        pixels, vectors = self._render_views(epoch, index, images)
         text_variants = self._build_text_variants(epoch, index, tokens)
         training_labels = self.split.training_labels
         return Batch(
             images=torch.from_numpy(pixels),
             augmentation_vectors=torch.from_numpy(vectors),
             tokens=torch.from_numpy(tokens),
-            sample_ids=torch.from_numpy(index.copy()),
+            sample_ids=torch.from_numpy(index),
             labels=torch.from_numpy(
                 np.full(len(index), -1) if training_labels is None else training_labels[index]
             ),
+            unreadable_ids=None if unreadable_ids is None else torch.from_numpy(unreadable_ids),
             **{
                 name: torch.from_numpy(variant_tokens)
                 for name, variant_tokens in text_variants.items()
@@ -154,11 +204,10 @@ class TrainingBatches(Dataset[Batch]):
         return rng.derive_key(self.config.seed, self.config.stream, purpose, epoch, *qualifiers)
 
     def _render_views(
-        self, epoch: int, index: NDArray[np.int64]
+        self, epoch: int, index: NDArray[np.int64], images: NDArray[np.uint8]
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return views (V, N, 3, H, W), weak ones first, and their vectors (V, N, A)."""
         config, ids = self.config, self.split.ids[index]
-        images = self.split.load_pixels(index)
         view_kinds: list[tuple[data.ViewKind, int]] = []
         view_kinds += [("weak", i) for i in range(config.views.num_weak)]
         view_kinds += [("strong", i) for i in range(config.views.num_strong)]
@@ -204,6 +253,20 @@ class TrainingBatches(Dataset[Batch]):
 
 
 @dataclass(frozen=True)
+class _BatchRows:
+    """The samples of a batch and their captions."""
+
+    index: NDArray[np.int64]
+    """(N,): samples of the split."""
+    tokens: NDArray[np.int64]
+    """(N, L)."""
+
+    def select(self, rows: slice) -> _BatchRows:
+        """Return a copy of some rows."""
+        return _BatchRows(self.index[rows].copy(), self.tokens[rows].copy())
+
+
+@dataclass(frozen=True)
 class _SourceSlice:
     """The samples start:stop, of which every batch has `rows_per_batch`."""
 
@@ -220,22 +283,28 @@ class _SourceSlice:
         """Number of batches in an epoch."""
         return (self.stop - self.start) // self.rows_per_batch
 
+    def list_replacements(self, order: NDArray[np.int64], position: int, row: int) -> Iterator[int]:
+        """Yield what may replace a row of the batch at `position` of an epoch, in order.
+
+        order: (stop - start,) the samples in the order of the epoch. No two rows of a batch get the
+        same sample from its other batches; only the last resort is a sample of the same batch.
+        """
+        steps, size = self.steps_per_epoch, self.rows_per_batch
+        for step in range(position + 1, position + steps):
+            yield int(order[step % steps * size + row])
+        remainder, batch = order[steps * size :], order[position * size : (position + 1) * size]
+        for others in (remainder, batch):
+            yield from (int(others[(row + i) % len(others)]) for i in range(len(others)))
+
 
 def _build_source_slices(
     split: Split, batch_size: int, batch_rows: range, data_name: str
 ) -> list[_SourceSlice]:
     """Return how many samples of each share a batch has; `UserError` if there are too few."""
     source_shares = split.source_shares or (SourceShare(0, len(split), 1.0),)
-    rows_per_source = [round(batch_size * source_share.share) for source_share in source_shares]
-    rows_per_source[0] = batch_size - sum(rows_per_source[1:])
+    rows_per_source = allot_rows(source_shares, batch_size, data_name)
     source_slices, row_offset = [], 0
     for i, (source_share, num_rows) in enumerate(zip(source_shares, rows_per_source)):
-        num_samples = source_share.stop - source_share.start
-        if not 0 < num_rows <= num_samples:
-            raise UserError(
-                f"train.batch_size={batch_size} takes {num_rows} of the {num_samples} training "
-                f"samples of data={data_name} at once; choose another batch size or more data"
-            )
         local_rows = range(
             min(max(batch_rows.start - row_offset, 0), num_rows),
             min(max(batch_rows.stop - row_offset, 0), num_rows),
@@ -271,6 +340,11 @@ def _concatenate_batches(batches: list[Batch], pad_id: int) -> Batch:
     }
     tensors_by_field: dict[str, torch.Tensor] = {}
     for name, tensors in values_by_field.items():
+        if name == "unreadable_ids" and any(tensor is not None for tensor in tensors):
+            tensors = [
+                torch.full_like(batch.sample_ids, -1) if tensor is None else tensor
+                for batch, tensor in zip(batches, tensors)
+            ]
         if tensors[0] is None:
             continue
         if name in ("tokens", *EXTRA_TEXT_FIELDS):

@@ -33,6 +33,13 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
 
 
+def hash_sample_id(sample_name: str) -> int:
+    """Return the 64-bit id of a sample from its name."""
+    return int.from_bytes(
+        blake2b(sample_name.encode(), digest_size=8, person=b"sample").digest(), "little"
+    )
+
+
 @cache
 def get_library_version(name: str) -> str:
     """Return the installed version of a distribution without importing it, or "absent"."""

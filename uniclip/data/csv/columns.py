@@ -63,6 +63,8 @@ class TableColumns:
     """Key of the configuration -> name of the column in the file."""
     positions: dict[str, int]
     """Key of the configuration -> position of the column."""
+    substitutes: dict[str, str]
+    """Key of the configuration -> name of the column, where it is not the requested one."""
 
 
 def find_columns(request: TableRequest) -> TableColumns:
@@ -78,7 +80,8 @@ def find_columns(request: TableRequest) -> TableColumns:
         if name not in table.header:
             raise _make_missing_column_error(request, table, key)
     positions = {key: table.find_column(name) for key, name in names.items()}
-    return TableColumns(table, names, positions)
+    substitutes = {k: name for k, name in names.items() if name != request.columns[k]}
+    return TableColumns(table, names, positions, substitutes)
 
 
 def _substitute_open_clip_columns(

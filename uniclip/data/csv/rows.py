@@ -45,6 +45,8 @@ class CsvSample:
     """The table that lists it; `path` is relative to its folder."""
     declared_split: SplitName | None = None
     """The split that the table declares; None = by a hash of the path (`SplitRule`)."""
+    names: set[str] = field(default_factory=set)
+    """Every path under which the tables list it."""
 
 
 @dataclass
@@ -177,6 +179,7 @@ def _read_table(request: TableRequest, default_split: SplitName | None = None) -
         )
         sample = samples.setdefault(file_key, new_sample)
         _check_agreement(columns, sample, new_sample)
+        sample.names.add(path)
         if caption not in sample.captions:
             sample.captions.append(caption)
     if not samples:
@@ -263,11 +266,11 @@ def _check_held_out_faults(faults: Sequence[RowFault]) -> None:
         )
 
 
-def list_faults(faults: Sequence[RowFault]) -> str:
-    """Return place and reason of each faulty row, and the number of those beyond `MAX_LISTED`."""
-    texts = [fault.describe() for fault in faults[:MAX_LISTED]]
-    if len(faults) > MAX_LISTED:
-        texts.append(f"and {len(faults) - MAX_LISTED} more")
+def list_faults(faults: Sequence[RowFault], max_listed: int = MAX_LISTED) -> str:
+    """Return place and reason of each faulty row, and the number of those beyond `max_listed`."""
+    texts = [fault.describe() for fault in faults[:max_listed]]
+    if len(faults) > max_listed:
+        texts.append(f"and {len(faults) - max_listed} more")
     return "; ".join(texts)
 
 

@@ -7,6 +7,7 @@ each sample and epoch. Validation and test are OpenMoji's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from uniclip.config import MixData
@@ -16,9 +17,12 @@ from uniclip.data.openmoji import source as openmoji
 from uniclip.io.hashing import get_library_version
 
 if TYPE_CHECKING:
-    from uniclip.data.split import Split, SplitName
+    from uniclip.data.split import SourceShare, Split, SplitName
 
 DIGITS_PACKAGE = "scikit-learn"
+
+LEAST_TRAINING_SAMPLES = 1_000
+"""The pairs and each source of labelled images are more; they are not opened to count them."""
 
 sample_view = views.sample_view
 
@@ -38,6 +42,13 @@ def describe_missing(config: MixData) -> str | None:
     if "digits" in config.label_sources and get_library_version(DIGITS_PACKAGE) == "absent":
         return f"pip install {DIGITS_PACKAGE}"
     return openmoji.describe_missing(build_pairs_config(config))
+
+
+def count_training_samples(config: MixData, enough: int) -> Sequence[SourceShare] | None:
+    """Return the shares of pairs and labelled images, or None if there are `enough` of both."""
+    if enough <= LEAST_TRAINING_SAMPLES:
+        return None
+    return open_split(config, "train").source_shares
 
 
 def open_split(config: MixData, split_name: SplitName) -> Split:

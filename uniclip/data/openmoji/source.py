@@ -12,12 +12,16 @@ from uniclip.config import OpenmojiData
 from uniclip.data import views
 from uniclip.data.openmoji import render
 from uniclip.data.openmoji.render import PACKAGES
+from uniclip.data.split import SourceShare
 from uniclip.io.hashing import get_library_version
 
 if TYPE_CHECKING:
     from uniclip.data.split import Split, SplitName
 
 SPLIT_RULE = "openmoji/1: hash of the smallest code of equal images, 0.6/0.1/0.3"
+
+LEAST_TRAINING_SAMPLES = 2_000
+"""The training split of any version of the packages has more; it is not opened to count them."""
 
 sample_view = views.sample_view
 
@@ -35,6 +39,13 @@ def describe_missing(config: OpenmojiData) -> str | None:
     """Return the pip command that installs missing packages, or None."""
     absent_packages = [name for name in PACKAGES if get_library_version(name) == "absent"]
     return f"pip install {' '.join(absent_packages)}" if absent_packages else None
+
+
+def count_training_samples(config: OpenmojiData, enough: int) -> list[SourceShare] | None:
+    """Return the share of all training samples, or None if there are `enough` of them."""
+    if enough <= LEAST_TRAINING_SAMPLES:
+        return None
+    return [SourceShare(0, len(open_split(config, "train")), 1.0)]
 
 
 def open_split(config: OpenmojiData, split_name: SplitName) -> Split:

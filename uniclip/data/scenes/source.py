@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from uniclip.config import ScenesData
+from uniclip.data.split import SourceShare
 
 if TYPE_CHECKING:
     from uniclip.augmentation.transform import AugmentationParams
@@ -30,6 +31,11 @@ def fingerprint(config: ScenesData) -> dict[str, object]:
 def describe_missing(config: ScenesData) -> None:
     """Return None: the images are generated."""
     return None
+
+
+def count_training_samples(config: ScenesData, enough: int) -> list[SourceShare]:
+    """Return the share of all training samples."""
+    return [SourceShare(0, config.num_train, 1.0)]
 
 
 def open_split(config: ScenesData, split_name: SplitName) -> Split:

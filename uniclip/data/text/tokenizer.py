@@ -65,13 +65,7 @@ class Tokenizer:
 
         Texts are truncated to `context_length` tokens, with eos as the last one.
         """
-        cleaned_texts = (
-            [clip_bpe.clean_text(text) for text in texts] if self.is_clip else list(texts)
-        )
-        token_ids = [
-            encoding.ids[: context_length - 2]
-            for encoding in self._bpe.encode_batch_fast(cleaned_texts)
-        ]
+        token_ids = [ids[: context_length - 2] for ids in self.encode_uncut(texts)]
         lengths = np.array([len(ids) for ids in token_ids], np.int64)
         tokens = np.full((len(token_ids), int(lengths.max(initial=0)) + 2), self.pad, np.int64)
         is_text_token = np.arange(tokens.shape[1] - 2) < lengths[:, None]
@@ -81,6 +75,13 @@ class Tokenizer:
         tokens[:, 0] = self.bos
         tokens[np.arange(len(token_ids)), lengths + 1] = self.eos
         return tokens
+
+    def encode_uncut(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text, of any number, without bos and eos."""
+        cleaned_texts = (
+            [clip_bpe.clean_text(text) for text in texts] if self.is_clip else list(texts)
+        )
+        return [encoding.ids for encoding in self._bpe.encode_batch_fast(cleaned_texts)]
 
     def get_word_boundaries(self) -> tuple[list[bool], list[bool]]:
         """Return for each id whether the token starts a word, and whether it ends one.

@@ -1,0 +1,107 @@
+"""What a user should know of a table of images before training: one sentence each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from uniclip.config import CsvData, TextConfig
+from uniclip.data.csv.columns import TableColumns
+from uniclip.data.csv.rows import CsvIndex, CsvSample, list_faults, read_index
+from uniclip.data.csv.table import SEPARATORS
+from uniclip.data.split import SPLIT_NAMES
+from uniclip.data.text.truncation import TruncationCounts, count_truncated, describe_truncation
+
+MAX_NAMED_ROWS = 3
+"""Skipped rows that are named; the others are counted."""
+
+
+def describe_index(config: CsvData, text_config: TextConfig) -> list[str]:
+    """Return the sentences on the tables of a configuration.
+
+    Args:
+        config: The data section.
+        text_config: The text encoder, to whose context captions are cut.
+
+    Raises:
+        UserError: The tables cannot be read or used.
+    """
+    index = read_index(config)
+    return [
+        *(sentence for columns in index.tables for sentence in _describe_format(columns)),
+        _describe_splits(index),
+        *_describe_skipped_rows(index),
+        *_describe_repeated_images(index),
+        *_describe_labels(config, index),
+        *describe_truncation(text_config, _count_truncated(index, text_config)),
+    ]
+
+
+def _describe_format(columns: TableColumns) -> Iterator[str]:
+    """Yield how a table was read if it is not a CSV in UTF-8 with the columns of the defaults."""
+    table = columns.table
+    details = []
+    if table.separator != ",":
+        details.append(f"separated by {SEPARATORS.get(table.separator, repr(table.separator))}")
+    if not table.encoding.startswith("utf-8"):
+        details.append(f"in {table.encoding.upper()}")
+    for key, name in columns.substitutes.items():
+        details.append(f"{name!r} as data.{key}")
+    if details:
+        yield f"{table.path} is read {', '.join(details)}"
+
+
+def _describe_splits(index: CsvIndex) -> str:
+    counts = Counter(index.get_split(sample) for sample in index.samples)
+    parts = [f"{counts[name]} {name}" for name in SPLIT_NAMES]
+    return f"{len(index.samples)} images: {', '.join(parts)}"
+
+
+def _describe_skipped_rows(index: CsvIndex) -> Iterator[str]:
+    faults = index.skipped_rows
+    if faults:
+        listed = list_faults(faults, MAX_NAMED_ROWS)
+        noun = "row is" if len(faults) == 1 else "rows are"
+        yield f"{len(faults)} training {noun} skipped: {listed}"
+
+
+def _describe_repeated_images(index: CsvIndex) -> Iterator[str]:
+    num_repeated = sum(len(sample.names) > 1 for sample in index.samples)
+    if num_repeated:
+        example = next(sample for sample in index.samples if len(sample.names) > 1)
+        verb = "image is" if num_repeated == 1 else "images are"
+        yield (
+            f"{num_repeated} {verb} listed under several names, such as "
+            f"{' and '.join(sorted(example.names)[:2])}: each is one image with several captions"
+        )
+
+
+def _describe_labels(config: CsvData, index: CsvIndex) -> Iterator[str]:
+    if config.label_column is None:
+        return
+    place = f"column {config.label_column!r} (data.label_column)"
+    counts = Counter(sample.label for sample in index.samples)
+    num_unlabelled = counts.pop(None, 0)
+    if not counts:
+        yield f"{place} is empty in all rows: no class is trained on or evaluated"
+    elif len(counts) == 1:
+        yield f"{place} has one class only: classification is right whatever the model is"
+    elif num_unlabelled:
+        yield (
+            f"{place} is empty for {num_unlabelled} of {len(index.samples)} images; the others "
+            f"have {len(counts)} classes"
+        )
+
+
+def _count_truncated(index: CsvIndex, text_config: TextConfig) -> TruncationCounts:
+    training_samples = [s for s in index.samples if index.get_split(s) == "train"]
+    return count_truncated(
+        text_config,
+        list(_iterate_captions(training_samples)),
+        _iterate_captions(index.samples),
+    )
+
+
+def _iterate_captions(samples: Iterable[CsvSample]) -> Iterator[str]:
+    for sample in samples:
+        yield from sample.captions

@@ -1,0 +1,106 @@
+"""Captions that are longer than the text encoder's context: how many are cut, and become equal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from itertools import islice
+
+from uniclip.config import TextConfig
+from uniclip.config.binding import to_builtins
+from uniclip.io.hashing import get_library_version, to_canonical_json
+from uniclip.io.memo import disk_memoize
+
+MAX_CAPTIONS = 1_000_000
+"""Distinct captions that are examined: the first ones stand for all."""
+SPECIAL_TOKENS = 2
+"""The start and the end token, which are part of the context."""
+
+
+@dataclass(frozen=True)
+class TruncationCounts:
+    """What tokenization and `model.text.context_length` do to distinct captions."""
+
+    num_captions: int
+    num_cut: int
+    """Captions with more tokens than the context holds."""
+    num_merged: int
+    """Captions that are equal to another one when they are cut, and not before."""
+    num_left: int
+    """Captions that are still different from each other when they are cut."""
+    num_equal: int
+    """Captions with the tokens of another one: they differ in case, say."""
+    longest: int
+    """Tokens of the longest caption, start and end token included."""
+
+
+def count_truncated(
+    config: TextConfig, training_captions: Sequence[str], captions: Iterable[str]
+) -> TruncationCounts:
+    """Return how many of `captions` are cut to the context, with the tokenizer of a run.
+
+    The counts are kept in the user's cache folder under a digest of the captions.
+
+    Args:
+        config: The text encoder.
+        training_captions: Those of the training split in their order, on which a BPE is trained.
+        captions: Those of all splits.
+
+    Raises:
+        UserError: CLIP's vocabulary is not installed.
+    """
+    distinct = list(islice(dict.fromkeys(captions), MAX_CAPTIONS))
+    key = blake2b(to_canonical_json(to_builtins(config)).encode(), digest_size=16)
+    key.update(get_library_version("tokenizers").encode())
+    for texts in (training_captions, distinct):
+        key.update(f"\0{len(texts)}\0".encode())
+        key.update("\0".join(texts).encode("utf-8", "surrogatepass"))
+    counts = disk_memoize(
+        "captions", key.hexdigest(), lambda: asdict(_count(config, training_captions, distinct))
+    )
+    return TruncationCounts(**counts)
+
+
+def _count(
+    config: TextConfig, training_captions: Sequence[str], captions: Sequence[str]
+) -> TruncationCounts:
+    from uniclip.data.text.tokenizer import build_tokenizer  # imports numpy: see `uniclip.data`
+
+    tokenizer = build_tokenizer(config, training_captions[:MAX_CAPTIONS])
+    tokens = [tuple(ids) for ids in tokenizer.encode_uncut(captions)]
+    max_tokens = config.context_length - SPECIAL_TOKENS
+    captions_per_tokens = Counter(tokens)
+    texts_per_cut_tokens = Counter(ids[:max_tokens] for ids in captions_per_tokens)
+    return TruncationCounts(
+        num_captions=len(captions),
+        num_cut=sum(len(ids) > max_tokens for ids in tokens),
+        num_merged=sum(texts_per_cut_tokens[ids[:max_tokens]] > 1 for ids in tokens),
+        num_left=len(texts_per_cut_tokens),
+        num_equal=sum(captions_per_tokens[ids] > 1 for ids in tokens),
+        longest=max(map(len, tokens), default=0) + SPECIAL_TOKENS,
+    )
+
+
+def describe_truncation(config: TextConfig, counts: TruncationCounts) -> list[str]:
+    """Return a sentence on captions that are cut, and one on captions with equal tokens."""
+    sentences = []
+    if counts.num_cut:
+        merged = ""
+        if counts.num_merged:
+            merged = (
+                f"; {counts.num_merged} of them become equal to another one by it, and "
+                f"{counts.num_left} different captions are left"
+            )
+        sentences.append(
+            f"{counts.num_cut} of {counts.num_captions} captions are longer than "
+            f"model.text.context_length={config.context_length} tokens and are cut{merged} (the "
+            f"longest has {counts.longest} tokens)"
+        )
+    if counts.num_equal:
+        sentences.append(
+            f"{counts.num_equal} of {counts.num_captions} captions have the same tokens as another "
+            "one, such as captions that differ in case: retrieval counts them as one caption"
+        )
+    return sentences
