@@ -34,6 +34,7 @@ class Stub:
     ) -> None:
         self.config, self._images, self._texts, self._trunk = of, images, texts, trunk
         self.method = SimpleNamespace()
+        self.tokenizer = SimpleNamespace(encode_uncut=encode_lower_case)
         self._images_since_projection: list = []
 
     def embed_images(self, pixels, augmentation_params=None, vectors=None):
@@ -59,6 +60,11 @@ class Stub:
     def image_text_scale(self):
         """Return the initial scale of CLIP."""
         return 1 / 0.07
+
+
+def encode_lower_case(texts):
+    """Return the bytes of each text in lower case, as the trained tokenizer's tokens are."""
+    return [list(text.lower().encode()) for text in texts]
 
 
 def unit(rows):

@@ -49,7 +49,7 @@ class CsvBenchmark(Benchmark):
         record: dict[str, Any] = {
             "data": data.fingerprint(config),
             "shares": {"validation": config.validation_fraction, "test": config.test_fraction},
-            "retrieval": {**RETRIEVAL_RECORD, "captions": "all"},
+            "retrieval": {**RETRIEVAL_RECORD, "captions": "all", "equal": "with equal tokens"},
         }
         if config.label_column is not None:
             names = f"the values of column {config.label_column}"
@@ -70,7 +70,9 @@ class CsvBenchmark(Benchmark):
             )
         score_card = ScoreCard()
         labelled_split.add_ground_truth(score_card, test)
-        image_text_pairs = retrieval.build_image_text_pairs(test.captions)
+        image_text_pairs = retrieval.build_image_text_pairs(
+            test.captions, pretrained.tokenizer.encode_uncut
+        )
         image_features = split_features.compute_image_features(pretrained, test)
         images = split_features.project_features(pretrained, image_features)
         texts = pretrained.embed_texts(list(image_text_pairs.texts))

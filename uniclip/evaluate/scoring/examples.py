@@ -37,9 +37,8 @@ def add_examples(
     example_index = np.sort(order[:NUM_EXAMPLES])
     similarity = images[example_index] @ texts.T
     top_index = np.argsort(-similarity, axis=1, kind="stable")[:, :NUM_CAPTIONS]
-    true_texts = [
-        set(image_text_pairs.text_index[image_text_pairs.image_index == i]) for i in example_index
-    ]
+    image_index, text_index = image_text_pairs.list_correct()
+    true_texts = [set(text_index[image_index == i]) for i in example_index]
     pixels = split.load_pixels(example_index)
     score_card.add_array(
         "examples.images",

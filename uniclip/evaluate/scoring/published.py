@@ -97,7 +97,9 @@ class DatasetScorer:
     ) -> None:
         """Add retrieval of captions for images and of images for captions."""
         images = split_features.project_features(self.encoder.pretrained, features)
-        pairs = retrieval.build_image_text_pairs(test.captions)
+        is_users = self.splits.dataset.user_folder is not None
+        encode = self.encoder.pretrained.tokenizer.encode_uncut if is_users else None
+        pairs = retrieval.build_image_text_pairs(test.captions, encode)
         (template,) = protocol.templates
         captions = [zero_shot.fill_template(template, caption) for caption in pairs.texts]
         texts = self.encoder.embed_texts(captions)

@@ -1,13 +1,15 @@
 """Retrieval both ways, with any number of captions an image and of images a caption.
 
 An image is correct for a caption if it has that caption: two images with the same caption are both
-correct. Of each block of similarities only the counts of better keys are stored, so the whole
+correct. In the user's own data captions are the same if their tokens are, before they are cut to
+the context: "A dog" and "a dog". Captions that only become equal when they are cut stay different;
+they are tied. Of each block of similarities only the counts of better keys are stored, so the whole
 matrix never exists (25,010 captions by 5,000 images would be 500 MB).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,13 +56,41 @@ class ImageTextPairs:
     """(P,) index of the pair's image."""
     text_index: Int
     """(P,) index into `texts`."""
+    text_groups: Int | None = None
+    """(len(texts),): texts with the same number count as one; None = every text is its own."""
+
+    def list_correct(self) -> tuple[Int, Int]:
+        """Return image and text index of every correct pair, each (Q,) with Q >= P.
+
+        A text is correct for an image if it counts as one with a caption of the image.
+        """
+        if self.text_groups is None or len(np.unique(self.text_groups)) == len(self.texts):
+            return self.image_index, self.text_index
+        order = np.argsort(self.text_groups, kind="stable")
+        ordered_groups = self.text_groups[order]
+        groups = self.text_groups[self.text_index]
+        first = np.searchsorted(ordered_groups, groups, side="left")
+        counts = np.searchsorted(ordered_groups, groups, side="right") - first
+        position = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        text_index = order[np.repeat(first, counts) + position]
+        image_index = np.repeat(self.image_index, counts)
+        pairs = np.unique(np.stack([image_index, text_index]), axis=1)
+        return pairs[0], pairs[1]
 
 
-def build_image_text_pairs(captions: Sequence[Sequence[str]]) -> ImageTextPairs:
+def build_image_text_pairs(
+    captions: Sequence[Sequence[str]],
+    encode: Callable[[Sequence[str]], Sequence[Sequence[int]]] | None = None,
+) -> ImageTextPairs:
     """Return the pairs of n images with one or more captions each.
 
     `[["a dog"], ["a cat", "a pet"], ["a pet"]]` gives texts ("a dog", "a cat", "a pet"),
     image_index [0, 1, 1, 2] and text_index [0, 1, 2, 2].
+
+    Args:
+        captions: Those of each image.
+        encode: Returns the tokens of texts; texts with equal ones count as one. None = no such
+            texts do.
     """
     position_of_text: dict[str, int] = {}
     image_index, text_index = [], []
@@ -69,8 +99,20 @@ def build_image_text_pairs(captions: Sequence[Sequence[str]]) -> ImageTextPairs:
         for caption in dict.fromkeys(image_captions):
             image_index.append(i)
             text_index.append(position_of_text.setdefault(caption, len(position_of_text)))
+    texts = tuple(position_of_text)
     return ImageTextPairs(
-        tuple(position_of_text), np.array(image_index, np.int64), np.array(text_index, np.int64)
+        texts,
+        np.array(image_index, np.int64),
+        np.array(text_index, np.int64),
+        None if encode is None else _group_equal(encode(texts)),
+    )
+
+
+def _group_equal(token_ids: Sequence[Sequence[int]]) -> Int:
+    """Return the same number for equal rows, (n,) int64."""
+    number_of_row: dict[tuple[int, ...], int] = {}
+    return np.array(
+        [number_of_row.setdefault(tuple(ids), len(number_of_row)) for ids in token_ids], np.int64
     )
 
 
@@ -143,22 +185,18 @@ def rank_both_ways(
 
     images: (n, D) unit rows. texts: (len(image_text_pairs.texts), D) unit rows.
     """
-    to_text = rank_keys(
-        images, texts, image_text_pairs.image_index, image_text_pairs.text_index, tie
-    )
-    to_image = rank_keys(
-        texts, images, image_text_pairs.text_index, image_text_pairs.image_index, tie
-    )
+    image_index, text_index = image_text_pairs.list_correct()
+    to_text = rank_keys(images, texts, image_index, text_index, tie)
+    to_image = rank_keys(texts, images, text_index, image_index, tie)
     return to_text, to_image[image_text_pairs.text_index]
 
 
 def chance_recall(image_text_pairs: ImageTextPairs, k: int) -> tuple[float, float]:
     """Return the exact R@k of a random ranking: image to caption, caption to image."""
     n, m = int(image_text_pairs.image_index.max()) + 1, len(image_text_pairs.texts)
-    texts_per_image = np.bincount(image_text_pairs.image_index, minlength=n)
-    images_per_text = np.bincount(image_text_pairs.text_index, minlength=m)[
-        image_text_pairs.text_index
-    ]
+    image_index, text_index = image_text_pairs.list_correct()
+    texts_per_image = np.bincount(image_index, minlength=n)
+    images_per_text = np.bincount(text_index, minlength=m)[image_text_pairs.text_index]
     return (
         float(hit_probability(texts_per_image, m - texts_per_image, k).mean()),
         float(hit_probability(images_per_text, n - images_per_text, k).mean()),

@@ -132,6 +132,50 @@ def test_mean_of_both_ways_with_uneven_captions():
     assert predictions["retrieval.t2i.rank"].shape == (5,)
 
 
+def encode_lower_case(texts):
+    return [list(text.lower().encode()) for text in texts]
+
+
+def test_captions_with_equal_tokens_count_as_one():
+    captions = [["A dog"], ["a dog", "a pet"], ["a cat"], ["A CAT", "A DOG"]]
+    relation = retrieval.build_image_text_pairs(captions, encode_lower_case)
+    assert relation.texts == ("A dog", "a dog", "a pet", "a cat", "A CAT", "A DOG")
+    image_index, text_index = relation.list_correct()
+    correct = {i: text_index[image_index == i].tolist() for i in range(4)}
+    dogs, cats = [0, 1, 5], [3, 4]
+    assert correct == {0: dogs, 1: [*dogs[:2], 2, dogs[2]], 2: cats, 3: [0, 1, 3, 4, 5]}
+    # A model that knows tokens alone: equal captions have equal rows.
+    rows = np.eye(3, dtype=np.float32)
+    images = rows[[0, 0, 2, 2]]
+    texts = rows[[0, 0, 1, 2, 2, 0]]
+    to_text, to_image = retrieval.rank_both_ways(images, texts, relation)
+    assert to_text.hits(1).tolist() == [1, 1, 1, 1]
+    assert len(to_image.num_above) == 6  # a query for each pair, whatever the tokens are
+    assert to_image.hits(1)[[0, 1, 3, 4]].tolist() == [1, 1, 1, 1]
+    without = retrieval.rank_both_ways(images, texts, retrieval.build_image_text_pairs(captions))
+    assert without[0].hits(1).tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 2, 1 / 2])
+
+
+def test_the_chance_level_knows_which_captions_are_equal():
+    captions = [["a"], ["A"], ["b"], ["c", "C"]]
+    relation = retrieval.build_image_text_pairs(captions, encode_lower_case)
+    random = np.random.default_rng(6)
+    hits = []
+    for _ in range(2000):
+        images = random.normal(size=(4, 24)).astype(np.float32)
+        texts = random.normal(size=(len(relation.texts), 24)).astype(np.float32)
+        hits.append([r.hits(1).mean() for r in retrieval.rank_both_ways(images, texts, relation)])
+    assert np.mean(hits, axis=0) == pytest.approx(retrieval.chance_recall(relation, 1), abs=0.015)
+    assert retrieval.chance_recall(relation, 1)[0] == pytest.approx((2 + 2 + 1 + 2) / 5 / 4)
+
+
+def test_captions_that_are_only_cut_to_equal_ones_stay_different():
+    relation = retrieval.build_image_text_pairs([["a b c"], ["a b d"]], encode_lower_case)
+    rows = np.ones((2, 1), np.float32)  # as a model that reads two words sees them
+    to_text, to_image = retrieval.rank_both_ways(rows, rows, relation)
+    assert to_text.hits(1).tolist() == to_image.hits(1).tolist() == [0.5, 0.5]
+
+
 def test_a_query_without_a_correct_key_is_refused():
     rows = unit(np.ones((2, 2)))
     with pytest.raises(AssertionError, match="without a correct key"):
