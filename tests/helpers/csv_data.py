@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from uniclip.config import CsvData
 
 
@@ -24,3 +27,23 @@ def csv_config(folder: Path, **changes: Any) -> CsvData:
     """Return the data section of data.csv in `folder`."""
     values = {"path": str(folder / "data.csv"), "image_size": 16, "label_column": "kind"}
     return CsvData(**{**values, **changes})
+
+
+def write_image_set(folder: Path, num_images: int, size: tuple[int, int] = (20, 16)) -> Path:
+    """Write images of random pixels, with captions of one to four words; return the CSV file."""
+    generator = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    words = ("red", "small", "round", "old")
+    rows = []
+    for i in range(num_images):
+        pixels = generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        rows.append((f"{i}.png", f"{' '.join(words[: i % 4 + 1])} {i}", "ab"[i % 2]))
+    write_csv(folder, rows)
+    return folder / "data.csv"
+
+
+def break_images(paths: Iterable[str | Path]) -> None:
+    """Cut image files off after 60 bytes."""
+    for path in map(Path, paths):
+        path.write_bytes(path.read_bytes()[:60])

@@ -38,6 +38,9 @@ class Batch:
     """(N, L) int64: `tokens` with some of them masked."""
     mlm_labels: torch.Tensor | None = None
     """(N, L) int64: the original tokens at masked positions, -100 elsewhere."""
+    unreadable_ids: torch.Tensor | None = None
+    """(N,) int64: the sample that a row replaces because its image cannot be read, -1 for a row
+    that replaces none; None if every row is its own."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`, without a copy of tensors that are there already."""

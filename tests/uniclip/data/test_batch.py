@@ -19,6 +19,7 @@ def batch():
         sample_ids=torch.arange(N),
         labels=torch.full((N,), -1),
         masked_tokens=torch.arange(N).view(N, 1) + 100,
+        unreadable_ids=torch.arange(N) - 1,
     )
 
 
@@ -31,6 +32,7 @@ def test_rows_are_selected_in_every_field(batch):
     assert part.sample_ids.tolist() == [2, 3, 4]
     assert part.tokens.flatten().tolist() == [2, 3, 4]
     assert part.masked_tokens.flatten().tolist() == [102, 103, 104]
+    assert part.unreadable_ids.tolist() == [1, 2, 3]
     assert part.images[:, :, 0, 0, 0].tolist() == [[2, 3, 4], [9, 10, 11]]
     assert part.augmentation_vectors[..., 0].tolist() == [[2, 3, 4], [9, 10, 11]]
     assert part.augmented_tokens is None

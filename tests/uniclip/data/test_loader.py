@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+from tests.helpers import csv_data
 from tests.helpers.small_runs import of_method
 from uniclip import data
 from uniclip.augmentation import transform
@@ -14,7 +15,7 @@ from uniclip.config import build_run_config
 from uniclip.data.batch import PER_VIEW_FIELDS
 from uniclip.data.loader import TrainingBatches
 from uniclip.data.text import tokenizer
-from uniclip.distributed import ProcessGroup
+from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
 from uniclip.errors import UserError
 
 SIZE = 8
@@ -160,3 +161,105 @@ def test_the_rows_of_all_processes_are_the_batch(name, world):
             for row, expected_row in zip(rows, expected, strict=True):
                 assert torch.equal(row, expected_row[: len(row)])
                 assert len(set(expected_row[len(row) :].tolist())) <= 1
+
+
+# ---- images that cannot be read ------------------------------------------------------------------
+
+
+def open_broken(folder, broken=(0, 3, 5), name="declip", batch=8, workers=0, world=None, size=40):
+    """Return the batches of every process on a CSV whose training images `broken` are cut off."""
+    path = folder / "data.csv"
+    if not path.exists():
+        csv_data.write_image_set(folder, size)
+    config = of_method(
+        name,
+        data={"name": "csv", "path": str(path), "image_size": 16, "max_broken": 1.0},
+        train={"batch_size": batch},
+        runtime={"num_workers": workers},
+    )
+    split = data.open_split(config.data, "train")
+    csv_data.break_images(split.image_paths[i] for i in broken)
+    bpe = tokenizer.train_bpe([c for several in split.captions for c in several], 300)
+    groups = [SINGLE_PROCESS] if world is None else [ProcessGroup(r, world) for r in range(world)]
+    return [
+        TrainingBatches(config, data.open_split(config.data, "train"), bpe, group)
+        for group in groups
+    ]
+
+
+def test_an_unreadable_image_is_replaced_by_the_same_row_of_the_next_batch(tmp_path):
+    (whole,) = open_broken(tmp_path / "whole", broken=())
+    (batches,) = open_broken(tmp_path / "broken")
+    assert len(batches.split) >= 16
+    num_replaced = 0
+    for step in range(2 * batches.steps_per_epoch):
+        batch, expected = batches.build_batch(step), whole.build_batch(step)
+        is_broken = torch.isin(expected.sample_ids, torch.tensor([0, 3, 5]))
+        num_replaced += int(is_broken.sum())
+        if not is_broken.any():
+            assert equal(batch, expected)
+            continue
+        assert torch.equal(
+            batch.unreadable_ids, torch.where(is_broken, expected.sample_ids, torch.tensor(-1))
+        )
+        assert torch.equal(batch.sample_ids[~is_broken], expected.sample_ids[~is_broken])
+        assert torch.equal(batch.images[:, ~is_broken], expected.images[:, ~is_broken])
+        assert torch.equal(batch.masked_tokens[~is_broken], expected.masked_tokens[~is_broken])
+        assert len(set(batch.sample_ids.tolist())) == len(batch.sample_ids)
+        for row in torch.nonzero(is_broken).flatten().tolist():
+            sample = int(batch.sample_ids[row])
+            assert sample not in (0, 3, 5)
+            # the sample is what it is in its own batch of this epoch: caption and views
+            epoch = step // batches.steps_per_epoch
+            own_steps = range(
+                epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch
+            )
+            owns = [b for b in map(whole.build_batch, own_steps) if sample in b.sample_ids]
+            own_row = int(torch.nonzero(owns[0].sample_ids == sample))
+            assert torch.equal(batch.images[:, row], owns[0].images[:, own_row])
+            length = min(batch.tokens.shape[1], owns[0].tokens.shape[1])
+            assert torch.equal(batch.tokens[row, :length], owns[0].tokens[own_row, :length])
+    assert num_replaced >= 4, "but for those in the remainder of an epoch"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_data_workers_do_not_change_what_replaces_an_image(workers, tmp_path):
+    (alone,), (shared,) = (open_broken(tmp_path, workers=n) for n in (0, workers))
+    expected = list(alone.iterate_batches(1, 7))
+    assert any(batch.unreadable_ids is not None for batch in expected)
+    for one, other in zip(expected, shared.iterate_batches(1, 7), strict=True):
+        assert equal(one, other)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_do_not_change_what_replaces_an_image(world, tmp_path):
+    (single,) = open_broken(tmp_path)
+    shares = open_broken(tmp_path, world=world)
+    num_replaced = 0
+    for step in range(2 * single.steps_per_epoch):
+        expected, parts = single.build_batch(step), [s.build_batch(step) for s in shares]
+        for field in ("sample_ids", "labels", "tokens", "masked_tokens", "mlm_labels"):
+            rows = torch.cat([getattr(part, field) for part in parts])
+            assert torch.equal(rows, getattr(expected, field)), field
+        assert torch.equal(torch.cat([part.images for part in parts], 1), expected.images)
+        unreadable = [p.unreadable_ids for p in parts if p.unreadable_ids is not None]
+        found = sorted(i for ids in unreadable for i in ids.tolist() if i >= 0)
+        all_found = [] if expected.unreadable_ids is None else expected.unreadable_ids.tolist()
+        assert found == sorted(i for i in all_found if i >= 0)
+        num_replaced += len(found)
+    assert num_replaced > 0
+
+
+def test_with_one_batch_an_epoch_the_remainder_takes_the_place(tmp_path):
+    (batches,) = open_broken(tmp_path, batch=16, broken=(1,), name="clip")
+    assert batches.steps_per_epoch == 1
+    batch = next(b for b in map(batches.build_batch, range(9)) if b.unreadable_ids is not None)
+    assert len(set(batch.sample_ids.tolist())) == 16
+
+
+def test_if_no_image_can_be_read_one_line_says_so(tmp_path):
+    (batches,) = open_broken(tmp_path, broken=())
+    csv_data.break_images(tmp_path.glob("*.png"))
+    with pytest.raises(UserError, match=r"line \d+: image .*cannot be read .*no other") as caught:
+        batches.build_batch(0)
+    assert "\n" not in str(caught.value)
