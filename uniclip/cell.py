@@ -45,7 +45,10 @@ def run_nonzero_rank(
     folder: RunFolder, run_only: Mapping[str, Any], stop: Callable[[], bool]
 ) -> None:
     """Execute a run on every process but rank 0, which calls `execute`."""
-    run.run_nonzero_rank(config_from_spec(folder.read_spec(), run_only), stop=stop)
+    spec = folder.read_spec()
+    config = config_from_spec(spec, run_only)
+    with run.require_planned_data(config, spec):
+        run.run_nonzero_rank(config, stop=stop)
 
 
 def destroy_process_group() -> None:

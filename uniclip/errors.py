@@ -6,6 +6,14 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
+MAX_LISTED_NAMES = 60
+"""Names that an error for an unknown name lists."""
+
+
+CHANGED_DATA_ADVICE = "run again to plan the data as they are now, or put the old data back first"
+"""What to do about data that are not those that were planned."""
+
+
 class UserError(ValueError):
     """Invalid input: one line that names it and a remedy. The command line exits with status 2."""
 
@@ -14,19 +22,28 @@ class RetryLater(UserError):
     """The request is valid but cannot be met now: the same command may succeed later."""
 
 
+class DataChangedError(UserError):
+    """Data are not those that were planned: nothing may be trained or scored on them."""
+
+
 class StopRequested(Exception):
     """Long work was stopped on request; what it has cached is used when it is repeated."""
 
 
 def make_unknown_name_error(kind: str, name: object, valid_names: Iterable[str]) -> UserError:
-    """Return the error for an unknown `name`: it suggests the nearest names, or lists all."""
+    """Return the error for an unknown `name`: it suggests the nearest names, or lists all.
+
+    Of more than `MAX_LISTED_NAMES` names it lists those that are nearest.
+    """
     names = sorted(valid_names)
     close_matches = get_close_matches(str(name), names, n=3, cutoff=0.6)
-    hint = (
-        f"did you mean {' or '.join(close_matches)}?"
-        if close_matches
-        else f"choose from {', '.join(names)}"
-    )
+    if close_matches:
+        hint = f"did you mean {' or '.join(close_matches)}?"
+    elif len(names) <= MAX_LISTED_NAMES:
+        hint = f"choose from {', '.join(names)}"
+    else:
+        nearest = get_close_matches(str(name), names, n=5, cutoff=0.0)
+        hint = f"there are {len(names)}, of which the nearest are {', '.join(nearest)}"
     return UserError(f"unknown {kind} {str(name)!r}: {hint}")
 
 

@@ -34,7 +34,7 @@ def to_hashable_config(config: Any) -> Any:
     hashable = {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
-        if isinstance(config, RunConfig) and f.name in RUN_ONLY:
+        if f.metadata.get("run_only") or (isinstance(config, RunConfig) and f.name in RUN_ONLY):
             continue
         if "value_if_missing" in f.metadata and value == f.metadata["value_if_missing"]:
             continue
@@ -73,12 +73,15 @@ def config_from_spec(
 
     Args:
         spec: As returned by `build_spec`.
-        run_only: The sections of `RUN_ONLY`, which a spec does not contain.
+        run_only: What a spec does not contain (`uniclip.config.select_run_only`): the sections of
+            `RUN_ONLY`, and of the data section the fields that say where the data lie.
     """
-    plugins.import_plugins((run_only or {}).get("runtime", {}).get("plugins", ()))
+    run_only = run_only or {}
+    plugins.import_plugins(run_only.get("runtime", {}).get("plugins", ()))
     pretrained_values = {"pretrained": spec["data"].get("pretrained")}
     values = _fill_missing(RunConfig, spec["config"])
-    return build_run_config({**pretrained_values, **values, **(run_only or {})})
+    data_values = {**values["data"], **run_only.get("data", {})}
+    return build_run_config({**pretrained_values, **values, **run_only, "data": data_values})
 
 
 def _fill_missing(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

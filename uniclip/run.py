@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -18,13 +19,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from uniclip import distributed, evaluate, numerics
+from uniclip import data, distributed, evaluate, numerics
 from uniclip.checkpoints import warm_start
 from uniclip.checkpoints.load import decode_weights, load_from_folder
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.checkpoints.tensor_file import bundle_modules, encode
 from uniclip.config import RunConfig
-from uniclip.errors import StopRequested, UserError, make_not_evaluated_error
+from uniclip.errors import (
+    CHANGED_DATA_ADVICE,
+    DataChangedError,
+    StopRequested,
+    UserError,
+    make_not_evaluated_error,
+)
 from uniclip.evaluate.datasets import fingerprint_cache
 from uniclip.io import hashing
 from uniclip.io.atomic import atomic_write, link_once, read_jsonl, write_once
@@ -66,8 +73,31 @@ def execute_run(
     Raises:
         UserError: data are missing, the disk is full, or a file is damaged; one line. Data sets
             that could not be evaluated are named after all others have been evaluated.
+        DataChangedError: the data or the checkpoint are not those of the spec.
     """
     numerics.apply(config.train.num_threads)
+    with require_planned_data(config, run.read_spec()):
+        return _execute(run, config, attempt, evaluations, stop)
+
+
+@contextmanager
+def require_planned_data(config: RunConfig, spec: Mapping[str, Any]) -> Iterator[None]:
+    """Context in which data and checkpoint are opened only if they are those of the spec."""
+    planned = spec["data"]
+    with (
+        data.require_fingerprint(config.data, warm_start.select_data_fingerprint(planned)),
+        warm_start.require_fingerprint(planned),
+    ):
+        yield
+
+
+def _execute(
+    run: RunFolder,
+    config: RunConfig,
+    attempt: AttemptFolder,
+    evaluations: Mapping[str, str],
+    stop: Callable[[], bool],
+) -> ExitKind:
     existing_outcome = run.read_outcome()
     needs_training = distributed.get_process_group().broadcast_object(
         existing_outcome is None and not run.weights_path.exists()
@@ -223,7 +253,16 @@ def _build_outcome(
         weights_digest=weights_digest,
         best_step=best_step,
         cost=_collect_cost(run),
+        unreadable_images=max(
+            (record.get("unreadable_images", 0) for record in _read_metrics(run)), default=0
+        ),
     )
+
+
+def _read_metrics(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the metrics of all attempts, lost steps included."""
+    attempts = [run.get_attempt(number) for number in run.list_attempts()]
+    return [record for attempt in attempts for record in read_jsonl(attempt.metrics_path)]
 
 
 def _collect_cost(run: RunFolder) -> dict[str, float]:
@@ -282,6 +321,7 @@ def _evaluate(
                     evaluation_hash,
                     should_stop,
                 )
+            _require_planned_protocol(run, config, name, evaluation_hash)
         except StopRequested:
             return "interrupted"
         except UserError as error:
@@ -325,11 +365,9 @@ def _score_dataset(
     """Return scores and predictions on one data set.
 
     Raises:
-        UserError: its evaluation hash is not the planned one.
+        DataChangedError: its evaluation hash is not the planned one.
     """
-    protocol = evaluate.build_protocol(name, config, run.cache_path)
-    if hashing.digest(protocol, 8) != evaluation_hash:
-        raise UserError("the data or its evaluation protocol has changed since the plan; run again")
+    protocol = _require_planned_protocol(run, config, name, evaluation_hash)
     scores, predictions = evaluate.evaluate(
         name, pretrained, config, run.cache_path, weights_digest, stop
     )
@@ -343,6 +381,22 @@ def _score_dataset(
         weights_digest=weights_digest,
         scores=scores,
     ), predictions
+
+
+def _require_planned_protocol(
+    run: RunFolder, config: RunConfig, name: str, evaluation_hash: str
+) -> dict[str, Any]:
+    """Return the protocol of a data set.
+
+    Raises:
+        DataChangedError: its evaluation hash is not the planned one.
+    """
+    protocol = evaluate.build_protocol(name, config, run.cache_path)
+    if hashing.digest(protocol, 8) != evaluation_hash:
+        raise DataChangedError(
+            f"the data or its evaluation protocol has changed since the plan; {CHANGED_DATA_ADVICE}"
+        )
+    return protocol
 
 
 def _to_npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -16,7 +16,7 @@ from ablations.plan.recipe import DEFAULT_RECIPE, describe_recipes
 from ablations.schema import Ablation
 from uniclip import data, evaluate
 from uniclip.checkpoints import warm_start
-from uniclip.config import RunConfig
+from uniclip.config import DataConfig, RunConfig
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate.datasets import fingerprint_cache
 from uniclip.identity import build_spec, compute_run_ids, to_hashable_config
@@ -103,13 +103,28 @@ def build_specs(
     The data of an arm is fingerprinted once: the specs of its seeds differ in the seed alone.
     """
     specs = {}
+    fingerprints = fingerprint_data(configs)
     for name, config in configs.items():
-        arm_spec = build_spec(
-            config, {**data.fingerprint(config.data), **warm_start.fingerprint(config.pretrained)}
-        )
+        arm_spec = build_spec(config, fingerprints[name])
         for seed in seeds:
             specs[name, seed] = {**arm_spec, "config": {**arm_spec["config"], "seed": seed}}
     return specs
+
+
+def fingerprint_data(configs: Mapping[str, RunConfig]) -> dict[str, dict[str, Any]]:
+    """Return arm -> the fingerprint of its data, and of the checkpoint from which it starts.
+
+    What arms share is read once.
+    """
+    fingerprints: dict[tuple[DataConfig, str | None], dict[str, Any]] = {}
+    for config in configs.values():
+        key = config.data, config.pretrained
+        if key not in fingerprints:
+            fingerprints[key] = {
+                **data.fingerprint(config.data),
+                **warm_start.fingerprint(config.pretrained),
+            }
+    return {name: fingerprints[c.data, c.pretrained] for name, c in configs.items()}
 
 
 def build_cells(
@@ -126,10 +141,16 @@ def build_cells(
     )
 
 
-def to_seedless_config(config: RunConfig) -> dict[str, Any]:
-    """Return the part of a configuration that names its sweep: what is hashed, without the seed."""
-    content = {**to_hashable_config(config), **warm_start.fingerprint(config.pretrained)}
-    return {k: v for k, v in content.items() if k != "seed"}
+def describe_seedless_runs(configs: Mapping[str, RunConfig]) -> dict[str, dict[str, Any]]:
+    """Return arm -> the part of its runs that names a sweep: what is hashed, without the seed."""
+    specs = build_specs(configs, (0,))
+    return {
+        name: {
+            "config": {k: v for k, v in specs[name, 0]["config"].items() if k != "seed"},
+            "data": specs[name, 0]["data"],
+        }
+        for name in configs
+    }
 
 
 def find_cell(plan: Plan, name: str) -> Cell:
@@ -335,8 +356,6 @@ def _get_primary_metric(ablation: Ablation, source: str) -> PrimaryMetric:
 def _compute_sweep_id(
     request: PlanRequest, base: RunConfig, configs: Mapping[str, RunConfig]
 ) -> str:
-    content = {
-        "base": to_seedless_config(base),
-        "arms": {n: to_seedless_config(c) for n, c in configs.items()},
-    }
+    content = {"base": to_hashable_config(base), "arms": describe_seedless_runs(configs)}
+    content["base"].pop("seed", None)
     return f"{request.ablation.name}-{request.budget}-{digest(content, 8)}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ablations.plan.arms import diff_config
 from ablations.plan.comparison_facts import collect_comparison_facts
-from ablations.plan.plan import ResolvedPlan, build_cells, build_specs, to_seedless_config
+from ablations.plan.plan import ResolvedPlan, build_cells, build_specs, describe_seedless_runs
 from ablations.plan.recipe import describe_recipe
 from uniclip.config import RunConfig, build_run_config
 from uniclip.config.binding import to_builtins
@@ -113,7 +113,7 @@ def build_tuned_plan(resolved_plan: ResolvedPlan, tuning: Tuning) -> ResolvedPla
     specs = build_specs(configs, plan.seeds)
     content = {
         "default": tuning.default_sweep,
-        "arms": {n: {**to_seedless_config(c), "seed": 0} for n, c in configs.items()},
+        "arms": describe_seedless_runs(configs),
     }
     tuned_plan = replace(
         plan,

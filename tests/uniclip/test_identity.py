@@ -18,7 +18,9 @@ import pytest
 from uniclip import identity
 from uniclip.config import DATA, METHODS, RunConfig, UniclipMethod, build_run_config
 from uniclip.config import schema as config_module
-from uniclip.config.binding import config_field, to_builtins
+from uniclip.config.binding import config_field, list_run_only_fields, to_builtins
+from uniclip.config.compose import flatten, set_key
+from uniclip.errors import UserError
 from uniclip.identity import (
     build_spec,
     compute_run_id,
@@ -81,6 +83,11 @@ ALL_LEAVES = [
 ]
 
 
+PLACES = {"csv": ("path", "test_path", "max_broken", "verify")}
+"""Fields of data sections that say where data lie or how they are checked: their content is in the
+fingerprint."""
+
+
 @pytest.mark.parametrize(
     ("data", "method", "path"),
     ALL_LEAVES,
@@ -91,7 +98,8 @@ def test_every_leaf_changes_the_name_unless_it_is_run_only(
 ) -> None:
     before = make(data, method)
     after = changed(before, path)
-    assert (name_of(before) == name_of(after)) == (path[0] in config_module.RUN_ONLY)
+    run_only = {*config_module.RUN_ONLY, *(f"data.{name}" for name in PLACES.get(data, ()))}
+    assert (name_of(before) == name_of(after)) == bool({path[0], ".".join(path)} & run_only)
 
 
 def test_run_only_is_the_named_list() -> None:
@@ -99,6 +107,47 @@ def test_run_only_is_the_named_list() -> None:
     fingerprint."""
     assert config_module.RUN_ONLY == ("runtime", "benchmark", "pretrained", "allow_torchscript")
     assert not set(to_hashable_config(make())) & set(config_module.RUN_ONLY)
+    for name, data_class in DATA.items():
+        assert list_run_only_fields(data_class) == PLACES.get(name, ()), name
+
+
+def test_where_data_lie_is_told_apart_from_what_they_are() -> None:
+    before = make(data="csv")
+    there = build_run_config(
+        {**to_builtins(before), "data": {**to_builtins(before.data), "path": "/there/x.csv"}}
+    )
+    assert name_of(before) == name_of(there)
+    spec = build_spec(there, FINGERPRINT)
+    assert "path" not in spec["config"]["data"]
+    base = to_builtins(there)
+    told = config_module.select_run_only(base, {})
+    assert told["data"] == {
+        "path": "/there/x.csv",
+        "test_path": "",
+        "max_broken": 0.01,
+        "verify": False,
+    }
+    assert config_from_spec(spec, told) == there
+    assert config_from_spec(spec).data.path == ""  # nobody knows: its weights need no data
+    other_arm = config_module.select_run_only(base, {"data.verify": True, "data.name": "csv"})
+    assert other_arm["data"]["verify"] is True
+    assert "data" not in config_module.select_run_only(to_builtins(make()), {})
+
+
+@pytest.mark.parametrize("key", ["data.path", "pretrained", "runtime.data_root"])
+def test_a_tilde_is_the_home_directory_in_every_path(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/her")
+    values: dict[str, Any] = to_builtins(make(data="csv"))
+    set_key(values, key, "~/a b/x")
+    config = flatten(to_builtins(build_run_config(values)))
+    assert config[key] == "/home/her/a b/x"
+    set_key(values, key, "a/~/x")
+    assert flatten(to_builtins(build_run_config(values)))[key] == "a/~/x"
+    set_key(values, key, "~nobody-of-this-name/x")
+    with pytest.raises(UserError, match=f"{key}=~nobody-of-this-name/x: there is no user"):
+        build_run_config(values)
 
 
 def test_a_run_that_is_read_back_knows_the_sum_of_its_start_or_is_told_the_place() -> None:

@@ -10,14 +10,15 @@ at `method.temperature`. Nothing here imports torch before training starts: plan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from uniclip.config import CLIP_VOCAB_SIZE, ImageConfig, ModelConfig, RunConfig
-from uniclip.errors import UserError
-from uniclip.io import hashing, memo
+from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
+from uniclip.io import file_digests
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -52,26 +53,54 @@ def fingerprint(pretrained: str | None) -> dict[str, str]:
         return {}
     path = Path(pretrained)
     try:
-        file_stat = path.stat()
         if not path.is_file():
             raise OSError
+        (content_digest,) = file_digests.digest_files(
+            [path], file_digests.name_memo("pretrained", path.resolve())
+        )
     except OSError:
         raise UserError(f"pretrained={pretrained}: no such file") from None
-    memo_key = blake2b(
-        f"{path.resolve()} {file_stat.st_size} {file_stat.st_mtime_ns}".encode()
-    ).hexdigest()
-    return {"pretrained": memo.disk_memoize("digests", memo_key, lambda: hashing.digest_file(path))}
+    return {"pretrained": content_digest}
 
 
 def check_unchanged(pretrained: str | None, planned_fingerprint: Mapping[str, object]) -> None:
-    """Raise `UserError` if the file at `pretrained` has changed since the run was planned.
+    """Raise `DataChangedError` if the file at `pretrained` has changed since the run was planned.
 
     Args:
         pretrained: Path of the checkpoint, or None.
         planned_fingerprint: The fingerprint in the run's spec.
     """
-    if fingerprint(pretrained).get("pretrained") != planned_fingerprint.get("pretrained"):
-        raise UserError(f"pretrained={pretrained} has changed since the plan; run again")
+    try:
+        content_digest = fingerprint(pretrained).get("pretrained")
+    except UserError as error:
+        raise DataChangedError(str(error)) from None
+    if content_digest != planned_fingerprint.get("pretrained"):
+        raise DataChangedError(
+            f"pretrained={pretrained} has changed since the plan; {CHANGED_DATA_ADVICE}"
+        )
+
+
+_planned_digest: ContextVar[str | None] = ContextVar("planned_digest", default=None)
+
+
+@contextmanager
+def require_fingerprint(planned_fingerprint: Mapping[str, object]) -> Iterator[None]:
+    """Context in which `load_pretrained` loads only the file that was planned.
+
+    Args:
+        planned_fingerprint: The fingerprint in the run's spec.
+    """
+    planned_digest = planned_fingerprint.get("pretrained")
+    token = _planned_digest.set(None if planned_digest is None else str(planned_digest))
+    try:
+        yield
+    finally:
+        _planned_digest.reset(token)
+
+
+def select_data_fingerprint(planned_fingerprint: Mapping[str, object]) -> dict[str, object]:
+    """Return the fingerprint of a run's data without what `pretrained` adds to it."""
+    return {name: value for name, value in planned_fingerprint.items() if name != "pretrained"}
 
 
 def load_pretrained(
@@ -85,13 +114,23 @@ def load_pretrained(
     Raises:
         UserError: The file cannot be imported, one of its encoders is not the configured one, or
             nothing states the activation with which it was trained.
+        DataChangedError: The file is not that of `require_fingerprint`, or was changed while it
+            was read.
     """
     if config.pretrained is None:
         return {}
     path = config.pretrained
+    planned_digest = _planned_digest.get()
+    if planned_digest is not None:
+        check_unchanged(path, {"pretrained": planned_digest})
+    signature = file_digests.read_signature(Path(path))
     state, checkpoint_config = _read_run_weights(
         path, text_tokenizer, config.pretrained_towers, config.pretrained_activation
     ) or _read_published(path, text_tokenizer, config)
+    if file_digests.read_signature(Path(path)) != signature:
+        raise DataChangedError(
+            f"pretrained={path} was changed while it was read; {CHANGED_DATA_ADVICE}"
+        )
     _check_settings_not_in_shapes(embedder, config, checkpoint_config)
     loaded_parts: LoadedParts = {}
     for tower, head_names in HEADS_BY_TOWER.items():

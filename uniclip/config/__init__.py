@@ -29,6 +29,7 @@ from uniclip.config.schema import (
     TextConfig,
     TrainConfig,
     build_run_config,
+    select_run_only,
 )
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "UniclipMethod",
     "ViewsConfig",
     "build_run_config",
+    "select_run_only",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 import types
 import typing
@@ -31,6 +32,8 @@ def config_field(
     high: float | None = None,
     above: float | None = None,
     value_if_missing: Any = MISSING,
+    run_only: bool = False,
+    is_path: bool = False,
 ) -> Any:
     """Return a dataclass field with a range.
 
@@ -39,9 +42,12 @@ def config_field(
         low, high, above: The range of its numbers; `above` is an exclusive lower bound.
         value_if_missing: The value with which code behaves as before the field existed: specs that
             lack the field are read with it, and it is not hashed.
+        run_only: The field states how a run is executed or where its data lie: never hashed.
+        is_path: The text is a path of the user: `~` stands for the home directory.
     """
     bounds = {"low": low, "high": high, "above": above}
-    metadata = {k: v for k, v in bounds.items() if v is not None}
+    metadata: dict[str, Any] = {k: v for k, v in bounds.items() if v is not None}
+    metadata |= {k: True for k, v in (("run_only", run_only), ("is_path", is_path)) if v}
     if value_if_missing is not MISSING:
         metadata["value_if_missing"] = value_if_missing
     if callable(default):
@@ -74,6 +80,8 @@ def bind(cls: type, values: Mapping[str, Any], key_prefix: str = "") -> Any:
             else:
                 kwargs[name] = _bind_value(field_types[name], values[name], path)
                 _check_range(kwargs[name], f.metadata, path)
+                if f.metadata.get("is_path") and isinstance(kwargs[name], str):
+                    kwargs[name] = expand_home(kwargs[name], path)
         elif f.default is MISSING and f.default_factory is MISSING:
             raise UserError(f"{path} is missing")
     return cls(**kwargs)
@@ -94,6 +102,32 @@ def to_builtins(config: Any) -> Any:
     if isinstance(config, (list, tuple)):
         return [to_builtins(v) for v in config]
     return config
+
+
+def expand_home(path: str, key: str) -> str:
+    """Return a path with `~` and `~user` replaced by the home directory.
+
+    Args:
+        path: The path as the user wrote it.
+        key: The key of the configuration that it is the value of, for the error.
+
+    Raises:
+        UserError: There is no such user.
+    """
+    if not path.startswith("~"):
+        return path
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise UserError(
+            f"{key}={path}: there is no user {path.split('/')[0][1:]!r}; write ./{path} for a "
+            "file of this name"
+        )
+    return expanded
+
+
+def list_run_only_fields(cls: type) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass that are never hashed."""
+    return tuple(f.name for f in dataclasses.fields(cls) if f.metadata.get("run_only"))
 
 
 def _bind_tagged_union(union_members: dict[str, type], values: Any, path: str) -> Any:

@@ -106,9 +106,9 @@ class CsvData(DataConfig):
     """The user's images: a table with an image path, a caption and, optionally, a label."""
 
     name: Literal["csv"] = "csv"
-    path: str = ""
+    path: str = config_field("", run_only=True, is_path=True)
     """The table, a CSV or TSV file in UTF-8; image paths are relative to its folder."""
-    test_path: str = config_field("", value_if_missing="")
+    test_path: str = config_field("", run_only=True, is_path=True)
     """A second table with the same columns, all of which is the test split; "" = none, the test
     images are held out from `path`."""
     separator: str = config_field("auto", value_if_missing="auto")
@@ -131,11 +131,11 @@ class CsvData(DataConfig):
     test_fraction: float = config_field(0.3, low=0, high=0.5)
     """Fraction of the images held out for testing; 0 = none. Not used with `test_path` or
     `split_column`."""
-    max_broken: float = config_field(0.01, low=0, high=1, value_if_missing=0.01)
+    max_broken: float = config_field(0.01, low=0, high=1, run_only=True)
     """Largest fraction of the training rows that are skipped since the caption is empty or the
     image missing or unreadable; unless it is 0, one is always allowed. Validation and test rows
     are never skipped."""
-    verify: bool = config_field(False, value_if_missing=False)
+    verify: bool = config_field(False, run_only=True)
     """Whether the bytes of every image are part of the run's identity, and not only the table."""
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union
 
-from uniclip.config.binding import TAGGED_UNIONS, bind, config_field
+from uniclip.config.binding import TAGGED_UNIONS, bind, config_field, list_run_only_fields
 from uniclip.config.data import DATA, DataConfig
 from uniclip.config.methods import METHODS, MethodConfig, ViewsConfig
 from uniclip.errors import UserError
@@ -20,7 +20,8 @@ RUN_ONLY = ("runtime", "benchmark", "pretrained", "allow_torchscript")
 """Fields that state how a run is executed and evaluated; not hashed.
 
 The path of `pretrained` is one of them: the content of the file is hashed with the fingerprint of
-the data (`uniclip.checkpoints.warm_start`)."""
+the data (`uniclip.checkpoints.warm_start`). Fields of a data section that are declared `run_only`,
+such as the path of a table, are not hashed either: the fingerprint holds the content."""
 PRETRAINED_ONLY = ("pretrained_towers", "pretrained_activation", "allow_torchscript")
 """Fields that have no effect without `pretrained`."""
 
@@ -182,7 +183,7 @@ class RuntimeConfig:
     """Seconds between checkpoints; 0 = a checkpoint after every step."""
     log_every: int = config_field(10, low=1)
     """Steps between records in metrics.jsonl."""
-    data_root: str = "data"
+    data_root: str = config_field("data", is_path=True)
     """Folder of the published evaluation data sets."""
     protocol: Union[Literal["clip2021", "slip2021", "laion_cb"], dict[str, Any]] = "clip2021"
     """Evaluation protocol of the published data sets: the name of a published one, or a custom one
@@ -216,7 +217,7 @@ class RunConfig:
     stream: int = config_field(0, low=0, value_if_missing=0)
     """Number of the random stream: samples and augmentations are drawn anew, with the same initial
     weights. An A/A arm differs in it alone."""
-    pretrained: str | None = None
+    pretrained: str | None = config_field(None, is_path=True)
     """Checkpoint from which the encoders start: of CLIP, open_clip, UniCL, or of a run. The hash of
     its content, not its path, is part of the run id."""
     pretrained_towers: Literal["both", "image", "text"] = config_field(
@@ -242,7 +243,7 @@ class RunConfig:
         if self.train.batch_size < min_batch_size:
             raise UserError(
                 f"train.batch_size={self.train.batch_size} must be at least {min_batch_size} for "
-                f"method={self.method.name}, whose heads have batch norm"
+                f"method={self.method.name}: a single sample is compared with nothing"
             )
         for name in PRETRAINED_ONLY if self.pretrained is None else ():
             if (value := getattr(self, name)) != getattr(RunConfig, name):
@@ -263,6 +264,31 @@ class RunConfig:
 
 TAGGED_UNIONS[RunConfig, "data"] = DATA
 TAGGED_UNIONS[RunConfig, "method"] = METHODS
+
+
+def select_run_only(
+    base_values: Mapping[str, Any], changed_values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the configuration of a run says that its spec does not contain.
+
+    Args:
+        base_values: A configuration as plain values.
+        changed_values: Key -> value that replaces it; the keys of sections are dotted.
+
+    Returns:
+        The sections of `RUN_ONLY` and, under "data", the fields of the data section that are
+        declared `run_only`.
+    """
+    values = {**base_values, **changed_values}
+    run_only = {name: values[name] for name in RUN_ONLY if name in values}
+    data_values = {
+        **base_values.get("data", {}),
+        **{k.removeprefix("data."): v for k, v in changed_values.items() if k.startswith("data.")},
+    }
+    data_class = DATA.get(data_values.get("name", ""))
+    names = () if data_class is None else list_run_only_fields(data_class)
+    data_run_only = {name: data_values[name] for name in names if name in data_values}
+    return {**run_only, **({"data": data_run_only} if data_run_only else {})}
 
 
 def build_run_config(values: Mapping[str, Any]) -> RunConfig:

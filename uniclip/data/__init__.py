@@ -7,15 +7,26 @@ that needs numpy is therefore imported when a split is opened or a view is sampl
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from uniclip.config.binding import to_builtins
 from uniclip.data.csv import source as csv
 from uniclip.data.mix import source as mix
 from uniclip.data.openmoji import source as openmoji
 from uniclip.data.scenes import source as scenes
 from uniclip.data.split import SPLIT_NAMES, Split, SplitName
 from uniclip.data.views import ViewKind
-from uniclip.errors import UserError, make_unknown_name_error
+from uniclip.errors import (
+    CHANGED_DATA_ADVICE,
+    DataChangedError,
+    UserError,
+    make_unknown_name_error,
+)
+from uniclip.io.hashing import digest
 
 if TYPE_CHECKING:
     from uniclip.augmentation.transform import AugmentationParams
@@ -29,9 +40,12 @@ __all__ = [
     "Split",
     "SplitName",
     "ViewKind",
+    "describe_change",
     "describe_missing",
+    "digest_content",
     "fingerprint",
     "open_split",
+    "require_fingerprint",
     "sample_view",
 ]
 
@@ -59,18 +73,94 @@ def describe_missing(config: DataConfig) -> str | None:
     return SOURCES[config.name].describe_missing(config)
 
 
+_planned_fingerprints: ContextVar[Mapping[DataConfig, dict[str, Any]]] = ContextVar(
+    "planned_fingerprints", default=MappingProxyType({})
+)
+"""Data section -> the fingerprint that its data must have when a split is opened."""
+
+
+@contextmanager
+def require_fingerprint(
+    config: DataConfig, planned_fingerprint: Mapping[str, Any]
+) -> Iterator[None]:
+    """Context in which `open_split` opens the data of a section only if they are as planned.
+
+    Args:
+        config: A data section.
+        planned_fingerprint: The fingerprint of its data when the run was planned.
+    """
+    planned = {**_planned_fingerprints.get(), config: to_builtins(planned_fingerprint)}
+    token = _planned_fingerprints.set(planned)
+    try:
+        yield
+    finally:
+        _planned_fingerprints.reset(token)
+
+
+def describe_change(config: DataConfig, planned_fingerprint: Mapping[str, Any]) -> str | None:
+    """Return one line if the data of a section are not as planned, else None."""
+    missing = describe_missing(config)
+    if missing is not None:
+        return f"data={config.name} is gone: {missing}"
+    try:
+        return _compare_fingerprints(config, fingerprint(config), planned_fingerprint)
+    except UserError as error:
+        return str(error)
+
+
+def digest_content(config: DataConfig) -> str:
+    """Return a digest of the data of a section: as planned where a plan is required, else as is."""
+    planned = _planned_fingerprints.get().get(config)
+    return digest(to_builtins(fingerprint(config)) if planned is None else planned)
+
+
 def open_split(config: DataConfig, split_name: SplitName) -> Split:
     """Return one split of the data; its images are read on demand.
 
     Raises:
         UserError: The data is missing, or there is no such split.
+        DataChangedError: The data are not those of `require_fingerprint`, or were changed while
+            they were read.
     """
     if split_name not in SPLIT_NAMES:
         raise make_unknown_name_error("split", split_name, SPLIT_NAMES)
+    planned = _planned_fingerprints.get().get(config)
     install_hint = describe_missing(config)
     if install_hint is not None:
-        raise UserError(f"data={config.name} is missing: {install_hint}")
-    return SOURCES[config.name].open_split(config, split_name)
+        error_type = UserError if planned is None else DataChangedError
+        raise error_type(f"data={config.name} is missing: {install_hint}")
+    content = fingerprint(config)
+    _require_equal(config, content, content if planned is None else planned)
+    split = SOURCES[config.name].open_split(config, split_name)
+    _require_equal(config, fingerprint(config), content)
+    return split
+
+
+def _require_equal(
+    config: DataConfig, content: Mapping[str, Any], planned_fingerprint: Mapping[str, Any]
+) -> None:
+    difference = _compare_fingerprints(config, content, planned_fingerprint)
+    if difference is not None:
+        raise DataChangedError(difference)
+
+
+def _compare_fingerprints(
+    config: DataConfig, content: Mapping[str, Any], planned_fingerprint: Mapping[str, Any]
+) -> str | None:
+    """Return one line that names the data, if the fingerprints differ.
+
+    A fingerprint without any entry of the source's own was not made by it: there is nothing to
+    compare.
+    """
+    current, planned = to_builtins(content), to_builtins(planned_fingerprint)
+    if not current.keys() & planned.keys():
+        return None
+    names = current.keys() | planned.keys()
+    changed = sorted(name for name in names if current.get(name) != planned.get(name))
+    if not changed:
+        return None
+    place = getattr(config, "path", "") or f"data={config.name}"
+    return f"{place} has changed since the plan ({', '.join(changed)}); {CHANGED_DATA_ADVICE}"
 
 
 def sample_view(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from uniclip.config.schema import RUN_ONLY
+from uniclip.config.schema import select_run_only
 from uniclip.store.run_records import ClaimRecord
 
 
@@ -157,6 +157,9 @@ class SubmissionIntent:
     """Seconds before the time limit at which the job is signaled."""
     audit_device: str = ""
     """Device of the audit; "" = the plan's."""
+    sbatch_variables: dict[str, str] | None = None
+    """The `SBATCH_*` variables that the submitter had exported: a follow-up job submits with the
+    same ones. None: not recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,6 +286,9 @@ class Plan:
     overrides: tuple[str, ...] = ()
     """The `key=value` words of the command that made it, without seeds and store; paths are
     absolute. Empty in plans from before this field."""
+    data_notes: tuple[str, ...] = ()
+    """What the user should know of the training data, a sentence each: how the table was read,
+    rows that are skipped, captions that are cut."""
 
     def get_arm(self, name: str) -> Arm:
         """Return the arm of that name."""
@@ -312,9 +318,8 @@ class Plan:
         return int(self.base_config["train"]["num_threads"])
 
     def run_only_values(self, arm: str) -> dict[str, Any]:
-        """Return the configuration sections that state how the runs of an arm are executed."""
-        values = {**self.base_config, **self.get_arm(arm).config_diff}
-        return {name: values[name] for name in RUN_ONLY if name in values}
+        """Return what states how the runs of an arm are executed, and where their data lie."""
+        return select_run_only(self.base_config, self.get_arm(arm).config_diff)
 
     def required_evaluations(self) -> dict[str, dict[str, str]]:
         """Run id -> the evaluations that it must have, in the order of the cells."""

@@ -1,17 +1,22 @@
-"""User-defined data: a CSV file with image paths, captions and, optionally, labels.
+"""User-defined data: a table with image paths, captions and, optionally, labels.
 
-Several rows with the same path are one sample with several captions.
+Several rows with the same path are one sample with several captions. What the data are is the
+content of the table, and with `data.verify=true` the content of every image too; where they lie is
+not part of it.
 """
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uniclip.config import CsvData
+from uniclip.config import CsvData, ModelConfig
 from uniclip.data import views
-from uniclip.data.csv.rows import read_samples
+from uniclip.data.csv import rows
+from uniclip.data.csv.content import digest_image_contents, digest_table
+from uniclip.data.split import SourceShare
+from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
+from uniclip.io import file_digests
 
 if TYPE_CHECKING:
     from uniclip.data.split import Split, SplitName
@@ -22,42 +27,90 @@ sample_view = views.sample_view
 
 
 def fingerprint(config: CsvData) -> dict[str, object]:
-    """Return size and digest of the CSV file, its columns, and names and sizes of the images."""
-    path = Path(config.path)
-    return {
+    """Return size and digest of each table, the columns and, with `verify`, a digest of all images.
+
+    Raises:
+        UserError: A table cannot be read.
+    """
+    content: dict[str, object] = {
         "source": "csv",
         "split": SPLIT_RULE,
-        "index": {"bytes": path.stat().st_size, "digest": digest_csv_file(path)},
+        "index": digest_table(config.path),
         "columns": [config.image_column, config.caption_column, config.label_column],
-        "images": digest_image_list(config),
         "image_size": config.image_size,
     }
+    if config.test_path:
+        content["test_index"] = digest_table(config.test_path)
+    if config.verify:
+        content["images"] = digest_image_contents(config)
+    return content
+
+
+def describe_fingerprint(config: CsvData) -> str:
+    """Return one sentence on what the identity of the data rests on."""
+    tables = "the bytes of the table" if not config.test_path else "the bytes of both tables"
+    if config.verify:
+        return f"the data are identified by {tables} and of every image (data.verify=true)"
+    return (
+        f"the data are identified by {tables}, not by the images' content (data.verify=true "
+        "includes it)"
+    )
+
+
+def describe_content(config: CsvData, model: ModelConfig) -> list[str]:
+    """Return what the user should know of the tables; `UserError` if they cannot be used."""
+    from uniclip.data.csv import notes
+
+    return [*notes.describe_index(config, model.text), describe_fingerprint(config)]
+
+
+def count_training_samples(config: CsvData, enough: int) -> list[SourceShare]:
+    """Return the share of all training samples; `UserError` if the tables cannot be used."""
+    index = rows.read_index(config)
+    num_training = sum(index.get_split(sample) == "train" for sample in index.samples)
+    return [SourceShare(0, num_training, 1.0)]
 
 
 def describe_missing(config: CsvData) -> str | None:
     """Return what to do if there is no such file, or None."""
     if not config.path:
         return "name your CSV file with data.path=<file>"
-    if not Path(config.path).is_file():
-        return f"there is no file {config.path}; name your CSV file with data.path=<file>"
+    for key in ("path", "test_path"):
+        path = getattr(config, key)
+        if path and not Path(path).is_file():
+            return f"there is no file {path}; name your CSV file with data.{key}=<file>"
     return None
 
 
 def open_split(config: CsvData, split_name: SplitName) -> Split:
-    """Return one split; `UserError` for the first row that cannot be used."""
+    """Return one split.
+
+    Raises:
+        UserError: A row cannot be used.
+        DataChangedError: A table was replaced while it was read.
+    """
     from uniclip.data.csv import split  # imports numpy: see `uniclip.data`
 
-    return split.open_split(config, split_name)
+    signatures = _read_signatures(config)
+    opened = split.open_split(config, split_name)
+    if _read_signatures(config) != signatures:
+        raise DataChangedError(
+            f"{config.path} was changed while it was read; {CHANGED_DATA_ADVICE}"
+        )
+    return opened
 
 
-def digest_csv_file(path: Path) -> str:
-    """Return 32 hex digits over the content of the CSV file."""
-    return blake2b(path.read_bytes()).hexdigest()[:32]
+def _read_signatures(config: CsvData) -> list[tuple[int, ...]]:
+    """Return what differs after a table was rewritten or replaced.
 
-
-def digest_image_list(config: CsvData) -> str:
-    """Return 32 hex digits over names and sizes of the images; `UserError` for a faulty row."""
-    image_list_hash = blake2b()
-    for sample in sorted(read_samples(config), key=lambda s: s.path):
-        image_list_hash.update(f"{sample.path}\0{sample.file_size}\n".encode())
-    return image_list_hash.hexdigest()[:32]
+    Raises:
+        UserError: A table is gone.
+    """
+    try:
+        return [
+            file_digests.read_signature(Path(path))
+            for path in (config.path, config.test_path)
+            if path
+        ]
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror})") from None

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.config import CsvData
+from uniclip.data.csv import content
 from uniclip.data.csv.rows import read_index
 from uniclip.data.split import Split, SplitName
 from uniclip.errors import UserError
 from uniclip.io import rgb_image
-from uniclip.io.atomic import resolve_staged_path
 from uniclip.rng import hash_sample_id
 
 IMAGE_CACHE_BYTES = 2**28
@@ -39,6 +39,8 @@ class CsvSplit(Split):
     line_numbers: tuple[int, ...]
     image_paths: tuple[str, ...]
     image_size: int
+    image_digests: tuple[str, ...] = ()
+    """Digest of the content of each image file with `data.verify=true`, else empty."""
     max_broken: float = 0.0
     """`data.max_broken`, for messages."""
     num_allowed: int = 0
@@ -108,7 +110,9 @@ class CsvSplit(Split):
         if i in self.faults:
             return None
         try:
+            self._require_planned_content(i)
             image = decode_image(Path(self.image_paths[i]), self.image_size)
+            self._require_planned_content(i)
         except rgb_image.UnreadableImageError as error:
             self.faults[i] = str(error)
             return None
@@ -116,6 +120,11 @@ class CsvSplit(Split):
         if len(self.image_cache) * image.nbytes > IMAGE_CACHE_BYTES:
             self.image_cache.popitem(last=False)
         return image
+
+    def _require_planned_content(self, i: int) -> None:
+        """With `data.verify=true`, raise `DataChangedError` if an image file has changed."""
+        if self.image_digests:
+            content.require_image(self.image_paths[i], self.image_digests[i])
 
 
 def decode_image(path: Path, image_size: int) -> NDArray[np.uint8]:
@@ -138,10 +147,7 @@ def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
     labels = np.array(
         [class_indices[sample.label] if sample.label else -1 for sample in split_samples], np.int64
     )
-    folders = {
-        table_path: resolve_staged_path(str(Path(table_path).parent))
-        for table_path in {sample.table_path for sample in split_samples}
-    }
+    image_paths = content.locate_images(split_samples)
     return CsvSplit(
         ids=np.array([hash_sample_id(f"csv/{sample.path}") for sample in split_samples], np.uint64),
         captions=tuple(tuple(sample.captions) for sample in split_samples),
@@ -151,9 +157,8 @@ def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
         sample_names=tuple(sample.path for sample in split_samples),
         csv_path=config.test_path if split_name == "test" and config.test_path else config.path,
         line_numbers=tuple(sample.line for sample in split_samples),
-        image_paths=tuple(
-            str(folders[sample.table_path] / sample.path) for sample in split_samples
-        ),
+        image_paths=tuple(map(str, image_paths)),
+        image_digests=tuple(content.digest_images(image_paths)) if config.verify else (),
         image_size=config.image_size,
         max_broken=config.max_broken,
         num_allowed=config.count_allowed_broken(len(split_samples) + len(skipped_rows)),

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from uniclip.data.split import SplitName
 from uniclip.errors import UserError, make_unknown_name_error
@@ -41,6 +41,9 @@ SAMPLED_END_BYTES = 1 << 16
 READERS_VERSION = 1
 """Raised when the same files are read as other samples, labels or splits."""
 
+
+CAPTION_RULE = "equal tokens are one caption"
+"""The rule of retrieval in the user's own data (`uniclip.evaluate.scoring.retrieval`)."""
 
 _fingerprint_memo: ContextVar[dict[Hashable, Any] | None] = ContextVar(
     "fingerprint_memo", default=None
@@ -73,6 +76,10 @@ def _memoize(key: Hashable, compute: Callable[[], T]) -> T:
 
 class SplitReader(ABC):
     """Reads the splits of a data set in one format on disk. Picklable."""
+
+    digests_all_files: ClassVar[bool] = False
+    """Whether `compute_digests` covers all files, under names that do not depend on where they
+    lie."""
 
     @abstractmethod
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
@@ -188,6 +195,8 @@ class Dataset:
             digests |= _memoize(
                 (base, patterns), partial(self.reader.compute_digests, base, patterns)
             )
+            if self.reader.digests_all_files:
+                continue
             paths = {p.split("|")[0]: _find_path(base, p) for p in patterns}
             has_index_file = any(path is not None and path.is_file() for path in paths.values())
             undigested = {
@@ -204,6 +213,11 @@ class Dataset:
             "validation_one_in": VALIDATION_ONE_IN if self.held_out else None,
             "files": dict(sorted(digests.items())),
             **({} if self.user_folder is None else {"images": IMAGE_RULE}),
+            **(
+                {"captions": CAPTION_RULE}
+                if self.user_folder is not None and self.kind == "retrieval"
+                else {}
+            ),
         }
 
     def count_and_list_images(

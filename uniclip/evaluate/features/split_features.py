@@ -25,9 +25,14 @@ BATCH_SIZE = 1024
 """Images read at once."""
 
 
-@lru_cache(maxsize=6)
 def open_split_cached(data_config: DataConfig, split_name: SplitName) -> Split:
     """Open a split of a data section; `UserError` if its data are missing."""
+    return _open_split(data_config, split_name, data.digest_content(data_config))
+
+
+@lru_cache(maxsize=6)
+def _open_split(data_config: DataConfig, split_name: SplitName, content_digest: str) -> Split:
+    """Open a split whose data have the fingerprint of `content_digest`."""
     return data.open_split(data_config, split_name)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip import rng
+from uniclip import data, rng
 from uniclip.augmentation import apply, transform
 from uniclip.errors import UserError
 from uniclip.evaluate.features import split_features
@@ -31,7 +31,9 @@ def validate(pretrained: PretrainedModel, data_config: DataConfig) -> float:
 
     An image is a hit when its caption is. Raises `UserError` if there is no validation image.
     """
-    pixels, image_text_pairs = _load_images(data_config, pretrained.config.model.image.image_size)
+    pixels, image_text_pairs = _load_images(
+        data_config, pretrained.config.model.image.image_size, data.digest_content(data_config)
+    )
     images = pretrained.embed_images(pixels)
     texts = pretrained.embed_texts(list(image_text_pairs.texts))
     to_text, to_image = rank_both_ways(images, texts, image_text_pairs)
@@ -40,9 +42,12 @@ def validate(pretrained: PretrainedModel, data_config: DataConfig) -> float:
 
 @lru_cache(maxsize=4)
 def _load_images(
-    data_config: DataConfig, image_size: int
+    data_config: DataConfig, image_size: int, content_digest: str
 ) -> tuple[NDArray[np.uint8], ImageTextPairs]:
-    """Return images (n, 3, image_size, image_size) under the evaluation transform, and captions."""
+    """Return images (n, 3, image_size, image_size) under the evaluation transform, and captions.
+
+    content_digest: of the data (`uniclip.data.digest_content`), so that changed data are read anew.
+    """
     split = split_features.open_split_cached(data_config, "validation")
     if not len(split):
         raise UserError(f"data={data_config.name} has no validation images; add samples")

@@ -1,4 +1,4 @@
-"""Any CSV of images and captions, validated row by row as the training source `data=csv` does."""
+"""Any table of images and captions, read by the rules of the training source `data=csv`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uniclip.config import CsvData
-from uniclip.data.csv import source
-from uniclip.data.csv.rows import read_samples
+from uniclip.data.csv import content
+from uniclip.data.csv.rows import read_evaluation_samples
 from uniclip.evaluate.datasets.dataset import Dataset, SplitReader
 from uniclip.evaluate.datasets.images import ImageDataset, UserFileReader
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 
 class CaptionedCsvReader(SplitReader):
-    """All images of the CSV with their captions; `UserError` names a faulty line."""
+    """All images of the table with their captions; `UserError` names all faulty lines."""
+
+    digests_all_files = True
 
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         (name,) = dataset.files[split]
-        samples = read_samples(CsvData(path=str(root / name)))
+        samples = read_evaluation_samples(str(root / name))
         return ImageDataset(
             name=dataset.name,
             split=split,
@@ -32,9 +34,9 @@ class CaptionedCsvReader(SplitReader):
         )
 
     def compute_digests(self, root: Path, patterns: tuple[str, ...]) -> dict[str, str]:
-        """Digest the file as a whole, and the names and sizes of its images."""
+        """Digest the table as a whole, and the names and sizes of its images."""
         (name,) = patterns
         return {
-            f"{name} whole": source.digest_csv_file(root / name),
-            f"{name}'s pictures": source.digest_image_list(CsvData(path=str(root / name))),
+            "table": content.digest_csv_file(root / name),
+            "images": content.digest_image_list(CsvData(path=str(root / name))),
         }

@@ -1,0 +1,87 @@
+"""What a user's table and images contain: digests of the table, and of image files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+from uniclip.config import CsvData
+from uniclip.data.csv.rows import CsvSample, read_samples
+from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
+from uniclip.io import file_digests
+from uniclip.io.atomic import resolve_staged_path
+
+MISSING_IMAGE = "missing"
+"""Stands for the digest of an image that cannot be opened."""
+
+
+def digest_table(path: str) -> dict[str, object]:
+    """Return size and digest of a table.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
+    return {"bytes": len(content), "digest": blake2b(content).hexdigest()[:32]}
+
+
+def digest_csv_file(path: Path) -> str:
+    """Return 32 hex digits over the content of a table."""
+    return str(digest_table(str(path))["digest"])
+
+
+def digest_image_list(config: CsvData) -> str:
+    """Return 32 hex digits over names and sizes of the images; `UserError` for a faulty row."""
+    image_list_hash = blake2b()
+    for sample in sorted(read_samples(config), key=lambda s: s.path):
+        image_list_hash.update(f"{sample.path}\0{sample.file_size}\n".encode())
+    return image_list_hash.hexdigest()[:32]
+
+
+def digest_images(paths: Sequence[Path], is_kept: bool = True) -> list[str]:
+    """Return the digest of each image file, `MISSING_IMAGE` for one that cannot be opened.
+
+    is_kept: whether the digests are kept in the user's cache folder, for other processes.
+    """
+    try:
+        return file_digests.digest_files(paths, file_digests.name_memo(*paths) if is_kept else "")
+    except OSError:
+        return [_digest_image(path) for path in paths]
+
+
+def digest_image_contents(config: CsvData) -> str:
+    """Return 32 hex digits over names and content of all images of the tables."""
+    samples = sorted(
+        read_samples(config), key=lambda sample: (sample.path, sample.table_path != config.path)
+    )
+    image_list_hash = blake2b()
+    for sample, digest in zip(samples, digest_images(locate_images(samples))):
+        image_list_hash.update(f"{sample.path}\0{digest}\n".encode())
+    return image_list_hash.hexdigest()[:32]
+
+
+def locate_images(samples: Sequence[CsvSample]) -> list[Path]:
+    """Return the image file of each sample, or its copy on this node."""
+    folders = {
+        table_path: resolve_staged_path(str(Path(table_path).parent))
+        for table_path in {sample.table_path for sample in samples}
+    }
+    return [folders[sample.table_path] / sample.path for sample in samples]
+
+
+def require_image(path: str, planned_digest: str) -> None:
+    """Raise `DataChangedError` if an image file has not the content of the digest."""
+    (digest,) = digest_images([Path(path)], is_kept=False)
+    if digest != planned_digest:
+        raise DataChangedError(f"{path} has changed since the plan; {CHANGED_DATA_ADVICE}")
+
+
+def _digest_image(path: Path) -> str:
+    try:
+        return file_digests.digest_files([path])[0]
+    except OSError:
+        return MISSING_IMAGE

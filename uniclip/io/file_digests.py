@@ -1,0 +1,105 @@
+"""Digests of files, kept in the user's cache folder between processes.
+
+A digest is used again while the file's stat signature is the same: device, inode, size, and the
+times of modification and of change. A file that is rewritten, replaced by a rename or copied over
+with its times kept gets another time of change, which no program can set. A file that was changed
+within the resolution of the clocks of file systems is always read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from uniclip.io.atomic import JSON_ERRORS, atomic_write
+from uniclip.io.hashing import digest_file
+from uniclip.io.memo import get_cache_folder
+
+MIN_AGE_SECONDS = 2.0
+"""A file that was changed more recently may be changed again without a new time of change."""
+
+_digests: dict[str, tuple[tuple[int, ...], str]] = {}
+"""Path -> signature and digest, of the files that this process has read."""
+
+
+def read_signature(path: Path) -> tuple[int, ...]:
+    """Return what differs after a file was rewritten or replaced, by its inode alone.
+
+    Raises:
+        OSError: There is no such file.
+    """
+    status = os.stat(path)
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def digest_files(paths: Sequence[Path], memo_name: str = "") -> list[str]:
+    """Return the blake2b digest of the content of each file, 32 hex digits.
+
+    Args:
+        paths: The files.
+        memo_name: Name of the file in the cache folder that keeps the digests of these paths;
+            "" = they are kept in this process only.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    memo_path = get_cache_folder() / "digests" / f"{memo_name}.json" if memo_name else None
+    stored = _read_memo(memo_path) if memo_path is not None else {}
+    digests, kept, is_changed = [], {}, False
+    for path in paths:
+        name, signature = os.path.abspath(path), read_signature(path)
+        for known in (_digests.get(name), stored.get(name)):
+            if known is not None and known[0] == signature:
+                digest = known[1]
+                break
+        else:
+            digest, signature = _digest_steady(path)
+            is_changed = True
+        if _is_settled(signature):
+            kept[name] = _digests[name] = (signature, digest)
+        digests.append(digest)
+    if memo_path is not None and (is_changed or kept.keys() - stored.keys()):
+        content = json.dumps({name: [list(s), d] for name, (s, d) in kept.items()})
+        with suppress(OSError):
+            atomic_write(memo_path, content.encode())
+    return digests
+
+
+def name_memo(*parts: Any) -> str:
+    """Return the name of a memo file for what `parts` describe."""
+    return blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()
+
+
+def _digest_steady(path: Path) -> tuple[str, tuple[int, ...]]:
+    """Return the digest of a file, and its signature while it was read."""
+    for _ in range(3):
+        signature = read_signature(path)
+        digest = digest_file(path)
+        if read_signature(path) == signature:
+            return digest, signature
+    return digest, ()  # it is being written: never kept
+
+
+def _is_settled(signature: tuple[int, ...]) -> bool:
+    """Return whether a further change of the file would change its signature."""
+    return bool(signature) and time.time() - max(signature[3:]) / 1e9 > MIN_AGE_SECONDS
+
+
+def _read_memo(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): (tuple(entry[0]), str(entry[1])) for name, entry in content.items()}
+    except (OSError, *JSON_ERRORS, AttributeError, TypeError, IndexError, KeyError):
+        return {}
