@@ -79,6 +79,7 @@ END_RULES: dict[AttemptEnding, EndRule] = {
     EndReason.NODE_FAIL: EndRule(max_attempts=4),
     EndReason.DISK_FULL: EndRule(max_attempts=4),
     EndReason.DIED: EndRule(max_without_exit_record=MAX_SILENT_DEATHS),
+    EndReason.DATA_CHANGED: EndRule(status=RunStatus.FAILED),
     EndReason.STOPPED: EndRule(),
     "failed": EndRule(status=RunStatus.FAILED),
     "paused": EndRule(status=RunStatus.PAUSED),
@@ -107,6 +108,8 @@ class RunState:
     """Exit kind of the newest attempt; None if it left no exit record."""
     end_reason: EndReason | None = None
     """Why the newest attempt was interrupted, if it was."""
+    is_data_changed: bool = False
+    """Whether the newest attempt failed since the data were not those of the plan."""
     heartbeat: Heartbeat | None = None
     claim_record: ClaimRecord | None = None
     outcome: Outcome | None = None
@@ -170,6 +173,8 @@ def inspect_run(
         reason=reason,
         end_kind=attempt.exit_record.kind if attempt.exit_record is not None else None,
         end_reason=attempt.ending if isinstance(attempt.ending, EndReason) else None,
+        is_data_changed=attempt.exit_record is not None
+        and attempt.exit_record.reason is EndReason.DATA_CHANGED,
         heartbeat=attempt.heartbeat,
         claim_record=attempt.claim_record,
         outcome=outcome,

@@ -19,6 +19,7 @@ from sweeps.claims import claim
 from sweeps.claims.status import JobEndLookup, RunState, inspect_runs
 from sweeps.config.request import SweepRequest
 from sweeps.config.schema import SlurmLauncherConfig, SweepConfig, describe_gpu_mismatch
+from sweeps.controller.changed_data import ChangedDataGuard
 from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.controller.reconcile import Actions, add_retries, merge_policies, reconcile
 from sweeps.costs import estimate, limit, probe
@@ -228,10 +229,12 @@ class SweepController:
                 self.display.show_states(self.plan, states)
             actions = self.find_actions(states)
             try:
+                is_on_hold = self._changed_data_guard.is_on_hold(self.plan, states)
                 if actions.is_finished and not self.launcher.is_active():
                     return True
                 self._ensure_plan_current()
-                self.launcher.submit(actions.submit, states)
+                if not is_on_hold:
+                    self.launcher.submit(actions.submit, states)
             except RetryLater as error:
                 if not self.launcher.blocking:
                     raise
@@ -282,6 +285,10 @@ class SweepController:
         self.display.print_line(f"estimate: {estimate_text}")
 
     # -- audit and launchers --
+
+    @cached_property
+    def _changed_data_guard(self) -> ChangedDataGuard:
+        return ChangedDataGuard(store=self.store)
 
     @property
     def _sweep_folder(self) -> SweepFolder:

@@ -62,11 +62,15 @@ def reconcile(
 def add_retries(
     policy: RetryPolicy, states: Mapping[str, RunState], should_run: Callable[[RunState], bool]
 ) -> RetryPolicy:
-    """Return the policy with the unfinished runs added that the settings ask to continue."""
+    """Return the policy with the unfinished runs added that the settings ask to continue.
+
+    Runs that refused changed data are continued too: that a plan holds them means that the data
+    are as they were.
+    """
     retry_attempts = tuple(
         (run, state.attempt)
         for run, state in states.items()
-        if state.status in TERMINAL_UNFINISHED and should_run(state)
+        if state.status in TERMINAL_UNFINISHED and (should_run(state) or state.is_data_changed)
     )
     return replace(policy, retry_attempts=(*policy.retry_attempts, *retry_attempts))
 

@@ -27,6 +27,7 @@ from sweeps.costs.audit_scope import AuditKey, has_audit
 from sweeps.launchers.cell_executor import CellExecutor, load_executor
 from sweeps.slurm import Slurm
 from uniclip.config import plugins
+from uniclip.errors import DataChangedError
 from uniclip.io.atomic import is_disk_full
 from uniclip.store import AttemptFolder, EndReason, ExitKind, Plan, RetryPolicy, RunFolder, Store
 
@@ -192,6 +193,8 @@ def execute_attempt(
                 exit_kind, reason = "interrupted", EndReason.DISK_FULL
             else:
                 exit_kind, error_message = "failed", describe_error(error)
+                if isinstance(error, DataChangedError):
+                    reason = EndReason.DATA_CHANGED
         with suppress(OSError):  # a full disk: the attempt then ends without an exit record
             attempt.write_end(exit_kind, error_message, reason=reason)
     if run.read_outcome() is not None:

@@ -57,7 +57,7 @@ class AttemptEnd:
     error: str | None = None
     """The last line of the error, if `kind` is "failed"."""
     reason: EndReason | None = None
-    """Why it was interrupted, as far as that is known."""
+    """Why it was interrupted or failed, as far as that is known."""
 
 
 @dataclass(frozen=True, kw_only=True)

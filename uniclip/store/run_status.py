@@ -43,6 +43,8 @@ class EndReason(StrEnum):
     RESTARTED = "restarted"
     DIED = "died"
     """The process is gone and left no exit record."""
+    DATA_CHANGED = "data_changed"
+    """The data were not those of the plan, so the attempt failed."""
     STOPPED = "stopped"
     """The process was asked to stop and wrote an exit record."""
 
@@ -62,5 +64,6 @@ _DESCRIPTIONS = {
     EndReason.REQUEUED: "requeued",
     EndReason.RESTARTED: "restarted",
     EndReason.DIED: "process ended without an exit record",
+    EndReason.DATA_CHANGED: "the data have changed",
     EndReason.STOPPED: "stopped on request",
 }

@@ -1,0 +1,82 @@
+"""Data that change under a sweep: its cells refuse them, and its controller ends.
+
+A cell opens its data only if their fingerprint is the planned one (`uniclip.run`); its attempt then
+ends as failed because of changed data. No other cell of the sweep can do better, so the controller
+starts none, lets those that run end, and says what has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sweeps.claims.status import RunState
+from uniclip import data
+from uniclip.checkpoints import warm_start
+from uniclip.errors import UserError
+from uniclip.identity import config_from_spec
+from uniclip.store import Plan, RunStatus, Store
+
+TRAINING_EXECUTOR = Plan.__dataclass_fields__["executor"].default
+"""The executor whose specs hold a fingerprint of data."""
+
+
+@dataclass(kw_only=True)
+class ChangedDataGuard:
+    """Watches the states of runs for attempts that refused their data."""
+
+    store: Store
+    _seen_attempts: dict[str, int] | None = field(default=None, init=False)
+    """Run -> the newest attempt when the controller began."""
+
+    def find_change(self, plan: Plan, states: Mapping[str, RunState]) -> str | None:
+        """Return one line if a run refused its data since the first call, and they are still so.
+
+        Args:
+            plan: the plan that is run.
+            states: run id -> state.
+        """
+        if self._seen_attempts is None:
+            self._seen_attempts = {run: state.attempt for run, state in states.items()}
+        has_refused = any(
+            state.is_data_changed and state.attempt > self._seen_attempts.get(run, 0)
+            for run, state in states.items()
+        )
+        change = describe_changed_data(self.store, plan) if has_refused else None
+        if change is None:
+            return None
+        num_finished = sum(state.outcome is not None for state in states.values())
+        return f"{change} ({num_finished} of {len(states)} runs had ended before)"
+
+    def is_on_hold(self, plan: Plan, states: Mapping[str, RunState]) -> bool:
+        """Return whether no run may be started since the data have changed.
+
+        Raises:
+            UserError: they have, and no run is being executed.
+        """
+        change = self.find_change(plan, states)
+        if change is not None and not any(s.status == RunStatus.RUNNING for s in states.values()):
+            raise UserError(change)
+        return change is not None
+
+
+def describe_changed_data(store: Store, plan: Plan) -> str | None:
+    """Return one line if the data of a plan, or its checkpoint, are not those of its specs."""
+    if plan.executor != TRAINING_EXECUTOR:
+        return None
+    runs_by_arm = {cell.arm: store.get_run(cell.run_id) for cell in plan.cells}
+    for arm, run in runs_by_arm.items():
+        if not run.has_spec():
+            continue
+        spec = run.read_spec()
+        config = config_from_spec(spec, plan.run_only_values(arm))
+        change = data.describe_change(
+            config.data, warm_start.select_data_fingerprint(spec["data"])
+        )
+        if change is not None:
+            return change
+        try:
+            warm_start.check_unchanged(config.pretrained, spec["data"])
+        except UserError as error:
+            return str(error)
+    return None
