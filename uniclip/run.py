@@ -293,12 +293,13 @@ def _evaluate(
 
     Raises:
         UserError: data sets could not be evaluated; raised after all others have been.
+        DataChangedError: one of them is not that of the plan.
     """
     outcome = run.read_outcome()
     assert outcome is not None
     assert outcome.weights_digest is not None
     pretrained = load_from_folder(run, config)
-    failures: dict[str, str] = {}
+    failures: dict[str, UserError] = {}
     for name, evaluation_hash in evaluations.items():
         write_heartbeat = partial(
             attempt.write_heartbeat,
@@ -325,7 +326,7 @@ def _evaluate(
         except StopRequested:
             return "interrupted"
         except UserError as error:
-            failures[name] = str(error)
+            failures[name] = error
             continue
         if attempt.is_superseded():
             return "superseded"
@@ -333,7 +334,10 @@ def _evaluate(
         write_once(run.predictions_path(name, evaluation_hash), _to_npz_bytes(predictions))
         write_once(run.scores_path(name, evaluation_hash), to_json_bytes(scores))
     if failures:
-        raise make_not_evaluated_error(failures)
+        summary = make_not_evaluated_error({name: str(error) for name, error in failures.items()})
+        if any(isinstance(error, DataChangedError) for error in failures.values()):
+            raise DataChangedError(str(summary))
+        raise summary
     return None
 
 

@@ -21,6 +21,7 @@ from functools import partial
 from sweeps import slurm
 from sweeps.costs.audit_run import run_audit
 from sweeps.costs.audit_scope import AuditKey
+from sweeps.controller.changed_data import describe_changed_data
 from sweeps.launchers import code_snapshot
 from sweeps.launchers.cell_executor import load_distributed_executor
 from sweeps.launchers.worker import STOP_SIGNALS, StopFlag, Worker
@@ -59,6 +60,8 @@ class SlurmJob:
         if self.intent.kind != "follow_up":
             self._execute(stop)
         elif os.environ.get("SLURM_PROCID", "0") == "0":
+            if (change := describe_changed_data(self.store, self.plan)) is not None:
+                raise RuntimeError(f"{change}; this job starts no sweep of other data")
             run_follow_up(self.store, self.intent)
 
     def _execute(self, stop: StopFlag) -> None:

@@ -70,6 +70,8 @@ class Worker:
     """Attempts that are retried or declared dead."""
     on_claim: Callable[[str], object] = lambda run: None
     """Called with the id of each run that was claimed, before it is executed."""
+    has_refused_data: bool = field(default=False, init=False)
+    """Whether the training data of a run were not those of the plan: no further run is claimed."""
 
     @cached_property
     def executor(self) -> CellExecutor:
@@ -93,7 +95,7 @@ class Worker:
             plan.
         """
         run, evaluations = self.store.get_run(run_id), self.plan.required_evaluations().get(run_id)
-        if evaluations is None:
+        if evaluations is None or self.has_refused_data:
             return None
         attempt = self._claim(run, inspect_run(run, evaluations, self.job_end_lookup))
         if attempt is None:
@@ -108,6 +110,11 @@ class Worker:
             self.stop,
         )
         exit_kind = execute_attempt(run, attempt, execute_cell, self.stop)
+        if exit_kind == "failed" and run.read_outcome() is None:
+            attempt_end = attempt.read_end()
+            self.has_refused_data = (
+                attempt_end is not None and attempt_end.reason is EndReason.DATA_CHANGED
+            )
         if exit_kind == "interrupted" and not self.stop():
             self._wait_for_disk_space()
         return exit_kind
