@@ -8,6 +8,7 @@ another package named `sweeps`, and `uniclip` on PyPI is a clipboard tool.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,29 +24,51 @@ REQUIRED_FILES = {
 
 def main() -> int:
     """Run the command line of sweeps (`uniclip-sweep`) and return its exit status."""
-    if not check_packages("sweep.py"):
-        return EXIT_USER_ERROR
-    from sweeps.cli.main import main as run_command_line
 
-    return run_command_line(sys.argv[1:])
+    def run() -> int:
+        from sweeps.cli.main import main as run_command_line
+
+        return run_command_line(sys.argv[1:])
+
+    return run_entry_point("sweep.py", run)
 
 
 def evaluate() -> int:
     """Evaluate one model (`uniclip-evaluate`) and return the exit status."""
-    if not check_packages("uniclip-evaluate"):
-        return EXIT_USER_ERROR
-    from uniclip.evaluate.__main__ import main as run_evaluation
 
-    return run_evaluation(sys.argv[1:])
+    def run() -> int:
+        from uniclip.evaluate.__main__ import main as run_evaluation
+
+        return run_evaluation(sys.argv[1:])
+
+    return run_entry_point("uniclip-evaluate", run)
 
 
 def export() -> int:
     """Export the model of a run (`uniclip-export`) and return the exit status."""
-    if not check_packages("uniclip-export"):
-        return EXIT_USER_ERROR
-    from uniclip.checkpoints.exporting import main as run_export
 
-    return run_export(sys.argv[1:])
+    def run() -> int:
+        from uniclip.checkpoints.exporting import main as run_export
+
+        return run_export(sys.argv[1:])
+
+    return run_entry_point("uniclip-export", run)
+
+
+def run_entry_point(program: str, run: Callable[[], int]) -> int:
+    """Run a program; a library that is missing or broken is one line and exit status 2."""
+    if not check_packages(program):
+        return EXIT_USER_ERROR
+    from uniclip.dependencies import describe_import_failure
+
+    try:
+        return run()
+    except Exception as error:
+        line = describe_import_failure(error)
+        if line is None:
+            raise
+        print(f"{program}: {line}", file=sys.stderr)
+        return EXIT_USER_ERROR
 
 
 def check_packages(program: str) -> bool:

@@ -19,7 +19,7 @@ ORDER: dict[str, str] = {
     "ablations": "schema < designs < plan < audit",
     "analysis": "statistics < formatting collect < results < tables figures < report",
     "sweeps": """
-        slurm < claims < config < costs < launchers < monitor < controller doctor < tuning < cli
+        slurm_environment slurm_reasons < slurm < claims < config < costs < launchers < monitor < doctor < controller < tuning < cli
     """,
 }
 """For each package its folders and modules, lowest first; what stands side by side is unrelated."""

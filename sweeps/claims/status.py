@@ -28,6 +28,7 @@ from uniclip.store import (
     RunFolder,
     RunStatus,
     Store,
+    permissions,
 )
 
 HEARTBEAT_TIMEOUT_SECONDS = 120.0
@@ -42,6 +43,8 @@ checkpoint. Every job may be requeued, and then Slurm reports a failed node as a
 crashes its node would do so forever. Slurm reports the same for a preemption without time to write
 an exit record (GraceTime=0), so an attempt that leaves a checkpoint (or, while it evaluates,
 scores) is not counted: such a run makes progress."""
+MAX_EVALUATIONS_WITHOUT_SCORES = 3
+"""Consecutive attempts on a trained run that may end as evaluated without writing scores."""
 TERMINAL_UNFINISHED = (RunStatus.FAILED, RunStatus.PAUSED)
 """Statuses of an unfinished run that is continued on request only."""
 
@@ -63,12 +66,15 @@ class EndRule:
     """Consecutive attempts that may end so without an exit record and without progress."""
     max_without_progress: int | None = None
     """Consecutive attempts that may be interrupted from outside without a checkpoint or scores."""
+    max_without_scores: int | None = None
+    """Consecutive attempts that may end so without writing any of the scores that are missing."""
 
 
 _EXTERNAL = EndRule(max_without_progress=MAX_ATTEMPTS_WITHOUT_PROGRESS)
 _RESTART = EndRule(
     max_without_exit_record=MAX_REQUEUES, max_without_progress=MAX_ATTEMPTS_WITHOUT_PROGRESS
 )
+_EVALUATED = EndRule(max_without_scores=MAX_EVALUATIONS_WITHOUT_SCORES)
 END_RULES: dict[AttemptEnding, EndRule] = {
     EndReason.PREEMPTED: _EXTERNAL,
     EndReason.TIMEOUT: _EXTERNAL,
@@ -80,11 +86,11 @@ END_RULES: dict[AttemptEnding, EndRule] = {
     EndReason.DISK_FULL: EndRule(max_attempts=4),
     EndReason.DIED: EndRule(max_without_exit_record=MAX_SILENT_DEATHS),
     EndReason.DATA_CHANGED: EndRule(status=RunStatus.FAILED),
-    EndReason.STOPPED: EndRule(),
+    EndReason.STOPPED: _EXTERNAL,
     "failed": EndRule(status=RunStatus.FAILED),
     "paused": EndRule(status=RunStatus.PAUSED),
-    "trained": EndRule(),
-    "evaluated": EndRule(),
+    "trained": _EVALUATED,
+    "evaluated": _EVALUATED,
     "diverged": EndRule(),
     "superseded": EndRule(),
 }
@@ -153,6 +159,21 @@ def inspect_run(
         trust_heartbeat: read three files of an unfinished run instead of five (see
             `_read_attempt`); for displaying runs, not for claiming them.
     """
+    try:
+        return _inspect_readable_run(run, evaluations, job_end_lookup, trust_heartbeat)
+    except PermissionError as error:
+        path = Path(error.filename or "")
+        if not path.is_relative_to(run.path):
+            raise
+        return RunState(status=RunStatus.UNREADABLE, reason=permissions.describe_denial(path))
+
+
+def _inspect_readable_run(
+    run: RunFolder,
+    evaluations: Mapping[str, str],
+    job_end_lookup: JobEndLookup | None,
+    trust_heartbeat: bool,
+) -> RunState:
     outcome = run.read_outcome()
     is_outdated = outcome is not None and outcome.training_hash != compute_training_hash()
     if outcome is not None and _is_evaluated(run, outcome, evaluations):
@@ -319,6 +340,10 @@ def _describe_exhausted_attempts(
     Attempts are not read while there are fewer of them than the smallest limit that applies.
     """
     rule = END_RULES[ending]
+    if rule.max_without_scores is not None and outcome is not None:
+        num_evaluations = _count_evaluations_without_scores(run, attempt_numbers, outcome)
+        if num_evaluations >= rule.max_without_scores:
+            return f"evaluated {num_evaluations} times, and required scores are still missing"
     if rule.max_attempts is not None and len(attempt_numbers) >= rule.max_attempts:
         count = 1 + sum(_read_previous_ending(run, n) == ending for n in attempt_numbers)
         if count >= rule.max_attempts:
@@ -369,6 +394,21 @@ def _count_attempts_without_progress(
         without_exit_record += exit_record is None and without_exit_record == count
         count += 1
     return count, without_exit_record
+
+
+def _count_evaluations_without_scores(
+    run: RunFolder, attempt_numbers: Sequence[int], outcome: Outcome
+) -> int:
+    """Count the newest consecutive attempts after training that wrote no scores."""
+    scored_at = max(map(_read_mtime, run.list_score_paths()), default=0.0)
+    count = 0
+    for number in reversed(attempt_numbers):
+        if number <= outcome.attempt:
+            break
+        if _read_mtime(run.get_attempt(number).claim_path) < scored_at:
+            break
+        count += 1
+    return count
 
 
 def _read_mtime(path: Path) -> float:

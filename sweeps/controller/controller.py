@@ -17,17 +17,23 @@ from typing import TYPE_CHECKING
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import claim
 from sweeps.claims.status import JobEndLookup, RunState, inspect_runs
-from sweeps.config.request import SweepRequest
-from sweeps.config.schema import SlurmLauncherConfig, SweepConfig, describe_gpu_mismatch
+from sweeps.config.schema import (
+    LocalLauncherConfig,
+    SlurmLauncherConfig,
+    SweepConfig,
+    describe_gpu_mismatch,
+)
+from sweeps.controller.denied_runs import describe_denied_runs, find_denied_runs
+from sweeps.controller.launcher_factory import build_local_launcher, build_slurm_launcher
 from sweeps.controller.changed_data import ChangedDataGuard
 from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.controller.reconcile import Actions, add_retries, merge_policies, reconcile
 from sweeps.costs import estimate, limit, probe
 from sweeps.costs.audit_scope import AuditKey, compute_audit_key, has_audit
-from sweeps.launchers import code_snapshot
+from sweeps.doctor.device import count_checked_gpus
+from sweeps.doctor.preflight import check_sweep
 from sweeps.launchers.base import Launcher
 from sweeps.monitor.display import Display
-from sweeps.monitor.status import CellRow, build_rows, describe_counts
 from sweeps.slurm import FOLLOW_UP_VARIABLE, Slurm, in_follow_up
 from uniclip.errors import RetryLater, UserError
 from uniclip.store import Plan, RetryPolicy, RunStatus, Store, SweepFolder
@@ -61,6 +67,8 @@ class SweepController:
     _checked_plan_version: tuple[int, ...] = field(default=(), init=False)
     """Version of the stored plan that was last seen to contain the cells of this plan."""
     _audit_seen: bool = field(default=False, init=False)
+    denied_runs: tuple[str, ...] = field(default=(), init=False)
+    """Open runs that are left out, since their folders belong to another user."""
 
     @property
     def plan(self) -> Plan:
@@ -81,9 +89,9 @@ class SweepController:
             Whether nothing is left to run; False if submitted jobs run the rest.
 
         Raises:
-            UserError: Slurm is not available, or the runs would take more than `max_gpu_hours`.
+            UserError: a check of `sweeps.doctor.preflight` found a problem, or the runs would take
+                more than `max_gpu_hours`.
         """
-        self._require_launcher()
         actions = self.prepare()
         if actions.is_finished:
             return True
@@ -99,12 +107,15 @@ class SweepController:
     def prepare(self) -> Actions:
         """Write plan and specs to the store, and move aside the results that are replaced.
 
-        Nothing is written if the runs would exceed `max_gpu_hours`.
+        Nothing is written if a check finds a problem or the runs would exceed `max_gpu_hours`, and
+        nothing to the runs if none is to be executed.
 
         Returns:
             What there is to do, as it was before this call wrote anything.
+
+        Raises:
+            UserError: see `run`.
         """
-        self.store.require_writable()
         if not self.is_partial:
             self.resolved_plan = merge_with_stored_plan(self.resolved_plan, self.store)
         states = self.inspect_runs()
@@ -115,18 +126,26 @@ class SweepController:
             cancelled_attempts=self._sweep_folder.read_cancelled() if in_follow_up() else (),
             should_restart=self.settings.should_restart,
         )
-        self._print_header(states, actions.submit)
-        self._check_limit(actions)
-        self._write_specs(states, actions.restart)
-        if not self.is_partial:
-            self._sweep_folder.write_plan(self.plan)
+        self._leave_out_denied_runs(actions.submit)
+        actions = actions.without(self.denied_runs)
+        if not actions.is_finished:
+            self._require_launcher()
+        if actions.submit:
+            self._run_preflight(actions.submit)
             if not in_follow_up():
-                self._sweep_folder.clear_cancelled()
+                probe.delete_failed_audit(self._sweep_folder)
+        self._print_header(states, actions.submit)
+        if actions.submit:
+            self._check_limit(actions)
+            self._write_specs(states, actions.restart)
+        if not self.is_partial:
+            self._store_plan(is_required=not actions.is_finished)
         return actions
 
     def run_audit(self) -> None:
         """Audit and measure every arm where cells would run, without running a cell."""
         self._require_launcher()
+        self._run_preflight(tuple(self.plan.required_evaluations()))
         if self._slurm_launcher is None:
             probe.run_probe(self.store, self.resolved_plan)
         else:
@@ -139,13 +158,19 @@ class SweepController:
 
     def find_actions(self, states: Mapping[str, RunState]) -> Actions:
         """Return what is to be done now that plan and specs are written."""
-        return reconcile(
+        actions = reconcile(
             states, self.policy, cancelled_attempts=self._sweep_folder.read_cancelled()
         )
+        return actions.without(self.denied_runs)
 
     def count_workers(self) -> int:
         """Return how many runs are executed in parallel."""
-        return self.settings.max_parallel_runs(self.plan.base_config["train"]["num_threads"])
+        num_workers = self.settings.max_parallel_runs(self.plan.num_threads)
+        launcher = self.settings.launcher
+        if isinstance(launcher, LocalLauncherConfig) and launcher.max_workers is None:
+            num_gpus = count_checked_gpus(self.plan.device) if self.plan.device == "cuda" else None
+            return min(num_workers, num_gpus or num_workers)
+        return num_workers
 
     @cached_property
     def job_end_lookup(self) -> JobEndLookup:
@@ -177,9 +202,41 @@ class SweepController:
         """
         self.policy = add_retries(self.policy, states, self.settings.should_run)
         if not in_follow_up():
-            probe.delete_failed_audit(self._sweep_folder)
-        elif intent := self._sweep_folder.read_intent(os.environ[FOLLOW_UP_VARIABLE]):
+            return
+        if intent := self._sweep_folder.read_intent(os.environ[FOLLOW_UP_VARIABLE]):
             self.policy = merge_policies(self.policy, intent.retry_policy)
+
+    def _leave_out_denied_runs(self, runs: Sequence[str]) -> None:
+        """Find the runs whose folders this user may not write, and say whose they are in a line."""
+        denied_paths = find_denied_runs(self.store, runs)
+        self.denied_runs = tuple(denied_paths)
+        if denied_paths:
+            self.display.print_line(describe_denied_runs(self.store, denied_paths))
+
+    def _run_preflight(self, runs: tuple[str, ...]) -> None:
+        """Make the doctor's cheap checks; a follow-up job relies on those of the first command."""
+        if in_follow_up():
+            self.store.require_writable()
+        else:
+            check_sweep(
+                self.settings, self.store, self.resolved_plan, runs, self.display.print_line
+            )
+
+    def _store_plan(self, *, is_required: bool) -> None:
+        """Write the plan, and forget the cells that were cancelled.
+
+        If the store cannot be written and nothing is left to execute, its plan is kept.
+        """
+        try:
+            self._sweep_folder.write_plan(self.plan)
+            if not in_follow_up():
+                self._sweep_folder.clear_cancelled()
+        except OSError as error:
+            if is_required or self._sweep_folder.read_plan() is None:
+                raise
+            self.display.print_line(
+                f"note: {self.store.describe_write_error(error)}; its plan is kept"
+            )
 
     def _print_header(self, states: Mapping[str, RunState], runs: Sequence[str]) -> None:
         plan = self.plan
@@ -307,80 +364,24 @@ class SweepController:
         return self._audit_seen
 
     def _build_local_launcher(self) -> Launcher:
-        from sweeps.launchers.local import LocalLauncher
-        from sweeps.launchers.worker import WorkerJob
-
-        def build_worker_job(runs_audit: bool) -> WorkerJob:
-            return WorkerJob(
-                store_root=str(self.store.root),
-                sweep_id=self.plan.sweep_id,
-                policy=self.policy,
-                runs_audit=runs_audit,
-                audit_key=None if self._is_audited() else self._audit_key,
-            )
-
-        return LocalLauncher(
-            self._sweep_folder.worker_logs_path,
-            self.plan.base_config["runtime"]["device"],
+        return build_local_launcher(
+            self.store,
+            self.plan,
+            self.policy,
             self.count_workers(),
-            build_worker_job,
+            lambda: None if self._is_audited() else self._audit_key,
         )
 
     @cached_property
     def _slurm_launcher(self) -> SlurmLauncher | None:
         """Submits jobs to a cluster; None if cells run on this machine."""
-        launcher_config = self.settings.launcher
-        if not isinstance(launcher_config, SlurmLauncherConfig):
+        if not isinstance(self.settings.launcher, SlurmLauncherConfig):
             return None
-        from sweeps.launchers.job_submitter import SubmitOptions
-        from sweeps.launchers.slurm import SlurmLauncher
-
-        options = SubmitOptions(
-            store=self.store,
-            sweep_id=self.plan.sweep_id,
-            launcher_config=launcher_config,
-            num_threads=self.plan.base_config["train"]["num_threads"],
-            device=self.plan.base_config["runtime"]["device"],
-            follow_up_argv=self.follow_up_argv,
-            policy=self.policy,
-            blocking=self.settings.wait,
+        return build_slurm_launcher(
+            self.store,
+            self.plan,
+            self.policy,
+            self.settings,
+            self.follow_up_argv,
+            self.display.print_line,
         )
-        return SlurmLauncher(
-            options, code_snapshot.create_snapshot(self.store), self.display.print_line
-        )
-
-
-def build_controller(
-    sweep_request: SweepRequest, resolved_plan: ResolvedPlan, display: Display | None = None
-) -> SweepController:
-    """Return the controller of a whole plan, with the settings of a request."""
-    return SweepController(
-        store=sweep_request.store,
-        resolved_plan=resolved_plan,
-        settings=sweep_request.settings,
-        display=display or Display(),
-        follow_up_argv=sweep_request.follow_up_argv,
-    )
-
-
-def run_cells(controller: SweepController) -> list[CellRow]:
-    """Run what is not finished, print what failed, and return the status of every cell.
-
-    The plan that was run, which may hold more seeds than the requested one, is `controller.plan`.
-
-    Raises:
-        Detached: jobs are submitted, and nothing waits for them.
-    """
-    is_complete, display = controller.run(), controller.display
-    rows = build_rows(controller.store, controller.plan)
-    display.print_line(describe_counts(rows))
-    if not is_complete:
-        raise Detached
-    for row in rows:
-        if row.state.status in (RunStatus.FAILED, RunStatus.STALLED):
-            display.print_line(
-                f"{row.cell} {row.state.status}: {row.state.reason} (fix: {row.advice})"
-            )
-    for line in controller.plan.skipped:
-        display.print_line(line)
-    return rows

@@ -24,6 +24,14 @@ class Actions:
     any_running: bool = False
     """Whether a worker executes one of the runs now."""
 
+    def without(self, runs: Collection[str]) -> Actions:
+        """Return the actions for all runs but these."""
+        return replace(
+            self,
+            restart=tuple(run for run in self.restart if run not in runs),
+            submit=tuple(run for run in self.submit if run not in runs),
+        )
+
     @property
     def is_finished(self) -> bool:
         """Whether there is nothing to execute and nothing to wait for, as the store shows it."""

@@ -59,6 +59,7 @@ def run_probe(store: Store, resolved_plan: ResolvedPlan) -> None:
 def main(store_root: str, sweep_id: str, training_hash: str, device: str) -> None:
     """Audit and measure the arms of a sweep whose plan is stored."""
     store = Store(store_root)
+    store.share_with_group()
     plan = store.get_sweep(sweep_id).read_plan()
     assert plan is not None, "the plan is written before the probe starts"
     plugins.import_plugins(plan.plugins)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 from sweeps.claims import process
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem
+from uniclip.dependencies import INSTALL_ALL
 
 REQUIRED_MODULES = ("torch", "torchvision", "timm", "transformers")
 IMPORT_TIMEOUT_SECONDS = 600
@@ -30,13 +31,27 @@ class DeviceReport:
     """Why the device cannot be used; None if it can."""
 
 
+_reports: dict[str, DeviceReport] = {}
+"""Device -> its report, of the devices that this process has checked."""
+
+
+def count_checked_gpus(device: str) -> int | None:
+    """Return the number of GPUs of this machine; None if the device was not checked yet."""
+    report = _reports.get(device)
+    return report.num_gpus if report is not None and report.error is None else None
+
+
 def check_device(device: str, num_gpus: int = 1) -> list[Diagnostic]:
     """Check that torch and its libraries can be imported and that the device works.
+
+    A process that is asked again does not import them again.
 
     Args:
         device: as runtime.device.
         num_gpus: GPUs that must be there if the device is a GPU.
     """
+    if device in _reports:
+        return build_diagnostics(_reports[device], device, num_gpus)
     try:
         output, failure = process.run_in_subprocess(
             __name__, device, timeout_seconds=IMPORT_TIMEOUT_SECONDS
@@ -45,8 +60,9 @@ def check_device(device: str, num_gpus: int = 1) -> list[Diagnostic]:
         message = f"its imports did not end in {IMPORT_TIMEOUT_SECONDS} s"
         return [problem("torch", message, "is the environment on a slow mount?")]
     if failure is not None:
-        return [problem("torch", failure[:200], "pip install -c constraints.txt -e .")]
+        return [problem("torch", failure[:200], INSTALL_ALL)]
     report = DeviceReport(**json.loads(output.splitlines()[-1]))
+    _reports[device] = report
     return build_diagnostics(report, device, num_gpus)
 
 
@@ -68,10 +84,10 @@ def build_diagnostics(report: DeviceReport, device: str, num_gpus: int) -> list[
 
 
 def query_device(device: str) -> DeviceReport:
-    """Import what training imports, and use the device once."""
+    """Use the device once, and import what training imports unless that failed."""
     import importlib
+    from importlib import metadata
 
-    versions = {name: str(importlib.import_module(name).__version__) for name in REQUIRED_MODULES}
     import torch
 
     error = None
@@ -79,6 +95,10 @@ def query_device(device: str) -> DeviceReport:
         torch.ones(2, device=device).sum().item()
     except Exception as raised:  # each backend raises errors of its own
         error = " ".join(str(raised).split())[:200] or type(raised).__name__
+    if error is None:
+        for name in REQUIRED_MODULES:
+            importlib.import_module(name)
+    versions = {name: metadata.version(name) for name in REQUIRED_MODULES}
     return DeviceReport(versions=versions, num_gpus=torch.cuda.device_count(), error=error)
 
 

@@ -19,6 +19,12 @@ class Diagnostic:
     fix: str = ""
 
 
+def format_diagnostic(diagnostic: Diagnostic) -> str:
+    """Return a diagnostic as one line: the check, its result and how to fix it."""
+    fix = f"; fix: {diagnostic.fix}" if diagnostic.fix else ""
+    return f"{diagnostic.check}: {diagnostic.message}{fix}"
+
+
 def ok(check: str, message: str) -> Diagnostic:
     """Return a diagnostic of a check that passed."""
     return Diagnostic(check=check, level="ok", message=message)

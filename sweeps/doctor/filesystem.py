@@ -14,8 +14,12 @@ import uuid
 from pathlib import Path
 
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
+from uniclip.store import Plan, Store, permissions
 
 OTHER_FILE_SYSTEM_FIX = "choose a store= on another file system"
+FREE_SPACE_FIX = f"free some space (sweep.py gc), or {OTHER_FILE_SYSTEM_FIX}"
+MIN_RUN_BYTES = 10**7
+"""Bytes without which no run is started: a plan, logs and the checkpoint of a tiny model."""
 NUM_REPETITIONS = 200
 FILES_PER_RUN = 40
 """Files and folders of a run, also while it is active; a generous count."""
@@ -27,6 +31,26 @@ def check_file_system(folder: Path) -> list[Diagnostic]:
         check(folder)
         for check in (check_exclusive_link, check_atomic_rename, check_fsync, check_append)
     ]
+
+
+def check_permissions(store: Store, plan: Plan | None) -> list[Diagnostic]:
+    """Check that the folders of a store are writable for this user, and its files for others.
+
+    Args:
+        store: a store that exists.
+        plan: the plan whose sweep is written to; None for the store alone.
+    """
+    check, written_paths = "store permissions", store.list_written_folders()
+    if plan is not None:
+        written_paths += store.get_sweep(plan.sweep_id).list_written_paths()
+    unwritable_path = permissions.find_unwritable(written_paths)
+    if unwritable_path is not None:
+        message = f"no permission to write: {permissions.describe_denial(unwritable_path)}"
+        return [problem(check, message, permissions.describe_remedy(unwritable_path, store.root))]
+    hidden_by = permissions.describe_restrictive_umask(store.root)
+    if hidden_by:
+        return [warning(check, hidden_by, f"chgrp and chmod g+ws {store.root}, or another umask")]
+    return [ok(check, "every folder that a sweep writes to is writable")]
 
 
 def check_exclusive_link(folder: Path) -> Diagnostic:
@@ -148,13 +172,16 @@ def check_free_space(
     free_bytes = _get_free_bytes(folder)
     free_text = f"{_format_bytes(free_bytes)} free"
     if needed_bytes is None:
+        if free_bytes < MIN_RUN_BYTES:
+            message = f"{free_text} at {folder}, less than any run needs"
+            return problem(check, message, FREE_SPACE_FIX)
         if free_bytes < min_free_bytes:
             message = f"{free_text} at {folder}; the need was not measured"
             return warning(check, message, "plan --probe measures it")
         return ok(check, f"need not measured, {free_text}")
     needed_text = f"{_format_bytes(needed_bytes)} needed ({purpose})"
     if needed_bytes > free_bytes:
-        fix = f"free some space (sweep.py gc), fewer seeds, or {OTHER_FILE_SYSTEM_FIX}"
+        fix = f"fewer seeds, or {FREE_SPACE_FIX}"
         return problem(check, f"{needed_text}, {free_text} at {folder}", fix)
     return ok(check, f"{needed_text}, {free_text}")
 

@@ -13,8 +13,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
+from uniclip import dependencies
 
-INSTALL_FIX = "pip install -c constraints.txt -e ."
+DISTRIBUTION = "uniclip-ablations"
 MAX_NAMES_SHOWN = 4
 """Libraries that one message names at most."""
 
@@ -22,17 +23,30 @@ MAX_NAMES_SHOWN = 4
 def check_packages(root: Path) -> list[Diagnostic]:
     """Compare the installation with `pyproject.toml` and `constraints.txt` in `root`."""
     pyproject_path = root / "pyproject.toml"
-    if not pyproject_path.exists():  # a code snapshot, or an installed package: pip checked it
-        return [ok("libraries", "no pyproject.toml to compare with")]
+    if not pyproject_path.exists():  # a code snapshot, or an installed package
+        return [check_requirements(list_requirements(root))]
     project_metadata = tomllib.loads(pyproject_path.read_text(encoding="utf-8"))["project"]
     diagnostics = [
         check_python(project_metadata["requires-python"]),
-        check_requirements(project_metadata["dependencies"]),
+        check_requirements(list_requirements(root)),
     ]
     constraints_path = root / "constraints.txt"
     if constraints_path.exists():
         diagnostics.append(check_constraints(constraints_path.read_text(encoding="utf-8")))
     return diagnostics
+
+
+def list_requirements(root: Path) -> list[str]:
+    """Return the libraries that the project in `root` requires, such as "rich>=14.0"."""
+    pyproject_path = root / "pyproject.toml"
+    if pyproject_path.exists():
+        project = tomllib.loads(pyproject_path.read_text(encoding="utf-8"))["project"]
+        return [str(requirement) for requirement in project["dependencies"]]
+    try:
+        requirements = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return []
+    return [line for line in requirements if Requirement(line).marker is None]
 
 
 def check_python(requires_python: str) -> Diagnostic:
@@ -46,18 +60,22 @@ def check_python(requires_python: str) -> Diagnostic:
 
 def check_requirements(requirements: list[str]) -> Diagnostic:
     """Compare the installed libraries with the versions that the project requires."""
-    mismatches = []
+    mismatches, mismatched_lines = [], []
     for line in requirements:
         requirement = Requirement(line)
         version = _get_installed_version(requirement.name)
-        if version is None:
+        if not dependencies.is_module_found(dependencies.get_module_name(requirement.name)):
             mismatches.append(f"{requirement.name} is missing")
-        elif version not in requirement.specifier:
+        elif version is None or requirement.specifier.contains(version, prereleases=True):
+            continue
+        else:
             mismatches.append(
                 f"{requirement.name} is {version}, required is {requirement.specifier}"
             )
+        mismatched_lines.append(line)
     if mismatches:
-        return problem("libraries", _format_names(mismatches), INSTALL_FIX)
+        fix = dependencies.format_install_command('" "'.join(mismatched_lines))
+        return problem("libraries", _format_names(mismatches), fix)
     return ok("libraries", f"{len(requirements)} installed as required")
 
 
@@ -78,7 +96,7 @@ def check_constraints(constraints: str) -> Diagnostic:
             mismatches.append(f"{requirement.name} {version} ({requirement.specifier})")
     if mismatches:
         message = f"not the tested versions: {_format_names(mismatches)}"
-        return warning("tested versions", message, INSTALL_FIX)
+        return warning("tested versions", message, dependencies.INSTALL_ALL)
     return ok("tested versions", f"as in constraints.txt ({len(lines)} lines)")
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.claims.status import RunState
 from sweeps.launchers.worker import WorkerJob
 from uniclip.config import plugins
+from uniclip.dependencies import INSTALL_ALL
 from uniclip.errors import UserError
 from uniclip.identity import ROOT
+from uniclip.store import EndReason, RunStatus
 
 if TYPE_CHECKING:
     from submitit import Job
@@ -23,8 +28,14 @@ JOB_TIMEOUT_MINUTES = 365 * 24 * 60
 """Time limit of a worker. The default of submitit's local executor is two minutes."""
 STOP_TIMEOUT_SECONDS = 60.0
 """Time that `LocalLauncher.stop` waits for workers to end."""
-MAX_STARTS_WITHOUT_PROGRESS = 3
-"""Consecutive starts of each worker that may end without claiming a run, although one is open."""
+MAX_FRUITLESS_STARTS = 3
+"""Consecutive starts of each worker that may end without a run being claimed, although one is open;
+then that worker is not started again until another one claims or finishes a run."""
+MAX_DEAD_RUNS = 2
+"""Runs whose processes may die as often as those of one run may (`claims.status`), before the sweep
+ends: if no run has ended otherwise, the next one would die in the same way."""
+IMPORT_ERROR_PATTERN = re.compile(r"(\w+\.)*(ImportError|ModuleNotFoundError)\b")
+"""Last line of the log of a worker that cannot import a library: another start would fail too."""
 
 
 class LocalLauncher:
@@ -44,7 +55,7 @@ class LocalLauncher:
 
         Args:
             log_folder: folder of submitit's files and of the workers' output.
-            device: `runtime.device` of the runs; on cuda each worker sees one GPU.
+            device: `runtime.device` of the runs; with "cuda" each worker sees one GPU.
             num_workers: the number of workers.
             build_job: returns what a worker does, given whether it makes the audit.
         """
@@ -52,23 +63,32 @@ class LocalLauncher:
         self.num_workers, self.build_job = num_workers, build_job
         self.jobs: dict[int, Job[None]] = {}
         """Worker index -> its newest job."""
-        self._starts_since_progress = 0
-        """Workers started since a run was last claimed or finished."""
-        self._last_progress: list[tuple[int, bool]] = []
+        self._fruitless_starts: Counter[int] = Counter()
+        """Worker index -> its consecutive starts that have ended without progress of any run."""
+        self._uncounted_jobs: set[int] = set()
+        """Workers whose newest job was not seen to have ended."""
+        self._last_progress: list[tuple[int, bool]] | None = None
         """Of each run: number of its newest attempt, and whether it has an outcome."""
+        self._initial_states: dict[str, RunState] | None = None
 
     def submit(self, runnable_runs: Sequence[str], states: Mapping[str, RunState]) -> None:
         """Start workers for the open runs, at most `num_workers` in all.
 
         Raises:
-            UserError: workers keep ending without making an audit or claiming a run.
+            UserError: workers keep ending without making an audit or claiming a run, or the
+                processes of several runs keep dying.
         """
-        self._check_progress([(s.attempt, s.outcome is not None) for s in states.values()])
+        self._check_dead_runs(states)
+        self._count_ended_workers(states)
         active_workers = self._list_active_workers()
         free_workers = [index for index in range(self.num_workers) if index not in active_workers]
-        for index in free_workers[: len(runnable_runs)]:
-            self.jobs[index] = self._start_job(self.build_job(index == 0), index)
-            self._starts_since_progress += 1
+        candidates = free_workers[: len(runnable_runs)]
+        exhausted_workers = [i for i in candidates if self._is_exhausted(i)]
+        for index in candidates:
+            if index not in exhausted_workers:
+                self._start_worker(index)
+        if exhausted_workers and not self._can_progress():
+            raise self._make_no_progress_error(exhausted_workers)
 
     def is_active(self) -> bool:
         """Return whether a worker is running; also reaps the processes that have ended."""
@@ -86,28 +106,119 @@ class LocalLauncher:
     def _list_active_workers(self) -> list[int]:
         return [index for index, job in self.jobs.items() if not job.done()]
 
+    def _start_worker(self, index: int) -> None:
+        worker_job = self.build_job(index == 0)
+        if self.device.startswith("cuda"):
+            visible_devices = choose_visible_devices(
+                self.device, index, os.environ.get("CUDA_VISIBLE_DEVICES")
+            )
+            worker_job = replace(worker_job, visible_devices=visible_devices, sets_devices=True)
+        self.jobs[index] = self._start_job(worker_job, index)
+        self._uncounted_jobs.add(index)
+
     def _start_job(self, job: Callable[[], None], worker_index: int) -> Job[None]:
         """Start `job` in a new process, which does not end with this one."""
         from submitit import LocalExecutor
 
         executor = LocalExecutor(self.log_folder)
         executor.update_parameters(timeout_min=JOB_TIMEOUT_MINUTES)
-        if self.device.startswith("cuda"):
-            executor.update_parameters(gpus_per_node=1, visible_gpus=(worker_index,))
         with _child_process_environment():
             return executor.submit(job)
 
-    def _check_progress(self, progress: list[tuple[int, bool]]) -> None:
-        """Raise `UserError` if every worker has ended several times without progress of a run."""
+    # -- workers and runs that make no progress --
+
+    def _count_ended_workers(self, states: Mapping[str, RunState]) -> None:
+        """Count the workers that have ended since a run was last claimed or finished.
+
+        Raises:
+            UserError: one has ended since it cannot import a library.
+        """
+        for index in sorted(self._uncounted_jobs):
+            if self.jobs[index].done():
+                self._uncounted_jobs.remove(index)
+                self._fruitless_starts[index] += 1
+                log_path = self._get_log_path(index)
+                last_line = _read_last_line(log_path)
+                if IMPORT_ERROR_PATTERN.match(last_line):
+                    raise UserError(
+                        f"workers cannot import a library ({last_line}); fix: {INSTALL_ALL}; "
+                        f"log: {log_path}"
+                    )
+        progress = [(state.attempt, state.outcome is not None) for state in states.values()]
         if progress != self._last_progress:
-            self._last_progress, self._starts_since_progress = progress, 0
-        max_starts = MAX_STARTS_WITHOUT_PROGRESS * self.num_workers
-        if self._starts_since_progress >= max_starts and not self.is_active():
-            log_path = Path(self.jobs[0].paths.stderr)
+            self._last_progress = progress
+            self._fruitless_starts.clear()
+
+    def _is_exhausted(self, index: int) -> bool:
+        return self._fruitless_starts[index] >= MAX_FRUITLESS_STARTS
+
+    def _can_progress(self) -> bool:
+        """Return whether a worker is active that does not wait for one that is exhausted.
+
+        Worker 0 makes the audit that the others wait for.
+        """
+        waits_for_audit = self.build_job(True).audit_key is not None
+        return self.is_active() and not (waits_for_audit and self._is_exhausted(0))
+
+    def _make_no_progress_error(self, workers: Sequence[int]) -> UserError:
+        log_path = self._get_log_path(workers[0])
+        num_starts = sum(self._fruitless_starts.values())
+        return UserError(
+            f"workers end before they claim a run: {num_starts} starts in a row, "
+            f"{MAX_FRUITLESS_STARTS} of each worker, claimed none "
+            f"({_describe_end(self.jobs[workers[0]], log_path)}); log: {log_path}"
+        )
+
+    def _check_dead_runs(self, states: Mapping[str, RunState]) -> None:
+        """Raise `UserError` if processes of several runs died and no run has ended otherwise.
+
+        A full disk ends the sweep with the first run that has used up its attempts.
+        """
+        if self._initial_states is None:
+            self._initial_states = dict(states)
+        changed_states = {run: s for run, s in states.items() if self._initial_states.get(run) != s}
+        exhausted_runs = {
+            run: state
+            for run, state in changed_states.items()
+            if state.status == RunStatus.FAILED and state.end_reason is not None
+        }
+        full_disk = [r for r, s in exhausted_runs.items() if s.end_reason is EndReason.DISK_FULL]
+        if full_disk:
             raise UserError(
-                f"workers end before they claim a run ({_read_last_line(log_path)}): "
-                f"read {log_path}"
+                f"the disk is full: run {full_disk[0]} ended {exhausted_runs[full_disk[0]].reason};"
+                " free some space (sweep.py gc) and run the same command again"
             )
+        has_ended_otherwise = any(
+            state.end_kind is not None or state.outcome is not None
+            for run, state in changed_states.items()
+            if run not in exhausted_runs
+        )
+        if len(exhausted_runs) >= MAX_DEAD_RUNS and not has_ended_otherwise:
+            reasons = "; ".join(f"{run}: {s.reason}" for run, s in exhausted_runs.items())
+            raise UserError(
+                f"{len(exhausted_runs)} runs in a row did not end by themselves ({reasons}): is "
+                "there enough memory? `logs` prints what they wrote, `retry` starts them again"
+            )
+
+    def _get_log_path(self, index: int) -> Path:
+        return Path(self.jobs[index].paths.stderr)
+
+
+def choose_visible_devices(device: str, worker_index: int, visible: str | None) -> str | None:
+    """Return CUDA_VISIBLE_DEVICES of a worker; None to leave it unset: every GPU is visible.
+
+    Args:
+        device: `runtime.device`. With "cuda" each worker sees one GPU; with "cuda:1" all workers
+            use that GPU.
+        worker_index: number of the worker.
+        visible: CUDA_VISIBLE_DEVICES of this process, which numbers the GPUs that may be used.
+    """
+    if device != "cuda":
+        return visible
+    if visible is None:
+        return str(worker_index)
+    names = [name.strip() for name in visible.split(",") if name.strip()]
+    return names[worker_index] if worker_index < len(names) else ""
 
 
 def _terminate_job(job: Job[None]) -> None:
@@ -118,6 +229,14 @@ def _terminate_job(job: Job[None]) -> None:
         psutil.Process(int(job.job_id)).send_signal(signal.SIGTERM)
     except psutil.Error:
         pass
+
+
+def _describe_end(job: Job[None], log_path: Path) -> str:
+    """Return the last line that a worker wrote, and whether its process was killed."""
+    last_line = _read_last_line(log_path)
+    if Path(job.paths.result_pickle).exists():
+        return last_line
+    return f"the process was killed, or ended without a message; {last_line}"
 
 
 def _read_last_line(path: Path) -> str:

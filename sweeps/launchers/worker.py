@@ -29,7 +29,16 @@ from sweeps.slurm import Slurm
 from uniclip.config import plugins
 from uniclip.errors import DataChangedError
 from uniclip.io.atomic import is_disk_full
-from uniclip.store import AttemptFolder, EndReason, ExitKind, Plan, RetryPolicy, RunFolder, Store
+from uniclip.store import (
+    AttemptFolder,
+    EndReason,
+    ExitKind,
+    Plan,
+    RetryPolicy,
+    RunFolder,
+    Store,
+    permissions,
+)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 POLL_SECONDS = 0.1
@@ -128,14 +137,22 @@ class Worker:
     def _claim(self, run: RunFolder, state: RunState) -> AttemptFolder | None:
         if not may_claim(run.id, state, self.policy):
             return None
-        return claim_run(
-            self.store,
-            run,
-            state,
-            partial(self.executor.resolve_numerics_class, run, self.run_only_values(run.id)),
-            policy=self.policy,
-            prepare_run=partial(RunFolder.write_spec, spec=run.read_spec()),
-        )
+        try:
+            return claim_run(
+                self.store,
+                run,
+                state,
+                partial(self.executor.resolve_numerics_class, run, self.run_only_values(run.id)),
+                policy=self.policy,
+                prepare_run=partial(RunFolder.write_spec, spec=run.read_spec()),
+            )
+        except PermissionError:
+            denied_path = run.find_unwritable()
+            if denied_path is None:
+                raise
+            denial = permissions.describe_denial(denied_path)
+            print(f"{run.id} is left to others: {denial}", file=sys.stderr)
+            return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,10 +168,18 @@ class WorkerJob:
     audit_key: AuditKey | None = None
     """The audit to make or to wait for; None if there is one."""
 
+    sets_devices: bool = False
+    """Whether CUDA_VISIBLE_DEVICES is set to `visible_devices`, over the value of submitit."""
+    visible_devices: str | None = None
+    """The GPUs that this worker sees; None for all."""
+
     def __call__(self) -> None:
         stop = StopFlag()
         stop.install_signal_handlers()
+        if self.sets_devices:
+            self._set_visible_devices()
         store = Store(self.store_root)
+        store.share_with_group()
         sweep_folder = store.get_sweep(self.sweep_id)
         plan = sweep_folder.read_plan()
         assert plan is not None, "a plan is written before a worker is started"
@@ -171,6 +196,12 @@ class WorkerJob:
             time.sleep(POLL_SECONDS)
         while not stop() and self._try_every_run(worker):
             pass
+
+    def _set_visible_devices(self) -> None:
+        if self.visible_devices is None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.visible_devices
 
     def _try_every_run(self, worker: Worker) -> bool:
         """Try to claim and execute every run once; return whether any was claimed."""
@@ -220,7 +251,7 @@ def _redirect_output(path: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved_descriptors = [os.dup(1), os.dup(2)]
-    log_descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log_descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         os.dup2(log_descriptor, 1)
         os.dup2(log_descriptor, 2)

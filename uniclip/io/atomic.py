@@ -45,9 +45,12 @@ def resolve_staged_path(path: str) -> Path:
 def write_once(path: Path, data: bytes) -> bool:
     """Write `data` to `path` atomically, unless the file exists; return whether it was written.
 
+    Nothing is written beside an existing file either: its folder may be another user's.
     If `link` reports an error, the link count of the temporary file decides: NFS may lose the reply
     of a link that was made.
     """
+    if os.path.exists(path):
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _write_temporary(path, data)
     try:

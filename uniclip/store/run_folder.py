@@ -13,6 +13,7 @@ from typing import Any
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
 from uniclip.store.json_io import read_json, read_record, to_json_bytes
+from uniclip.store.permissions import find_unwritable
 from uniclip.store.run_records import (
     AttemptEnd,
     ClaimRecord,
@@ -23,6 +24,8 @@ from uniclip.store.run_records import (
 )
 from uniclip.store.run_status import EndReason
 
+_WRITTEN_FOLDERS = ("attempts", "scores", "predictions")
+"""Folders of a run in which its attempts write."""
 CACHE_FOLDER = "cache"
 """The store's folder of files that can be computed again."""
 
@@ -84,7 +87,13 @@ class AttemptFolder:
             return None
 
     def write_heartbeat(
-        self, *, step: int, total_steps: int, steps_per_second: float, phase: str
+        self,
+        *,
+        step: int,
+        total_steps: int,
+        steps_per_second: float,
+        phase: str,
+        unreadable_images: int = 0,
     ) -> None:
         """Write a heartbeat, unless another process holds the claim."""
         if self._holds_claim():
@@ -95,6 +104,7 @@ class AttemptFolder:
                 steps_per_second=steps_per_second,
                 phase=phase,
                 claim=self._claim_record,
+                unreadable_images=unreadable_images,
             )
             atomic_write(self.heartbeat_path, to_json_bytes(heartbeat))
 
@@ -179,6 +189,10 @@ class RunFolder:
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         """Write the spec, unless it is there: all processes write the same."""
         write_once(self.path / "spec.json", to_json_bytes(spec))
+
+    def find_unwritable(self) -> Path | None:
+        """Return the folder of this run in which this user may not write, or None."""
+        return find_unwritable([self.path, *(self.path / name for name in _WRITTEN_FOLDERS)])
 
     def has_spec(self) -> bool:
         """Return whether the spec was written."""

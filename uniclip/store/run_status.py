@@ -26,6 +26,8 @@ class RunStatus(StrEnum):
     """Complete, but trained by a different version of the training code."""
     DIVERGED = "diverged"
     """The loss was not finite or exceeded `train.divergence_threshold`; final."""
+    UNREADABLE = "unreadable"
+    """Its folder belongs to another user and cannot be read, so its status is not known."""
     COMPLETE = "complete"
     """Trained and evaluated on every requested data set that is present."""
 

@@ -6,6 +6,7 @@ Run folders are in `run_folder.py`, the records of the files in `run_records.py`
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
+from uniclip.store import permissions
 from uniclip.store.json_io import read_record, to_json_bytes
 from uniclip.store.run_folder import CACHE_FOLDER, RunFolder
 from uniclip.store.sweep_records import (
@@ -25,6 +27,8 @@ from uniclip.store.sweep_records import (
     SubmissionIntent,
     TuningRound,
 )
+
+WRITE_ERROR_FIX = "choose another store="
 
 
 class SweepFolder:
@@ -57,8 +61,10 @@ class SweepFolder:
         return stat.st_ino, stat.st_mtime_ns
 
     def write_plan(self, plan: Plan) -> None:
-        """Write the plan, over an earlier one."""
-        atomic_write(self.path / "plan.json", to_json_bytes(plan))
+        """Write the plan, over an earlier one that differs."""
+        plan_path, data = self.path / "plan.json", to_json_bytes(plan)
+        if not plan_path.exists() or plan_path.read_bytes() != data:
+            atomic_write(plan_path, data)
 
     def read_audit_checks(self) -> tuple[AuditCheck, ...]:
         """Return the checks of the audit; none before there was one."""
@@ -102,7 +108,17 @@ class SweepFolder:
 
     def clear_cancelled(self) -> None:
         """Forget the cancelled pairs: the user has started the sweep again."""
-        self._cancelled_path.unlink(missing_ok=True)
+        if self._cancelled_path.exists():
+            self._cancelled_path.unlink(missing_ok=True)
+
+    def list_written_paths(self) -> list[Path]:
+        """Return the folders and files that a running sweep writes to, whether they exist or not.
+
+        They are in the order in which they would be created.
+        """
+        extended_files = (self.probes_path, self.cost_estimates_path, self._cancelled_path)
+        folders = (self.path.parent, self.path, self.worker_logs_path, self.submissions_path)
+        return [*folders, *extended_files]
 
     def list_rounds(self) -> list[SweepFolder]:
         """Return the sweeps of the trials that tune its arms, oldest first in each study."""
@@ -204,6 +220,18 @@ class Store:
         """Return the folder of a sweep's report."""
         return self.root / "reports" / sweep_id
 
+    def share_with_group(self) -> None:
+        """Let this process create files with the permissions that the store gives its group.
+
+        See `uniclip.store.permissions`.
+        """
+        permissions.share_with_group(self.root)
+
+    def list_written_folders(self) -> list[Path]:
+        """Return the folders in which new runs, sweeps and reports are created."""
+        names = ("runs", "sweeps", "reports", "code", CACHE_FOLDER)
+        return [self.root, *(self.root / name for name in names)]
+
     def supersede(self, run: RunFolder) -> Path:
         """Move a run to `superseded/`, so that it can start again; return its new path."""
         for generation in range(1, 1_000_000):
@@ -247,5 +275,12 @@ class Store:
                 test_file.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
-                f"store={self.root} cannot be written ({error.strerror}); choose another folder"
+                f"store: {self.describe_write_error(error)}; fix: {WRITE_ERROR_FIX}"
             ) from None
+
+    def describe_write_error(self, error: OSError) -> str:
+        """Describe an error of writing to the store, and whose the folder is if that is why."""
+        message = f"store={self.root} cannot be written ({error.strerror})"
+        if error.errno not in (errno.EACCES, errno.EPERM):
+            return message
+        return f"{message}: {permissions.describe_denial(permissions.find_existing(self.root))}"

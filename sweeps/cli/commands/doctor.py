@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from rich.console import Console
 
-from sweeps.doctor.diagnostic import Diagnostic, Level
+from sweeps.doctor.diagnostic import Diagnostic, Level, format_diagnostic
 from sweeps.doctor.doctor import collect_diagnostics
 from sweeps.monitor.terminal import make_console, print_json
 
@@ -43,5 +43,4 @@ def run(arguments: Namespace) -> int:
 
 def _print_diagnostic(console: Console, diagnostic: Diagnostic) -> None:
     console.print(f"[{LEVEL_STYLES[diagnostic.level]}]{diagnostic.level:<8}[/] ", end="")
-    fix = f"; fix: {diagnostic.fix}" if diagnostic.fix else ""
-    console.print(f"{diagnostic.check}: {diagnostic.message}{fix}", markup=False)
+    console.print(format_diagnostic(diagnostic), markup=False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from argparse import ArgumentParser, Namespace
 
 from ablations.plan.plan import build_plan
 from sweeps.cli.commands.report import print_report
 from sweeps.config.request import parse_request
-from sweeps.controller.controller import Detached, SweepController, build_controller, run_cells
-from uniclip.store import RunStatus
+from sweeps.controller.controller import Detached, SweepController
+from sweeps.controller.sweep_run import UNFINISHED_WITH_REASON, build_controller, run_cells
 
 EXIT_CELLS_FAILED = 1
 
@@ -34,7 +35,19 @@ def run_and_report(controller: SweepController) -> int:
     except Detached as detached:
         print(detached)
         return 0
-    report_status = print_report(controller.store, controller.plan)
-    if any(row.state.status in (RunStatus.FAILED, RunStatus.STALLED) for row in rows):
+    report_status = _print_report_if_possible(controller)
+    if controller.denied_runs or any(r.state.status in UNFINISHED_WITH_REASON for r in rows):
         return EXIT_CELLS_FAILED
     return 0 if controller.is_partial else report_status
+
+
+def _print_report_if_possible(controller: SweepController) -> int:
+    """Build the report and print its summary; in a read-only store say that it is not written."""
+    try:
+        return print_report(controller.store, controller.plan)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        path = error.filename or controller.store.root
+        print(f"report: not written ({path}: {error.strerror}); the results are complete")
+        return 0

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from ablations.plan.tuned_arms import build_tuned_plan
 from sweeps.cli.commands.run import EXIT_CELLS_FAILED, run_and_report
-from sweeps.controller.controller import Detached, build_controller, run_cells
+from sweeps.controller.controller import Detached
+from sweeps.controller.sweep_run import build_controller, run_cells
 from sweeps.monitor.display import Display
 from sweeps.monitor.status import FINAL_STATUSES
 from sweeps.tuning.rung import TrialsIncomplete, reuse_audit

@@ -112,7 +112,7 @@ TABLE: dict[AttemptEnding, tuple[RunStatus, int | None, int | None, int | None]]
     EndReason.NODE_FAIL: (RunStatus.INTERRUPTED, 4, None, None),
     EndReason.DISK_FULL: (RunStatus.INTERRUPTED, 4, None, None),
     EndReason.DIED: (RunStatus.INTERRUPTED, None, 5, None),
-    EndReason.STOPPED: (RunStatus.INTERRUPTED, None, None, None),
+    EndReason.STOPPED: (RunStatus.INTERRUPTED, None, None, 20),
     "failed": (RunStatus.FAILED, None, None, None),
     "paused": (RunStatus.PAUSED, None, None, None),
     "trained": (RunStatus.INTERRUPTED, None, None, None),

@@ -12,7 +12,9 @@ import pytest
 from ablations.plan.plan import build_plan
 from sweeps.config import request
 from sweeps.costs.audit_scope import compute_audit_key
-from sweeps.doctor import doctor
+from sweeps.doctor import checks, doctor
+from sweeps.doctor import context as context_module
+from sweeps.doctor.context import DoctorContext
 from sweeps.doctor.diagnostic import Diagnostic, ok
 from sweeps.doctor.slurm_cluster import JobRequirements
 from tests.helpers import dataset_trees
@@ -42,11 +44,11 @@ def read_diagnostics(driver: Driver, *words: str, status: int) -> dict[str, tupl
     return {f["check"]: (f["level"], f["message"]) for f in by_level}
 
 
-def build_context(folder: Path, *words: str) -> doctor.DoctorContext:
+def build_context(folder: Path, *words: str) -> DoctorContext:
     sweep_request = request.parse_request([*TINY, *ARMS, f"store={folder}", *words])
     resolved_plan = build_plan(sweep_request.plan_request)
     config = resolved_plan.configs[resolved_plan.plan.reference]
-    return doctor.DoctorContext(
+    return DoctorContext(
         settings=sweep_request.settings,
         config=config,
         store=sweep_request.store,
@@ -55,9 +57,9 @@ def build_context(folder: Path, *words: str) -> doctor.DoctorContext:
     )
 
 
-def build_requirements(context: doctor.DoctorContext) -> JobRequirements:
+def build_requirements(context: DoctorContext) -> JobRequirements:
     assert context.slurm_launcher is not None
-    return doctor.build_requirements(context, context.slurm_launcher)
+    return context_module.build_requirements(context, context.slurm_launcher)
 
 
 def test_probe_measures_and_runs_no_cell(probed: Driver) -> None:
@@ -147,11 +149,11 @@ def test_store_that_is_a_file_is_reported(tmp_path: Path) -> None:
 def test_error_in_a_check_is_a_problem_and_the_next_check_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def store_folder(context: doctor.DoctorContext) -> Iterator[Diagnostic]:
+    def store_folder(context: DoctorContext) -> Iterator[Diagnostic]:
         yield ok("store", "so far")
         raise error
 
-    monkeypatch.setattr(doctor, "CHECKS", (store_folder, doctor.check_disk_space))
+    monkeypatch.setattr(doctor, "CHECKS", (store_folder, checks.check_disk_space))
     first, second, third, *_ = doctor.collect_diagnostics([f"store={tmp_path}/store"])
     assert first.message == "so far"
     assert (second.check, second.level, second.message) == ("store folder", "problem", str(error))
@@ -170,13 +172,13 @@ def test_failed_manipulation_check_is_a_problem(tmp_path: Path) -> None:
         device_type=audit_key.device_type,
     )
     atomic_write(sweep.audit_path, to_json_bytes(audit))
-    first, second = doctor.check_audit(context)
+    first, second = checks.check_audit(context)
     assert (first.level, "clip: aware is off" in first.message) == ("problem", True)
     assert "1 of 2" in second.message
 
 
 def test_missing_audit_on_a_cluster_is_a_warning(tmp_path: Path) -> None:
-    (diagnostics,) = doctor.check_audit(build_context(tmp_path, "launcher=slurm"))
+    (diagnostics,) = checks.check_audit(build_context(tmp_path, "launcher=slurm"))
     assert (diagnostics.check, diagnostics.level, diagnostics.message) == (
         "manipulation check",
         "warning",
@@ -188,7 +190,7 @@ def test_missing_audit_on_a_cluster_is_a_warning(tmp_path: Path) -> None:
 def test_failed_probe_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('libcuda.so.1: no such file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (diagnostics,) = doctor.check_audit(build_context(tmp_path / "store"))
+    (diagnostics,) = checks.check_audit(build_context(tmp_path / "store"))
     assert (diagnostics.check, diagnostics.level) == ("manipulation check", "problem")
     assert diagnostics.message.endswith(
         "ended without a result: ImportError: libcuda.so.1: no such file"
@@ -203,7 +205,7 @@ def test_data_set_with_unexpected_counts_or_corrupt_is_a_warning(tmp_path: Path)
     for damage, text in ((None, "train 6 (published: 50,000)"), (b"\x80\x02}q", "test")):
         if damage is not None:
             (tmp_path / "cifar-100-python/test").write_bytes(damage)
-        first, last = doctor.check_evaluation_datasets(context)
+        first, last = checks.check_evaluation_datasets(context)
         assert (first.check, first.level) == ("data sets", "warning")
         assert first.message.startswith("cifar100: ")
         assert text in first.message
@@ -215,7 +217,7 @@ def test_data_set_without_training_images_is_a_warning(tmp_path: Path) -> None:
     dataset_trees.imagenet(tmp_path)
     (tmp_path / "imagenet/train").rename(tmp_path / "elsewhere")
     context = build_context(tmp_path, f"data_root={tmp_path}", "benchmark=[scenes,imagenet]")
-    diagnostics = {f.message: f for f in doctor.check_evaluation_datasets(context)}
+    diagnostics = {f.message: f for f in checks.check_evaluation_datasets(context)}
     diagnostic = diagnostics["imagenet: its linear probe will be n/a"]
     assert (diagnostic.check, diagnostic.level) == ("data sets", "warning")
     assert "imagenet/train" in diagnostic.fix
@@ -225,19 +227,19 @@ def test_too_small_disk_is_a_problem(tmp_path: Path) -> None:
     context = build_context(tmp_path)
     assert context.resolved_plan is not None
     sweep = context.store.get_sweep(context.resolved_plan.plan.sweep_id)
-    (unmeasured, _) = doctor.check_disk_space(context)
+    (unmeasured, _) = checks.check_disk_space(context)
     assert (unmeasured.level, "not measured" in unmeasured.message) == ("ok", True)
     for arm in ("full", "clip"):
         times = {"seconds_per_step": 1, "setup_and_eval_seconds": 1}
         sizes = {"parameters": 1e15, "checkpoint_bytes": 1e15}
         append_jsonl(sweep.probes_path, {"arm": arm, "device": "cpu", **times, **sizes})
-    (too_small, _) = doctor.check_disk_space(context)
+    (too_small, _) = checks.check_disk_space(context)
     assert (too_small.level, "GB needed (4 runs)" in too_small.message) == ("problem", True)
 
 
 def test_store_that_cannot_be_created_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    (diagnostics,) = doctor.check_store_folder(build_context(tmp_path / "file" / "store"))
+    (diagnostics,) = checks.check_store_folder(build_context(tmp_path / "file" / "store"))
     assert (diagnostics.level, "cannot be written" in diagnostics.message) == ("problem", True)
 
 

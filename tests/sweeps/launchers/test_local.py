@@ -1,58 +1,259 @@
-"""Workers on this machine: when the launcher gives up on them."""
+"""Workers on this machine: when the launcher gives up on them, and which GPU each sees."""
 
 from __future__ import annotations
 
+import subprocess
+import time
 from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from sweeps.claims.status import RunState
-from sweeps.launchers.local import MAX_STARTS_WITHOUT_PROGRESS, LocalLauncher
+from sweeps.costs.audit_scope import AuditKey
+from sweeps.launchers.local import (
+    MAX_FRUITLESS_STARTS,
+    LocalLauncher,
+    choose_visible_devices,
+)
 from sweeps.launchers.worker import WorkerJob
 from uniclip.errors import UserError
-from uniclip.store import Outcome, RetryPolicy, RunStatus
+from uniclip.store import EndReason, Outcome, RetryPolicy, RunStatus
+
+OUTCOME = Outcome(
+    kind="trained",
+    step=1,
+    attempt=1,
+    training_hash="t",
+    source_hash="s",
+    numerics_class={},
+    weights_digest="w",
+    best_step=None,
+    cost={},
+)
 
 
-def outcome() -> Outcome:
-    return Outcome(
-        kind="trained",
-        step=1,
-        attempt=1,
-        training_hash="t",
-        source_hash="s",
-        numerics_class={},
-        weights_digest="w",
-        best_step=None,
-        cost={},
+@dataclass
+class ShellJob:
+    """A worker process that runs a line of shell."""
+
+    process: subprocess.Popen[bytes]
+    paths: Namespace
+
+    @property
+    def job_id(self) -> str:
+        """The process id, as submitit's local jobs have it."""
+        return str(self.process.pid)
+
+    def done(self) -> bool:
+        """Return whether the process has ended."""
+        return self.process.poll() is not None
+
+
+@dataclass
+class ShellWorkers:
+    """Starts real processes in place of workers, each with a line of shell."""
+
+    folder: Path
+    scripts: Callable[[int], str]
+    """Worker index -> what it runs."""
+    starts: Counter[int] = field(default_factory=Counter)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, job: WorkerJob, index: int) -> ShellJob:
+        """Start a worker, with its errors in a file."""
+        self.starts[index] += 1
+        log_path = self.folder / f"{index}-{self.starts[index]}.err"
+        with open(log_path, "wb") as log:
+            process = subprocess.Popen(["sh", "-c", self.scripts(index)], stderr=log)
+        self.processes.append(process)
+        return ShellJob(
+            process, Namespace(stderr=log_path, result_pickle=self.folder / f"{log_path.stem}.pkl")
+        )
+
+
+MakeLauncher = Callable[..., tuple[LocalLauncher, ShellWorkers]]
+
+
+@pytest.fixture
+def make_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeLauncher]:
+    started: list[ShellWorkers] = []
+
+    def make(
+        num_workers: int, scripts: Callable[[int], str], audit_key: AuditKey | None = None
+    ) -> tuple[LocalLauncher, ShellWorkers]:
+        def build_job(runs_audit: bool) -> WorkerJob:
+            policy = RetryPolicy()
+            return WorkerJob(store_root="", sweep_id="x", policy=policy, audit_key=audit_key)
+
+        launcher = LocalLauncher(tmp_path, "cpu", num_workers, build_job)
+        workers = ShellWorkers(tmp_path, scripts)
+        monkeypatch.setattr(launcher, "_start_job", workers.start)
+        started.append(workers)
+        return launcher, workers
+
+    yield make
+    for workers in started:
+        for process in workers.processes:
+            process.kill()
+            process.wait()
+
+
+def submit_until_error(launcher: LocalLauncher, runs: dict[str, RunState]) -> str:
+    """Call `submit` as a controller does until it raises; return the message."""
+    while True:
+        try:
+            launcher.submit(list(runs), runs)
+        except UserError as error:
+            return str(error)
+        time.sleep(0.005)
+
+
+def pending(count: int) -> dict[str, RunState]:
+    return {f"r{i}": RunState(status=RunStatus.PENDING) for i in range(count)}
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+@pytest.mark.parametrize("end", ["kill -9 $$", "echo no such device >&2; exit 1"])
+def test_workers_that_die_at_different_moments_end_the_sweep(
+    make_launcher: MakeLauncher, num_workers: int, end: str
+) -> None:
+    """At every moment another worker is busy dying."""
+    launcher, workers = make_launcher(num_workers, lambda i: f"sleep 0.0{2 + 3 * i}; {end}")
+    message = submit_until_error(launcher, pending(4))
+    assert workers.starts == dict.fromkeys(range(num_workers), MAX_FRUITLESS_STARTS)
+    assert f"{3 * num_workers} starts in a row, 3 of each worker" in message
+    assert ("killed" if "kill" in end else "no such device") in message
+    assert not launcher.is_active()
+
+
+def test_the_number_of_starts_follows_from_the_open_runs_too(make_launcher: MakeLauncher) -> None:
+    launcher, workers = make_launcher(16, lambda i: "exit 1")
+    submit_until_error(launcher, pending(1))
+    assert sum(workers.starts.values()) == MAX_FRUITLESS_STARTS
+
+
+def test_workers_that_wait_for_an_audit_that_is_never_made_end_too(
+    make_launcher: MakeLauncher,
+) -> None:
+    """Worker 0 dies whenever it makes the audit; the others wait for it."""
+    launcher, workers = make_launcher(
+        3, lambda i: "exit 1" if i == 0 else "sleep 60", AuditKey(training_hash="", device="cpu")
+    )
+    message = submit_until_error(launcher, pending(3))
+    assert "3 starts in a row" in message
+    assert workers.starts == {0: 3, 1: 1, 2: 1}
+    assert launcher.is_active(), "the controller stops them"
+
+
+def test_a_worker_that_works_outlives_one_that_does_not(make_launcher: MakeLauncher) -> None:
+    launcher, workers = make_launcher(2, lambda i: "exit 1" if i == 0 else "sleep 60")
+    states = pending(3)
+    deadline = time.monotonic() + 60
+    while workers.starts[0] < MAX_FRUITLESS_STARTS and time.monotonic() < deadline:
+        launcher.submit(list(states), states)
+        time.sleep(0.005)
+    workers.processes[-1].wait()
+    states["r0"] = RunState(status=RunStatus.RUNNING, attempt=1)
+    launcher.submit(["r1", "r2"], states)
+    assert workers.starts[0] == MAX_FRUITLESS_STARTS + 1, "a claim is progress: it is tried again"
+    workers.processes[-1].wait()
+    while workers.starts[0] < 2 * MAX_FRUITLESS_STARTS and time.monotonic() < deadline:
+        launcher.submit(["r1", "r2"], states)
+        time.sleep(0.005)
+    workers.processes[-1].wait()
+    for _ in range(5):
+        launcher.submit(["r1", "r2"], states)
+    assert workers.starts == {0: 2 * MAX_FRUITLESS_STARTS, 1: 1}
+
+
+def test_workers_that_sometimes_die_are_started_again(make_launcher: MakeLauncher) -> None:
+    """With one worker, the process of every cell dies once before the cell is complete."""
+    launcher, workers = make_launcher(1, lambda i: "exit 1")
+    states = pending(6)
+
+    def submit(run: str) -> None:
+        launcher.submit([run], states)
+        workers.processes[-1].wait()
+
+    for run in states:
+        for attempt in (1, 2):
+            submit(run)
+            states[run] = RunState(status=RunStatus.INTERRUPTED, attempt=attempt)
+        states[run] = RunState(status=RunStatus.COMPLETE, outcome=OUTCOME)
+    for _ in range(MAX_FRUITLESS_STARTS):
+        submit("r5")
+    with pytest.raises(UserError, match="workers end before they claim a run"):
+        submit("r5")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ModuleNotFoundError: No module named 'timm'",
+        "ImportError: libcudart.so.13: cannot open shared object file",
+    ],
+)
+def test_a_library_that_cannot_be_imported_ends_the_sweep_at_once(
+    make_launcher: MakeLauncher, line: str
+) -> None:
+    launcher, workers = make_launcher(2, lambda i: f'echo "{line}" >&2; exit 1')
+    message = submit_until_error(launcher, pending(4))
+    assert (line in message, "pip install" in message) == (True, True)
+    assert sum(workers.starts.values()) <= 3
+
+
+def died(attempt: int = 5, reason: EndReason = EndReason.DIED) -> RunState:
+    return RunState(
+        status=RunStatus.FAILED, attempt=attempt, end_reason=reason, reason="it died 5 times"
     )
 
 
-def test_workers_that_sometimes_die_are_started_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_runs_whose_processes_all_die_end_the_sweep(make_launcher: MakeLauncher) -> None:
+    launcher, _ = make_launcher(1, lambda i: "sleep 60")
+    states = pending(5)
+    launcher.submit(["r0"], states)
+    states["r0"] = died()
+    launcher.submit(["r1"], states)
+    states["r1"] = died()
+    with pytest.raises(UserError, match="2 runs in a row did not end by themselves"):
+        launcher.submit(["r2"], states)
+
+
+def test_one_run_that_ends_otherwise_lets_the_others_be_tried(make_launcher: MakeLauncher) -> None:
+    launcher, _ = make_launcher(1, lambda i: "sleep 60")
+    states = pending(5) | {"old": died()}
+    launcher.submit(["r0"], states)
+    states |= {"r0": died(), "r1": died(), "r2": RunState(status=RunStatus.FAILED, attempt=1)}
+    states["r2"] = RunState(status=RunStatus.FAILED, attempt=1, end_kind="failed")
+    launcher.submit(["r3"], states)
+
+
+def test_a_full_disk_ends_the_sweep_with_the_first_run(make_launcher: MakeLauncher) -> None:
+    launcher, _ = make_launcher(1, lambda i: "sleep 60")
+    states = pending(5)
+    launcher.submit(["r0"], states)
+    states["r0"] = died(4, EndReason.DISK_FULL)
+    with pytest.raises(UserError, match="the disk is full: run r0"):
+        launcher.submit(["r1"], states)
+
+
+@pytest.mark.parametrize(
+    ("device", "index", "visible", "expected"),
+    [
+        ("cuda", 0, None, "0"),
+        ("cuda", 3, None, "3"),
+        ("cuda", 1, "2,5", "5"),
+        ("cuda", 1, "GPU-8f, GPU-1a", "GPU-1a"),
+        ("cuda", 2, "2,5", ""),
+        ("cuda:1", 0, None, None),
+        ("cuda:1", 3, "4,6", "4,6"),
+    ],
+)
+def test_each_worker_sees_a_gpu_of_those_that_the_user_may_use(
+    device: str, index: int, visible: str | None, expected: str | None
 ) -> None:
-    """With one worker, the process of every cell dies once before the cell is complete."""
-
-    def build_job(runs_audit: bool) -> WorkerJob:
-        return WorkerJob(store_root="store", sweep_id="x", policy=RetryPolicy())
-
-    class EndedJob:
-        """A worker process that has ended."""
-
-        paths = Namespace(stderr=tmp_path / "err")
-
-        def done(self) -> bool:
-            return True
-
-    launcher = LocalLauncher(tmp_path, "cpu", 1, build_job)
-    monkeypatch.setattr(launcher, "_start_job", lambda job, worker_index: EndedJob())
-    states = {f"r{i}": RunState(status=RunStatus.PENDING) for i in range(6)}
-    for run in states:
-        for attempt in (1, 2):
-            launcher.submit([run], states)
-            states[run] = RunState(status=RunStatus.INTERRUPTED, attempt=attempt)
-        states[run] = RunState(status=RunStatus.COMPLETE, outcome=outcome())
-    for _ in range(MAX_STARTS_WITHOUT_PROGRESS):
-        launcher.submit(["r5"], states)
-    with pytest.raises(UserError, match="workers end before they claim a run"):
-        launcher.submit(["r5"], states)
+    assert choose_visible_devices(device, index, visible) == expected

@@ -96,9 +96,9 @@ def test_a_disk_that_fills_while_writing_leaves_nothing(
 
     (tmp_path / "kept").write_bytes(b"before")
     monkeypatch.setattr(os, "fsync", full)
-    for write in (atomic.write_once, atomic.atomic_write):
+    for write, name in ((atomic.write_once, "new"), (atomic.atomic_write, "kept")):
         with pytest.raises(OSError, match="no room"):
-            write(tmp_path / "kept", b"data")
+            write(tmp_path / name, b"data")
     assert os.listdir(tmp_path) == ["kept"]
     assert (tmp_path / "kept").read_bytes() == b"before"
 

@@ -1,0 +1,80 @@
+"""Building the launcher of a sweep: workers on this machine, or jobs on a Slurm cluster.
+
+The modules of a launcher are imported when it is built: a plan or a status needs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sweeps.config.schema import SlurmLauncherConfig, SweepConfig
+from sweeps.costs.audit_scope import AuditKey
+from sweeps.launchers import code_snapshot
+from sweeps.launchers.base import Launcher
+from uniclip.store import Plan, RetryPolicy, Store
+
+if TYPE_CHECKING:
+    from sweeps.launchers.slurm import SlurmLauncher
+
+
+def build_local_launcher(
+    store: Store,
+    plan: Plan,
+    policy: RetryPolicy,
+    num_workers: int,
+    find_open_audit: Callable[[], AuditKey | None],
+) -> Launcher:
+    """Return the launcher of workers on this machine.
+
+    find_open_audit: returns the audit that is still to be made, or None.
+    """
+    from sweeps.launchers.local import LocalLauncher
+    from sweeps.launchers.worker import WorkerJob
+
+    def build_worker_job(runs_audit: bool) -> WorkerJob:
+        return WorkerJob(
+            store_root=str(store.root),
+            sweep_id=plan.sweep_id,
+            policy=policy,
+            runs_audit=runs_audit,
+            audit_key=find_open_audit(),
+        )
+
+    log_folder = store.get_sweep(plan.sweep_id).worker_logs_path
+    return LocalLauncher(log_folder, plan.device, num_workers, build_worker_job)
+
+
+def build_slurm_launcher(
+    store: Store,
+    plan: Plan,
+    policy: RetryPolicy,
+    settings: SweepConfig,
+    follow_up_argv: tuple[str, ...],
+    print_line: Callable[[str], None],
+) -> SlurmLauncher:
+    """Return the launcher that submits jobs; it makes the copy of the code that they import.
+
+    Args:
+        store: the store of the sweep.
+        plan: the plan that is run.
+        policy: attempts that are retried or declared dead.
+        settings: the sweep's settings, with the launcher's.
+        follow_up_argv: command line of the follow-up job.
+        print_line: prints a line for the user.
+    """
+    from sweeps.launchers.job_submitter import SubmitOptions
+    from sweeps.launchers.slurm import SlurmLauncher
+
+    assert isinstance(settings.launcher, SlurmLauncherConfig)
+    options = SubmitOptions(
+        store=store,
+        sweep_id=plan.sweep_id,
+        launcher_config=settings.launcher,
+        num_threads=plan.num_threads,
+        device=plan.device,
+        follow_up_argv=follow_up_argv,
+        policy=policy,
+        blocking=settings.wait,
+    )
+    return SlurmLauncher(options, code_snapshot.create_snapshot(store), print_line)

@@ -1,0 +1,88 @@
+"""The checks that a sweep makes before its first worker starts or its first job is submitted.
+
+They are those checks of the doctor that take little time, and what they find is reported in the
+doctor's lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ablations.plan.plan import ResolvedPlan
+from sweeps.config.schema import SweepConfig
+from sweeps.doctor import checks
+from sweeps.doctor.checks import Check
+from sweeps.doctor.context import DoctorContext
+from sweeps.doctor.diagnostic import format_diagnostic
+from sweeps.doctor.doctor import run_checks
+from uniclip.errors import UserError
+from uniclip.store import Store
+
+PREFLIGHT_CHECKS: tuple[Check, ...] = (
+    checks.check_requirements,
+    checks.check_store_access,
+    checks.check_disk_space,
+    checks.check_slurm,
+    checks.check_gpu,
+)
+"""Cheap checks first; the last one imports torch in a process of its own, for GPUs only."""
+
+_printed_warnings: set[str] = set()
+"""Warnings that this process has printed: a command may run several sweeps."""
+
+
+def check_sweep(
+    settings: SweepConfig,
+    store: Store,
+    resolved_plan: ResolvedPlan,
+    open_runs: tuple[str, ...],
+    print_line: Callable[[str], object],
+) -> None:
+    """Check the environment of runs that are about to be executed; see `run_preflight`.
+
+    Args:
+        settings: where the runs are executed.
+        store: where their results are written.
+        resolved_plan: the plan of the runs.
+        open_runs: ids of the runs.
+        print_line: prints a line for the user.
+
+    Raises:
+        UserError: a check found a problem.
+    """
+    configs, reference = resolved_plan.configs, resolved_plan.plan.reference
+    if not configs:  # the cells of another executor, of whose configuration nothing is known
+        store.require_writable()
+        return
+    run_preflight(
+        DoctorContext(
+            settings=settings,
+            config=configs.get(reference) or next(iter(configs.values())),
+            store=store,
+            resolved_plan=resolved_plan,
+            open_runs=open_runs,
+            print_line=print_line,
+        )
+    )
+
+
+def run_preflight(context: DoctorContext, preflight_checks: Iterable[Check] | None = None) -> None:
+    """Print the warnings of the checks.
+
+    Args:
+        context: what is checked.
+        preflight_checks: the checks; None for `PREFLIGHT_CHECKS`.
+
+    Raises:
+        UserError: a check found a problem; one line for each.
+    """
+    problem_lines = []
+    for diagnostic in run_checks(context, preflight_checks or PREFLIGHT_CHECKS):
+        line = format_diagnostic(diagnostic)
+        if diagnostic.level == "problem":
+            problem_lines.append(line)
+        elif diagnostic.level == "warning" and line not in _printed_warnings:
+            _printed_warnings.add(line)
+            context.print_line(f"warning: {line}")
+    if problem_lines:
+        raise UserError("\n".join(problem_lines))

@@ -1,0 +1,92 @@
+"""The libraries that this project needs, and what to install if one of them cannot be imported.
+
+Only the standard library is imported here: any other may be the one that is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+PROJECT_MODULES = ("uniclip", "ablations", "analysis", "sweeps", "sweep", "__main__")
+MODULE_NAMES = {
+    "hydra-core": "hydra",
+    "pillow": "PIL",
+}
+"""Distribution -> the module that it installs, if that is not its name with underscores."""
+CONSTRAINTS_PATH = Path(__file__).parents[1] / "constraints.txt"
+INSTALL_ALL = "pip install -c constraints.txt -e ."
+MAX_MESSAGE_LENGTH = 200
+
+
+def get_module_name(distribution: str) -> str:
+    """Return the name of the module that a required distribution installs."""
+    return MODULE_NAMES.get(distribution.lower(), distribution.replace("-", "_"))
+
+
+def is_module_found(name: str) -> bool:
+    """Return whether Python finds a top-level module; it is not imported."""
+    try:
+        return importlib.machinery.PathFinder.find_spec(name) is not None
+    except (ImportError, ValueError, OSError):
+        return False
+
+
+def format_install_command(distribution: str) -> str:
+    """Return the command that installs a missing distribution, with the project if it is a clone.
+
+    distribution: its name or requirement, such as "rich>=14.0".
+    """
+    return INSTALL_ALL if CONSTRAINTS_PATH.exists() else f'pip install "{distribution}"'
+
+
+def describe_import_failure(error: BaseException) -> str | None:
+    """Return one line for a library that is missing or broken, with what to install.
+
+    Args:
+        error: what was raised.
+
+    Returns:
+        The line; None if the error was not raised by the import of a library.
+    """
+    for cause in _iterate_causes(error):
+        library = _find_failed_library(cause)
+        if library is None:
+            continue
+        fix = format_install_command(_find_distribution(library))
+        if isinstance(cause, ModuleNotFoundError) and cause.name == library:
+            return f"the library {library!r} is not installed; fix: {fix}"
+        message = " ".join(str(cause).split())[:MAX_MESSAGE_LENGTH]
+        name = type(cause).__name__
+        return f"the library {library!r} cannot be imported ({name}: {message}); fix: {fix}"
+    return None
+
+
+def _iterate_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what caused it, at most once each."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+def _find_failed_library(error: BaseException) -> str | None:
+    """Return the library whose import raised an error: the one that this project imports."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if frame.f_code.co_name == "<module>" and name not in PROJECT_MODULES:
+            return name  # its own code failed, or one of its own imports
+    if isinstance(error, ImportError):
+        name = (error.name or "").partition(".")[0]
+        return name if name and name not in PROJECT_MODULES else None
+    return None
+
+
+def _find_distribution(module: str) -> str:
+    """Return the distribution that installs a module, as far as it is known here."""
+    return next((d for d, m in MODULE_NAMES.items() if m == module), module.replace("_", "-"))
