@@ -50,7 +50,8 @@ class MethodConfig(Protocol):
     name: str
     """The value of `method.name` by which the method is selected."""
     min_batch_size: ClassVar[int] = 1
-    """Smallest `train.batch_size`; 2 for methods with batch norm."""
+    """Smallest `train.batch_size`; 2 for contrastive losses, which compare the samples of a batch
+    (the loss of a single one is 0), and for batch norm."""
     extra_text_fields: ClassVar[tuple[str, ...]] = ()
     """Fields of `uniclip.data.batch.Batch` that the loader fills for this method alone."""
     if TYPE_CHECKING:  # what every frozen dataclass has
@@ -103,6 +104,8 @@ class SingleCaptionMethod(MethodConfig):
 class ImageTextMethod(SingleCaptionMethod):
     """A method that contrasts every view with the captions, and nothing else."""
 
+    min_batch_size: ClassVar[int] = 2
+
     def count_pairs(self, views: ViewsConfig, samples: int) -> dict[str, float]:
         """Return the numbers of positives and negatives of an image and of a text, by kind."""
         num_views = views.num_weak + views.num_strong
@@ -142,6 +145,8 @@ class UniclipMethod(SingleCaptionMethod):
     """How g_I combines augmentation and image features (our reconstruction)."""
     temperature: float = config_field(0.07, low=0.01, high=1)
     """Initial temperature of every domain pair."""
+
+    min_batch_size: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if self.positive_weights not in ("balanced", "uniform"):

@@ -26,7 +26,7 @@ def build(data: dict[str, object], **sections: object) -> RunConfig:
 
 def test_optional_members_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATA, "plugin", PluginData)
-    config = build({"name": "plugin"}, train={"batch_size": 1})
+    config = build({"name": "plugin"}, train={"batch_size": 2})
     assert config.data == PluginData()
     assert not config.data.labelled
     assert hash(config.data) == hash(PluginData())

@@ -344,9 +344,13 @@ def test_weights_that_leave_some_positives_are_taken(weights: Any, views: Any) -
 
 @pytest.mark.parametrize(
     ("method", "views"),
-    [("slip", {"num_weak": 1, "num_strong": 2}), ("declip", {"num_weak": 0, "num_strong": 2})],
+    [
+        *((name, {}) for name in ("uniclip", "clip", "unicl")),
+        ("slip", {"num_weak": 1, "num_strong": 2}),
+        ("declip", {"num_weak": 0, "num_strong": 2}),
+    ],
 )
-def test_a_batch_norm_needs_two_samples(method: str, views: dict[str, int]) -> None:
+def test_a_contrast_needs_two_samples(method: str, views: dict[str, int]) -> None:
     sections = {"method": {"name": method}, "views": views}
     match = rf"train\.batch_size=1 must be at least 2 for method={method}"
     refused(match, train={"batch_size": 1}, **sections)
