@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ablations import designs
 from ablations import schema as ablation_schema
-from ablations.plan.plan import PlanRequest, build_plan
+from ablations.plan.plan import PlanRequest, ResolvedPlan, build_plan
 from ablations.schema import Ablation
+from sweeps.config import stored_sweep, sweep_keys
 from sweeps.config.schema import SweepConfig
+from sweeps.config.sweep_keys import KEY_ALIASES
+from sweeps.config.unknown_keys import make_unknown_key_error
 from uniclip import evaluate
 from uniclip.config import RunConfig, build_run_config, compose, plugins
 from uniclip.config.binding import bind, to_builtins
+from uniclip.config.overrides import parse_overrides as parse_words
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.protocols import custom
@@ -27,12 +31,7 @@ Values = dict[str, Any]
 
 CONF = Path(__file__).parents[1] / "conf"
 RUN_CONFIG_KEYS = tuple(RunConfig.__dataclass_fields__)
-KEY_ALIASES = {
-    "data_root": "runtime.data_root",
-    "protocol": "runtime.protocol",
-    "plugins": "runtime.plugins",
-}
-"""Short key -> key of the run's configuration."""
+PLUGIN_KEYS = ("plugins", "runtime.plugins")
 PRE_COMPOSE_KEYS = ("ablation", "conf_dir")
 """Keys that are read before a configuration is composed."""
 NON_CONFIG_GROUPS = ("ablation", "space")
@@ -52,6 +51,8 @@ class SweepRequest:
     """The command line: a command and its `key=value` words."""
     conf_dirs: tuple[Path, ...]
     """Folders of YAML files; files in later folders replace those in earlier ones."""
+    stored_plan: Plan | None = None
+    """The plan of the sweep that was named by its id; the request must be for the same sweep."""
 
     @property
     def follow_up_argv(self) -> tuple[str, ...]:
@@ -59,18 +60,42 @@ class SweepRequest:
         one_time_prefixes = tuple(f"{key}=" for key in ONE_TIME_KEYS)
         return tuple(word for word in self.argv if not word.startswith(one_time_prefixes))
 
+    def build_plan(self, seeds: tuple[int, ...] | None = None) -> ResolvedPlan:
+        """Return the requested plan.
+
+        Args:
+            seeds: Seeds that replace the requested ones.
+
+        Raises:
+            UserError: as `ablations.plan.plan.build_plan`; or a sweep was named by its id, and this
+                is another one, since configuration, code or data changed.
+        """
+        plan_request = self.plan_request
+        if seeds is not None:
+            plan_request = replace(plan_request, seeds=seeds)
+        resolved_plan = build_plan(plan_request)
+        if self.stored_plan is not None:
+            stored_sweep.require_same_sweep(
+                self.stored_plan, resolved_plan, self.store, plan_request.recorded_overrides
+            )
+        return resolved_plan
+
     def load_or_build_plan(self) -> Plan:
         """Return the stored plan of the sweep, which may hold more seeds, or the requested plan."""
-        plan = build_plan(self.plan_request).plan
+        plan = self.build_plan().plan
         return self.store.get_sweep(plan.sweep_id).read_plan() or plan
 
 
-def parse_request(overrides: list[str], command_keys: Iterable[str] = ()) -> SweepRequest:
+def parse_request(
+    overrides: list[str], command_keys: Iterable[str] = (), stored_plan: Plan | None = None
+) -> SweepRequest:
     """Parse the `key=value` words of a command that needs an ablation.
 
     Args:
         overrides: The words.
         command_keys: Keys that the command has read itself, to be suggested for unknown keys.
+        stored_plan: The plan of the sweep that was named by its id, if one was. Its seeds are
+            requested unless the words hold others.
 
     Raises:
         UserError: the ablation, a key or a value does not exist; one line.
@@ -87,6 +112,10 @@ def parse_request(overrides: list[str], command_keys: Iterable[str] = ()) -> Swe
     other_keys = {**sweep_values, **dict.fromkeys((*PRE_COMPOSE_KEYS, *command_keys))}
     _reject_unknown_keys(run_values, choices, conf_dirs, other_keys, ablation)
     store = Store(settings.store)
+    store.share_with_group()
+    seeds = settings.resolve_seeds()
+    if stored_plan is not None and not any(word.startswith("seeds=") for word in overrides):
+        seeds = stored_plan.seeds
     plan_request = PlanRequest(
         ablation=ablation,
         components=ablation_schema.load_components(conf_dirs),
@@ -94,8 +123,9 @@ def parse_request(overrides: list[str], command_keys: Iterable[str] = ()) -> Swe
         group_choices={k: v for k, v in user_choices.items() if k != "launcher"},
         overrides=run_values,
         budget=choices.get("budget", "quick"),
-        seeds=settings.resolve_seeds(),
+        seeds=seeds,
         arms=settings.arms,
+        recorded_overrides=stored_sweep.record_overrides(overrides),
         cache_path=store.cache_path,
     )
     return SweepRequest(
@@ -104,6 +134,7 @@ def parse_request(overrides: list[str], command_keys: Iterable[str] = ()) -> Swe
         store=store,
         argv=("run", *overrides),
         conf_dirs=tuple(conf_dirs),
+        stored_plan=stored_plan,
     )
 
 
@@ -124,16 +155,24 @@ def parse_configs(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     return bind(SweepConfig, sweep_values), build_run_config(run_values)
 
 
-def parse_overrides(overrides: list[str]) -> Values:
+def parse_overrides(overrides: Sequence[str]) -> Values:
     """Return the values of `key=value` words, by key, and import the plugins that they name.
 
     Aliases are replaced by the keys that they stand for.
+
+    Raises:
+        UserError: a word cannot be read, a key is given twice, or a plug-in cannot be imported.
     """
-    values = {KEY_ALIASES.get(k, k): v for k, v in compose.parse_overrides(overrides).items()}
-    plugin_modules = values.get("runtime.plugins", ())
-    plugins.import_plugins(plugin_modules)
-    if isinstance(plugin_modules, str):
-        values["runtime.plugins"] = [plugin_modules]
+    plugin_words = [word for word in overrides if word.partition("=")[0] in PLUGIN_KEYS]
+    for plugin_modules in parse_words(plugin_words, sweep_keys.collect_value_forms()).values():
+        plugins.import_plugins(plugin_modules)
+    values: Values = {}
+    for key, value in parse_words(overrides, sweep_keys.collect_value_forms()).items():
+        name = KEY_ALIASES.get(key, key)
+        if name in values:
+            raise UserError(f"{name} is given twice")
+        is_module = name == "runtime.plugins" and isinstance(value, str)
+        values[name] = [value] if is_module else value
     return values
 
 
@@ -217,8 +256,28 @@ def _reject_unknown_keys(
             for section, section_values in arm_values.items():
                 if isinstance(section_values, dict):
                     known_values[section] = {**section_values, **known_values[section]}
+    present_choices = {
+        name: known_values[name]["name"]
+        for name in sweep_keys.GROUP_CLASSES
+        if isinstance(known_values.get(name), dict)
+    }
+    _reject_missing_keys(values, known_values, present_choices)
     for key, value in values.items():
         compose.set_key(known_values, key, value)
+
+
+def _reject_missing_keys(
+    values: Values, known_values: Values, present_choices: Mapping[str, str]
+) -> None:
+    """Raise `UserError` for the first key of `values` that `known_values` does not have."""
+    for key in values:
+        if not compose.has_key(known_values, key):
+            aliases_and_groups = (*KEY_ALIASES, *sweep_keys.GROUP_KEYS)
+            raise make_unknown_key_error(
+                key,
+                [*compose.flatten(known_values), *aliases_and_groups],
+                sweep_keys.map_keys_to_choices(present_choices),
+            )
 
 
 def _compose_sweep_values(choices: Mapping[str, str], conf_dirs: list[Path]) -> Values:

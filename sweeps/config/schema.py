@@ -149,7 +149,7 @@ class SweepConfig:
 
     seeds: Union[int, tuple[int, ...]] = 3
     """Number of seeds (3 = 0, 1 and 2), or a list of them."""
-    store: str = "store"
+    store: str = config_field("store", is_path=True)
     """Folder of runs, sweeps and reports."""
     launcher: LocalLauncherConfig | SlurmLauncherConfig = config_field(LocalLauncherConfig)
     """Where cells are executed; launcher=local or launcher=slurm chooses the class."""

@@ -36,8 +36,9 @@ from sweeps.tuning.study import (
     list_arm_trials,
     run_study,
 )
-from uniclip.config import compose
+from uniclip.config import compose, keys
 from uniclip.config.binding import bind, config_field, to_builtins
+from uniclip.config.overrides import parse_overrides
 from uniclip.io.hashing import digest
 from uniclip.store import (
     AuditCheck,
@@ -212,7 +213,8 @@ def build_tuner(overrides: list[str]) -> Tuner:
     """
     tune_keys = [field.name for field in fields(TuneConfig)]
     tune_overrides = [word for word in overrides if word.partition("=")[0] in tune_keys]
-    config: TuneConfig = bind(TuneConfig, compose.parse_overrides(tune_overrides))
+    forms = keys.collect_value_forms([(TuneConfig, "")])
+    config: TuneConfig = bind(TuneConfig, parse_overrides(tune_overrides, forms))
     request = parse_request([w for w in overrides if w not in tune_overrides], tune_keys)
     seeds = resolve_seeds("tuning_seeds", config.tuning_seeds, FIRST_TUNING_SEED)
     space = load_search_space(config.space, request.conf_dirs)

@@ -1,13 +1,12 @@
 """Composition of a plain dictionary from group choices and overrides, with Hydra's Compose API.
 
-Hydra composes the groups. Overrides of single keys are parsed with Hydra's grammar but applied
-here, so that an error suggests the nearest key instead of Hydra's `+key` syntax.
+Hydra composes the groups. Overrides of single keys (`uniclip.config.overrides`) are applied here,
+so that an error suggests the nearest key instead of Hydra's `+key` syntax.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -21,9 +20,6 @@ from uniclip.io.hashing import digest, get_library_version
 from uniclip.io.memo import disk_memoize
 
 CONF = Path(__file__).parents[1] / "conf"
-SIMPLE_KEY = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
-SIMPLE_WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[a-z_/][a-z0-9_/.-]*", re.IGNORECASE)
-SIMPLE_NUMBER = re.compile(r"0|[1-9][0-9]*")
 FREE_FORM_KEYS = ("options", "additional_parameters")
 """Names of mappings with arbitrary keys, which the user may replace or extend."""
 REGISTRIES: dict[str, dict[str, type]] = {"data": DATA, "method": METHODS}
@@ -143,55 +139,6 @@ def get_default_choices() -> dict[str, str]:
     return {k: v for k, v in choices_by_group.items() if not k.startswith("optional ")}
 
 
-def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
-    """Return `key=value` words in Hydra's grammar as {key: value}.
-
-    Raises:
-        UserError: a word is not of this form, or a key is given twice.
-    """
-    values: dict[str, Any] = {}
-    for override in overrides:
-        key, value = _parse_simple_override(override) or _parse_hydra_override(override)
-        if key in values:
-            raise UserError(f"{key} is given twice")
-        values[key] = value
-    return values
-
-
-def _parse_simple_override(override: str) -> tuple[str, Any] | None:
-    """Parse a word or whole number as Hydra's grammar does, without 0.2 s of imports.
-
-    Returns None for values that need the grammar.
-    """
-    key, _, value = override.partition("=")
-    if not SIMPLE_KEY.fullmatch(key):
-        return None
-    if SIMPLE_NUMBER.fullmatch(value):
-        return key, int(value)
-    return (key, value) if SIMPLE_WORD.fullmatch(value) else None
-
-
-def _parse_hydra_override(override: str) -> tuple[str, Any]:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        parsed = OverridesParser.create().parse_override(override)
-    except HydraException:
-        raise UserError(
-            f"cannot read {override!r}: write key=value, and quote what has spaces"
-        ) from None
-    if not parsed.key_or_group:
-        raise UserError(f"cannot read {override!r}: write key=value")
-    if parsed.is_add() or parsed.is_force_add() or parsed.is_delete() or parsed.package:
-        raise UserError(f"cannot read {override!r}: write key=value")
-    if parsed.is_sweep_override():
-        raise UserError(
-            f"{override!r} has several values: arms come from ablation=, a list is [a,b]"
-        )
-    return parsed.key_or_group, _strip_quotes(parsed.value())
-
-
 def set_key(values: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted `key` of nested `values` in place.
 
@@ -250,14 +197,6 @@ def _make_unknown_key_error(key: str, values: Mapping[str, Any]) -> UserError:
         )
     names = [f"{k}.*" if isinstance(v, Mapping) and v else k for k, v in values.items()]
     return UserError(f"unknown key {key!r}: the keys are {', '.join(sorted(names))}")
-
-
-def _strip_quotes(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_strip_quotes(v) for v in value]
-    if isinstance(value, dict):
-        return {str(k): _strip_quotes(v) for k, v in value.items()}
-    return getattr(value, "text", value)
 
 
 def _format_error(error: BaseException) -> str:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from uniclip import evaluate
 from uniclip.config import RunConfig, RuntimeConfig, plugins
 from uniclip.config.binding import bind, to_builtins
-from uniclip.config.compose import parse_overrides
+from uniclip.config.overrides import TEXT, TEXT_OR_LIST, ValueForm, parse_overrides
 from uniclip.errors import UserError, make_not_evaluated_error, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.checks import near_duplicates
@@ -47,6 +47,11 @@ KEYS = (
     *("run", "benchmark", *RUNTIME_KEYS, "conf_dir", "store", "cache_dir"),
     *(*BOOLEAN_KEYS, "output", "plugins"),
 )
+VALUE_FORMS = {
+    **dict.fromkeys(KEYS, TEXT),
+    **dict.fromkeys(("benchmark", "plugins"), TEXT_OR_LIST),
+    **dict.fromkeys(BOOLEAN_KEYS, frozenset[ValueForm]()),
+}
 TABLE_HEAD = ("| data set | score | value | chance | samples |", "|---|---|---|---|---|")
 ASSUMED_GELU_MESSAGE = (
     "the activation is assumed to be GELU; set quick_gelu=true if the model was trained with that"
@@ -75,15 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse_arguments(argv: Sequence[str]) -> dict[str, Any]:
     """Return the arguments by key; `UserError` for an unknown key or a value of the wrong type."""
-    arguments = parse_overrides(argv)
+    arguments = parse_overrides(argv, VALUE_FORMS)
     for key in arguments:
         if key not in KEYS:
             raise make_unknown_name_error("key", key, KEYS)
     if "run" not in arguments:
         raise UserError("run= is missing: name a run's folder or id, or a checkpoint")
-    if not isinstance(arguments["run"], str):  # an id may look like a number
-        prefix = "run="
-        arguments["run"] = next(a.removeprefix(prefix) for a in argv if a.startswith(prefix))
     for key in BOOLEAN_KEYS:
         if not isinstance(arguments.get(key, False), bool):
             raise UserError(f"{key} must be true or false, got {arguments[key]!r}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweeps.monitor.terminal import make_console
-from uniclip.config.compose import parse_overrides
+from uniclip.config.overrides import TEXT, parse_overrides
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import verify
@@ -17,6 +17,7 @@ from uniclip.evaluate.protocols.published import DEFAULT_PROTOCOL, get_published
 ACTIONS = ("check", "download", "export")
 EXIT_CHECK_FAILED = 1
 DEFAULT_DATA_ROOT = "data"
+VALUE_FORMS = {"data_root": TEXT, "to": TEXT}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -34,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Execute `check [name ...]`, `download <name> ...` or `export <name> to=<folder>`."""
-    values = parse_overrides(arguments.overrides)
+    values = parse_overrides(arguments.overrides, VALUE_FORMS)
     root = Path(str(values.pop("data_root", DEFAULT_DATA_ROOT))).expanduser()
     output_dir = values.pop("to", None)
     if values:

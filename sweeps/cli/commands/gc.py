@@ -6,7 +6,7 @@ import shutil
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from uniclip.config.compose import parse_overrides
+from uniclip.config.overrides import TEXT, parse_overrides
 from uniclip.errors import UserError
 from uniclip.store import RunFolder, Store
 
@@ -18,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """List superseded runs, caches, and checkpoints of finished runs; --yes deletes them."""
-    values = parse_overrides(arguments.overrides)
+    values = parse_overrides(arguments.overrides, {"store": TEXT})
     unknown_keys = set(values) - {"store"}
     if unknown_keys:
         raise UserError(f"gc works on a whole store: leave out {sorted(unknown_keys)[0]}=")

@@ -66,7 +66,7 @@ BAD_INPUT: list[tuple[list[str], str]] = [
     ),
     (["plan", *OVERRIDES, "data.name=openmoji"], "data.name is chosen with data="),
     (["plan", *OVERRIDES, "conf_dir=nowhere"], "conf_dir=nowhere is not a folder"),
-    (["plan", *OVERRIDES, "plugins=3"], "plugins must be a list such as [my_module], got 3"),
+    (["plan", *OVERRIDES, "plugins=3"], "plugins: 3 cannot be imported (ModuleNotFoundError"),
     (["plan", *OVERRIDES, "plugins=null"], "plugins must be a list such as [my_module], got None"),
     (["plan", *CSV], "data.path"),
     (["plan", *CSV, "data.path=none.csv"], "none.csv"),

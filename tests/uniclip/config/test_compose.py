@@ -8,17 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from uniclip.config import METHODS, ViewsConfig, build_run_config, compose
 from uniclip.config.methods import ImageTextMethod
 from uniclip.errors import UserError
 
 FOLDERS = [compose.CONF]
-plain_values = st.one_of(
-    *(st.from_regex(p, fullmatch=True) for p in (compose.SIMPLE_WORD, compose.SIMPLE_NUMBER))
-)
 JARGON = re.compile(r"hydra|\+key|\+\w+=|multirun|search ?path|omegaconf|override|struct", re.I)
 
 
@@ -155,67 +150,6 @@ def test_a_broken_file_of_hers_is_one_line(tmp_path: Path, text: str) -> None:
     refused(".", compose.compose, "config", {"model": "mine"}, [*FOLDERS, tmp_path])
 
 
-# ---- the grammar of values -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("word", "value"),
-    [
-        ("a=3", 3),
-        ("a=-2", -2),
-        ("a=1e-3", 1e-3),
-        ("a=true", True),
-        ("a=null", None),
-        ("a=word", "word"),
-        ("a=none", "none"),
-        ("a='two words'", "two words"),
-        ("a=two words", "two words"),
-        ("a='1'", "1"),
-        ("a=", ""),
-        ("a=[1,2.5,x]", [1, 2.5, "x"]),
-        ("a=['1',[2]]", ["1", [2]]),
-        ("a={b:1,c:'d'}", {"b": 1, "c": "d"}),
-        ("a=pictures/my-file_1.csv", "pictures/my-file_1.csv"),
-        ("a=/tmp/x.csv", "/tmp/x.csv"),
-        ("a=0.9", 0.9),
-    ],
-)
-def test_values_are_read_by_their_form(word: str, value: Any) -> None:
-    read = compose.parse_overrides([word])
-    assert read == {"a": value}
-    assert type(read["a"]) is type(value)
-    assert type(compose.parse_overrides(["a='1'"])["a"]) is str
-
-
-def test_keys_may_be_dotted_and_keep_their_order() -> None:
-    assert list(compose.parse_overrides(["train.steps=3", "data=csv", "data.path=x.csv"])) == [
-        "train.steps",
-        "data",
-        "data.path",
-    ]
-
-
-@pytest.mark.parametrize(
-    "word",
-    [
-        "+train.steps=3", "++train.steps=3", "~train.steps", "~train.steps=3", "data@other=csv",
-        "train.steps=1,2", "train.steps=range(1,3)", "train.steps=choice(1,2)",
-        "train.steps=glob(*)", "train.steps", "a==2", "a=fo(1", "a=[1", ".a=1", "a.=1", "a b=1",
-        "=1", "", "a={b", "a='x",
-    ],
-)  # fmt: skip
-def test_other_forms_are_refused_in_one_line(word: str) -> None:
-    refused(".", compose.parse_overrides, [word])
-    with pytest.raises(UserError, match=re.escape(repr(word))):
-        compose.parse_overrides([word])
-
-
-def test_a_key_is_given_once() -> None:
-    refused(
-        "train.steps is given twice", compose.parse_overrides, ["train.steps=3", "train.steps=3"]
-    )
-
-
 # ---- putting values in place ---------------------------------------------------------------------
 
 
@@ -280,25 +214,6 @@ def test_flat_names_every_leaf() -> None:
         "a.c.d": [2],
         "e": {},
     }
-
-
-# ---- shortcuts -----------------------------------------------------------------------------------
-
-
-@given(st.from_regex(compose.SIMPLE_KEY, fullmatch=True), plain_values)
-@settings(max_examples=80, deadline=None, derandomize=True)
-def test_plain_words_are_what_the_grammar_makes_of_them(key: str, value: str) -> None:
-    plainly = compose._parse_simple_override(f"{key}={value}")
-    if plainly is not None:
-        assert plainly == compose._parse_hydra_override(f"{key}={value}")
-        assert type(plainly[1]) is type(compose._parse_hydra_override(f"{key}={value}")[1])
-
-
-@pytest.mark.parametrize(
-    "value", ["true", "NULL", "nan", "Inf", "1e3", "-1", "01", "", "'a'", "[a]"]
-)
-def test_only_the_grammar_reads_what_is_not_plain(value: str) -> None:
-    assert compose._parse_simple_override(f"a={value}") is None
 
 
 def test_a_changed_file_is_composed_again_and_a_damaged_memory_too(

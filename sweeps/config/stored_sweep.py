@@ -1,0 +1,183 @@
+"""The words that make a stored sweep again, and the check that they still do."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ablations.plan.plan import ResolvedPlan
+from sweeps.config import sweep_keys
+from sweeps.config.sweep_keys import KEY_ALIASES
+from uniclip.config import RUN_ONLY
+from uniclip.config.compose import flatten
+from uniclip.config.overrides import format_override, parse_overrides
+from uniclip.errors import UserError
+from uniclip.store import Plan, Store
+
+UNRECORDED_KEYS = ("max_gpu_hours", "outdated", "retry", "seeds", "store", "wait")
+"""Keys that apply to one command, or are recorded in the plan itself."""
+MAX_SHOWN_DIFFERENCES = 3
+ABSENT = "(none)"
+
+
+def record_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Return the words of a command line as a plan records them.
+
+    Keys of `UNRECORDED_KEYS` are left out, and paths are absolute: the command can be repeated in
+    any folder.
+    """
+    path_keys, forms = sweep_keys.list_path_keys(), sweep_keys.collect_value_forms()
+    words = []
+    for word in overrides:
+        key = word.partition("=")[0]
+        if key in path_keys or key == "benchmark":
+            value = parse_overrides([word], forms)[key]
+            word = _make_absolute(key, value) or word
+        if key not in UNRECORDED_KEYS:
+            words.append(word)
+    return tuple(words)
+
+
+def merge_overrides(plan: Plan, overrides: Sequence[str]) -> list[str]:
+    """Return the words that make a stored sweep again, some of them replaced.
+
+    Args:
+        plan: The stored plan.
+        overrides: Words of the command line; each replaces the recorded one of its key, and
+            `launcher=` replaces every recorded setting of a launcher.
+
+    Raises:
+        UserError: the plan is from before words were recorded.
+    """
+    if not plan.overrides:
+        raise UserError(
+            f"{plan.sweep_id} was planned by a version that did not record its command: write the "
+            f"words that made it ({format_known_words(plan)} ...); status, report, logs, diff and "
+            "cancel take its id"
+        )
+    keys = {_get_key(word) for word in overrides}
+    replaced_prefixes = ("launcher.",) if "launcher" in keys else ()
+    recorded_words = [
+        word
+        for word in plan.overrides
+        if (key := _get_key(word)) not in keys and not key.startswith(replaced_prefixes or "\0")
+    ]
+    return [*recorded_words, *overrides]
+
+
+def format_known_words(plan: Plan) -> str:
+    """Return the words that a plan is known to be made with, without those of single keys."""
+    return f"ablation={plan.ablation} budget={plan.budget} data={plan.data}"
+
+
+def format_command(plan: Plan, command: str = "") -> str:
+    """Return the words of a command line that makes the sweep of a plan, as a shell reads them."""
+    if not plan.overrides:
+        return f"{format_known_words(plan)} ..."
+    is_counted = plan.seeds == tuple(range(len(plan.seeds)))
+    seeds = str(len(plan.seeds)) if is_counted else f"[{','.join(map(str, plan.seeds))}]"
+    verb = "tune" if plan.tuning is not None else command
+    return " ".join([*filter(None, [verb]), shlex.join([*plan.overrides, f"seeds={seeds}"])])
+
+
+def require_same_sweep(
+    stored_plan: Plan, resolved_plan: ResolvedPlan, store: Store, recorded_overrides: Sequence[str]
+) -> None:
+    """Check that a request which was made from a stored plan is for the same sweep.
+
+    Args:
+        stored_plan: The plan.
+        resolved_plan: The plan of the request.
+        store: The store of the plan.
+        recorded_overrides: The words of the request, as they would be recorded.
+
+    Raises:
+        UserError: it is another sweep; the line says what differs.
+    """
+    new_id, old_id = resolved_plan.plan.sweep_id, stored_plan.sweep_id
+    if new_id == old_id:
+        return
+    changes = [
+        word
+        for word in recorded_overrides
+        if word not in stored_plan.overrides and not sweep_keys.is_run_only(_get_key(word))
+    ]
+    if changes:
+        raise UserError(
+            f"{' '.join(changes)} makes another sweep than {old_id}: with a sweep id give only "
+            "seeds, store, launcher, runtime.*, benchmark and where its data lie; the other sweep "
+            f"is {shlex.join(recorded_overrides)}"
+        )
+    reason = _describe_difference(stored_plan, resolved_plan, store)
+    raise UserError(
+        f"the words that made {old_id} now make {new_id}: {reason}; nothing was run. report and "
+        f"status {old_id} show what it has; the new sweep is {shlex.join(recorded_overrides)}"
+    )
+
+
+def _describe_difference(stored_plan: Plan, resolved_plan: ResolvedPlan, store: Store) -> str:
+    """Return in what the sweep of a request differs from the stored one."""
+    plan = resolved_plan.plan
+    old_arms = {arm.name: arm.config_diff for arm in stored_plan.arms}
+    new_arms = {arm.name: arm.config_diff for arm in plan.arms}
+    if old_arms.keys() != new_arms.keys():
+        names = sorted(old_arms.keys() ^ new_arms.keys())
+        return f"the arms differ ({_shorten(names)})"
+    changed_keys = _compare(flatten(stored_plan.base_config), flatten(plan.base_config))
+    for arm, old_diff in old_arms.items():
+        arm_keys = _compare(old_diff, new_arms[arm])
+        changed_keys += [f"{arm}: {text}" for text in arm_keys]
+    if changed_keys:
+        return f"the configuration differs ({_shorten(changed_keys)})"
+    new_run_ids = {(cell.arm, cell.seed): cell.run_id for cell in plan.cells}
+    for cell in stored_plan.cells:
+        run = store.get_run(cell.run_id)
+        new_run_id = new_run_ids.get((cell.arm, cell.seed))
+        if new_run_id is not None and run.has_spec():
+            new_spec = resolved_plan.specs[new_run_id]
+            changes = _compare(flatten(run.read_spec()["data"]), flatten(new_spec["data"]))
+            return f"the data differ ({_shorten(changes)})" if changes else _VERSION
+    return _VERSION
+
+
+_VERSION = "this version of the code names it differently"
+
+
+def _compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return "key: old -> new" for every key that differs and is not only about execution."""
+    return [
+        f"{key}: {old.get(key, ABSENT)} -> {new.get(key, ABSENT)}"
+        for key in dict.fromkeys([*old, *new])
+        if key.split(".")[0] not in RUN_ONLY
+        and not sweep_keys.is_run_only(key)
+        and old.get(key, ABSENT) != new.get(key, ABSENT)
+    ]
+
+
+def _shorten(texts: Sequence[str]) -> str:
+    shown = ", ".join(text[:120] for text in texts[:MAX_SHOWN_DIFFERENCES])
+    num_hidden = len(texts) - MAX_SHOWN_DIFFERENCES
+    return f"{shown} and {num_hidden} more" if num_hidden > 0 else shown
+
+
+def _get_key(word: str) -> str:
+    key = word.partition("=")[0]
+    return KEY_ALIASES.get(key, key)
+
+
+def _make_absolute(key: str, value: Any) -> str | None:
+    """Return the word of a key with its paths absolute; None if its value holds none."""
+    if isinstance(value, str) and key != "benchmark":
+        return format_override(key, os.path.abspath(value)) if value else None
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return format_override(key, [_make_dataset_absolute(name) for name in value])
+    return None
+
+
+def _make_dataset_absolute(name: str) -> str:
+    for scheme in sweep_keys.DATASET_SCHEMES:
+        if name.startswith(scheme):
+            return f"{scheme}{os.path.abspath(name.removeprefix(scheme))}"
+    return name

@@ -1,0 +1,195 @@
+"""The error for a key that does not exist: the nearest keys by meaning, then by spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+
+from uniclip.errors import UserError
+
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    # optimizer and schedule
+    "train.learning_rate": ("lr", "learningrate", "base_lr", "peak_lr", "max_lr", "eta"),
+    "train.batch_size": (
+        *("bs", "batch", "batchsize", "train_batch_size", "global_batch_size", "batch_size"),
+        "per_device_train_batch_size",
+    ),
+    "train.steps": (
+        *("epoch", "epochs", "num_epochs", "num_train_epochs", "max_epochs", "n_epochs"),
+        *("max_steps", "num_steps", "total_steps", "train_steps", "iterations", "iters"),
+        *("max_iter", "num_iterations", "train_num_samples"),
+    ),
+    "train.weight_decay": ("wd", "weightdecay", "decay", "l2"),
+    "train.warmup_ratio": ("warmup", "warmup_steps", "warmup_epochs", "warmup_fraction"),
+    "train.warmup_start_lr": ("warmup_lr",),
+    "train.min_lr": ("lr_min", "eta_min", "final_lr", "lr_cooldown_epochs"),
+    "train.adam_betas": ("betas", "beta1", "beta2", "adam_beta1", "adam_beta2", "opt_betas"),
+    "train.adam_eps": ("eps", "adam_epsilon", "epsilon", "opt_eps"),
+    "train.grad_clip_norm": (
+        *("grad_clip", "clip_grad", "clip_grad_norm", "max_grad_norm", "gradient_clip_val"),
+        *("gradient_clipping", "clip_norm"),
+    ),
+    "train.grad_cache_chunks": (
+        *("accum_freq", "accum", "grad_accum", "grad_accum_steps", "accumulate_grad_batches"),
+        *("gradient_accumulation_steps", "gradient_accumulation", "chunks", "micro_batch"),
+    ),
+    "train.precision": ("amp", "fp16", "bf16", "fp32", "dtype", "mixed_precision", "half"),
+    "train.num_threads": ("threads", "omp_num_threads", "torch_threads"),
+    "train.validate_every": (
+        *("val_frequency", "eval_every", "eval_steps", "val_every", "val_check_interval"),
+        *("eval_frequency", "validation_every"),
+    ),
+    # execution
+    "runtime.num_workers": (
+        *("workers", "data_workers", "dataloader_num_workers", "loader_workers", "num_proc"),
+        *("dataloader_workers", "num_workers"),
+    ),
+    "launcher.max_workers": (
+        *("workers", "slots", "jobs", "num_jobs", "n_jobs", "processes", "num_processes"),
+        *("nproc", "nproc_per_node", "parallel", "max_parallel", "concurrency"),
+    ),
+    "runtime.device": ("device", "cuda", "gpu", "use_cuda", "no_cuda", "accelerator"),
+    "runtime.checkpoint_seconds": (
+        *("save_frequency", "save_every", "save_steps", "checkpoint_every", "ckpt_every"),
+        "save_most_recent",
+    ),
+    "runtime.log_every": ("log_interval", "log_every_n_steps", "logging_steps", "print_freq"),
+    "runtime.data_root": ("dataset_root", "root", "data_dir", "datadir", "imagenet_val"),
+    "runtime.protocol": ("templates", "prompts", "eval_protocol"),
+    # cluster
+    "launcher.gpus_per_node": (
+        *("gpus", "num_gpus", "ngpus", "n_gpus", "world_size", "gpu_count", "gpus_per_task"),
+        "devices",
+    ),
+    "launcher.timeout_min": (
+        *("time", "walltime", "minutes", "hours", "time_limit", "timeout", "time_min"),
+    ),
+    "launcher.mem_gb": ("mem", "memory", "ram", "mem_per_cpu"),
+    "launcher.cpus_per_task": ("cpus", "num_cpus", "cores", "n_cpus", "ncpus"),
+    "launcher.nodes": ("num_nodes", "nnodes", "n_nodes"),
+    "launcher.tasks_per_node": ("ntasks", "ntasks_per_node", "tasks"),
+    "launcher.partition": ("queue", "partition"),
+    "launcher.constraint": ("feature", "features", "gpu_type"),
+    # model
+    "model.image.name": (
+        *("model_name", "arch", "backbone", "architecture", "vision_model", "timm_model"),
+        *("encoder", "timm_model_name", "image_model"),
+    ),
+    "model.image.image_size": (
+        *("img_size", "image_size", "resolution", "force_image_size", "input_size", "res"),
+        *("size", "crop_size"),
+    ),
+    "data.image_size": ("img_size", "image_size", "resolution", "size"),
+    "model.embed_dim": ("dim", "embedding_dim", "embedding_size", "projection_dim"),
+    "model.text.context_length": ("max_length", "max_len", "seq_len", "sequence_length"),
+    "model.text.vocab_size": ("vocab",),
+    "model.text.layers": ("depth", "num_layers", "n_layers"),
+    "model.text.heads": ("num_heads", "n_heads"),
+    "pretrained": (
+        *("init", "checkpoint", "ckpt", "weights", "resume", "pretrained_image", "load"),
+        *("finetune", "initial_checkpoint", "model_path", "from_pretrained"),
+    ),
+    "lock": ("lock_image", "lock_text", "freeze", "freeze_image", "freeze_text", "frozen"),
+    "allow_torchscript": ("trust", "torchscript", "trust_remote_code"),
+    "method.temperature": ("tau", "logit_scale", "init_logit_scale", "temp"),
+    "method.augmentation_input": ("aware", "awareness"),
+    "views.num_strong": ("views", "num_views", "n_views", "num_crops"),
+    "views.min_crop_scale": ("aug_cfg", "scale", "crop_scale", "rrc_scale"),
+    # data
+    "data": ("dataset", "dataset_type", "dataset_name", "source"),
+    "data.path": (
+        *("csv", "train_data", "train_file", "data_path", "csv_path", "csv_file", "file"),
+        "path",
+    ),
+    "data.test_path": ("val_data", "test_file", "test_data", "validation_file"),
+    "data.separator": ("csv_separator", "delimiter", "sep", "csv_sep"),
+    "data.image_column": ("img_key", "csv_img_key", "image_key", "image_col", "picture"),
+    "data.caption_column": ("caption_key", "csv_caption_key", "text_key", "text_column", "caption"),
+    "data.label_column": ("label", "label_key", "class_column", "target"),
+    "data.split_column": ("split", "split_key"),
+    "data.validation_fraction": ("validation", "val_split", "val_fraction", "val_size", "val"),
+    "data.test_fraction": ("test", "test_split", "test_size"),
+    "benchmark": ("zeroshot", "zero_shot", "eval", "eval_datasets", "benchmarks", "test_sets"),
+    # the sweep
+    "budget": ("preset", "scale"),
+    "method": ("loss", "objective", "algorithm"),
+    "model": ("net", "network"),
+    "recipe": ("hparams", "hyperparameters", "recipes"),
+    "launcher": ("cluster", "slurm", "backend", "executor"),
+    "ablation": ("experiment", "study", "exp", "sweep", "suite"),
+    "arms": ("arm", "methods", "variants", "configs"),
+    "seeds": ("seed", "num_seeds", "n_seeds", "repeats", "runs", "trials"),
+    "store": (
+        *("out", "output", "output_dir", "outdir", "out_dir", "logs", "log_dir", "logdir"),
+        *("save_dir", "results", "workdir", "work_dir", "dir", "folder", "root_dir"),
+    ),
+    "conf_dir": ("config", "conf", "config_dir", "cfg", "config_path", "conf_path"),
+    "outdated": ("stale",),
+    "max_gpu_hours": ("gpu_hours", "max_hours", "budget_hours"),
+    "n_trials": ("trials", "num_trials", "num_samples"),
+    "space": ("search_space", "params"),
+}
+"""Key -> words that users of open_clip, timm, transformers or Slurm type for it."""
+
+
+def make_unknown_key_error(
+    key: str, known_keys: Collection[str], choices_by_key: Mapping[str, str] | None = None
+) -> UserError:
+    """Return the error for an unknown `key`.
+
+    Args:
+        key: The key as typed.
+        known_keys: Every key that exists here; groups included.
+        choices_by_key: Key that exists with another choice of a group only -> that choice, such as
+            {"data.path": "data=csv"}.
+    """
+    choices_by_key = choices_by_key or {}
+    if key in choices_by_key:
+        choice = choices_by_key[key]
+        return UserError(f"{key} is a key of {choice}: add {choice}, or leave {key}= out")
+    suggestions = suggest_keys(key, [*known_keys, *choices_by_key])
+    if suggestions:
+        names = " or ".join(
+            f"{name} (of {choices_by_key[name]})" if name in choices_by_key else name
+            for name in suggestions
+        )
+        return UserError(f"unknown key {key!r}: did you mean {names}?")
+    sections = {name.split(".")[0] + (".*" if "." in name else "") for name in known_keys}
+    return UserError(
+        f"unknown key {key!r}: the keys are {', '.join(sorted(sections))}; see list keys"
+    )
+
+
+def suggest_keys(key: str, known_keys: Iterable[str]) -> list[str]:
+    """Return at most three keys that a word may mean: synonyms, or the nearest by spelling."""
+    known = list(dict.fromkeys(known_keys))
+    word, leaf = _normalize(key), _normalize(key.rsplit(".", 1)[-1])
+    leaf_by_name = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
+    synonyms = [name for name, words in SYNONYMS.items() if leaf in words and name in known]
+    if synonyms:
+        return _prefer_section(key, synonyms)[:3]
+    close = get_close_matches(word, known, n=3, cutoff=0.8)
+    if close:
+        return _prefer_section(key, close)
+    exact = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
+    suggestions = [*exact, *get_close_matches(word, known, n=3, cutoff=0.75)]
+    suggestions += [
+        leaf_by_name[name] for name in get_close_matches(leaf, list(leaf_by_name), n=2, cutoff=0.7)
+    ]
+    if not suggestions and len(leaf) >= 4:
+        suggestions = [name for name in known if leaf in name.rsplit(".", 1)[-1]]
+    if not suggestions:
+        all_words = [word for words in SYNONYMS.values() for word in words]
+        nearest = get_close_matches(leaf, all_words, n=1, cutoff=0.85)
+        suggestions = [k for k, words in SYNONYMS.items() if k in known and {*nearest} & {*words}]
+    return list(dict.fromkeys(suggestions))[:3]
+
+
+def _normalize(word: str) -> str:
+    return word.lstrip("-").replace("-", "_").lower()
+
+
+def _prefer_section(key: str, names: list[str]) -> list[str]:
+    """Return only the names of the section that was typed, if there is one among them."""
+    section = key.rpartition(".")[0]
+    return [n for n in names if section and n.rpartition(".")[0] == section] or names
