@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ablations.schema import Ablation
 from uniclip import data, evaluate
 from uniclip.checkpoints import warm_start
 from uniclip.config import DataConfig, RunConfig
+from uniclip.data import inspection
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate.datasets import fingerprint_cache
 from uniclip.identity import build_spec, compute_run_ids, to_hashable_config
@@ -78,9 +79,12 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     resolver.check_overrides_are_used(arms)
     configs = {name: arm.config for name, arm in arms.items()}
     _require_training_data(configs.values())
+    data_notes = inspection.describe_training_data(configs.values())
+    inspection.check_batch_sizes(configs.values())
     specs = build_specs(configs, request.seeds)
     cells = build_cells(specs, request.seeds, arm_names)
     plan = _build_plan_record(request, resolver, arms, cells, skipped_arms)
+    plan = replace(plan, data_notes=data_notes)
     return ResolvedPlan(
         plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells}
     )

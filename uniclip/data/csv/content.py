@@ -34,10 +34,10 @@ def digest_csv_file(path: Path) -> str:
     return str(digest_table(str(path))["digest"])
 
 
-def digest_image_list(config: CsvData) -> str:
-    """Return 32 hex digits over names and sizes of the images; `UserError` for a faulty row."""
+def digest_image_list(samples: Sequence[CsvSample]) -> str:
+    """Return 32 hex digits over names and sizes of the images of a table."""
     image_list_hash = blake2b()
-    for sample in sorted(read_samples(config), key=lambda s: s.path):
+    for sample in sorted(samples, key=lambda s: s.path):
         image_list_hash.update(f"{sample.path}\0{sample.file_size}\n".encode())
     return image_list_hash.hexdigest()[:32]
 

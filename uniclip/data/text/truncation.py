@@ -90,13 +90,13 @@ def describe_truncation(config: TextConfig, counts: TruncationCounts) -> list[st
         merged = ""
         if counts.num_merged:
             merged = (
-                f"; {counts.num_merged} of them become equal to another one by it, and "
-                f"{counts.num_left} different captions are left"
+                f", by which {counts.num_merged} become equal to another one (different captions "
+                f"before: {counts.num_captions}, after: {counts.num_left})"
             )
         sentences.append(
             f"{counts.num_cut} of {counts.num_captions} captions are longer than "
-            f"model.text.context_length={config.context_length} tokens and are cut{merged} (the "
-            f"longest has {counts.longest} tokens)"
+            f"model.text.context_length={config.context_length} tokens (the longest has "
+            f"{counts.longest}) and are cut{merged}"
         )
     if counts.num_equal:
         sentences.append(

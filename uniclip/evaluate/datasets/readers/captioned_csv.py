@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uniclip.config import CsvData
 from uniclip.data.csv import content
 from uniclip.data.csv.rows import read_evaluation_samples
 from uniclip.evaluate.datasets.dataset import Dataset, SplitReader
@@ -34,9 +33,12 @@ class CaptionedCsvReader(SplitReader):
         )
 
     def compute_digests(self, root: Path, patterns: tuple[str, ...]) -> dict[str, str]:
-        """Digest the table as a whole, and the names and sizes of its images."""
+        """Digest the table as a whole, and the names and sizes of its images.
+
+        So a faulty row is found when a sweep is planned, and not after its training.
+        """
         (name,) = patterns
         return {
             "table": content.digest_csv_file(root / name),
-            "images": content.digest_image_list(CsvData(path=str(root / name))),
+            "images": content.digest_image_list(read_evaluation_samples(str(root / name))),
         }
