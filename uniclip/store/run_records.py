@@ -73,6 +73,8 @@ class Heartbeat:
     """Current activity: training, evaluating, ..."""
     claim: ClaimRecord | None = None
     end: AttemptEnd | None = None
+    unreadable_images: int = 0
+    """Training images that were replaced so far since they cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,8 @@ class Outcome:
     """The step of the best validation."""
     cost: dict[str, float]
     """Seconds of training and per step, parameters, bytes of a checkpoint and peak memory."""
+    unreadable_images: int = 0
+    """Training images that were replaced since they cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ Metrics are JSON lines; the field `phase` names the kind of record:
     train       step, loss, loss_terms, grad_norm (before clipping), clipped_fraction (share of the
                 steps so far), lr, samples_seen, images_seen (samples times views), seconds (of
                 training behind the weights), attempt_seconds (of this attempt, lost steps
-                included), and the learned scalars of the method
+                included), unreadable_images (training images that were replaced since they
+                cannot be read, if any), and the learned scalars of the method
     validation  step, score, best (whether it is the best so far), seconds
     knockout    step, knockout_effect (loss without a component minus loss), relative_change
     cost        step, seconds_per_step, attempt_seconds, parameters, checkpoint_bytes,
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from typing import Any, Literal
@@ -42,11 +43,13 @@ class MetricsLogger:
 
     Attributes:
         history: The metrics of this attempt, in order.
+        num_unreadable: Number of training images that could not be read so far.
     """
 
     def __init__(self, config: RunConfig, attempt: AttemptFolder | None) -> None:
         self.config, self.attempt = config, attempt
         self.history: list[dict[str, Any]] = []
+        self.num_unreadable = 0
         self._pending_records: list[dict[str, Any]] = []
         self._last_heartbeat: tuple[float, int] | None = None
         self._last_checkpoint_time = time.monotonic()
@@ -63,6 +66,18 @@ class MetricsLogger:
             self.attempt.log_event("initialized", message=message)
             print(message, flush=True)
 
+    def log_unreadable(self, descriptions: Iterable[str], num_unreadable: int) -> None:
+        """Name training images that another one replaces since they cannot be read.
+
+        descriptions: One line for each that was not named before. num_unreadable: All so far.
+        """
+        self.num_unreadable = num_unreadable
+        for description in descriptions:
+            with tolerate_full_disk():
+                print(f"{description}: another training image takes its place", flush=True)
+                if self.attempt is not None:
+                    self.attempt.log_event("unreadable_image", message=description)
+
     def log_step(self, state: TrainState, step_metrics: StepMetrics) -> None:
         """Record a step, every runtime.log_every steps and for the first and the last."""
         step, counters = state.counters.step, state.counters
@@ -78,6 +93,7 @@ class MetricsLogger:
             images_seen=samples * (self.config.views.num_weak + self.config.views.num_strong),
             seconds=counters.seconds,
             attempt_seconds=state.attempt_seconds,
+            **({"unreadable_images": self.num_unreadable} if self.num_unreadable else {}),
             **state.method.get_learned_scalars(),
         )
 
@@ -134,6 +150,7 @@ class MetricsLogger:
                 total_steps=self.config.train.steps,
                 steps_per_second=steps_per_second,
                 phase=phase,
+                unreadable_images=self.num_unreadable,
             )
         self._last_heartbeat = (now, step)
 

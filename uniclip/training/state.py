@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -57,6 +57,8 @@ class TrainCounters:
     best_step: int | None = None
     """Step of the best validation so far."""
     best_score: float | None = None
+    unreadable_samples: list[int] = field(default_factory=list)
+    """Training samples whose image could not be read so far, ascending."""
 
 
 class TrainState:

@@ -25,12 +25,14 @@ from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.config import RunConfig, TrainConfig
 from uniclip.data.batch import Batch
 from uniclip.data.loader import TrainingBatches
+from uniclip.data.split import Split
 from uniclip.data.text import tokenizer
 from uniclip.store import AttemptFolder
 from uniclip.training import optimizer
 from uniclip.training.grad_cache import CachedEmbeddings
 from uniclip.training.metrics_log import MetricsLogger
 from uniclip.training.state import StepMetrics, TrainState
+from uniclip.training.unreadable_images import update_known
 
 TrainEndKind = Literal["trained", "diverged", "stopped", "paused", "superseded"]
 EARLY_ENDS: tuple[Literal["stopped", "superseded"] | None, ...] = (None, "stopped", "superseded")
@@ -90,6 +92,7 @@ def train_model(
     step_start = time.perf_counter()
     last_step = config.last_step
     for batch in batches.iterate_batches(state.counters.step, last_step):
+        _record_unreadable_images(batch, batches.split, state, metrics_logger)
         step_metrics = training_step(state, batch)
         if not math.isfinite(step_metrics.grad_norm):
             metrics_logger.log_divergence(state, step_metrics)
@@ -169,6 +172,17 @@ def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
     return TrainingBatches(
         config, split, trained_tokenizer, distributed.get_process_group()
     ), TrainState(config, trained_tokenizer)
+
+
+def _record_unreadable_images(
+    batch: Batch, split: Split, state: TrainState, metrics_logger: MetricsLogger
+) -> None:
+    """Count and log the images that the batch lacks; `UserError` if there are more than allowed."""
+    process_group = distributed.get_process_group()
+    known = state.counters.unreadable_samples
+    new_samples = update_known(known, batch, split, process_group, state.device)
+    if process_group.rank == 0:
+        metrics_logger.log_unreadable(map(split.describe_unreadable, new_samples), len(known))
 
 
 def _check_early_end(
