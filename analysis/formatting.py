@@ -1,61 +1,140 @@
-"""Numbers and verdicts as text: one spelling for tables, HTML page, notebook and terminal."""
+"""Numbers and verdicts as text: one spelling for tables, HTML page, notebook and terminal.
+
+Scores are fractions in CSV files, and percent everywhere else, with the decimals that their
+standard error supports (`analysis.statistics.precision`).
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
 
-from analysis.statistics.effects import ALPHA, MIN_SEEDS_FOR_INTERVAL, Effect
+from analysis.statistics.effects import ALPHA, Effect, Observations, estimate_effect
+from analysis.statistics.precision import MAX_DECIMALS, count_decimals
+from analysis.statistics.verdicts import EXPLORATORY_MARK, Verdict
+from uniclip.evaluate.scoring.score_names import CALIBRATION_ERROR, split_class_name
 
 MINUS, PLUS_MINUS = "\u2212", "\u00b1"
-
-NOT_SIGNIFICANT = "not significant"
-EXACTLY_ZERO = "exactly 0"
-TOO_FEW_SEEDS = "too few seeds"
-NO_DATA = "no data"
-ALL_DIVERGED = "every seed diverged"
-SIGNIFICANT_VERDICTS = {
-    "main": {1: "helps", -1: "hurts"},
-    "difference": {1: "helps", -1: "hurts"},
-    "interaction": {1: "synergy", -1: "antagonism"},
-    "noise": {1: "differs", -1: "differs"},
-}
-"""Kind of contrast -> sign of a significant effect -> verdict."""
+PERCENT_KINDS = ("accuracy", "recall", "map", "error")
+"""Kinds of scores that are shown in percent; a gap is a distance."""
+POINTS_NOTE = "pp: percentage points."
 
 GOOD, BAD, MUTED = "good", "bad", "muted"
 """Tones of a text on the HTML page."""
 
 MDE_LABEL = "MDE (80 % power)"
-REPORT_ONLY_NOTE = "* reported only: not tested, and in no mean."
-BOLD_NOTE = "Bold: not significantly worse than the best arm (paired t over seeds, Holm over arms)."
+DIRECTION_LABELS = {
+    "i2t": "image to text",
+    "t2i": "text to image",
+    "caption": "captions",
+    "instance": "instances",
+}
+"""Second word of the name of a retrieval score -> what is retrieved."""
+SCORE_LABELS = {
+    "zeroshot": "zero-shot",
+    "probe": "linear probe",
+    "minimal": "minimal pair",
+    "caption": "caption",
+}
+"""First word of the name of a score -> label."""
+REPORT_ONLY_NOTE = "* after a score: reported only, not tested, and in no mean."
+BOLD_NOTE = (
+    "Bold: not significantly worse than the best arm. Two arms that a contrast compares on this "
+    "score have the verdict of that contrast; all others: paired t over seeds, Holm over the arms."
+)
+EXPLORATORY_NOTE = f"{EXPLORATORY_MARK} after a verdict: exploratory, not corrected."
 
 
-def format_verdict(effect: Effect, kind: str) -> str:
-    """Return the verdict on an effect, such as "helps" or "not significant"."""
-    num_seeds = len(effect.values)
-    if not num_seeds:
-        return ALL_DIVERGED if effect.num_diverged and not effect.num_missing else NO_DATA
-    if effect.is_exactly_zero:
-        return EXACTLY_ZERO
-    if num_seeds < MIN_SEEDS_FOR_INTERVAL:
-        return TOO_FEW_SEEDS
-    sign = effect.sign
-    assert sign is not None, "three seeds can be tested"
-    return SIGNIFICANT_VERDICTS[kind][sign] if sign else NOT_SIGNIFICANT
+@dataclass(frozen=True)
+class NumberFormat:
+    """How the values of a score are shown."""
+
+    is_percent: bool = True
+    decimals: int = 1
+
+    @property
+    def factor(self) -> float:
+        """What a value is multiplied by."""
+        return 100.0 if self.is_percent else 1.0
+
+    @property
+    def unit(self) -> str:
+        """Unit of a value: "%" or nothing."""
+        return "%" if self.is_percent else ""
+
+    @property
+    def difference_unit(self) -> str:
+        """Unit of a difference: percentage points or nothing."""
+        return "pp" if self.is_percent else ""
+
+    def format(self, value: float | None) -> str:
+        """Return a value without its unit; n/a for None and NaN."""
+        return format_number(_multiply(value, self.factor), self.decimals)
+
+    def format_with_unit(self, value: float | None) -> str:
+        """Return a value with its unit."""
+        return append_unit(self.format(value), self.unit)
+
+    def format_exact(self, value: float | None) -> str:
+        """Return a value that is known exactly, such as chance: with at least two digits."""
+        scaled = _multiply(value, self.factor)
+        if scaled is None or not scaled or not math.isfinite(scaled):
+            return format_number(scaled, self.decimals)
+        needed_decimals = 1 - math.floor(math.log10(abs(scaled)))
+        return format_number(scaled, min(max(self.decimals, needed_decimals), MAX_DECIMALS))
+
+    def format_signed(self, value: float | None) -> str:
+        """Return a difference with its sign and without its unit; n/a for None and NaN."""
+        return format_signed(_multiply(value, self.factor), self.decimals)
+
+    def format_interval(self, effect: Effect) -> str:
+        """Return `[low, high]`; empty below three seeds."""
+        if effect.low is None or effect.high is None:
+            return ""
+        return f"[{self.format_signed(effect.low)}, {self.format_signed(effect.high)}]"
 
 
-def format_short_verdict(effect: Effect, kind: str) -> str:
-    """Return the verdict for the terminal: "n.s. (Holm)" where it is not significant."""
-    verdict = format_verdict(effect, kind)
-    if verdict != NOT_SIGNIFICANT:
-        return verdict
-    return "n.s. (Holm)" if effect.p_adjusted is not None else "n.s."
+def choose_score_format(kind: str, observations: Observations, arms: Iterable[str]) -> NumberFormat:
+    """Return the format of one score for all arms: decimals by the median standard error."""
+    errors = [estimate_effect({a: 1.0}, observations).standard_error for a in arms]
+    known_errors = [e for e in errors if e is not None and e > 0]
+    return make_number_format(kind, median(known_errors) if known_errors else None)
 
 
-def get_tone(effect: Effect, kind: str) -> str:
+def choose_proportion_format(value: float | None, num_samples: int) -> NumberFormat:
+    """Return the format of a single proportion of `num_samples` samples."""
+    if value is None or num_samples < 1 or not 0 <= value <= 1:
+        return NumberFormat()
+    variance = max(value * (1 - value), 1 / (12 * num_samples))
+    return make_number_format("accuracy", math.sqrt(variance / num_samples))
+
+
+def make_number_format(kind: str, standard_error: float | None) -> NumberFormat:
+    """Return the format of a number of this kind of score with this standard error."""
+    is_percent = kind in PERCENT_KINDS or not kind
+    factor = 100.0 if is_percent else 1.0
+    decimals = count_decimals(_multiply(standard_error, factor))
+    if not is_percent and not standard_error:
+        decimals = 3
+    return NumberFormat(is_percent, decimals)
+
+
+def append_unit(text: str, unit: str) -> str:
+    """Return a number with its unit."""
+    return f"{text} {unit}" if unit and text and text != "n/a" else text
+
+
+def _multiply(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def get_tone(verdict: Verdict) -> str:
     """Return the tone of a verdict: good, bad or muted; a noise contrast must not differ from 0."""
-    if not effect.sign:
+    if not verdict.sign:
         return MUTED
-    return BAD if kind == "noise" or effect.sign < 0 else GOOD
+    return BAD if verdict.kind == "noise" or verdict.sign < 0 else GOOD
 
 
 def format_exclusions(counts: Mapping[str, int]) -> str:
@@ -81,14 +160,9 @@ def format_signed(value: float | None, digits: int = 3) -> str:
     if value is None or value != value:
         return "n/a"
     text = f"{value:+.{digits}f}"
-    return "0" if float(text) == 0 and value == 0 else text.replace("-", MINUS)
-
-
-def format_interval(effect: Effect) -> str:
-    """Return `[low, high]`; empty below three seeds."""
-    if effect.low is None or effect.high is None:
-        return ""
-    return f"[{format_signed(effect.low)}, {format_signed(effect.high)}]"
+    if float(text) == 0:
+        return "0" if value == 0 else text.lstrip("+-")
+    return text.replace("-", MINUS)
 
 
 def format_p_value(p: float | None) -> str:
@@ -121,21 +195,29 @@ def format_forward_passes(
 
 
 def format_score_label(name: str) -> str:
-    """Return the label of a score: retrieval.i2t.r5 is "R@5 image to text"."""
+    """Return the label of a score: retrieval.i2t.r5 is "R@5 image to text".
+
+    The class that a score is about follows a colon: zeroshot.label[cat] is "zero-shot label: cat".
+    """
+    base_name, class_name = split_class_name(name)
+    if class_name is not None:
+        return f"{_format_base_label(base_name)}: {class_name}"
+    *parts, last_part = name.split(".")
+    if last_part == CALIBRATION_ERROR:
+        base_label = _format_base_label(".".join(parts)) if parts else ""
+        return f"{base_label} calibration error".lstrip()
+    return _format_base_label(name)
+
+
+def _format_base_label(name: str) -> str:
     parts = name.split(".")
-    direction_labels = {
-        "i2t": "image to text",
-        "t2i": "text to image",
-        "caption": "captions",
-        "instance": "instances",
-    }
-    prefix_labels = {"zeroshot": "zero-shot", "probe": "linear probe", "minimal": "minimal pair"}
     if parts[0] == "retrieval" and parts[-1][:1] == "r":
-        direction = direction_labels.get(parts[1], parts[1]) if len(parts) > 2 else "both ways"
+        direction = DIRECTION_LABELS.get(parts[1], parts[1]) if len(parts) > 2 else "both ways"
         return f"R@{parts[-1][1:]} {direction}"
-    if parts[0] in prefix_labels and len(parts) > 1:
+    if parts[0] in SCORE_LABELS:
+        words = [SCORE_LABELS[parts[0]], *(part.replace("_", " ") for part in parts[1:2])]
         suffix = f" ({parts[3]} vector)" if parts[2:3] == ["views"] and len(parts) > 3 else ""
-        return f"{prefix_labels[parts[0]]} {parts[1].replace('_', ' ')}{suffix}"
+        return " ".join(words) + suffix
     return name.replace("_", " ")
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from analysis.collect.run_time import RunTime, measure_run_time
 from analysis.statistics.effects import Observations
 from uniclip.errors import UserError
+from uniclip.evaluate.scoring.score_names import rename_early_class_scores
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import Cell, DatasetScores, Outcome, Plan, RunFolder, RunStatus, Score, Store
 
@@ -208,9 +209,9 @@ def _build_score_rows(plan: Plan, runs: Mapping[str, _RunData]) -> Iterator[tupl
     """Yield a row for each cell and each score that any cell has (the primary one always)."""
     scores_by_run = {
         run_id: {
-            (dataset, score.name): score
+            (dataset, name): score
             for dataset, dataset_scores in run.scores.items()
-            for score in dataset_scores.scores
+            for name, score in _name_scores(dataset_scores).items()
         }
         for run_id, run in runs.items()
     }
@@ -234,6 +235,12 @@ def _build_score_rows(plan: Plan, runs: Mapping[str, _RunData]) -> Iterator[tupl
                 *_extract_score_columns(cell_score, example_score),
                 status,
             )
+
+
+def _name_scores(dataset_scores: DatasetScores) -> dict[str, Score]:
+    """Return the scores by their present names."""
+    early_names = rename_early_class_scores(dataset_scores.scores)
+    return {early_names.get(s.name, s.name): s for s in dataset_scores.scores}
 
 
 def _extract_score_columns(score: Score | None, example_score: Score | None) -> tuple[Any, ...]:

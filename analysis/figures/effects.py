@@ -37,7 +37,7 @@ def draw_effects(results: Results) -> Figure:
     axes = figure.subplots()
     for y, row in enumerate(rows):
         if not isinstance(row, str):
-            _draw_effect_row(axes, y, *row)
+            _draw_effect_row(axes, y, results, row[0])
     axes.set_yticks(
         range(len(rows)), [r if isinstance(r, str) else r[0].label for r in rows], color=style.INK
     )
@@ -50,20 +50,23 @@ def draw_effects(results: Results) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.04)
-    axes.set_xlabel(
-        f"effect on {formatting.format_score_label(results.plan.primary_metric.metric)}"
-    )
+    score_label = formatting.format_score_label(results.plan.primary_metric.metric)
+    unit = results.get_score_format().difference_unit
+    axes.set_xlabel(f"effect on {score_label}" + (f" ({unit})" if unit else ""))
     return figure
 
 
-def _draw_effect_row(axes: Axes, y: int, contrast: Contrast, effect: Effect) -> None:
-    color = {1: style.GOOD, -1: style.BAD}.get(effect.sign or 0, style.MUTED)
-    if effect.mde is not None and not effect.sign:
-        mde = effect.mde
+def _draw_effect_row(axes: Axes, y: int, results: Results, contrast: Contrast) -> None:
+    effect, verdict = results.effects[contrast.name], results.judge(contrast)
+    number_format = results.get_effect_format(effect)
+    factor = number_format.factor
+    color = {1: style.GOOD, -1: style.BAD}.get(verdict.sign, style.MUTED)
+    if effect.mde is not None and not verdict.sign:
+        mde = factor * effect.mde
         axes.barh(y, 2 * mde, left=-mde, height=0.62, color=style.GRID, zorder=0.5)
     if effect.low is not None and effect.high is not None:
         axes.plot(
-            [effect.low, effect.high],
+            [factor * effect.low, factor * effect.high],
             [y, y],
             color=color,
             linewidth=2.6,
@@ -71,7 +74,7 @@ def _draw_effect_row(axes: Axes, y: int, contrast: Contrast, effect: Effect) -> 
             zorder=2,
         )
     axes.plot(
-        effect.values,
+        factor * np.array(effect.values),
         np.full(len(effect.values), y + 0.24),
         "o",
         markersize=3.2,
@@ -83,7 +86,7 @@ def _draw_effect_row(axes: Axes, y: int, contrast: Contrast, effect: Effect) -> 
     if effect.mean is not None and len(effect.values) > 1:
         marker_color = color if contrast.primary else "white"
         axes.plot(
-            effect.mean,
+            factor * effect.mean,
             y,
             "D",
             markersize=5.5,
@@ -92,16 +95,15 @@ def _draw_effect_row(axes: Axes, y: int, contrast: Contrast, effect: Effect) -> 
             markeredgewidth=1.5,
             zorder=4,
         )
-    verdict = formatting.format_verdict(effect, contrast.kind)
     diverged_text = formatting.format_exclusions({"diverged": effect.num_diverged})
     axes.text(
         1.02,
         y,
-        f"{formatting.format_signed(effect.mean)}  {verdict}{diverged_text}",
+        f"{number_format.format_signed(effect.mean)}  {verdict.text}{diverged_text}",
         transform=axes.get_yaxis_transform(),
         va="center",
         color=color,
-        fontweight="bold" if contrast.primary and effect.sign else "normal",
+        fontweight="bold" if contrast.primary and verdict.sign else "normal",
     )
 
 
@@ -117,13 +119,14 @@ def draw_interactions(results: Results) -> Figure:
         raise style.FigureSkipped("fewer than two components are crossed")
     observations = results.observations[results.primary_score]
     crossed_arms = [a for a in results.plan.arms if a.role == "crossed"]
+    score_format = results.get_score_format()
     values_by_pair = [_average_by_levels(observations, crossed_arms, *pair) for pair in pairs]
     figure = style.create_figure(9.2, 3.1)
     panels = figure.subplots(1, len(pairs), sharey=True, squeeze=False)[0]
     component_labels = {c.name: c.label for c in results.plan.components}
     for axes, (first, second), values in zip(panels, pairs, values_by_pair):
         for on, color, marker in ((False, style.PALETTE[1], "s"), (True, style.PALETTE[0], "o")):
-            seed_values = np.array([values[False, on], values[True, on]]).T
+            seed_values = score_format.factor * np.array([values[False, on], values[True, on]]).T
             seed_lines = [np.column_stack([(0, 1), pair]) for pair in seed_values]
             style.draw_thin_lines(axes, seed_lines, color, alpha=0.45)
             axes.plot(
@@ -145,7 +148,8 @@ def draw_interactions(results: Results) -> Figure:
             loc="best",
         )
         axes.grid(axis="x", visible=False)
-    panels[0].set_ylabel(formatting.format_score_label(results.plan.primary_metric.metric))
+    score_label = formatting.format_score_label(results.plan.primary_metric.metric)
+    panels[0].set_ylabel(score_label + (f" ({score_format.unit})" if score_format.unit else ""))
     return figure
 
 

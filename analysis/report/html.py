@@ -16,7 +16,6 @@ from analysis import formatting
 from analysis.figures.build import ReportFigure
 from analysis.results.planted_effects import PlantedEffectResult
 from analysis.results.results import Results, find_comparability_warnings
-from analysis.statistics.effects import Effect
 from analysis.tables.alarms import format_data_check_warnings
 from analysis.tables.benchmark import TABLE_NAME_PREFIXES
 from analysis.tables.table import Table
@@ -53,7 +52,8 @@ class _EffectCard:
     label: str
     tone: str
     value: str
-    range_lines: list[str]
+    unit: str
+    detail_lines: list[str]
     verdict: str
 
 
@@ -158,7 +158,7 @@ def _render_summary(
 ) -> list[Markup]:
     """Return cards of the primary contrasts, sentences, warnings and planted effects."""
     plan, parts = results.plan, []
-    cards = [_build_effect_card(c, results.effects[c.name]) for c in results.primary_contrasts]
+    cards = [_build_effect_card(results, c) for c in results.primary_contrasts]
     if cards:
         parts.append(_macro("effect_cards", cards))
     if summary_sentences:
@@ -192,22 +192,28 @@ def _collect_key_facts(plan: Plan, num_complete_cells: int) -> dict[str, str]:
     }
 
 
-def _build_effect_card(contrast: Contrast, effect: Effect) -> _EffectCard:
-    range_lines = []
+def _build_effect_card(results: Results, contrast: Contrast) -> _EffectCard:
+    effect, verdict = results.effects[contrast.name], results.judge(contrast)
+    number_format = results.get_effect_format(effect)
+    unit = number_format.difference_unit
+    detail_lines = []
     if effect.low is not None:
         level = formatting.format_confidence_level()
-        range_lines.append(f"{level} interval {formatting.format_interval(effect)}")
-    if effect.mde is not None and not effect.sign:
-        range_lines.append(f"{formatting.MDE_LABEL} {formatting.format_number(effect.mde)}")
-    if effect.num_diverged:
-        worst_case_text = formatting.format_signed(effect.worst_case_mean)
-        range_lines.append(f"{effect.num_diverged} diverged; at chance: {worst_case_text}")
+        detail_lines.append(f"{level} interval {number_format.format_interval(effect)}")
+    if effect.mde is not None and not verdict.sign:
+        mde_text = formatting.append_unit(number_format.format(effect.mde), unit)
+        detail_lines.append(f"{formatting.MDE_LABEL} {mde_text}")
+    detail_lines.append(f"seeds: {formatting.format_seed_count(effect)}")
+    if effect.worst_case_mean is not None:
+        worst_case_text = number_format.format_signed(effect.worst_case_mean)
+        detail_lines.append(f"with diverged runs at chance {worst_case_text}")
     return _EffectCard(
         label=contrast.label,
-        tone={1: formatting.GOOD, -1: formatting.BAD}.get(effect.sign or 0, ""),
-        value=formatting.format_signed(effect.mean),
-        range_lines=range_lines,
-        verdict=formatting.format_verdict(effect, contrast.kind),
+        tone={1: formatting.GOOD, -1: formatting.BAD}.get(verdict.sign, ""),
+        value=number_format.format_signed(effect.mean),
+        unit=unit if effect.mean else "",
+        detail_lines=detail_lines,
+        verdict=verdict.text,
     )
 
 

@@ -8,25 +8,24 @@ from statistics import stdev
 
 from analysis import formatting
 from analysis.collect.frame import UNFINISHED_STATUSES
+from analysis.formatting import append_unit
 from analysis.results.results import Baseline, Results, find_comparability_warnings
 from analysis.statistics.effects import MIN_SEEDS_FOR_INTERVAL, Effect
 from analysis.tables.alarms import format_data_check_warnings
 from uniclip.store import Arm, Contrast, RunStatus
 
-MAX_WIDTH, MAX_LINES = 100, 25
+MAX_WIDTH, MAX_LINES = 80, 22
 """Columns and lines of the terminal summary."""
 MAX_CONTRASTS, MAX_ARMS = 8, 6
 """Contrasts and arms in the terminal summary."""
-LABEL_WIDTH = 37
+LABEL_WIDTH = 30
 """Columns of its first column."""
-LEGEND = (
-    "MDE: minimum detectable effect (80 % power); n.s.: not significant; "
-    "*: exploratory, uncorrected"
-)
+LEGEND = "MDE: minimum detectable effect (80 % power); n.s.: not significant; *: not corrected"
 STATUS_LABELS = {
     RunStatus.PENDING: "pending",
     **dict.fromkeys(UNFINISHED_STATUSES, "unfinished"),
     RunStatus.FAILED: "failed (`status` shows the error, `logs` the output)",
+    RunStatus.UNREADABLE: "unreadable (the folder belongs to another user)",
     RunStatus.NEEDS_EVALUATION: "trained but not evaluated",
     RunStatus.DIVERGED: "diverged",
 }
@@ -37,7 +36,7 @@ def build_summary_sentences(results: Results) -> list[str]:
     """Return the plan's caveats, primary contrasts, baselines, noise floor and missing cells."""
     return [
         *results.plan.caveats,
-        *(_describe_contrast(c, results.effects[c.name]) for c in results.primary_contrasts),
+        *(_describe_contrast(results, c) for c in results.primary_contrasts),
         *_describe_baselines(results),
         *_describe_noise_floor(results),
         *_describe_missing_cells(results),
@@ -45,21 +44,23 @@ def build_summary_sentences(results: Results) -> list[str]:
 
 
 def build_terminal_summary(results: Results) -> list[str]:
-    """Return contrasts, arms and warnings in at most 25 lines of at most 100 ASCII columns."""
-    plan, effects = results.plan, results.effects
+    """Return contrasts, arms and warnings in at most 22 lines of at most 80 ASCII columns."""
+    plan, score_format = results.plan, results.get_score_format()
     score_label = formatting.format_score_label(plan.primary_metric.metric)
     contrasts = _select_contrasts(results)
-    contrast_rows = [_format_contrast_row(c, effects[c.name]) for c in contrasts[:MAX_CONTRASTS]]
+    contrast_rows = [_format_contrast_row(results, c) for c in contrasts[:MAX_CONTRASTS]]
     if len(contrasts) > MAX_CONTRASTS:
         num_more = len(contrasts) - MAX_CONTRASTS
         contrast_rows.append(f"... and {num_more} contrasts more: see the report")
     interval_heading = f"{formatting.format_confidence_level()} interval"
+    effect_heading = append_unit("effect", score_format.difference_unit)
     header_row = _format_columns(
-        f"effect on {score_label}", "effect", interval_heading, "MDE", "verdict"
+        f"effect on {score_label}", effect_heading, interval_heading, "MDE", "verdict"
     )
-    lines = [plan.title, *plan.caveats]
+    lines = _wrap_lines([plan.title, *plan.caveats])
     lines += [header_row, *contrast_rows, f"  {LEGEND}"] if contrast_rows else []
-    lines += [f"{'arm':<{LABEL_WIDTH}} {score_label:>16}  seeds", *_format_arm_rows(results)]
+    score_heading = append_unit(score_label, score_format.unit)
+    lines += [f"{'arm':<{LABEL_WIDTH}} {score_heading:>16}  seeds", *_format_arm_rows(results)]
     optional_warnings = [
         *_describe_baselines(results),
         *format_data_check_warnings(results.data_checks, plan.get_arm(plan.reference)),
@@ -97,32 +98,43 @@ def _truncate_lines(lines: list[str], max_lines: int) -> list[str]:
     return [*lines[:num_visible], f"... and {len(lines) - num_visible} lines more: see the report"]
 
 
-def _describe_contrast(contrast: Contrast, effect: Effect) -> str:
-    verdict = formatting.format_verdict(effect, contrast.kind)
+def _describe_contrast(results: Results, contrast: Contrast) -> str:
+    effect, verdict = results.effects[contrast.name], results.judge(contrast)
     label = f"{contrast.label[:1].upper()}{contrast.label[1:]}"
     if effect.mean is None or effect.is_exactly_zero:
-        return f"{label}: {verdict}."
-    value, seeds = formatting.format_signed(effect.mean), formatting.format_seed_count(effect)
+        return f"{label}: {verdict.text}."
+    number_format = results.get_effect_format(effect)
+    unit = number_format.difference_unit
+    value = append_unit(number_format.format_signed(effect.mean), unit)
+    seeds = formatting.format_seed_count(effect)
     if len(effect.values) < MIN_SEEDS_FOR_INTERVAL:
-        return f"{label}: {value} over {seeds} seeds; {verdict}."
-    level, interval = formatting.format_confidence_level(), formatting.format_interval(effect)
-    text = f"{label}: {verdict}, {value}, {level} interval {interval}, {seeds} seeds"
-    if not effect.sign:
-        text += f"; {formatting.MDE_LABEL} {formatting.format_number(effect.mde)}"
+        return f"{label}: {value} over {seeds} seeds; {verdict.text}."
+    level, interval = formatting.format_confidence_level(), number_format.format_interval(effect)
+    text = f"{label}: {verdict.text}, {value}, {level} interval {interval}, {seeds} seeds"
+    if not verdict.sign:
+        text += f"; {formatting.MDE_LABEL} {append_unit(number_format.format(effect.mde), unit)}"
     if effect.worst_case_mean is not None:
-        text += f"; with diverged runs at chance {formatting.format_signed(effect.worst_case_mean)}"
+        text += (
+            f"; with diverged runs at chance {number_format.format_signed(effect.worst_case_mean)}"
+        )
     return f"{text}."
 
 
 def _describe_baselines(results: Results) -> list[str]:
-    """Return one sentence on whether the reference arm scores higher than its baselines."""
+    """Return one sentence on whether the reference arm scores higher than its baselines.
+
+    It decides nothing: an arm is better by the verdict of the contrast of the two, or, where the
+    plan has none, if it is the best arm and the reference is significantly worse (as for bold).
+    """
     reference = results.plan.get_arm(results.plan.reference)
     reference_mean = results.compute_mean(reference.name)
     if reference_mean is None or not results.baselines:
         return []
-    reference_text = f"{reference.label} ({formatting.format_number(reference_mean)})"
+    reference_text = (
+        f"{reference.label} ({results.get_score_format().format_with_unit(reference_mean)})"
+    )
     term = "simpler arm" if reference.role == "crossed" else "baseline"
-    better_baselines = [b for b in results.baselines if b.difference.sign == -1]
+    better_baselines = [b for b in results.baselines if _find_sign(results, b) == -1]
     higher_baselines = [b for b in results.baselines if b.mean > reference_mean]
     if better_baselines:
         baseline_texts = "; ".join(_describe_baseline(results, b) for b in better_baselines)
@@ -130,30 +142,68 @@ def _describe_baselines(results: Results) -> list[str]:
     if not higher_baselines:
         return [f"No {term} scores higher than {reference_text}."]
     num_more = len(higher_baselines) - 1
-    more_text = f", and {num_more} more {term}s score higher" if num_more else ""
-    significance_text = "no difference is" if num_more else "the difference is not"
+    more_text = (
+        f", and {num_more} more {term}{'s' * (num_more > 1)} score higher" if num_more else ""
+    )
     return [
         f"{reference_text} is not the best: {_describe_baseline(results, higher_baselines[0])}"
-        f"{more_text}; {significance_text} significant with these seeds."
+        f"{more_text}; {_describe_untold_differences(results, higher_baselines)}."
     ]
+
+
+def _find_sign(results: Results, baseline: Baseline) -> int | None:
+    """Return -1 if the baseline is better, +1 if worse, 0 if not significant, None if untested."""
+    if baseline.comparison is not None:
+        return baseline.comparison.effect.sign
+    best_comparison = results.best_comparisons.get(results.primary_score)
+    if best_comparison is None or best_comparison.best_arm != baseline.arm:
+        return None
+    if results.plan.reference in best_comparison.worse_arms:
+        return -1
+    return 0 if results.plan.reference in best_comparison.tied_arms else None
+
+
+def _describe_untold_differences(results: Results, higher_baselines: Sequence[Baseline]) -> str:
+    """Return why no higher baseline counts as better."""
+    signs = [_find_sign(results, b) for b in higher_baselines]
+    if all(sign is None for sign in signs):
+        fewest_seeds = min(
+            len(results.observations[results.primary_score].values.get(b.arm, {}))
+            for b in higher_baselines
+        )
+        too_few = fewest_seeds < MIN_SEEDS_FOR_INTERVAL
+        return "too few seeds to test a difference" if too_few else "no contrast compares them"
+    if len(signs) == 1:
+        return "the difference is not significant with these seeds"
+    return "no difference that is tested is significant with these seeds"
 
 
 def _describe_baseline(results: Results, baseline: Baseline) -> str:
     cost_text = formatting.format_forward_passes(
         results.plan.forward_passes, [baseline.arm], [results.plan.reference]
     )
-    label, mean = results.get_arm_label(baseline.arm), formatting.format_number(baseline.mean)
-    return f"{label} scores {mean} ({cost_text})"
+    label = results.get_arm_label(baseline.arm)
+    mean_text = results.get_score_format().format_with_unit(baseline.mean)
+    if baseline.comparison is None or not baseline.comparison.verdict.sign:
+        return f"{label} scores {mean_text} ({cost_text})"
+    contrast, verdict = baseline.comparison.contrast, baseline.comparison.verdict
+    return f"{label} scores {mean_text} ({cost_text}; {contrast.label}: {verdict.text})"
 
 
 def _describe_noise_floor(results: Results) -> list[str]:
     effects = [results.effects[c.name] for c in results.select_contrasts("noise")]
     return [
         "Noise floor: the same configuration with other random draws differs by up to "
-        f"{formatting.format_number(max(abs(v) for v in effect.values))} in one seed."
+        f"{_format_largest_difference(results, effect)} in one seed."
         for effect in effects
         if effect.values
     ]
+
+
+def _format_largest_difference(results: Results, effect: Effect) -> str:
+    number_format = results.get_effect_format(effect)
+    text = number_format.format(max(abs(v) for v in effect.values))
+    return append_unit(text, number_format.difference_unit)
 
 
 def _describe_missing_cells(results: Results) -> list[str]:
@@ -176,15 +226,16 @@ def _describe_missing_cells(results: Results) -> list[str]:
     return sentences
 
 
-def _format_contrast_row(contrast: Contrast, effect: Effect) -> str:
-    verdict = formatting.format_short_verdict(effect, contrast.kind)
-    verdict += "*" if not contrast.primary and effect.sign else ""
+def _format_contrast_row(results: Results, contrast: Contrast) -> str:
+    effect = results.effects[contrast.name]
+    number_format = results.get_effect_format(effect)
+    verdict = results.judge(contrast).short_text
     verdict += f", {effect.num_diverged} diverged" if effect.num_diverged else ""
     return _format_columns(
         contrast.label.split(":")[0] if contrast.kind == "noise" else contrast.label,
-        formatting.format_signed(effect.mean),
-        formatting.format_interval(effect),
-        "" if effect.mde is None else formatting.format_number(effect.mde),
+        number_format.format_signed(effect.mean),
+        number_format.format_interval(effect),
+        "" if effect.mde is None else number_format.format(effect.mde),
         verdict,
     )
 
@@ -192,8 +243,12 @@ def _format_contrast_row(contrast: Contrast, effect: Effect) -> str:
 def _format_columns(
     label: str, effect_text: str, interval_text: str, mde_text: str, verdict: str
 ) -> str:
-    label_text = f"{label[:LABEL_WIDTH]:<{LABEL_WIDTH}}"
-    return f"{label_text} {effect_text:>7}  {interval_text:<17} {mde_text:>6}  {verdict}"
+    label_text = f"{_shorten(label):<{LABEL_WIDTH}}"
+    return f"{label_text} {effect_text:>9}  {interval_text:<16} {mde_text:>5}  {verdict}"
+
+
+def _shorten(label: str) -> str:
+    return label if len(label) <= LABEL_WIDTH else f"{label[: LABEL_WIDTH - 3]}..."
 
 
 def _format_arm_rows(results: Results) -> list[str]:
@@ -205,12 +260,13 @@ def _format_arm_rows(results: Results) -> list[str]:
     remaining_arms = ranked_arms[MAX_ARMS - 1 :]
     last_arm = [a for a in remaining_arms if a.name == results.plan.reference] or remaining_arms
     observations, num_seeds = results.observations[results.primary_score], len(results.plan.seeds)
+    score_format = results.get_score_format()
     rows = []
     for arm in [*ranked_arms[: MAX_ARMS - 1], *last_arm[:1]]:
         values = list(observations.values.get(arm.name, {}).values())
-        sd_text = f" +- {stdev(values):.3f}" if len(values) > 1 else ""
-        mean_text = formatting.format_number(observations.compute_mean(arm.name)) + sd_text
-        label_text = f"{arm.label[:LABEL_WIDTH]:<{LABEL_WIDTH}}"
+        sd_text = f" +- {score_format.format(stdev(values))}" if len(values) > 1 else ""
+        mean_text = score_format.format(observations.compute_mean(arm.name)) + sd_text
+        label_text = f"{_shorten(arm.label):<{LABEL_WIDTH}}"
         rows.append(f"{label_text} {mean_text:>16}  {len(values)} of {num_seeds}")
     return rows
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from analysis.collect import literature
 from analysis.results.results import Results
-from analysis.statistics.effects import Observations
-from analysis.statistics.multiplicity import find_tied_for_best
+from analysis.statistics.effects import Effect, Observations
+from analysis.statistics.multiplicity import compare_with_best
 from uniclip.evaluate import datasets
 from uniclip.evaluate.protocols.protocol import RECALL_KS
 from uniclip.evaluate.protocols.published import PROTOCOLS
@@ -219,7 +219,13 @@ def _build_columns(
                     observations=observations,
                     num_samples=int(samples) if samples == samples else None,
                     too_few_samples=too_few_samples,
-                    tied_for_best=_find_tied_for_best(observations, arms)
+                    tied_for_best=_find_tied_for_best(
+                        observations,
+                        arms,
+                        results.declared_effects
+                        if (dataset, score) == results.primary_score
+                        else {},
+                    )
                     if kind != "error" and not too_few_samples
                     else frozenset(),
                 )
@@ -231,8 +237,14 @@ def _restrict_to_arms(observations: Observations, arms: Sequence[str]) -> Observ
     return replace(observations, values=values, diverged_cells=diverged_cells)
 
 
-def _find_tied_for_best(observations: Observations, arms: Sequence[Arm]) -> frozenset[str]:
-    return frozenset(find_tied_for_best(observations, [a.name for a in arms if a.role != "noise"]))
+def _find_tied_for_best(
+    observations: Observations,
+    arms: Sequence[Arm],
+    declared_effects: Mapping[tuple[str, str], Effect],
+) -> frozenset[str]:
+    candidates = [a.name for a in arms if a.role != "noise"]
+    comparison = compare_with_best(observations, candidates, declared_effects)
+    return frozenset(comparison.bold_arms if comparison else ())
 
 
 def _explain_exclusions(
@@ -279,7 +291,7 @@ def _build_mean_columns(arms: Sequence[Arm], columns: Sequence[Column]) -> Itera
                 observations=observations,
                 num_samples=None,
                 too_few_samples=False,
-                tied_for_best=_find_tied_for_best(observations, arms)
+                tied_for_best=_find_tied_for_best(observations, arms, {})
                 if kind != "error"
                 else frozenset(),
             )

@@ -7,6 +7,7 @@ scores.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from uniclip.config.compose import flatten
@@ -80,10 +81,27 @@ def _get_training_steps(
     }
 
 
-def compare_conditions(
+@dataclass(frozen=True, kw_only=True)
+class ConditionComparison:
+    """Which quantities the two sides of a contrast share."""
+
+    matched: tuple[str, ...]
+    """Quantities that are equal, or differ by their tolerance at most; those of 0 are left out."""
+    differences: tuple[tuple[str, str, str], ...]
+    """(quantity, value on the left, value on the right) of the others."""
+    decided_by_labels: tuple[str, ...]
+    """Quantities that the labels of the data decide."""
+
+    @property
+    def is_matched(self) -> bool:
+        """Whether no quantity is known to differ, or is left to the labels."""
+        return not self.differences and not self.decided_by_labels
+
+
+def compare_quantities(
     facts: ComparisonFacts, contrast: Contrast, tolerances: Mapping[str, float] = SIZE_TOLERANCES
-) -> str:
-    """Return "matched: ...; not matched: ..." for the two sides of a contrast.
+) -> ConditionComparison | None:
+    """Return the comparison of the two sides of a contrast; None if nothing is stated of both.
 
     Only quantities that are known of every arm on both sides are compared.
 
@@ -99,8 +117,8 @@ def compare_conditions(
         if all(quantity in arm for side in sides for arm in side)
     ]
     if not shared_quantities:
-        return NOT_STATED
-    matched_quantities, difference_texts, label_quantities = [], [], []
+        return None
+    matched_quantities, differences, label_quantities = [], [], []
     for quantity in shared_quantities:
         left_values, right_values = ({arm[quantity] for arm in side} for side in sides)
         if None in left_values | right_values:
@@ -114,24 +132,37 @@ def compare_conditions(
         if _within_tolerance(left_counts, right_counts, tolerances.get(quantity, 0.0)):
             matched_quantities.append(quantity)
         else:
-            difference_texts.append(
-                f"{quantity} ({_format_counts(left_counts)} vs. {_format_counts(right_counts)})"
-            )
-    return _format_comparison(matched_quantities, difference_texts, label_quantities)
+            counts_texts = (_format_counts(left_counts), _format_counts(right_counts))
+            differences.append((quantity, *counts_texts))
+    return ConditionComparison(
+        matched=tuple(matched_quantities),
+        differences=tuple(differences),
+        decided_by_labels=tuple(label_quantities),
+    )
 
 
-def _format_comparison(
-    matched_quantities: list[str], difference_texts: list[str], label_quantities: list[str]
+def compare_conditions(
+    facts: ComparisonFacts, contrast: Contrast, tolerances: Mapping[str, float] = SIZE_TOLERANCES
 ) -> str:
-    if not difference_texts and not label_quantities:
+    """Return "matched: ...; not matched: ..." for the two sides of a contrast.
+
+    The arguments are those of `compare_quantities`.
+    """
+    comparison = compare_quantities(facts, contrast, tolerances)
+    if comparison is None:
+        return NOT_STATED
+    if comparison.is_matched:
         return ALL_MATCHED
-    num_more = len(difference_texts) - MAX_DIFFERENCES
+    num_more = len(comparison.differences) - MAX_DIFFERENCES
     more_text = f" and {num_more} more" if num_more > 0 else ""
-    parts = [f"matched: {', '.join(matched_quantities)}"] if matched_quantities else []
+    parts = [f"matched: {', '.join(comparison.matched)}"] if comparison.matched else []
+    difference_texts = [
+        f"{quantity} ({left} vs. {right})" for quantity, left, right in comparison.differences
+    ]
     if difference_texts:
         parts.append(f"not matched: {', '.join(difference_texts[:MAX_DIFFERENCES])}{more_text}")
-    if label_quantities:
-        parts.append(f"{DECIDED_BY_LABELS}: {', '.join(label_quantities)}")
+    if comparison.decided_by_labels:
+        parts.append(f"{DECIDED_BY_LABELS}: {', '.join(comparison.decided_by_labels)}")
     return "; ".join(parts)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.collect.frame import SweepData
+from analysis.formatting import append_unit, make_number_format
 from analysis.statistics.effects import Effect, Observations, estimate_effect
-from analysis.statistics.multiplicity import estimate_primary_effects
+from analysis.statistics.verdicts import estimate_contrasts
 from uniclip.store import Contrast, PlantedEffect, PrimaryMetric
 
 CHANCE_TOLERANCE_SE = 4.0
@@ -32,11 +33,11 @@ def check_planted_effects(sweep_data: SweepData) -> list[PlantedEffectResult]:
             e,
             plan.contrasts,
             plan.primary_metric,
-            sweep_data.get_observations(
-                plan.primary_metric.dataset, e.metric or plan.primary_metric.metric
-            ),
+            sweep_data.get_observations(*score_key),
+            sweep_data.get_score_kind(*score_key),
         )
         for e in plan.planted_effects
+        for score_key in [(plan.primary_metric.dataset, e.metric or plan.primary_metric.metric)]
     ]
 
 
@@ -45,6 +46,7 @@ def _check_planted_effect(
     contrasts: Sequence[Contrast],
     primary_metric: PrimaryMetric,
     observations: Observations,
+    score_kind: str,
 ) -> PlantedEffectResult:
     if planted_effect.kind == "at_chance":
         values = observations.values.get(planted_effect.arm or "", {})
@@ -53,7 +55,8 @@ def _check_planted_effect(
         is_primary_metric = planted_effect.metric in (None, primary_metric.metric)
         contrast = next(c for c in contrasts if c.name == planted_effect.contrast)
         estimate = _estimate_effect(contrast, contrasts, observations, is_primary_metric)
-        passed, detail = _matches(planted_effect, estimate), _describe_effect(estimate)
+        passed = _matches(planted_effect, estimate)
+        detail = _describe_effect(estimate, score_kind)
     return PlantedEffectResult(description=planted_effect.description, passed=passed, detail=detail)
 
 
@@ -63,12 +66,10 @@ def _estimate_effect(
     observations: Observations,
     is_primary_metric: bool,
 ) -> Effect:
-    """Estimate a contrast; a primary one on the primary metric with Holm's correction."""
-    if not (contrast.primary and is_primary_metric):
+    """Estimate a contrast; on the primary metric as in the table of effects."""
+    if not is_primary_metric:
         return estimate_effect(contrast.weights, observations)
-    primary_contrasts = [c for c in contrasts if c.primary]
-    estimates = estimate_primary_effects([c.weights for c in primary_contrasts], observations)
-    return estimates[primary_contrasts.index(contrast)]
+    return estimate_contrasts(contrasts, observations)[contrast.name]
 
 
 def _matches(planted_effect: PlantedEffect, estimate: Effect) -> bool:
@@ -89,15 +90,22 @@ def _check_at_chance(values: Mapping[int, float], observations: Observations) ->
     chance, samples = observations.chance, 1 / observations.resolution
     standard_error = math.sqrt(chance * (1 - chance) / samples)
     mean = math.fsum(values.values()) / len(values)
-    detail = f"{mean:.3f}, chance {chance:.2f}, standard error of the test set {standard_error:.3f}"
+    number_format = make_number_format("accuracy", standard_error)
+    detail = (
+        f"{number_format.format_with_unit(mean)}, chance {number_format.format_exact(chance)} %, "
+        f"standard error of the test set {number_format.format(standard_error)} pp"
+    )
     return abs(mean - chance) <= CHANCE_TOLERANCE_SE * standard_error, detail
 
 
-def _describe_effect(estimate: Effect) -> str:
+def _describe_effect(estimate: Effect, score_kind: str) -> str:
     if estimate.mean is None:
         return "not measured"
     if estimate.is_exactly_zero:
         return f"exactly 0 in {len(estimate.seeds)} seeds"
-    interval = "" if estimate.low is None else f" [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+    number_format = make_number_format(score_kind, estimate.standard_error)
+    interval = number_format.format_interval(estimate)
     p_text = "" if estimate.verdict_p is None else f", p = {estimate.verdict_p:.3g}"
-    return f"{estimate.mean:+.3f}{interval}{p_text}, {len(estimate.seeds)} seeds"
+    unit = number_format.difference_unit
+    mean_text = append_unit(number_format.format_signed(estimate.mean), unit)
+    return f"{f'{mean_text} {interval}'.rstrip()}{p_text}, {len(estimate.seeds)} seeds"

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from analysis import formatting
 from analysis.collect import literature, predictions
 from analysis.collect.frame import SweepData
+from analysis.formatting import NumberFormat, choose_score_format, make_number_format
 from analysis.results import alarms, tuning
 from analysis.results.alarms import DataCheck
 from analysis.statistics.effects import Effect, Observations, compute_test_set_se, estimate_effect
-from analysis.statistics.multiplicity import (
-    estimate_primary_effects,
-    find_tied_for_best,
-    holm_adjust,
+from analysis.statistics.multiplicity import BestComparison, compare_with_best
+from analysis.statistics.verdicts import (
+    DeclaredComparison,
+    Verdict,
+    collect_declared_comparisons,
+    estimate_contrasts,
+    judge,
 )
 from uniclip.store import AuditCheck, Contrast, Plan, Store
 
@@ -39,8 +44,8 @@ class Baseline:
 
     arm: str
     mean: float
-    difference: Effect
-    """Reference minus baseline on the primary score."""
+    comparison: DeclaredComparison | None
+    """Reference minus baseline on the primary score; None if no contrast compares these two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +70,10 @@ class Results:
     """Other score -> contrast -> effect, uncorrected: exploratory."""
     test_set_se: dict[str, float | None]
     """Contrast -> standard error due to the choice of test samples, on the primary score."""
-    tied_for_best: dict[ScoreKey, set[str]]
-    """Score -> arms that are not significantly worse than the best; empty if no arm is worse."""
+    best_comparisons: dict[ScoreKey, BestComparison | None]
+    """Score that is maximized and not report-only -> comparison of its best arm with the others."""
     baselines: list[Baseline]
-    """Arms that the reference is compared with, best first; Holm-corrected over them."""
+    """Arms that the reference is compared with, best first."""
     audit_checks: tuple[AuditCheck, ...]
     data_checks: list[DataCheck]
     """Checks of the scores on published data sets."""
@@ -84,6 +89,27 @@ class Results:
     def primary_score(self) -> ScoreKey:
         """Score on which the contrasts are tested."""
         return self.plan.primary_metric.dataset, self.plan.primary_metric.metric
+
+    @cached_property
+    def tied_for_best(self) -> dict[ScoreKey, set[str]]:
+        """Score -> arms that are not significantly worse than the best; empty if no arm is."""
+        return {
+            key: comparison.bold_arms if comparison else set()
+            for key, comparison in self.best_comparisons.items()
+        }
+
+    @cached_property
+    def declared_effects(self) -> dict[tuple[str, str], Effect]:
+        """(arm, other arm) -> effect on the primary score, for the pairs that a contrast compares.
+
+        They are the tests behind every statement on two arms.
+        """
+        comparisons = collect_declared_comparisons(self.plan.contrasts, self.effects)
+        return {pair: comparison.effect for pair, comparison in comparisons.items()}
+
+    def judge(self, contrast: Contrast) -> Verdict:
+        """Return the verdict on a contrast on the primary score."""
+        return judge(self.effects[contrast.name], contrast)
 
     @cached_property
     def run_by_cell(self) -> dict[tuple[str, int], str]:
@@ -110,8 +136,36 @@ class Results:
         """Return the mean over the completed seeds; None without any."""
         return self.observations[key or self.primary_score].compute_mean(arm)
 
-    def format_heading(self, key: ScoreKey) -> str:
-        """Return the label of a score, with its data set if there are several; *: report-only."""
+    @cached_property
+    def _score_formats(self) -> dict[ScoreKey, NumberFormat]:
+        arms = [a.name for a in self.plan.arms]
+        return {
+            key: choose_score_format(self.sweep_data.get_score_kind(*key), observations, arms)
+            for key, observations in self.observations.items()
+        }
+
+    def get_score_format(self, key: ScoreKey | None = None) -> NumberFormat:
+        """Return how the values of a score are shown; of the primary one by default."""
+        return self._score_formats[key or self.primary_score]
+
+    def get_effect_format(self, effect: Effect, key: ScoreKey | None = None) -> NumberFormat:
+        """Return how an effect on a score is shown; on the primary one by default."""
+        kind = self.sweep_data.get_score_kind(*(key or self.primary_score))
+        return make_number_format(kind, effect.standard_error)
+
+    def format_heading(self, key: ScoreKey, unit: Literal["", "value", "difference"] = "") -> str:
+        """Return the label of a score, with its data set if there are several; *: report-only.
+
+        Args:
+            key: the score.
+            unit: whether the unit of its values or of differences follows in brackets.
+        """
+        score_format = self.get_score_format(key)
+        unit_text = {"": "", "value": score_format.unit, "difference": score_format.difference_unit}
+        label = self._format_label(key)
+        return f"{label} ({unit_text[unit]})" if unit_text[unit] else label
+
+    def _format_label(self, key: ScoreKey) -> str:
         has_several_datasets = len({dataset for dataset, _ in self.observations}) > 1
         report_only_mark = "*" if self.sweep_data.is_report_only(*key) else ""
         dataset_prefix = f"{key[0]}: " if has_several_datasets else ""
@@ -126,47 +180,36 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
     """Compute the results of a sweep from its collected data and its saved predictions."""
     plan = sweep_data.plan
     observations = {key: sweep_data.get_observations(*key) for key in sweep_data.list_score_keys()}
-    primary_observations = observations[plan.primary_metric.dataset, plan.primary_metric.metric]
+    primary_key = plan.primary_metric.dataset, plan.primary_metric.metric
+    primary_observations = observations[primary_key]
+    effects = estimate_contrasts(plan.contrasts, primary_observations)
+    declared = collect_declared_comparisons(plan.contrasts, effects)
+    declared_effects = {pair: comparison.effect for pair, comparison in declared.items()}
     candidate_arms = [a.name for a in plan.arms if a.role != "noise"]
-    outcomes = predictions.load_outcomes(
-        store, plan, plan.primary_metric.dataset, plan.primary_metric.metric
-    )
+    outcomes = predictions.load_outcomes(store, plan, *primary_key)
     return Results(
         sweep_data=sweep_data,
         observations=observations,
-        effects=estimate_effects(plan.contrasts, primary_observations),
+        effects=effects,
         other_effects={
             key: {c.name: estimate_effect(c.weights, o) for c in plan.contrasts}
             for key, o in observations.items()
             if o is not primary_observations
         },
         test_set_se={c.name: compute_test_set_se(c.weights, outcomes) for c in plan.contrasts},
-        tied_for_best={
-            key: find_tied_for_best(o, candidate_arms)
+        best_comparisons={
+            key: compare_with_best(
+                o, candidate_arms, declared_effects if key == primary_key else None
+            )
             for key, o in observations.items()
             if sweep_data.get_score_kind(*key) in MAXIMIZED_KINDS
             and not sweep_data.is_report_only(*key)
         },
-        baselines=_compare_with_baselines(plan, primary_observations),
+        baselines=_list_baselines(plan, primary_observations, declared),
         audit_checks=store.get_sweep(plan.sweep_id).read_audit_checks(),
         data_checks=alarms.check_published_scores(store, sweep_data),
         tuning_comparison=tuning.compare_with_default(store, plan, primary_observations),
     )
-
-
-def estimate_effects(
-    contrasts: Sequence[Contrast], observations: Observations
-) -> dict[str, Effect]:
-    """Return contrast -> effect on one score; Holm-corrected over the primary contrasts."""
-    primary_contrasts = [c for c in contrasts if c.primary]
-    adjusted_effects = estimate_primary_effects(
-        [c.weights for c in primary_contrasts], observations
-    )
-    effect_by_contrast = {c.name: e for c, e in zip(primary_contrasts, adjusted_effects)}
-    return {
-        c.name: effect_by_contrast.get(c.name) or estimate_effect(c.weights, observations)
-        for c in contrasts
-    }
 
 
 def compute_knockout_effect(sweep_data: SweepData, component: str) -> KnockoutEffect:
@@ -245,8 +288,12 @@ def _format_names(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMES]) + more_text
 
 
-def _compare_with_baselines(plan: Plan, observations: Observations) -> list[Baseline]:
-    """Compare the reference arm with its baselines.
+def _list_baselines(
+    plan: Plan,
+    observations: Observations,
+    declared: Mapping[tuple[str, str], DeclaredComparison],
+) -> list[Baseline]:
+    """Return the arms that the reference arm is compared with, best first.
 
     In a crossed design these are all other arms (outside baselines, and arms with components off);
     in a listed design, the arms with a negative weight in a contrast.
@@ -258,13 +305,6 @@ def _compare_with_baselines(plan: Plan, observations: Observations) -> list[Base
         mean = observations.compute_mean(arm.name)
         is_baseline = reference.role == "crossed" or arm.name in negative_arms
         if is_baseline and arm.name != reference.name and arm.role != "noise" and mean is not None:
-            difference = estimate_effect({reference.name: 1.0, arm.name: -1.0}, observations)
-            baselines.append(Baseline(arm=arm.name, mean=mean, difference=difference))
-    adjusted_p_values = holm_adjust(
-        [1.0 if b.difference.p is None else b.difference.p for b in baselines]
-    )
-    adjusted_baselines = [
-        b if b.difference.p is None else replace(b, difference=replace(b.difference, p_adjusted=p))
-        for b, p in zip(baselines, adjusted_p_values)
-    ]
-    return sorted(adjusted_baselines, key=lambda b: -b.mean)
+            comparison = declared.get((reference.name, arm.name))
+            baselines.append(Baseline(arm=arm.name, mean=mean, comparison=comparison))
+    return sorted(baselines, key=lambda b: -b.mean)

@@ -70,6 +70,8 @@ class Effect:
     values: tuple[float, ...]
     """Value of the contrast for each of these seeds."""
     mean: float | None
+    standard_error: float | None = None
+    """Of the mean: from the seeds; for a single seed, from the test samples. None if unknown."""
     low: float | None = None
     high: float | None = None
     """95 % interval of this contrast alone; None below three seeds."""
@@ -172,14 +174,31 @@ def estimate_effect(
         if diverged_seeds
         else None,
     )
+    min_spread = observations.resolution * math.sqrt(sum(w * w for w in weights.values()) / 12)
+    if len(values) == 1:
+        sampling_error = _compute_sampling_error(weights, observations, complete_seeds[0])
+        return replace(estimate, standard_error=sampling_error)
+    if len(values) > 1:
+        spread = max(float(np.std(values, ddof=1)), min_spread)
+        estimate = replace(estimate, standard_error=spread / math.sqrt(len(values)))
     if len(values) < MIN_SEEDS_FOR_INTERVAL or estimate.is_exactly_zero:
         return estimate
-    min_spread = observations.resolution * math.sqrt(sum(w * w for w in weights.values()) / 12)
     mean, half_width, p, spread = (
         float(x) for x in paired_t(np.array(values), min_spread=min_spread)
     )
     mde = standardized_mde(len(values), alpha) * spread
     return replace(estimate, low=mean - half_width, high=mean + half_width, p=p, mde=mde)
+
+
+def _compute_sampling_error(
+    weights: Mapping[str, float], observations: Observations, seed: int
+) -> float | None:
+    """Return the standard error of one seed's contrast of proportions, as if it were unpaired."""
+    proportions = {a: observations.values[a][seed] for a in weights}
+    if not observations.resolution or not all(0 <= v <= 1 for v in proportions.values()):
+        return None
+    variance = sum(w * w * (v := proportions[a]) * (1 - v) for a, w in weights.items())
+    return math.sqrt(max(variance, observations.resolution / 12) * observations.resolution)
 
 
 def compute_test_set_se(

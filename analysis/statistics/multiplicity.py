@@ -1,10 +1,13 @@
-"""Multiple contrasts: Holm's correction (Holm, 1979), and the arms that tie for the best mean."""
+"""Multiple contrasts: Holm's correction (Holm, 1979), and the arms that tie for the best mean.
+
+What these tests claim of the contrasts of a plan is in `verdicts`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from analysis.statistics.effects import (
     ALPHA,
@@ -41,33 +44,65 @@ def estimate_primary_effects(
     ]
 
 
-def find_tied_for_best(observations: Observations, arms: Sequence[str]) -> set[str]:
-    """Return the arms that are not significantly worse than the best mean (paired t, Holm).
+@dataclass(frozen=True)
+class BestComparison:
+    """The arm with the best mean, compared with the others."""
 
-    The result is empty when fewer than two arms have three seeds, or when no arm is significantly
-    worse than the best. An arm that shares fewer than three seeds with the best is never included.
+    best_arm: str
+    tied_arms: frozenset[str]
+    """The best arm, and those that are not significantly worse."""
+    worse_arms: frozenset[str]
+    """The arms that are significantly worse."""
+    num_arms: int
+    """Number of arms with three seeds. Those that share fewer with the best are in neither set."""
+
+    @property
+    def bold_arms(self) -> set[str]:
+        """The tied arms; empty if this distinguishes none."""
+        return set() if len(self.tied_arms) == self.num_arms else set(self.tied_arms)
+
+
+def compare_with_best(
+    observations: Observations,
+    arms: Sequence[str],
+    declared_effects: Mapping[tuple[str, str], Effect] | None = None,
+) -> BestComparison | None:
+    """Compare the arm with the best mean with every other one; None below two arms of three seeds.
+
+    A pair of arms that the plan compares has the verdict of that contrast. All other pairs: paired
+    t tests with Holm's correction over them.
+
+    Args:
+        observations: values of the score.
+        arms: arms that are compared.
+        declared_effects: (arm, other arm) -> effect of a contrast of these two on this score.
     """
     eligible_arms = [
         a for a in arms if len(observations.values.get(a, {})) >= MIN_SEEDS_FOR_INTERVAL
     ]
     if len(eligible_arms) < 2:
-        return set()
+        return None
     best_arm = max(
         eligible_arms,
         key=lambda a: math.fsum(observations.values[a].values()) / len(observations.values[a]),
     )
-    differences = [
-        (a, estimate_effect({best_arm: 1.0, a: -1.0}, observations))
-        for a in eligible_arms
-        if a != best_arm
-    ]
-    tested_p_values = [
-        (a, 1.0 if e.is_exactly_zero else e.p)
-        for a, e in differences
-        if e.is_exactly_zero or e.p is not None
-    ]
-    adjusted_p_values = holm_adjust([p for _, p in tested_p_values if p is not None])
-    tied_arms = {best_arm} | {
-        a for (a, _), p in zip(tested_p_values, adjusted_p_values) if p >= ALPHA
-    }
-    return set() if len(tied_arms) == len(eligible_arms) else tied_arms
+    is_worse: dict[str, bool] = {}
+    undeclared_p_values: dict[str, float] = {}
+    for arm in eligible_arms:
+        effect = (declared_effects or {}).get((best_arm, arm))
+        if arm == best_arm:
+            continue
+        if effect is not None and effect.sign is not None:
+            is_worse[arm] = effect.sign == 1
+            continue
+        difference = estimate_effect({best_arm: 1.0, arm: -1.0}, observations)
+        if difference.is_exactly_zero or difference.p is not None:
+            undeclared_p_values[arm] = 1.0 if difference.p is None else difference.p
+    adjusted_p_values = holm_adjust(list(undeclared_p_values.values()))
+    is_worse |= {a: p < ALPHA for a, p in zip(undeclared_p_values, adjusted_p_values)}
+    return BestComparison(
+        best_arm=best_arm,
+        tied_arms=frozenset({best_arm, *(a for a, worse in is_worse.items() if not worse)}),
+        worse_arms=frozenset(a for a, worse in is_worse.items() if worse),
+        num_arms=len(eligible_arms),
+    )

@@ -46,17 +46,20 @@ def build_tables(results: Results) -> list[Table]:
 
 
 def _build_tuning_tables(results: Results) -> list[Table]:
-    plan, heading = results.plan, results.format_heading(results.primary_score)
+    plan, heading = results.plan, results.format_heading(results.primary_score, "value")
+    kind = results.sweep_data.get_score_kind(*results.primary_score)
     assert plan.tuning is not None
     assert results.tuning_comparison is not None
     observations = results.observations[results.primary_score]
     tables = [
-        build_tuning_table(plan, plan.tuning, observations, results.tuning_comparison, heading)
+        build_tuning_table(
+            plan, plan.tuning, observations, results.tuning_comparison, heading, kind
+        )
     ]
     if plan.contrasts:
         tables.append(
             build_tuned_effects_table(
-                plan.contrasts, results.effects, results.tuning_comparison, heading
+                plan.contrasts, results.effects, results.tuning_comparison, heading, kind
             )
         )
     return tables

@@ -99,8 +99,8 @@ def _describe_label_order(dataset_checks: Sequence[DataCheck]) -> str:
     worst_check = max(flagged_checks, key=lambda c: c.accuracy_permuted or 0.0)
     return (
         f"in {len(flagged_checks)} of {len(dataset_checks)} runs, accuracy "
-        f"{formatting.format_number(worst_check.accuracy_as_named)} as named, "
-        f"{formatting.format_number(worst_check.accuracy_permuted)} permuted"
+        f"{_format_proportion(worst_check.accuracy_as_named, worst_check)} as named, "
+        f"{_format_proportion(worst_check.accuracy_permuted, worst_check)} permuted"
     )
 
 
@@ -146,12 +146,17 @@ def _describe_score_without_duplicates(dataset_checks: Sequence[DataCheck], refe
         remaining_text = (
             "no image is left"
             if remaining_mean is None
-            else formatting.format_number(remaining_mean)
+            else _format_proportion(remaining_mean, reference_checks[0])
         )
     return (
         f"{OUTCOME_LABELS.get(score) or formatting.format_score_label(score)} "
-        f"{formatting.format_number(mean_value)}, without them {remaining_text}"
+        f"{_format_proportion(mean_value, reference_checks[0])}, without them {remaining_text}"
     )
+
+
+def _format_proportion(value: float | None, data_check: DataCheck) -> str:
+    number_format = formatting.choose_proportion_format(value, data_check.num_samples)
+    return number_format.format_with_unit(value)
 
 
 def _compute_mean(values: Sequence[float | None]) -> float | None:

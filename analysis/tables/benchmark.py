@@ -75,13 +75,14 @@ def _build_score_table(results: Results, panel: Panel, calibration_panel: Panel 
     ]
     missing_headings = [_format_heading(d, s) for d in panel.missing_datasets for s in panel.scores]
     chances = [
-        formatting.format_number(c.observations.chance) if _is_maximized(c) else "" for c in columns
+        _get_format(panel, c).format_exact(c.observations.chance) if _is_maximized(c) else ""
+        for c in columns
     ]
     sample_counts = ["" if c.num_samples is None else f"{c.num_samples:,}" for c in columns]
     missing_cells = [TableCell(text="n/a", tone=formatting.MUTED)] * len(missing_headings)
     rows = [make_row("chance", *chances, *([""] * len(missing_headings)), "")]
     for arm in panel.arms:
-        mean_cells = [_build_mean_cell(arm, c) for c in columns]
+        mean_cells = [_build_mean_cell(panel, arm, c) for c in columns]
         rows.append(
             make_row(
                 arm.label, *mean_cells, *missing_cells, _format_seed_count(results, panel, arm)
@@ -90,7 +91,7 @@ def _build_score_table(results: Results, panel: Panel, calibration_panel: Panel 
     rows.append(make_row("test samples", *sample_counts, *([""] * len(missing_headings)), ""))
     return Table(
         name=panel.name,
-        title=f"{panel.title} ({panel.protocol})",
+        title=f"{panel.title} ({panel.protocol}), in %",
         headings=("arm", *(_format_column_heading(c) for c in columns), *missing_headings, "seeds"),
         rows=tuple(rows),
         records=(*_build_records(results, panel, columns), *_build_missing_records(panel)),
@@ -103,10 +104,10 @@ def _build_calibration_table(results: Results, panel: Panel, calibration_panel: 
     columns = [*calibration_panel.columns, *calibration_panel.mean_columns]
     return Table(
         name=panel.name.replace("zero_shot", "calibration"),
-        title=f"Expected calibration error of zero-shot classification ({panel.protocol})",
+        title=f"Expected calibration error of zero-shot classification ({panel.protocol}), in %",
         headings=("arm", *(_format_column_heading(c) for c in columns)),
         rows=tuple(
-            make_row(a.label, *(_build_mean_cell(a, c) for c in columns)) for a in panel.arms
+            make_row(a.label, *(_build_mean_cell(panel, a, c) for c in columns)) for a in panel.arms
         ),
         records=tuple(_build_records(results, calibration_panel, columns)),
         notes=(
@@ -116,17 +117,23 @@ def _build_calibration_table(results: Results, panel: Panel, calibration_panel: 
     )
 
 
-def _build_mean_cell(arm: Arm, column: Column) -> TableCell:
+def _get_format(panel: Panel, column: Column) -> formatting.NumberFormat:
+    arms = [arm.name for arm in panel.arms]
+    return formatting.choose_score_format(column.kind, column.observations, arms)
+
+
+def _build_mean_cell(panel: Panel, arm: Arm, column: Column) -> TableCell:
     values = list(column.observations.values.get(arm.name, {}).values())
     if not values:
         return TableCell(text="n/a", tone=formatting.MUTED)
     estimate = estimate_effect({arm.name: 1.0}, column.observations)
+    column_format = _get_format(panel, column)
     text = " / ".join(
-        formatting.format_number(v) for v in ([estimate.mean] if len(values) != 2 else values)
+        column_format.format(v) for v in ([estimate.mean] if len(values) != 2 else values)
     )
     if estimate.low is not None and estimate.high is not None:
         half_width = (estimate.high - estimate.low) / 2
-        text += f" {formatting.PLUS_MINUS} {formatting.format_number(half_width)}"
+        text += f" {formatting.PLUS_MINUS} {column_format.format(half_width)}"
     return TableCell(text=text, bold=arm.name in column.tied_for_best, link=f"#runs-{arm.name}")
 
 
@@ -275,19 +282,17 @@ def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
     sources = list(dict.fromkeys(line_key[-1] for line_key in results_by_line))
     rows, records = [], []
     for (method, backbone, data, _, source), line_results in results_by_line.items():
-        values = {(r.dataset, r.score): r.value / 100 for r in line_results}
+        values = {(r.dataset, r.score): r.value for r in line_results}
         comparison = _format_setup_comparison(results, panel, line_results[0])
         notes = "; ".join(f"{r.dataset}: {r.note}" for r in line_results if r.note)
-        value_texts = [
-            formatting.format_number(values[k]) if k in values else "" for k in used_keys
-        ]
+        value_texts = [_format_published_value(values[k]) if k in values else "" for k in used_keys]
         source_text = f"[{sources.index(source) + 1}]"
         rows.append(make_row(method, backbone, data, comparison, notes, *value_texts, source_text))
         records += [_build_published_record(r, comparison) for r in line_results]
     return [
         Table(
             name=f"published_{panel.name}",
-            title=f"{panel.title}: published results",
+            title=f"{panel.title}: published results, in %",
             headings=(
                 *PUBLISHED_HEADINGS,
                 *(_format_heading(*k) for k in used_keys),
@@ -303,6 +308,12 @@ def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
             num_text_columns=len(PUBLISHED_HEADINGS),
         )
     ]
+
+
+def _format_published_value(percent: float) -> str:
+    """Return a value with the decimals that its source has, and at least one."""
+    text = f"{percent:.10g}"
+    return text if "." in text else f"{text}.0"
 
 
 def _format_setup_comparison(

@@ -67,7 +67,8 @@ def _format_manipulation_check(audit_checks: Iterable[AuditCheck], component: st
 def _format_knockout_effect(knockout: KnockoutEffect) -> str:
     phrases = []
     if knockout.loss_change is not None:
-        phrases.append(f"loss {formatting.format_signed(knockout.loss_change)}")
+        change_text = f"{knockout.loss_change:+.3g}".replace("-", formatting.MINUS)
+        phrases.append(f"loss {change_text}")
     phrases += [
         f"{part.replace('_', ' ')} changed by {100 * relative_change:.0f} %"
         for part, relative_change in knockout.relative_changes.items()

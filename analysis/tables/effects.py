@@ -7,6 +7,7 @@ from typing import Any
 from analysis import formatting
 from analysis.results.results import Results, ScoreKey, find_comparability_warnings
 from analysis.statistics.effects import Effect
+from analysis.statistics.verdicts import EXACTLY_ZERO
 from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Contrast
 
@@ -19,6 +20,8 @@ CROSSED_DESIGN_NOTE = (
 def build_effect_table(results: Results) -> Table:
     """Return every contrast on the primary score."""
     contrasts = results.plan.contrasts
+    difference_unit = results.get_score_format().difference_unit
+    unit = f" ({difference_unit})" if difference_unit else ""
     return Table(
         name="effects",
         title="Estimated effects",
@@ -26,7 +29,7 @@ def build_effect_table(results: Results) -> Table:
             "contrast",
             "family",
             "verdict",
-            "effect",
+            f"effect{unit}",
             f"{formatting.format_confidence_level()} interval",
             "p",
             formatting.MDE_LABEL,
@@ -44,7 +47,9 @@ def build_effect_table(results: Results) -> Table:
             f"Effects on {results.format_heading(results.primary_score)}; paired by seed; "
             "interval: paired t of this contrast alone.",
             f"Verdict and p: Holm-corrected over the {len(results.primary_contrasts)} primary "
-            "contrasts; all others are exploratory and uncorrected.",
+            "contrasts, the only family that is tested together; all others are exploratory, not "
+            "corrected, and their verdicts are marked *.",
+            *([formatting.POINTS_NOTE] if unit else []),
             *([CROSSED_DESIGN_NOTE] if results.plan.design == "crossed" else []),
             "MDE: minimum detectable effect, the smallest one that these seeds detect with 80 % "
             "power, at the level that the verdict needs.",
@@ -53,7 +58,7 @@ def build_effect_table(results: Results) -> Table:
             "Test-set SE: standard error due to the choice of test samples alone (paired); not "
             "included in any interval.",
             *find_comparability_warnings(results),
-            *(note for c in contrasts for note in _build_notes(c, results.effects[c.name])),
+            *(note for c in contrasts for note in _build_notes(results, c)),
         ),
         num_text_columns=3,
     )
@@ -64,8 +69,8 @@ def build_other_effects_table(results: Results) -> Table:
     primary_contrasts = results.primary_contrasts
     rows = [
         make_row(
-            results.format_heading(key),
-            *(_build_brief_cell(effects[c.name]) for c in primary_contrasts),
+            results.format_heading(key, "difference"),
+            *(_build_brief_cell(results, effects[c.name], key) for c in primary_contrasts),
         )
         for key, effects in results.other_effects.items()
         if not results.sweep_data.is_report_only(*key)
@@ -90,22 +95,23 @@ def build_other_effects_table(results: Results) -> Table:
 def _build_effect_row(results: Results, contrast: Contrast) -> tuple[TableCell, ...]:
     effect = results.effects[contrast.name]
     diverged_text = formatting.format_exclusions({"diverged": effect.num_diverged})
-    verdict_text = formatting.format_verdict(effect, contrast.kind) + diverged_text
+    verdict, number_format = results.judge(contrast), results.get_effect_format(effect)
+    verdict_text = verdict.text + diverged_text
     test_set_se = results.test_set_se[contrast.name]
-    tone = formatting.get_tone(effect, contrast.kind)
+    tone = formatting.get_tone(verdict)
     is_bold = contrast.primary and tone != formatting.MUTED
     forward_passes_text = _format_forward_passes(results, contrast)
     return make_row(
         contrast.label,
         _get_family(contrast.primary),
         TableCell(text=verdict_text, bold=is_bold, tone=tone),
-        formatting.format_signed(effect.mean),
-        formatting.format_interval(effect),
+        number_format.format_signed(effect.mean),
+        number_format.format_interval(effect),
         formatting.format_p_value(effect.verdict_p),
-        "" if effect.mde is None else formatting.format_number(effect.mde),
+        "" if effect.mde is None else number_format.format(effect.mde),
         formatting.format_seed_count(effect),
         "" if effect.variance_ratio is None else formatting.format_number(effect.variance_ratio, 2),
-        "" if test_set_se is None else formatting.format_number(test_set_se),
+        "" if test_set_se is None else number_format.format_exact(test_set_se),
         forward_passes_text.removesuffix(" image forward passes"),
     )
 
@@ -118,14 +124,15 @@ def _format_forward_passes(results: Results, contrast: Contrast) -> str:
     return formatting.format_forward_passes(results.plan.forward_passes, *contrast.arms_by_sign)
 
 
-def _build_notes(contrast: Contrast, effect: Effect) -> list[str]:
+def _build_notes(results: Results, contrast: Contrast) -> list[str]:
     """Return a note on the seeds that were lost to divergence."""
+    effect = results.effects[contrast.name]
     if not effect.num_diverged:
         return []
     worst_case_text = (
         "unknown (no chance level)"
         if effect.worst_case_mean is None
-        else formatting.format_signed(effect.worst_case_mean)
+        else results.get_effect_format(effect).format_signed(effect.worst_case_mean)
     )
     seeds_text = f"{effect.num_diverged} seed{'s' * (effect.num_diverged > 1)}"
     return [
@@ -146,7 +153,7 @@ def _build_effect_record(
         "dataset": key[0],
         "score": key[1],
         "family": _get_family(contrast.primary and is_primary_score),
-        "verdict": formatting.format_verdict(effect, contrast.kind) if is_primary_score else "",
+        "verdict": results.judge(contrast).word if is_primary_score else "",
         "effect": effect.mean,
         "ci_low": effect.low,
         "ci_high": effect.high,
@@ -165,9 +172,9 @@ def _build_effect_record(
     }
 
 
-def _build_brief_cell(effect: Effect) -> TableCell:
+def _build_brief_cell(results: Results, effect: Effect, key: ScoreKey) -> TableCell:
     if effect.is_exactly_zero:
-        return TableCell(text=formatting.EXACTLY_ZERO, tone=formatting.MUTED)
-    return TableCell(
-        text=f"{formatting.format_signed(effect.mean)} {formatting.format_interval(effect)}".strip()
-    )
+        return TableCell(text=EXACTLY_ZERO, tone=formatting.MUTED)
+    number_format = results.get_effect_format(effect, key)
+    interval = number_format.format_interval(effect)
+    return TableCell(text=f"{number_format.format_signed(effect.mean)} {interval}".strip())

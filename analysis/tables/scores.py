@@ -19,7 +19,7 @@ MAX_LEADING_SCORES = 6
 def build_score_table(results: Results) -> Table:
     """Return arms by leading scores, the primary one first, with chance, seeds and cost."""
     plan, keys = results.plan, _select_leading_scores(results)
-    chance_texts = [formatting.format_number(results.observations[k].chance) for k in keys]
+    chance_texts = [_format_chance(results, k) for k in keys]
     rows = [make_row("chance", *chance_texts, "", "")]
     for arm in plan.arms:
         score_cells = [_build_score_cell(results, arm, key) for key in keys]
@@ -38,7 +38,7 @@ def build_score_table(results: Results) -> Table:
         title=f"Scores on {plan.data}",
         headings=(
             "arm",
-            *(results.format_heading(k) for k in keys),
+            *(results.format_heading(k, "value") for k in keys),
             "seeds",
             "image forward passes per sample",
         ),
@@ -53,8 +53,8 @@ def build_all_scores_table(results: Results) -> Table:
     plan, keys = results.plan, list(results.observations)
     rows = [
         make_row(
-            results.format_heading(key),
-            formatting.format_number(results.observations[key].chance),
+            results.format_heading(key, "value"),
+            _format_chance(results, key),
             _format_samples(results, key),
             *(_build_score_cell(results, arm, key, brief=True) for arm in plan.arms),
         )
@@ -86,7 +86,7 @@ def _build_notes(results: Results, primary_key: ScoreKey) -> Iterator[str]:
             yield (
                 f"{arm.label}: {observations.count_diverged(arm.name)} of {len(plan.seeds)} seeds "
                 "diverged and are not in the mean; with them at chance, the mean is "
-                f"{formatting.format_number(worst_case_mean)}."
+                f"{results.get_score_format().format_with_unit(worst_case_mean)}."
             )
     # missing published data sets are listed with their own tables
     for dataset in sorted(set(plan.missing_datasets) - set(results.published_datasets)):
@@ -136,9 +136,10 @@ def _build_score_cell(
     if mean is None:
         return TableCell(text="n/a", tone=formatting.MUTED)
     sd = _compute_sd(list(results.observations[key].values[arm.name].values()))
-    text = formatting.format_number(mean)
+    score_format = results.get_score_format(key)
+    text = score_format.format(mean)
     if sd is not None and not brief:
-        text += f" {formatting.PLUS_MINUS} {formatting.format_number(sd)}"
+        text += f" {formatting.PLUS_MINUS} {score_format.format(sd)}"
     is_best = arm.name in results.tied_for_best.get(key, set())
     return TableCell(text=text, bold=is_best, link=f"#runs-{arm.name}")
 
@@ -176,6 +177,10 @@ def _select_leading_scores(results: Results) -> list[ScoreKey]:
     )
     selected_keys = {k for _, k in ranked_keys[: MAX_LEADING_SCORES - 1]}
     return [results.primary_score, *(k for k in candidate_keys if k in selected_keys)]
+
+
+def _format_chance(results: Results, key: ScoreKey) -> str:
+    return results.get_score_format(key).format_exact(results.observations[key].chance)
 
 
 def _format_samples(results: Results, key: ScoreKey) -> str:

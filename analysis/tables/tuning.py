@@ -8,6 +8,7 @@ from typing import Any
 from analysis import formatting
 from analysis.results.tuning import DEFAULT, TUNED, TuningComparison
 from analysis.statistics.effects import Effect, Observations
+from analysis.statistics.verdicts import judge
 from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Contrast, Plan, TunedArm, Tuning
 
@@ -18,6 +19,7 @@ def build_tuning_table(
     tuned_observations: Observations,
     comparison: TuningComparison,
     heading: str,
+    kind: str,
 ) -> Table:
     """Return arms by tuned values, and their scores with default and with tuned values.
 
@@ -26,8 +28,14 @@ def build_tuning_table(
         tuning: its record of the tuning.
         tuned_observations: primary score of the tuned arms.
         comparison: primary score of the default arms, and the gains.
-        heading: label of the primary score.
+        heading: label of the primary score, with its unit.
+        kind: kind of the primary score.
     """
+    score_format = formatting.choose_score_format(
+        kind, tuned_observations, [a.name for a in plan.arms]
+    )
+    unit = f" ({score_format.unit})" if score_format.unit else ""
+    difference_unit = f" ({score_format.difference_unit})" if score_format.is_percent else ""
     keys = list(tuning.arms[0].best_trial.params)
     rows, records = [], []
     for tuned_arm in tuning.arms:
@@ -43,8 +51,8 @@ def build_tuning_table(
             make_row(
                 plan.get_arm(tuned_arm.arm).label,
                 *(_build_value_cell(tuned_arm, key) for key in keys),
-                *(formatting.format_number(score) for score in scores),
-                f"{formatting.format_signed(gain.mean)} {formatting.format_interval(gain)}".strip(),
+                *(score_format.format(score) for score in scores),
+                _format_effect(gain, kind),
                 f"{tuned_arm.n_trials}{pruned_text}",
                 f"{tuned_arm.steps:,}",
             )
@@ -56,11 +64,11 @@ def build_tuning_table(
         headings=(
             "arm",
             *keys,
-            "validation, default",
-            "validation, tuned",
+            f"validation, default{unit}",
+            f"validation, tuned{unit}",
             f"{heading}, default",
             f"{heading}, tuned",
-            "tuned minus default",
+            f"tuned minus default{difference_unit}",
             "trials",
             "training steps",
         ),
@@ -75,6 +83,7 @@ def build_tuned_effects_table(
     tuned_effects: Mapping[str, Effect],
     comparison: TuningComparison,
     heading: str,
+    kind: str,
 ) -> Table:
     """Return every contrast between the default arms and between the tuned arms."""
     rows = [
@@ -83,9 +92,9 @@ def build_tuned_effects_table(
             *(
                 text
                 for e in (comparison.effects[c.name], tuned_effects[c.name])
-                for text in (formatting.format_signed(e.mean), formatting.format_interval(e))
+                for text in _format_mean_and_interval(e, kind)
             ),
-            formatting.format_verdict(tuned_effects[c.name], c.kind),
+            judge(tuned_effects[c.name], c).text,
         )
         for c in contrasts
     ]
@@ -104,11 +113,20 @@ def build_tuned_effects_table(
             for c in contrasts
         ),
         notes=(
-            f"Effects on {heading}, paired by seed. The verdicts are those of the tuned arms, as "
-            "in the table of effects; the verdicts of the default arms are in the report of their "
-            "sweep.",
+            f"Effects on {heading}, paired by seed; {formatting.POINTS_NOTE}",
+            "The verdicts are those of the tuned arms, as in the table of effects; the verdicts of "
+            "the default arms are in the report of their sweep.",
         ),
     )
+
+
+def _format_mean_and_interval(effect: Effect, kind: str) -> tuple[str, str]:
+    number_format = formatting.make_number_format(kind, effect.standard_error)
+    return number_format.format_signed(effect.mean), number_format.format_interval(effect)
+
+
+def _format_effect(effect: Effect, kind: str) -> str:
+    return " ".join(_format_mean_and_interval(effect, kind)).strip()
 
 
 def _build_value_cell(tuned_arm: TunedArm, key: str) -> TableCell:
@@ -157,7 +175,7 @@ def _build_contrast_record(
             f"{side}_ci_high": effect.high,
             f"{side}_p": effect.p,
         }
-    return record | {"verdict_tuned": formatting.format_verdict(tuned_effect, contrast.kind)}
+    return record | {"verdict_tuned": judge(tuned_effect, contrast).word}
 
 
 def _build_notes(

@@ -5,39 +5,13 @@ from __future__ import annotations
 import pytest
 
 from analysis import formatting
-from analysis.statistics.effects import Effect
+from analysis.statistics.effects import Effect, Observations
 
 
 def make_effect(*values: float, p: float | None = None, **fields: float) -> Effect:
     mean = sum(values) / len(values) if values else None
     seeds = tuple(range(len(values)))
     return Effect(seeds=seeds, values=values, mean=mean, p=p, **fields)  # type: ignore[arg-type]
-
-
-SIGNIFICANT, INSIGNIFICANT = make_effect(0.1, 0.2, 0.1, p=0.01), make_effect(0.1, -0.2, 0.1, p=0.7)
-
-
-@pytest.mark.parametrize(
-    ("effect", "kind", "verdict", "short_verdict", "tone"),
-    [
-        (SIGNIFICANT, "main", "helps", "helps", "good"),
-        (make_effect(-0.1, -0.2, -0.1, p=0.01), "difference", "hurts", "hurts", "bad"),
-        (SIGNIFICANT, "interaction", "synergy", "synergy", "good"),
-        (SIGNIFICANT, "noise", "differs", "differs", "bad"),
-        (INSIGNIFICANT, "main", "not significant", "n.s.", "muted"),
-        (make_effect(0.1, -0.2, 0.1, p=0.3, p_adjusted=0.7), "main", "not significant",
-         "n.s. (Holm)", "muted"),
-        (make_effect(0.0, 0.0, 0.0), "main", "exactly 0", "exactly 0", "muted"),
-        (make_effect(0.1, 0.2), "main", "too few seeds", "too few seeds", "muted"),
-        (make_effect(), "main", "no data", "no data", "muted"),
-        (make_effect(num_diverged=3), "main", formatting.ALL_DIVERGED, "every seed diverged",
-         "muted"),
-    ],
-)  # fmt: skip
-def test_verdicts(effect: Effect, kind: str, verdict: str, short_verdict: str, tone: str) -> None:
-    assert formatting.format_verdict(effect, kind) == verdict
-    assert formatting.format_short_verdict(effect, kind) == short_verdict
-    assert formatting.get_tone(effect, kind) == tone
 
 
 def test_numbers_have_a_real_minus_and_no_negative_zero() -> None:
@@ -53,10 +27,51 @@ def test_numbers_have_a_real_minus_and_no_negative_zero() -> None:
     assert formatting.format_p_value(None) == ""
 
 
+def test_scores_are_percent_with_the_decimals_of_their_standard_error() -> None:
+    fine = formatting.make_number_format("recall", 0.0005)
+    assert fine.format(0.54321) == "54.32"
+    assert fine.format_with_unit(0.54321) == "54.32 %"
+    assert fine.format_signed(-0.0123) == f"{formatting.MINUS}1.23"
+    assert formatting.make_number_format("recall", 0.004).format(0.54321) == "54.3"
+    assert formatting.make_number_format("recall", 0.05).format(0.54321) == "54"
+    assert formatting.make_number_format("recall", None).format(0.54321) == "54.3"
+    gap = formatting.make_number_format("gap", 0.02)
+    assert (gap.format(0.8123), gap.unit, gap.difference_unit) == ("0.812", "", "")
+
+
+def test_a_tiny_effect_is_not_rounded_to_zero() -> None:
+    number_format = formatting.make_number_format("recall", 1e-6)
+    assert number_format.format_signed(0.00002) == "+0.00200"
+    effect = make_effect(0.1, low=-0.00001, high=0.00005)
+    assert number_format.format_interval(effect) == f"[{formatting.MINUS}0.00100, +0.00500]"
+
+
+def test_chance_has_at_least_two_digits() -> None:
+    number_format = formatting.make_number_format("recall", 0.01)
+    assert number_format.format_exact(1 / 600) == "0.17"
+    assert number_format.format_exact(0.25) == "25.0"
+    assert number_format.format_exact(None) == "n/a"
+    assert number_format.format_exact(0.0) == "0.0"
+
+
+def test_the_decimals_of_all_arms_are_those_of_the_median_error() -> None:
+    values = {
+        "a": {0: 0.50, 1: 0.52, 2: 0.54},
+        "b": {0: 0.5, 1: 0.5001, 2: 0.5002},
+        "c": {0: 0.3, 1: 0.33, 2: 0.31},
+    }
+    observations = Observations(seeds=(0, 1, 2), values=values)
+    assert formatting.choose_score_format("recall", observations, values).decimals == 1
+    one_seed = Observations(seeds=(0,), values={"a": {0: 0.5}}, resolution=1 / 10_000)
+    assert formatting.choose_score_format("recall", one_seed, ["a", "none"]).decimals == 1
+    assert formatting.choose_proportion_format(0.5, 100).format(0.5) == "50"
+    assert formatting.choose_proportion_format(None, 0).format(None) == "n/a"
+
+
 def test_lost_seeds_have_their_reason() -> None:
     effect = make_effect(0.1, 0.2, num_diverged=1, num_missing=2)
     assert formatting.format_seed_count(effect) == "2 of 5 (1 diverged, 2 missing)"
-    assert formatting.format_seed_count(SIGNIFICANT) == "3"
+    assert formatting.format_seed_count(make_effect(0.1, 0.2, 0.1)) == "3"
     assert formatting.format_exclusions({"diverged": 0, "failed": 1}) == " (1 failed)"
 
 
@@ -74,7 +89,15 @@ def test_forward_passes_of_both_sides() -> None:
         ("retrieval.i2t.r5", "R@5 image to text"),
         ("zeroshot.skin_tone", "zero-shot skin tone"),
         ("probe.category.views.identity", "linear probe category (identity vector)"),
-        ("ece", "ece"),
+        ("ece", "calibration error"),
+        ("zeroshot.ece", "zero-shot calibration error"),
+        ("zeroshot.label.ece", "zero-shot label calibration error"),
+        ("caption.ece", "caption calibration error"),
+        ("zeroshot.label[ece]", "zero-shot label: ece"),
+        ("probe.label[a.b/c]", "linear probe label: a.b/c"),
+        ("zeroshot[mean]", "zero-shot: mean"),
+        ("zeroshot.label[]", "zero-shot label: "),
+        ("zeroshot.mean_per_class", "zero-shot mean per class"),
     ],
 )
 def test_score_labels(name: str, label: str) -> None:

@@ -39,7 +39,7 @@ def test_each_kind_is_checked(complete_results: Results) -> None:
     assert [r.passed for r in results] == list(effects.values())
     assert "p = " in results[0].detail
     assert results[4].detail == "exactly 0 in 3 seeds"
-    assert "chance 0.00, standard error of the test set" in results[6].detail
+    assert "chance 0.17 %, standard error of the test set 0.17 pp" in results[6].detail
     assert results[7].detail == "3 of 3 seeds have the score", "without a chance level"
 
 

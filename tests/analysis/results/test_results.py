@@ -12,11 +12,11 @@ from analysis.report.html import collect_warnings
 from analysis.results.results import (
     Results,
     compute_knockout_effect,
-    estimate_effects,
     find_comparability_warnings,
     find_mixed_numerics,
     find_mixed_training,
 )
+from analysis.statistics.verdicts import estimate_contrasts
 from analysis.tables.effects import build_effect_table
 from tests.helpers.analyzed_sweeps import analyze_fake_sweep, analyze_listed_sweep
 from tests.helpers.fake_sweep import Truth
@@ -26,7 +26,7 @@ def test_only_the_planted_effect_is_significant(complete_results: Results) -> No
     primary = {c.name: complete_results.effects[c.name] for c in complete_results.primary_contrasts}
     assert {name for name, effect in primary.items() if effect.sign} == {"main:awareness"}
     assert all(effect.p_adjusted is not None for effect in primary.values())
-    again = estimate_effects(
+    again = estimate_contrasts(
         complete_results.plan.contrasts,
         complete_results.observations[complete_results.primary_score],
     )
@@ -36,6 +36,10 @@ def test_only_the_planted_effect_is_significant(complete_results: Results) -> No
 def test_the_headings_of_scores(complete_results: Results) -> None:
     assert complete_results.format_heading(("openmoji", "retrieval.r1")) == "R@1 both ways"
     assert complete_results.format_heading(("openmoji", "zeroshot.gender")) == "zero-shot gender*"
+    assert complete_results.format_heading(("openmoji", "ece"), "value") == "calibration error (%)"
+    assert complete_results.format_heading(("openmoji", "gap"), "value") == "gap"
+    heading = complete_results.format_heading(("openmoji", "retrieval.r1"), "difference")
+    assert heading == "R@1 both ways (pp)"
     assert complete_results.published_datasets == []
     assert complete_results.get_arm_label("clip") == "CLIP"
 
@@ -91,5 +95,6 @@ def test_the_baselines_of_a_listed_reference_are_the_arms_it_is_compared_with(
     }  # fmt: skip
     means = [b.mean for b in results.baselines]
     assert means == sorted(means, reverse=True)
-    assert all(b.difference.p_adjusted is not None for b in results.baselines)
+    comparisons = [b.comparison for b in results.baselines]
+    assert all(c is not None and c.effect.p_adjusted is not None for c in comparisons)
     assert replace(results, baselines=[]).compute_mean("full") == results.compute_mean("full")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from analysis.statistics.effects import ALPHA, Observations, paired_t
+from analysis.statistics.effects import ALPHA, Observations, estimate_effect, paired_t
 from analysis.statistics.multiplicity import (
+    compare_with_best,
     estimate_primary_effects,
-    find_tied_for_best,
     holm_adjust,
 )
 from tests.analysis.statistics.test_effects import DIFFERENCE, SIMULATIONS, make_rng, observe
@@ -63,6 +65,23 @@ def test_arms_that_tie_for_the_best_mean() -> None:
         "far": [0.50, 0.52, 0.50, 0.53],
         "few": [0.95, 0.96],
     }
-    assert find_tied_for_best(observe(arms), list(arms)) == {"best", "near"}
-    assert find_tied_for_best(observe(arms), ["best", "near"]) == set()
-    assert find_tied_for_best(observe({"a": [0.1, 0.2], "b": [0.3, 0.4]}), ["a", "b"]) == set()
+    comparison = compare_with_best(observe(arms), list(arms))
+    assert comparison is not None
+    assert (comparison.best_arm, comparison.bold_arms) == ("best", {"best", "near"})
+    assert comparison.worse_arms == {"far"}
+    few = compare_with_best(observe(arms), ["best", "near"])
+    assert few is not None
+    assert few.bold_arms == set()
+    assert compare_with_best(observe({"a": [0.1, 0.2], "b": [0.3, 0.4]}), ["a", "b"]) is None
+
+
+def test_a_declared_comparison_precedes_the_test_against_the_best_arm() -> None:
+    """The pair has the verdict of its contrast, whether that is stricter or not."""
+    arms = {"a": [0.90, 0.95, 0.91], "b": [0.80, 0.88, 0.86], "c": [0.10, 0.30, 0.20]}
+    observations = observe(arms)
+    alone = estimate_effect({"a": 1.0, "b": -1.0}, observations)
+    for p_adjusted, expected in ((0.01, {"b", "c"}), (0.9, {"c"})):
+        declared = {("a", "b"): replace(alone, p_adjusted=p_adjusted)}
+        comparison = compare_with_best(observations, list(arms), declared)
+        assert comparison is not None
+        assert comparison.worse_arms == expected

@@ -35,13 +35,13 @@ def test_warnings_have_their_numbers(tmp_path: Path) -> None:
     results = analyze_sweep(*fake_published_sets.make(tmp_path, extra=extra))
     table = tables_by_name(results)["data_checks"]
     rows = {row[0].text: [e.text for e in row] for row in table.rows}
-    warning = "WARNING: in 3 of 12 runs, accuracy 0.020 as named, 0.550 permuted"
+    warning = "WARNING: in 3 of 12 runs, accuracy 2.0 % as named, 55.0 % permuted"
     assert rows["flowers102"][1] == warning
     assert rows["dtd"][1:] == [
         "no",
         "12 of 12",
         "40 of 400 test images are near-duplicates of training images (10 too plain to decide)",
-        "zero-shot accuracy 0.300, without them 0.222",
+        "zero-shot accuracy 30.0 %, without them 22.2 %",
     ]
     assert rows["flickr30k"][1:] == ["not checked", "12 of 12", "not checked", ""]
     row = select_record(table, dataset="dtd", arm="full", seed="1")
@@ -66,7 +66,7 @@ def test_near_duplicates_among_other_images_are_not_compared(tmp_path: Path) -> 
         "data_checks"
     ]
     rows = {row[0].text: [e.text for e in row] for row in table.rows}
-    assert rows["dtd"][4] == "zero-shot accuracy 0.300, without them not comparable"
+    assert rows["dtd"][4] == "zero-shot accuracy 30 %, without them not comparable"
 
 
 def test_scores_at_chance_are_marked(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_mean_has_the_t_interval_over_seeds(published_results: Results) -> Non
     assert "The mean of 3: cifar10, dtd, flowers102." in text
     assert "voc2007: in no mean, the only one with its kind of score." in text
     assert {r["dataset"] for r in read_records(table) if r["in_mean"] == "true"} == set(sets)
-    assert f"{np.mean(means):.3f}" in text
+    assert f"{100 * np.mean(means):.1f}" in text
 
 
 def test_a_missing_data_set_is_na_with_how_to_get_it(published_results: Results) -> None:
@@ -70,7 +70,7 @@ def test_a_missing_data_set_is_na_with_how_to_get_it(published_results: Results)
 def test_chance_samples_and_calibration(published_results: Results) -> None:
     tables = tables_by_name(published_results)
     first, last = tables["zero_shot"].rows[0], tables["zero_shot"].rows[-1]
-    assert (first[0].text, first[1].text) == ("chance", "0.100")
+    assert (first[0].text, first[1].text) == ("chance", "10.0")
     assert (last[0].text, last[1].text) == ("test samples", str(NUM_SAMPLES))
     assert "calibration error, mean of 3" in tables["zero_shot"].headings
     row = select_record(tables["calibration"], arm="full", dataset="dtd")
@@ -85,7 +85,7 @@ def test_bold_needs_a_significant_difference(published_results: Results, tmp_pat
     table = tables_by_name(published_results)["zero_shot"]
     bold = {r["arm"] for r in read_records(table) if r["tied_for_best"] == "true"}
     assert bold == {"full"}  # the A/A arm scores more, and is no candidate
-    assert r"\textbf{0.7" in to_latex(table)
+    assert r"\textbf{7" in to_latex(table)
     assert r"\toprule" in to_latex(table)
     value = score_by_arm({"full": 0.7})
     two = tables_by_name(
@@ -93,7 +93,7 @@ def test_bold_needs_a_significant_difference(published_results: Results, tmp_pat
     )["zero_shot"]
     assert not any(e.bold for row in two.rows for e in row)
     cell = next(row for row in two.rows if row[0].text.startswith("UniCLIP, all"))[1]
-    assert re.fullmatch(r"0\.\d{3} / 0\.\d{3}", cell.text)
+    assert re.fullmatch(r"\d\d\.\d / \d\d\.\d", cell.text)
     same = tables_by_name(
         analyze_sweep(
             *fake_published_sets.make(tmp_path / "same", value=score_by_arm({}, noise=0.05))
@@ -189,12 +189,12 @@ def test_published_values_are_those_of_the_panel(published_tables: dict[str, Tab
     )
     clip = [next(row for row in t.rows if row[0].text == "CLIP") for t in directions]
     column = directions[0].headings.index("flickr30k R@1")
-    assert [row[column].text for row in clip] == ["0.349", "0.234"]
+    assert [row[column].text for row in clip] == ["34.9", "23.4"]
 
 
 def test_an_implausible_value_has_a_note(published_tables: dict[str, Table]) -> None:
     table = published_tables["published_zero_shot"]
-    rows = [row for row in table.rows if row[table.headings.index("flowers102")].text == "0.080"]
+    rows = [row for row in table.rows if row[table.headings.index("flowers102")].text == "8.0"]
     (row,) = rows
     assert row[0].text == "UniCLIP"
     note = row[table.headings.index("note")].text

@@ -15,7 +15,7 @@ def test_manipulation_check_and_knockout_effect(complete_results: Results) -> No
     table = build_component_table(complete_results)
     text = to_markdown(table)
     assert "passed (1 check)" in text
-    assert "loss +0.420; augmentation encoder changed by 60 %; image head changed by 80 %" in text
+    assert "loss +0.42; augmentation encoder changed by 60 %; image head changed by 80 %" in text
     record = select_record(table, component="awareness")
     assert record["off_settings"] == "method.awareness=off"
     assert (record["knockout_effect"], record["relative_change_image_head"]) == ("0.42", "0.8")

@@ -38,7 +38,7 @@ def test_without_runs_there_is_no_data(tmp_path: Path) -> None:
     results = analyze_fake_sweep(tmp_path, Truth(missing=cells))
     assert {e.mean for e in results.effects.values()} == {None}
     assert "no data" in to_markdown(build_effect_table(results))
-    assert len(summary.build_terminal_summary(results)) <= 25
+    assert len(summary.build_terminal_summary(results)) <= 22
 
 
 def test_excluded_seeds_have_a_note(tmp_path: Path) -> None:

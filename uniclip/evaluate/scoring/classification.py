@@ -21,6 +21,7 @@ from uniclip.evaluate.scoring import linear_probe, zero_shot
 from uniclip.evaluate.scoring.linear_probe import LinearProbeResult
 from uniclip.evaluate.scoring.retrieval import rank_keys
 from uniclip.evaluate.scoring.score_card import ScoreCard
+from uniclip.evaluate.scoring.score_names import CALIBRATION_ERROR, join_class_name
 
 TOP_K = 5
 
@@ -103,7 +104,9 @@ def score_zero_shot(
             report_only=True,
         )
     ece = metrics.calibration_error(confidence, label_ranks.hits(1))
-    score_card.add_scalar("zeroshot.ece", ece, kind="error", samples=len(images), report_only=True)
+    score_card.add_scalar(
+        f"zeroshot.{CALIBRATION_ERROR}", ece, kind="error", samples=len(images), report_only=True
+    )
     permutation = label_order.find_class_permutation(prediction, truth.labels, len(truth.classes))
     score_card.add_array(
         "zeroshot.permuted_accuracy",
@@ -177,7 +180,7 @@ def _add_multilabel_scores(
     for c in np.flatnonzero(~np.isnan(class_precisions)).tolist():
         counted = truth.labels[:, c] >= 0
         score_card.add_scalar(
-            f"{name}.{truth.classes[c]}",
+            join_class_name(name, truth.classes[c]),
             float(class_precisions[c]),
             kind="map",
             samples=int(counted.sum()),

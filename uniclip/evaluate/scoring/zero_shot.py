@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from uniclip.evaluate.metrics import Float, Int, Numbers, calibration_error, softmax
 from uniclip.evaluate.scoring.retrieval import SIMILARITIES_PER_BLOCK, rank_keys
 from uniclip.evaluate.scoring.score_card import MIN_SAMPLES, ScoreCard
+from uniclip.evaluate.scoring.score_names import CALIBRATION_ERROR, join_class_name
 
 EmbedTexts = Callable[[list[str]], Numbers]
 """Maps m texts to (m, D) unit rows."""
@@ -111,7 +112,10 @@ def add_zero_shot_scores(
     """Add zeroshot.<name>, its calibration error, and the accuracy of each class."""
     add_accuracy_per_class(score_card, f"zeroshot.{name}", result.outcome, labels, classes)
     score_card.add_scalar(
-        f"zeroshot.{name}.ece", result.calibration_error, kind="error", samples=len(labels)
+        f"zeroshot.{name}.{CALIBRATION_ERROR}",
+        result.calibration_error,
+        kind="error",
+        samples=len(labels),
     )
     score_card.add_array(f"zeroshot.{name}.prediction", result.prediction.astype(np.int16))
 
@@ -119,7 +123,7 @@ def add_zero_shot_scores(
 def add_accuracy_per_class(
     score_card: ScoreCard, name: str, outcome: Numbers, labels: Int, classes: Sequence[str]
 ) -> None:
-    """Add an accuracy, and that of each class in the test split.
+    """Add an accuracy, and that of each class in the test split (`score_names`).
 
     Chance is a uniform guess, one over the number of classes. The accuracies of single classes are
     report-only, and so is the overall one where a class has fewer than 50 test images.
@@ -133,7 +137,7 @@ def add_accuracy_per_class(
     for index in np.flatnonzero(counts).tolist():
         class_accuracy = float(outcome[labels == index].mean())
         score_card.add_scalar(
-            f"{name}.{classes[index]}",
+            join_class_name(name, classes[index]),
             class_accuracy,
             kind="accuracy",
             samples=int(counts[index]),

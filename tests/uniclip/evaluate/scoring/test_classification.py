@@ -99,8 +99,8 @@ def test_voc_excludes_difficult_objects_and_clip_benchmark_does_not():
     scores, kept = zero_shot_of(clip, images, np.eye(2), truth)
     # Cats rank 0.9 (yes), 0.7 (no), 0.2 (yes): precision 1 up to recall 1/2, then 2/3.
     cat = (6 * 1 + 5 * 2 / 3) / 11
-    assert scores["zeroshot.cat"].value == pytest.approx(cat)
-    assert scores["zeroshot.cat"].num_samples == 3
+    assert scores["zeroshot[cat]"].value == pytest.approx(cat)
+    assert scores["zeroshot[cat]"].num_samples == 3
     assert scores["zeroshot"].value == pytest.approx((cat + 1) / 2)
     assert scores["zeroshot"].kind == "map"
     assert scores["zeroshot"].chance == pytest.approx((2 / 3 + 1 / 4) / 2)

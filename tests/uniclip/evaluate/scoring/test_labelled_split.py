@@ -52,7 +52,7 @@ def test_images_without_a_label_are_excluded():
     scores, predictions = score_card.get_results()
     by_name = {s.name: s for s in scores}
     assert (by_name["zeroshot.pet"].value, by_name["zeroshot.pet"].num_samples) == (1, 80)
-    assert by_name["zeroshot.pet.cat"].num_samples == 40
+    assert by_name["zeroshot.pet[cat]"].num_samples == 40
     assert predictions["labels.pet"].tolist() == split.labels["pet"].tolist()
     assert predictions["ids"].tolist() == list(range(120))
 

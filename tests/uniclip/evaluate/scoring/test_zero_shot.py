@@ -83,10 +83,10 @@ def test_small_classes_make_a_score_report_only():
     zero_shot.add_accuracy_per_class(sheet, "enough", outcome, labels, ["a", "b", "c"])
     zero_shot.add_accuracy_per_class(sheet, "few", outcome[:100], labels[:100], ["a", "b", "c"])
     scores = {s.name: s for s in sheet.get_results()[0]}
-    assert set(scores) == {"enough", "enough.a", "enough.b", "few", "few.a", "few.b"}
+    assert set(scores) == {"enough", "enough[a]", "enough[b]", "few", "few[a]", "few[b]"}
     assert not scores["enough"].report_only
     assert scores["few"].report_only
-    assert scores["few.b"].num_samples == 40
+    assert scores["few[b]"].num_samples == 40
     assert scores["few"].chance == pytest.approx(1 / 3)
     assert all(s.report_only for name, s in scores.items() if "." in name)
 
