@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ablations.plan import tuned_arms
-from ablations.plan.plan import ResolvedPlan, build_plan, find_cell
+from ablations.plan.plan import ResolvedPlan, find_cell
 from sweeps.claims.status import RunState, inspect_runs
 from sweeps.config.request import SweepRequest
+from sweeps.config.selection import describe_other_sweeps
 from sweeps.controller.controller import SweepController
 from sweeps.monitor.display import Display
 from sweeps.slurm import Slurm, in_follow_up
@@ -37,7 +38,7 @@ def build_retry(
         UserError: a cell is unknown, or there is nothing to retry.
     """
     store = sweep_request.store
-    requested_plan, display = build_plan(sweep_request.plan_request), Display()
+    requested_plan, display = sweep_request.build_plan(), Display()
     sweep_id = requested_plan.plan.sweep_id
     stored_plan = store.get_sweep(sweep_id).read_plan()
     only_runs = tuple(
@@ -46,13 +47,15 @@ def build_retry(
         )
     )
     if stored_plan is None:
-        raise UserError(f"nothing to retry: {sweep_id} was not run in {store.root}")
+        notes = describe_other_sweeps(store, requested_plan.plan, "retry")
+        hint = "".join(f"; {note}" for note in notes)
+        raise UserError(f"nothing to retry: {sweep_id} was not run in {store.root}{hint}")
     if cell_names:
         resolved_plan = _select_runs(store, replace(requested_plan, plan=stored_plan), only_runs)
         if _changes_execution(stored_plan, requested_plan.plan):
             display.print_line("note: named cells are run and evaluated as their sweep's plan says")
     else:
-        resolved_plan = build_plan(replace(sweep_request.plan_request, seeds=stored_plan.seeds))
+        resolved_plan = sweep_request.build_plan(seeds=stored_plan.seeds)
     policy = RetryPolicy(only_runs=only_runs)
     if not in_follow_up():
         policy = select_attempts(

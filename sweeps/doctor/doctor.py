@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 
-from ablations.plan.plan import build_plan, resolve_base_config
+from ablations.plan.plan import resolve_base_config
 from sweeps.config import request
 from sweeps.doctor import checks
 from sweeps.doctor.checks import SEE_MESSAGE, Check
 from sweeps.doctor.context import DoctorContext
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem
 from uniclip.errors import UserError
-from uniclip.store import Store
+from uniclip.store import Plan, Store
 
 CHECKS: tuple[Check, ...] = (
     checks.check_libraries,
@@ -32,18 +32,19 @@ DEPENDENT_CHECKS: tuple[Check, ...] = (checks.check_audit,)
 
 
 def collect_diagnostics(
-    overrides: list[str], *, submit_test_job: bool = False
+    overrides: list[str], *, submit_test_job: bool = False, stored_plan: Plan | None = None
 ) -> Iterator[Diagnostic]:
     """Yield every diagnostic as soon as it is known.
 
     Args:
         overrides: the `key=value` words of the command line.
         submit_test_job: whether a small job may be submitted to the cluster.
+        stored_plan: the plan of the sweep that was named by its id, if one was.
 
     Raises:
         UserError: a test job is requested without a cluster, or the overrides are not valid.
     """
-    context = yield from _build_context(overrides, submit_test_job)
+    context = yield from _build_context(overrides, submit_test_job, stored_plan)
     if context is None:
         return
     if context.submit_test_job and context.slurm_launcher is None:
@@ -74,7 +75,7 @@ def _run_check(check: Check, context: DoctorContext) -> Iterator[Diagnostic]:
 
 
 def _build_context(
-    overrides: list[str], submit_test_job: bool
+    overrides: list[str], submit_test_job: bool, stored_plan: Plan | None
 ) -> Generator[Diagnostic, None, DoctorContext | None]:
     """Yield the diagnostic of the plan, and return the context; None if there is no valid run."""
     if not any(word.startswith("ablation=") for word in overrides):
@@ -86,10 +87,10 @@ def _build_context(
             resolved_plan=None,
             submit_test_job=submit_test_job,
         )
-    sweep_request, resolved_plan = request.parse_request(overrides), None
+    sweep_request, resolved_plan = request.parse_request(overrides, (), stored_plan), None
     check = "plan and training data"
     try:
-        resolved_plan = build_plan(sweep_request.plan_request)
+        resolved_plan = sweep_request.build_plan()
     except UserError as error:
         yield problem(check, str(error), SEE_MESSAGE)
         try:

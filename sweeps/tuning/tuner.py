@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Union
 
-from ablations.plan.plan import ResolvedPlan, build_plan
+from ablations.plan.plan import ResolvedPlan
 from analysis.collect.run_time import format_duration
 from sweeps.claims.status import inspect_runs
 from sweeps.config.request import SweepRequest, parse_request
@@ -42,6 +42,7 @@ from uniclip.config.overrides import parse_overrides
 from uniclip.io.hashing import digest
 from uniclip.store import (
     AuditCheck,
+    Plan,
     StudyFolder,
     Trial,
     TunedArm,
@@ -205,8 +206,12 @@ class Tuner:
         )
 
 
-def build_tuner(overrides: list[str]) -> Tuner:
+def build_tuner(overrides: list[str], stored_plan: Plan | None = None) -> Tuner:
     """Return the tuning that the `key=value` words of a command line describe.
+
+    Args:
+        overrides: The words.
+        stored_plan: The plan of the default arms, if the sweep was named by its id.
 
     Raises:
         UserError: a key or value does not exist, or an arm cannot be tuned in the space.
@@ -215,10 +220,11 @@ def build_tuner(overrides: list[str]) -> Tuner:
     tune_overrides = [word for word in overrides if word.partition("=")[0] in tune_keys]
     forms = keys.collect_value_forms([(TuneConfig, "")])
     config: TuneConfig = bind(TuneConfig, parse_overrides(tune_overrides, forms))
-    request = parse_request([w for w in overrides if w not in tune_overrides], tune_keys)
+    sweep_overrides = [w for w in overrides if w not in tune_overrides]
+    request = parse_request(sweep_overrides, tune_keys, stored_plan)
     seeds = resolve_seeds("tuning_seeds", config.tuning_seeds, FIRST_TUNING_SEED)
     space = load_search_space(config.space, request.conf_dirs)
-    resolved_plan = build_plan(request.plan_request)
+    resolved_plan = request.build_plan()
     space = resolve_search_space(config.space, space, resolved_plan)
     return Tuner(
         config=config,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from ablations.plan.plan import find_cell
-from sweeps.config.request import parse_request
+from sweeps.config.selection import CELL_HELP, SWEEP_HELP, print_notes, select_plan
 from sweeps.launchers.submissions import Submissions
 from sweeps.slurm import Slurm
 from uniclip.errors import UserError
@@ -13,20 +13,21 @@ from uniclip.store import Store, SweepFolder
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the cells."""
+    """Add the sweep and the cells."""
     parser.add_argument(
         "names",
         nargs="*",
-        metavar="cell",
-        help="<arm>/<seed>, or the start of a run id; default: every cell of the sweep",
+        metavar="sweep or cell",
+        help=f"{SWEEP_HELP}; or {CELL_HELP}; default: every cell of the sweep",
     )
 
 
 def run(arguments: Namespace) -> int:
     """Cancel jobs that wait or run; checkpoints stay."""
-    request = parse_request(arguments.overrides)
-    plan, store = request.load_or_build_plan(), request.store
-    run_ids = {find_cell(plan, name).run_id for name in arguments.names}
+    selection = select_plan("cancel", arguments.names, arguments.overrides)
+    plan, store = selection.plan, selection.store
+    print_notes(selection.notes)
+    run_ids = {find_cell(plan, name).run_id for name in selection.cell_names}
     folder = store.get_sweep(plan.sweep_id)
     folders = [folder]
     if not run_ids:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from rich.console import Console
 
+from sweeps.config.selection import SWEEP_HELP, expand_names, require_no_cells
 from sweeps.doctor.diagnostic import Diagnostic, Level, format_diagnostic
 from sweeps.doctor.doctor import collect_diagnostics
 from sweeps.monitor.terminal import make_console, print_json
@@ -18,7 +19,8 @@ LEVEL_LABELS: dict[Level, str] = {"problem": "problems", "warning": "warnings", 
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the flags --json and --submit."""
+    """Add the sweep, and the flags --json and --submit."""
+    parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON record per check")
     parser.add_argument(
         "--submit", action="store_true", help="also submit a small job that checks a compute node"
@@ -28,7 +30,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Print one line per check, and return 1 if there is a problem."""
     diagnostics, console = [], make_console()
-    for diagnostic in collect_diagnostics(arguments.overrides, submit_test_job=arguments.submit):
+    words, stored_plan, cell_names = expand_names("doctor", arguments.names, arguments.overrides)
+    require_no_cells("doctor", cell_names)
+    for diagnostic in collect_diagnostics(
+        words, submit_test_job=arguments.submit, stored_plan=stored_plan
+    ):
         diagnostics.append(diagnostic)
         if not arguments.json:
             _print_diagnostic(console, diagnostic)

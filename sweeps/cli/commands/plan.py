@@ -7,10 +7,17 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from ablations.plan.plan import ResolvedPlan, build_plan
+from ablations.plan.plan import ResolvedPlan
 from analysis.results import comparability
-from sweeps.config.request import SweepRequest, parse_request
+from sweeps.config.request import SweepRequest
 from sweeps.config.schema import SlurmLauncherConfig, SweepConfig
+from sweeps.config.selection import (
+    SWEEP_HELP,
+    describe_same_words,
+    print_notes,
+    require_no_cells,
+    select_request,
+)
 from sweeps.controller.controller import SweepController
 from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.costs import estimate, limit
@@ -25,7 +32,8 @@ CostEstimates = dict[str, estimate.CostEstimate]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the flags --json and --probe."""
+    """Add the sweep, and the flags --json and --probe."""
+    parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON record per cell")
     parser.add_argument(
         "--probe",
@@ -36,8 +44,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the plan; nothing is run and nothing is written, except by --probe."""
-    request = parse_request(arguments.overrides)
-    resolved_plan = merge_with_stored_plan(build_plan(request.plan_request), request.store)
+    request, cell_names = select_request("plan", arguments.names, arguments.overrides)
+    require_no_cells("plan", cell_names)
+    resolved_plan = merge_with_stored_plan(request.build_plan(), request.store)
+    print_notes(describe_same_words(request.store, resolved_plan.plan))
     if arguments.probe:
         _run_probe_if_needed(request, resolved_plan)
     plan, settings = resolved_plan.plan, request.settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from sweeps.config.request import parse_request
+from sweeps.config.selection import SWEEP_HELP, print_notes, require_no_cells, select_plan
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
@@ -12,17 +12,21 @@ EXIT_PLANTED_EFFECT_MISSED = 1
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the flag --force."""
+    """Add the sweep, and the flag --force."""
+    parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
     parser.add_argument("--force", action="store_true", help="rebuild it even if nothing changed")
 
 
 def run(arguments: Namespace) -> int:
     """Build the report of a sweep and print its summary."""
-    request = parse_request(arguments.overrides)
-    plan = request.load_or_build_plan()
-    if request.store.get_sweep(plan.sweep_id).read_plan() is None:
-        raise UserError(f"sweep {plan.sweep_id} has not been run in store={request.store.root}")
-    return print_report(request.store, plan, force=arguments.force)
+    selection = select_plan("report", arguments.names, arguments.overrides)
+    require_no_cells("report", selection.cell_names)
+    plan, store = selection.plan, selection.store
+    if store.get_sweep(plan.sweep_id).read_plan() is None:
+        hint = "".join(f"; {note}" for note in selection.notes)
+        raise UserError(f"sweep {plan.sweep_id} has not been run in store={store.root}{hint}")
+    print_notes(selection.notes)
+    return print_report(store, plan, force=arguments.force)
 
 
 def print_report(store: Store, plan: Plan, *, force: bool = False) -> int:

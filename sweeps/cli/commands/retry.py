@@ -5,17 +5,17 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from sweeps.cli.commands.run import run_and_report
-from sweeps.config.request import parse_request
+from sweeps.config.selection import CELL_HELP, SWEEP_HELP, select_request
 from sweeps.controller.retry import build_retry
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the cells and the flag --force."""
+    """Add the sweep, the cells and the flag --force."""
     parser.add_argument(
         "names",
         nargs="*",
-        metavar="cell",
-        help="<arm>/<seed>, or the start of a run id; default: every failed cell",
+        metavar="sweep or cell",
+        help=f"{SWEEP_HELP}; or {CELL_HELP}; default: every failed cell",
     )
     parser.add_argument(
         "--force",
@@ -26,5 +26,5 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run the named cells again, then build the report."""
-    request = parse_request(arguments.overrides)
-    return run_and_report(build_retry(request, arguments.names, force=arguments.force))
+    request, cell_names = select_request("retry", arguments.names, arguments.overrides)
+    return run_and_report(build_retry(request, cell_names, force=arguments.force))

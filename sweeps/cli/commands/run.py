@@ -5,9 +5,14 @@ from __future__ import annotations
 import errno
 from argparse import ArgumentParser, Namespace
 
-from ablations.plan.plan import build_plan
 from sweeps.cli.commands.report import print_report
-from sweeps.config.request import parse_request
+from sweeps.config.selection import (
+    SWEEP_HELP,
+    describe_same_words,
+    print_notes,
+    require_no_cells,
+    select_request,
+)
 from sweeps.controller.controller import Detached, SweepController
 from sweeps.controller.sweep_run import UNFINISHED_WITH_REASON, build_controller, run_cells
 
@@ -15,13 +20,17 @@ EXIT_CELLS_FAILED = 1
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add nothing: a run has neither names nor flags."""
+    """Add the sweep."""
+    parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
 
 
 def run(arguments: Namespace) -> int:
     """Run the cells that are missing, then build the report."""
-    request = parse_request(arguments.overrides)
-    return run_and_report(build_controller(request, build_plan(request.plan_request)))
+    request, cell_names = select_request("run", arguments.names, arguments.overrides)
+    require_no_cells("run", cell_names)
+    resolved_plan = request.build_plan()
+    print_notes(describe_same_words(request.store, resolved_plan.plan))
+    return run_and_report(build_controller(request, resolved_plan))
 
 
 def run_and_report(controller: SweepController) -> int:

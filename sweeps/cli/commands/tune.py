@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from ablations.plan.tuned_arms import build_tuned_plan
 from sweeps.cli.commands.run import EXIT_CELLS_FAILED, run_and_report
+from sweeps.config import stored_sweep
+from sweeps.config.selection import SWEEP_HELP, expand_names, require_no_cells
 from sweeps.controller.controller import Detached
 from sweeps.controller.sweep_run import build_controller, run_cells
 from sweeps.monitor.display import Display
@@ -27,13 +29,16 @@ keys of the tuning, in addition to those of a sweep:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the keys of the tuning to the help; there are neither names nor flags."""
+    """Add the sweep, and the keys of the tuning to the help."""
+    parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
     parser.epilog = EPILOG
 
 
 def run(arguments: Namespace) -> int:
     """Run the default arms, tune all arms, run the tuned arms, and build the report."""
-    tuner, display = build_tuner(arguments.overrides), Display()
+    words, stored_plan, cell_names = expand_names("tune", arguments.names, arguments.overrides)
+    require_no_cells("tune", cell_names)
+    tuner, display = build_tuner(words, stored_plan), Display()
     try:
         tuning = _tune(tuner, display)
     except Detached as detached:
@@ -44,6 +49,8 @@ def run(arguments: Namespace) -> int:
     for line in describe_tuning(tuning):
         display.print_line(line)
     tuned_plan = build_tuned_plan(tuner.resolved_plan, tuning)
+    recorded_overrides = stored_sweep.record_overrides(words)
+    tuned_plan = replace(tuned_plan, plan=replace(tuned_plan.plan, overrides=recorded_overrides))
     reuse_audit(tuner.request.store, tuner.resolved_plan.plan, tuned_plan.plan)
     return run_and_report(build_controller(tuner.request, tuned_plan, QuietDisplay()))
 
