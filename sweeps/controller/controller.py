@@ -276,6 +276,9 @@ class SweepController:
             Whether everything has ended; False if the launcher does not wait for that.
         """
         estimate_printed = limit_checked = False
+        self.display.use_measurements(self.store, self.count_workers())
+        if self._slurm_launcher is not None:
+            self.display.idle_message = "jobs wait in the queue"
         while True:
             states = self.inspect_runs()
             limit_checked = limit_checked or self._enforce_limit(planned_runs)
@@ -284,6 +287,8 @@ class SweepController:
                     self._print_estimate(planned_runs)
                     estimate_printed = True
                 self.display.show_states(self.plan, states)
+            else:
+                self.display.show_audit(self.plan)
             actions = self.find_actions(states)
             try:
                 is_on_hold = self._changed_data_guard.is_on_hold(self.plan, states)

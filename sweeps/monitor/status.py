@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isfinite
 
 from analysis.collect.run_time import format_duration
 from sweeps.claims.status import RunState, inspect_runs
 from sweeps.launchers.submissions import Submissions
 from sweeps.slurm import Job, Slurm
 from uniclip.errors import RetryLater, UserError
-from uniclip.store import EndReason, Plan, RunStatus, Store
+from uniclip.store import AttemptFolder, EndReason, Plan, RunStatus, Store
 
 
 class QueueStatus(StrEnum):
@@ -40,6 +42,7 @@ ADVICE: dict[CellStatus, str] = {
     RunStatus.STALLED: "retry --force, if you know that its process is dead",
     RunStatus.FAILED: "logs, then retry",
     RunStatus.DIVERGED: "final; retry=diverged runs it again",
+    RunStatus.UNREADABLE: "see the reason",
     RunStatus.OUTDATED: "kept; outdated=rerun runs it again",
     RunStatus.COMPLETE: "none",
 }
@@ -52,6 +55,7 @@ STATUS_STYLES: dict[CellStatus, str] = {
     QueueStatus.PREEMPTED: "blue",
     RunStatus.FAILED: "bold red",
     RunStatus.STALLED: "red",
+    RunStatus.UNREADABLE: "red",
     RunStatus.DIVERGED: "yellow",
     RunStatus.OUTDATED: "yellow",
     RunStatus.COMPLETE: "green",
@@ -60,6 +64,11 @@ STATUS_STYLES: dict[CellStatus, str] = {
 
 UNKNOWN_JOB = Job(id="", state="", restarts=0, node="", name="", reason="")
 """Stands for the job of a run if jobs were submitted and Slurm does not answer."""
+
+METRICS_TAIL_BYTES = 16384
+"""Bytes at the end of a file of metrics in which the last training record is looked for."""
+PHASE_LABELS = {"": "starting", "opening": "opening data"}
+"""Phase of a heartbeat ("" before the first one) -> its text, if it is another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +83,8 @@ class CellRow:
     """The Slurm job that executes the run or will."""
     log_path: str = ""
     """Log of the last attempt, if it failed."""
+    loss: float | None = None
+    """Training loss of the last record, while the run is executed."""
 
     @property
     def status(self) -> CellStatus:
@@ -128,18 +139,38 @@ class CellRow:
         return heartbeat.total_steps if heartbeat else None
 
     @property
-    def progress(self) -> str:
-        """Phase, step, steps per second and remaining time, as far as they are known."""
-        heartbeat = self.state.heartbeat
-        if self._outcome_step is not None:
-            return f"step {self._outcome_step}"
-        if heartbeat is None:
+    def step_text(self) -> str:
+        """Training steps taken and to be taken, such as "30/90"."""
+        if self.step is None:
             return ""
-        progress = f"{heartbeat.phase} {heartbeat.step}/{heartbeat.total_steps}"
-        if self.seconds_left is None:
-            return progress
-        remaining_time = format_duration(self.seconds_left)
-        return f"{progress}, {heartbeat.steps_per_second:.3g} steps/s, {remaining_time} to go"
+        total_steps = self.total_steps
+        is_whole = total_steps is None or self.status in FINAL_STATUSES
+        return f"{self.step:,}" if is_whole else f"{self.step:,}/{total_steps:,}"
+
+    @property
+    def phase(self) -> str:
+        """What a run that is executed does: training, validating, ...; empty for others."""
+        if self.state.status != RunStatus.RUNNING:
+            return ""
+        phase = self.state.heartbeat.phase if self.state.heartbeat else ""
+        return PHASE_LABELS.get(phase, phase)
+
+    @property
+    def loss_text(self) -> str:
+        """The training loss with four digits; empty if it is not known."""
+        return "" if self.loss is None else f"{self.loss:.4g}"
+
+    @property
+    def speed_text(self) -> str:
+        """Training steps per second; empty if they are not known."""
+        heartbeat = self.state.heartbeat
+        is_known = self.seconds_left is not None and heartbeat is not None
+        return f"{heartbeat.steps_per_second:.3g}" if is_known and heartbeat else ""
+
+    @property
+    def time_left_text(self) -> str:
+        """The training time that remains; empty if it is not known."""
+        return "" if self.seconds_left is None else format_duration(self.seconds_left)
 
     @property
     def seconds_left(self) -> float | None:
@@ -147,7 +178,7 @@ class CellRow:
         heartbeat = self.state.heartbeat
         if heartbeat is None or not heartbeat.steps_per_second:
             return None
-        if self.state.status != RunStatus.RUNNING:
+        if self.state.status != RunStatus.RUNNING or heartbeat.step >= heartbeat.total_steps:
             return None
         return (heartbeat.total_steps - heartbeat.step) / heartbeat.steps_per_second
 
@@ -164,6 +195,8 @@ class CellRow:
     @property
     def advice(self) -> str:
         """What the user can do about it."""
+        if self.job is not None and self.job.launch_failed and self.state.is_runnable:
+            return f"scontrol release {self.job.id}, or run"
         if self.job is not None and self.job.launch_failed and self.state.is_runnable:
             return f"scontrol release {self.job.id}, or run"
         return ADVICE[self.status]
@@ -193,6 +226,7 @@ def build_rows(store: Store, plan: Plan) -> list[CellRow]:
         for run_id, state in states.items()
         if state.status == RunStatus.FAILED
     }
+    losses = read_losses(store, states)
     return [
         CellRow(
             cell=cell.name,
@@ -200,9 +234,43 @@ def build_rows(store: Store, plan: Plan) -> list[CellRow]:
             state=states[cell.run_id],
             job=jobs.get(cell.run_id),
             log_path=log_paths.get(cell.run_id, ""),
+            loss=losses.get(cell.run_id),
         )
         for cell in plan.cells
     ]
+
+
+def read_losses(store: Store, states: Mapping[str, RunState]) -> dict[str, float]:
+    """Return run id -> last training loss, of the runs that are executed and have one."""
+    losses = {
+        run_id: read_last_loss(store.get_run(run_id).get_attempt(state.attempt))
+        for run_id, state in states.items()
+        if state.status == RunStatus.RUNNING
+    }
+    return {run_id: loss for run_id, loss in losses.items() if loss is not None}
+
+
+def read_last_loss(attempt: AttemptFolder) -> float | None:
+    """Return the loss of the last training record of an attempt; None without one.
+
+    Only the end of the file is read; a line that is being written is ignored.
+    """
+    try:
+        with attempt.metrics_path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - METRICS_TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and record.get("phase") == "train":
+            loss = record.get("loss")
+            return float(loss) if isinstance(loss, int | float) and isfinite(loss) else None
+    return None
 
 
 def describe_tunings(store: Store, sweep_id: str) -> list[str]:
@@ -243,6 +311,7 @@ def _to_record(row: CellRow) -> dict[str, object]:
         "step": row.step,
         "total_steps": row.total_steps,
         "steps_per_second": heartbeat.steps_per_second if heartbeat else None,
+        "loss": row.loss,
         "seconds_left": row.seconds_left,
         "last_heartbeat": heartbeat.time if heartbeat else None,
         "job": job_id or None,

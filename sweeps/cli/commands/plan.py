@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
-
-from rich.console import Console
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from ablations.plan.plan import ResolvedPlan
-from analysis.results import comparability
 from sweeps.config.request import SweepRequest
-from sweeps.config.schema import SlurmLauncherConfig, SweepConfig
+from sweeps.config.schema import LocalLauncherConfig, SlurmLauncherConfig
 from sweeps.config.selection import (
     SWEEP_HELP,
     describe_same_words,
@@ -23,22 +22,31 @@ from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.costs import estimate, limit
 from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
 from sweeps.monitor.display import Display
+from sweeps.monitor.plan_lines import build_plan_lines, build_planned_cells, collect_facts
 from sweeps.monitor.status import CellRow, build_rows, to_records
-from sweeps.monitor.terminal import make_console, print_json, print_table
-from uniclip.store import Plan, Store
+from sweeps.monitor.terminal import make_console, print_json, print_lines
+from uniclip.store import Plan
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 CostEstimates = dict[str, estimate.CostEstimate]
 """Arm -> estimated cost of one of its cells; arms that were not measured are left out."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the sweep, and the flags --json and --probe."""
+    """Add the sweep, and the flags --json, --probe and --full."""
     parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON record per cell")
     parser.add_argument(
         "--probe",
         action="store_true",
         help="first measure the cost of a cell of each arm in a few steps; runs no cell",
+    )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="list every cell, difference and note, also where they do not fit on one screen",
     )
 
 
@@ -58,24 +66,45 @@ def run(arguments: Namespace) -> int:
         print_json(_to_plan_records(plan, rows, cost_estimates, gpus_per_run))
         return 0
     console = make_console()
-    console.print(f"{plan.title}\n{plan.sweep_id}", markup=False)
-    print_table(
-        console,
-        ("cell", "run id", "will run", "reason", *estimate.COST_HEADINGS),
-        _build_plan_rows(rows, settings, cost_estimates, gpus_per_run),
-    )
-    for line in _describe_plan(request.store, plan):
-        console.print(line, markup=False)
     runs = {row.run for row in rows if settings.should_run(row.state)}
-    max_parallel_runs = settings.max_parallel_runs(plan.num_threads)
-    total_cost = estimate.describe_total_cost(
-        plan.cells, runs, cost_estimates, max_parallel_runs, gpus_per_run
+    lines = build_plan_lines(
+        plan,
+        build_planned_cells(plan, rows, runs, cost_estimates, gpus_per_run),
+        collect_facts(
+            plan, estimate.read_probes(request.store.get_sweep(plan.sweep_id), plan.device).values()
+        ),
+        [
+            _describe_estimate(request, plan, runs, cost_estimates),
+            *_describe_expected_start(settings.launcher, plan.num_threads),
+        ],
+        width=console.width,
+        height=None if arguments.full else _get_height(console),
     )
-    hint = "" if cost_estimates else " (plan --probe measures them)"
-    console.print(f"estimate: {total_cost}{hint if runs else ''}")
-    if isinstance(settings.launcher, SlurmLauncherConfig):
-        _print_expected_start(console, settings.launcher, plan.num_threads)
+    print_lines(console, lines)
     return 0
+
+
+def _get_height(console: Console) -> int | None:
+    """Return the lines of a screen below the command; None for output to a pipe or file."""
+    if console.is_terminal or os.environ.get("LINES", "").isdecimal():
+        return max(console.height - 1, 10)
+    return None
+
+
+def _describe_estimate(
+    request: SweepRequest, plan: Plan, runs: Collection[str], cost_estimates: CostEstimates
+) -> str:
+    """Return the estimated cost of the runs, in one line."""
+    settings = request.settings
+    total_cost = estimate.describe_total_cost(
+        plan.cells,
+        runs,
+        cost_estimates,
+        settings.max_parallel_runs(plan.num_threads),
+        limit.count_gpus_per_run(settings.launcher, plan.device),
+    )
+    hint = " (plan --probe measures them)" if runs and not cost_estimates else ""
+    return f"estimate: {total_cost}{hint}"
 
 
 def _run_probe_if_needed(request: SweepRequest, resolved_plan: ResolvedPlan) -> None:
@@ -105,70 +134,15 @@ def _to_plan_records(
     ]
 
 
-def _build_plan_rows(
-    rows: Sequence[CellRow],
-    settings: SweepConfig,
-    cost_estimates: CostEstimates,
-    gpus_per_run: int,
-) -> Iterator[tuple[str, ...]]:
-    """Yield the columns of each cell's line."""
-    for row in rows:
-        arm = row.cell.rsplit("/", 1)[0]
-        will_run = "yes" if settings.should_run(row.state) else "no"
-        cost_columns = estimate.format_cost_columns(cost_estimates.get(arm), gpus_per_run)
-        yield (row.cell, row.run[:8], will_run, row.reason or row.status, *cost_columns)
-
-
-def _describe_plan(store: Store, plan: Plan) -> Iterator[str]:
-    """Yield recipes, comparability of each contrast, skipped arms, and missing data sets."""
-    yield from _describe_recipes(plan)
-    yield from _describe_comparability(store, plan)
-    yield from plan.skipped
-    for name, hint in plan.missing_datasets.items():
-        yield f"n/a: {name}: {hint}"
-    for name, hint in plan.missing_probe_data.items():
-        yield f"n/a: linear probe on {name}: {hint}"
-
-
-def _describe_recipes(plan: Plan) -> list[str]:
-    """Return optimizer and schedule of each arm, if `recipe=` changes them."""
-    if not plan.recipe_descriptions:
+def _describe_expected_start(
+    launcher: SlurmLauncherConfig | LocalLauncherConfig, num_threads: int
+) -> list[str]:
+    """Return when Slurm expects to start a job that is submitted now; nothing without Slurm."""
+    if not isinstance(launcher, SlurmLauncherConfig):
         return []
-    scope = "steps and batch size are the budget's; warm-up is a share of the steps, rounded"
-    width = max(map(len, plan.recipe_descriptions))
-    arm_lines = (f"  {arm:<{width}}  {text}" for arm, text in plan.recipe_descriptions.items())
-    return [*plan.caveats, f"recipe={plan.recipe}: {scope}", *arm_lines]
-
-
-def _describe_comparability(store: Store, plan: Plan) -> list[str]:
-    """Return what both sides of each contrast have equal, time and memory included."""
-    if not plan.contrasts:
-        return []
-    arm_probes = estimate.read_probes(store.get_sweep(plan.sweep_id), plan.device).values()
-    counted_facts = comparability.combine_comparison_facts(
-        plan.comparison_facts, plan.base_config, plan.arms, arm_probes
-    )
-    measured_facts = comparability.collect_measured_facts(plan.base_config, plan.arms, arm_probes)
-    facts_by_arm = {
-        arm.name: {**measured_facts[arm.name], **counted_facts.get(arm.name, {})}
-        for arm in plan.arms
-    }
-    tolerances = comparability.SIZE_TOLERANCES | comparability.MEASURED_TOLERANCES
-    return [
-        "what is equal (matched) on the two sides of each contrast:",
-        *(
-            f"  {c.label}: {comparability.compare_conditions(facts_by_arm, c, tolerances)}"
-            for c in plan.contrasts
-        ),
-    ]
-
-
-def _print_expected_start(
-    console: Console, launcher: SlurmLauncherConfig, num_threads: int
-) -> None:
-    """Print when Slurm expects to start a job that is submitted now."""
     from sweeps.doctor.slurm_cluster import query_expected_start  # only plans for a cluster need it
-    from sweeps.launchers.sbatch import build_sbatch_options
+    from sweeps.launchers.sbatch import build_sbatch_options, find_sbatch_variables
 
     sbatch_options = build_sbatch_options(launcher, num_threads)
-    console.print(f"expected start: {query_expected_start(sbatch_options)}", markup=False)
+    variables = find_sbatch_variables(launcher).applied
+    return [f"expected start: {query_expected_start(sbatch_options, variables)}"]

@@ -33,14 +33,14 @@ def make_plan() -> Plan:
         cells=tuple(Cell(arm=name, seed=0, run_id=run) for name, run in RUNS.items()),
         evaluation_hashes={name: {} for name in RUNS},
         missing_datasets={},
-        base_config={"train": {"steps": 9}},
+        base_config={"train": {"steps": 9}, "runtime": {"device": "cpu"}},
     )
 
 
 def make_heartbeat(**changes: Any) -> Heartbeat:
     """Return the heartbeat of a run at step 30 of 90."""
     fields = {"time": time.time(), "step": 30, "total_steps": 90, "steps_per_second": 2.0}
-    return Heartbeat(phase="training", **{**fields, **changes})
+    return Heartbeat(**{"phase": "training", **fields, **changes})
 
 
 def make_row(state: RunState, cell: str = "full/0") -> CellRow:

@@ -17,6 +17,7 @@ from sweeps.monitor import status
 from sweeps.monitor.status import ADVICE, CellRow, QueueStatus
 from sweeps.slurm import Job
 from tests.sweeps.monitor import RUNS, make_heartbeat, make_plan, make_row
+from uniclip.io.atomic import append_jsonl
 from uniclip.store import EndReason, Outcome, Plan, RunStatus, Store, SubmissionIntent
 
 
@@ -127,19 +128,49 @@ def test_reading_the_status_writes_nothing(plan: Plan, tmp_path: Path) -> None:
 
 
 def test_progress_is_steps_speed_and_remaining_time() -> None:
-    running = make_row(RunState(status=RunStatus.RUNNING, heartbeat=make_heartbeat()))
-    assert running.progress == "training 30/90, 2 steps/s, 30 s to go"
-    assert running.seconds_left == 30
-    interrupted = make_row(RunState(status=RunStatus.INTERRUPTED, heartbeat=make_heartbeat()))
-    assert interrupted.progress == "training 30/90"
-    not_measured = make_heartbeat(steps_per_second=0.0)
-    running = make_row(RunState(status=RunStatus.RUNNING, heartbeat=not_measured))
-    assert running.progress == "training 30/90"
-    assert make_row(RunState(status=RunStatus.PENDING)).progress == ""
+    def describe(state: RunState) -> tuple[str, ...]:
+        row = make_row(state)
+        return (row.step_text, row.speed_text, row.time_left_text, row.phase)
+
+    running = RunState(status=RunStatus.RUNNING, heartbeat=make_heartbeat())
+    assert describe(running) == ("30/90", "2", "30 s", "training")
+    assert make_row(running).seconds_left == 30
+    interrupted = RunState(status=RunStatus.INTERRUPTED, heartbeat=make_heartbeat())
+    assert describe(interrupted) == ("30/90", "", "", "")
+    not_measured = make_heartbeat(steps_per_second=0.0, phase="opening")
+    running = RunState(status=RunStatus.RUNNING, heartbeat=not_measured)
+    assert describe(running) == ("30/90", "", "", "opening data")
+    assert describe(RunState(status=RunStatus.RUNNING)) == ("", "", "", "starting")
+    evaluating = make_heartbeat(step=90, phase="evaluating cifar10")
+    running = RunState(status=RunStatus.RUNNING, heartbeat=evaluating)
+    assert describe(running) == ("90/90", "", "", "evaluating cifar10")
+    assert describe(RunState(status=RunStatus.PENDING)) == ("", "", "", "")
     complete = RunState(
         status=RunStatus.COMPLETE, outcome=make_outcome(), heartbeat=make_heartbeat()
     )
-    assert make_row(complete).progress == "step 90"
+    assert describe(complete) == ("90", "", "", "")
+
+
+def test_the_loss_is_that_of_the_last_whole_training_record(tmp_path: Path) -> None:
+    run = Store(tmp_path).get_run("a" * 16)
+    attempt = run.claim_attempt(1, process.make_claim_record({}))
+    assert attempt is not None
+    assert status.read_last_loss(attempt) is None
+    for step in range(2000):
+        append_jsonl(attempt.metrics_path, {"phase": "train", "step": step, "loss": step / 8})
+    append_jsonl(attempt.metrics_path, {"phase": "validation", "score": 0.5})
+    with attempt.metrics_path.open("a") as file:
+        file.write('{"phase": "train", "loss": 7')
+    assert attempt.metrics_path.stat().st_size > status.METRICS_TAIL_BYTES
+    assert status.read_last_loss(attempt) == 1999 / 8
+    with attempt.metrics_path.open("a") as file:
+        file.write('.0, "step": 2001, "loss": NaN}\n')
+    assert status.read_last_loss(attempt) is None
+    states = {
+        "a" * 16: RunState(status=RunStatus.COMPLETE, attempt=1),
+        "b" * 16: RunState(status=RunStatus.RUNNING, attempt=1),
+    }
+    assert status.read_losses(Store(tmp_path), states) == {}
 
 
 @pytest.mark.parametrize(

@@ -47,16 +47,45 @@ def test_plan_compares_time_and_memory_of_each_contrast_once_arms_are_probed(
         append_jsonl(Store(work_folder / "store").get_sweep(plan.sweep_id).probes_path, probe)
     assert execute("plan", *OVERRIDES) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    comparisons = {
-        c.label: [t for t in lines if t.startswith(f"{c.label}: ")] for c in plan.contrasts
-    }
-    assert all(len(matches) == 1 for matches in comparisons.values()), comparisons
-    (comparison,) = comparisons["UniCLIP vs. CLIP"]
+    labels = {c.label: [t for t in lines if t.startswith(f"{c.label}: ")] for c in plan.contrasts}
+    shown = {label: texts for label, texts in labels.items() if texts}
+    assert list(shown) == ["UniCLIP vs. CLIP", "UniCLIP vs. CLIP, same views"]
+    assert "equal in all counts: 15 of 17 contrasts; the others differ in:" in lines
+    (comparison,) = shown["UniCLIP vs. CLIP"]
     steps = plan.base_config["train"]["steps"]
-    times = f"seconds per run ({steps:,} vs. {2 * steps:,})"
-    assert f"not matched: {times}, peak memory (MB) (400 vs. 200)" in comparison
-    (comparison,) = comparisons["UniCLIP vs. CLIP, same views"]
-    assert ": matched: seconds per run, peak memory (MB), samples seen" in comparison
+    times = f"seconds per run {steps:,} vs. {2 * steps:,}"
+    assert comparison.startswith(
+        f"UniCLIP vs. CLIP: {times}, peak memory (MB) 400 vs. 200, image forward passes "
+    )
+    (comparison,) = shown["UniCLIP vs. CLIP, same views"]
+    assert "seconds" not in comparison
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize(
+    "words",
+    [OVERRIDES, ["ablation=methods", "budget=smoke", "data=scenes", "recipe=published", "seeds=9"]],
+    ids=["components", "recipes"],
+)
+def test_a_plan_takes_one_screen_unless_it_is_to_be_full(
+    words: list[str],
+    columns: int,
+    work_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", "24")
+    assert execute("plan", *words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 23
+    assert max(map(len, lines)) <= columns
+    assert not [line for line in lines if "..." in line]
+    assert "plan --full lists every cell, difference and note" in " ".join(map(str.strip, lines))
+    assert execute("plan", *words, "--full") == 0
+    full_lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, full_lines)) <= columns
+    assert len(full_lines) > 24
 
 
 def test_plan_describes_the_recipe_of_each_arm(capsys: pytest.CaptureFixture[str]) -> None:
