@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -14,8 +15,18 @@ from typing import Any
 
 from sweeps import slurm
 from uniclip.config import plugins
-from uniclip.identity import ROOT, compute_source_hash, compute_training_hash
+from uniclip.identity import (
+    ROOT,
+    TRAINING_LIBRARIES,
+    compute_source_hash,
+    compute_training_hash,
+)
+from uniclip.io.commit import read_commit
+from uniclip.io.hashing import get_library_version
 from uniclip.store import ClaimRecord, EndReason, ExitKind
+
+DISTRIBUTION = "uniclip-ablations"
+"""Name under which this package is installed."""
 
 
 def make_claim_record(
@@ -50,7 +61,21 @@ def make_claim_record(
         previous_end_reason=previous_end_reason,
         forced=forced,
         uid=os.getuid(),
+        commit=_read_commit(),
+        versions=dict(_read_versions()),
     )
+
+
+@cache
+def _read_commit() -> str:
+    return read_commit(ROOT)
+
+
+@cache
+def _read_versions() -> tuple[tuple[str, str], ...]:
+    libraries = [(name, get_library_version(name)) for name in (DISTRIBUTION, *TRAINING_LIBRARIES)]
+    known_libraries = [(name, version) for name, version in libraries if version != "absent"]
+    return ("python", platform.python_version()), *known_libraries
 
 
 def has_exited(claim_record: ClaimRecord) -> bool | None:

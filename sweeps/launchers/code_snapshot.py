@@ -16,6 +16,7 @@ from pathlib import Path
 from uniclip.config import plugins
 from uniclip.errors import UserError
 from uniclip.identity import PACKAGES, ROOT, compute_source_hash, hash_source_tree
+from uniclip.io.commit import COMMIT_FILE, read_commit
 from uniclip.store import Store
 
 _copy_folder = partial(
@@ -89,3 +90,4 @@ def _copy_packages(target_folder: Path) -> None:
         copy_function = _copy_folder if plugin_path.is_dir() else shutil.copy2
         copy_function(plugin_path, target_folder / plugin_path.name)
     shutil.copy2(ROOT / "sweep.py", target_folder / "sweep.py")
+    (target_folder / COMMIT_FILE).write_text(f"{read_commit(ROOT)}\n", encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from uniclip.store.run_status import EndReason
@@ -46,6 +46,10 @@ class ClaimRecord:
     """Distinguishes hosts of the same name."""
     uid: int | None = None
     """User id: a cluster may hide a user's jobs from others."""
+    commit: str = ""
+    """Commit of the checkout that the code is from; "" where it is not known."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Library -> version, Python and this package among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
