@@ -14,6 +14,7 @@ from sweeps.doctor import checks
 from sweeps.doctor.checks import SEE_MESSAGE, Check
 from sweeps.doctor.context import DoctorContext
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem
+from sweeps.doctor.images import check_user_images
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
@@ -21,6 +22,7 @@ CHECKS: tuple[Check, ...] = (
     checks.check_libraries,
     checks.check_devices,
     checks.check_evaluation_datasets,
+    check_user_images,
     checks.check_store_folder,
     checks.check_slurm,
     checks.check_audit,

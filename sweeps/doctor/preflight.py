@@ -15,6 +15,7 @@ from sweeps.doctor.checks import Check
 from sweeps.doctor.context import DoctorContext
 from sweeps.doctor.diagnostic import format_diagnostic
 from sweeps.doctor.doctor import run_checks
+from sweeps.doctor.images import check_user_images
 from uniclip.errors import UserError
 from uniclip.store import Store
 
@@ -23,6 +24,7 @@ PREFLIGHT_CHECKS: tuple[Check, ...] = (
     checks.check_store_access,
     checks.check_disk_space,
     checks.check_slurm,
+    check_user_images,
     checks.check_gpu,
 )
 """Cheap checks first; the last one imports torch in a process of its own, for GPUs only."""

@@ -99,7 +99,6 @@ def _train(rank, folder, config) -> None:
         (folder / f"{rank}.txt").write_text(str(error))
 
 
-@pytest.mark.soak
 def test_processes_count_the_same_images(path, tmp_path):
     config = make_config(path, name="declip")
     run_in_processes(2, _train, tmp_path, config)

@@ -84,7 +84,11 @@ class CsvSplit(Split):
             fault = "could not be read, and can be now"
         else:
             fault = f"cannot be read ({self.faults[i]})"
-        return f"{self.csv_path} line {self.line_numbers[i]}: image {self.image_paths[i]} {fault}"
+        return f"{self.name_image(i)} {fault}"
+
+    def name_image(self, i: int) -> str:
+        """Return line and file of an image."""
+        return f"{self.csv_path} line {self.line_numbers[i]}: image {self.image_paths[i]}"
 
     def check_unreadable(self, index: Sequence[int]) -> None:
         num_unusable = len(index) + self.num_skipped

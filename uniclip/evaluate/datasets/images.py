@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from uniclip.errors import UserError
 from uniclip.io import rgb_image
@@ -33,6 +33,13 @@ class ImageReader(Protocol):
 
     def __call__(self, i: int) -> Image.Image:
         """Return image `i`, RGB; OSError, ValueError or SyntaxError if it cannot be read."""
+
+
+class LocatedImageReader(ImageReader, Protocol):
+    """A reader of a user's images, which knows where their bytes are."""
+
+    def locate(self, i: int) -> tuple[str, int, int | None]:
+        """Return file, first byte and number of bytes (None = all) of image `i`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +131,10 @@ class UserFileReader(FileReader):
         """Return image `i`."""
         return rgb_image.read_rgb_image(self.paths[i])
 
+    def locate(self, i: int) -> tuple[str, int, int | None]:
+        """Return file, first byte and number of bytes (None = all) of image `i`."""
+        return str(self.paths[i]), 0, None
+
 
 @dataclass(frozen=True, eq=False)
 class ArrayReader:
@@ -149,6 +160,10 @@ class SubsetReader:
     def __call__(self, i: int) -> Image.Image:
         """Return image `i` of the subset."""
         return self.reader(int(self.index[i]))
+
+    def locate(self, i: int) -> tuple[str, int, int | None]:
+        """Return file, first byte and number of bytes of image `i` of the subset."""
+        return cast("LocatedImageReader", self.reader).locate(int(self.index[i]))
 
 
 def build_classification_dataset(

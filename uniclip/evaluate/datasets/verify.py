@@ -6,12 +6,19 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.evaluate.datasets.images import LocatedImageReader
+from uniclip.io.hashing import digest
+from uniclip.io.image_check import ImageFindings, ImageLocation, ReportProgress, check_images
 
+CHECKED_IMAGE_SIZE = 64
+"""Side of the square in which an image of a single color is looked for, in pixels."""
+MEMORY_FOLDER = "checked_images"
+"""Folder inside the store's cache."""
 Availability = Literal["complete", "partial", "missing", "mismatch", "corrupt"]
 
 
@@ -98,6 +105,38 @@ def verify_dataset(dataset: Dataset, root: str | Path, check_md5: bool = False) 
         read_error=read_error,
         md5_matches={name: not differs for name, differs in md5_comparisons},
     )
+
+
+def verify_user_images(
+    dataset: Dataset,
+    cache_folder: Path | None = None,
+    report_progress: ReportProgress = lambda done, total: None,
+) -> ImageFindings:
+    """Decode every image of a user-defined data set; none of them may be unreadable.
+
+    Args:
+        dataset: A data set of `uniclip.evaluate.datasets.custom`.
+        cache_folder: The store's cache, in which good images are remembered.
+        report_progress: Called every few seconds with the number of images done, and of all.
+
+    Raises:
+        UserError: The data set is missing or cannot be opened.
+    """
+    assert dataset.user_folder is not None, dataset.name
+    splits = [dataset.open(dataset.user_folder, split) for split in dataset.splits]
+    locations = [
+        ImageLocation(
+            f"{dataset.name}: image {image_id}",
+            *cast(LocatedImageReader, opened.reader).locate(i),
+        )
+        for opened in splits
+        for i, image_id in enumerate(opened.ids)
+    ]
+    key = digest(
+        [dataset.name.partition(":")[0], str(dataset.user_folder), *map(str, dataset.files)]
+    )
+    memory_path = None if cache_folder is None else cache_folder / MEMORY_FOLDER / key
+    return check_images(locations, CHECKED_IMAGE_SIZE, memory_path, report_progress)
 
 
 def _find_missing_files(paths: Sequence[str | Path]) -> list[str]:

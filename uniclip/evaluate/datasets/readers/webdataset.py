@@ -92,6 +92,11 @@ class ShardReader:
             stream.seek(start)
             return rgb_image.read_rgb_image(io.BytesIO(stream.read(length)))
 
+    def locate(self, i: int) -> tuple[str, int, int | None]:
+        """Return file, first byte and number of bytes of image `i`."""
+        path, start, length = self.locations[i]
+        return str(path), start, length
+
 
 @dataclass
 class ShardSample:

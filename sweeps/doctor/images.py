@@ -1,0 +1,116 @@
+"""Check of the user's images: those that are evaluated are decoded before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from sweeps.doctor.context import DoctorContext
+from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
+from uniclip import data
+from uniclip.config import CsvData
+from uniclip.data.csv import verification
+from uniclip.evaluate import datasets
+from uniclip.evaluate.datasets import verify
+from uniclip.io.image_check import ImageFindings
+
+CHECK = "images"
+REPAIR = "repair the images; no run changes its name by that"
+MAX_LISTED = 100
+"""Unreadable images that a problem lists; it counts the others."""
+MAX_NAMED = 3
+"""Images that a warning names."""
+
+
+def check_user_images(context: DoctorContext) -> Iterator[Diagnostic]:
+    """Decode the user's validation and test images, and a sample of the training images.
+
+    Good images are remembered in the store's cache and not decoded again.
+    """
+    num_images, all_readable = 0, True
+    for findings in _verify_evaluated_images(context):
+        num_images += findings.num_images
+        if findings.unreadable:
+            all_readable = False
+            yield _report_unreadable(findings)
+        yield from _warn_of_one_color(findings)
+    if not all_readable:
+        return
+    for config in _list_data_sections(context):
+        findings = verification.verify_training_sample(config, context.store.cache_path)
+        yield from _warn_of_training_images(config, findings)
+        yield from _warn_of_one_color(findings)
+    if num_images:
+        yield ok(CHECK, f"{num_images:,} images for validation and testing can be read")
+
+
+def _verify_evaluated_images(context: DoctorContext) -> Iterator[ImageFindings]:
+    """Yield the findings of each table's validation and test images, and of each user's set."""
+    for config in _list_data_sections(context):
+        report_progress = _make_progress_line(context, config.path)
+        yield verification.verify_held_out_images(config, context.store.cache_path, report_progress)
+    evaluations = {} if context.plan is None else context.plan.evaluation_hashes
+    for name in dict.fromkeys(name for hashes in evaluations.values() for name in hashes):
+        if ":" not in name:
+            continue
+        dataset = datasets.get(name)
+        if dataset.user_folder is None or dataset.describe_missing(dataset.user_folder):
+            continue  # scored from cached embeddings
+        report_progress = _make_progress_line(context, name)
+        yield verify.verify_user_images(dataset, context.store.cache_path, report_progress)
+
+
+def _list_data_sections(context: DoctorContext) -> list[CsvData]:
+    """Return the data sections of the arms that are tables of the user, each once."""
+    resolved_plan = context.resolved_plan
+    configs = [context.config] if resolved_plan is None else [*resolved_plan.configs.values()]
+    sections = dict.fromkeys(config.data for config in configs)
+    return [
+        section
+        for section in sections
+        if isinstance(section, CsvData) and data.describe_missing(section) is None
+    ]
+
+
+def _make_progress_line(context: DoctorContext, name: str) -> Callable[[int, int], None]:
+    def print_progress(num_done: int, num_total: int) -> None:
+        context.print_line(f"checking the images of {name}: {num_done:,} of {num_total:,}")
+
+    return print_progress
+
+
+def _report_unreadable(findings: ImageFindings) -> Diagnostic:
+    unreadable = findings.unreadable
+    listed = [*unreadable[:MAX_LISTED]]
+    if len(unreadable) > MAX_LISTED:
+        listed.append(f"and {len(unreadable) - MAX_LISTED:,} more")
+    message = (
+        f"{len(unreadable):,} of {findings.num_images:,} images for validation and testing cannot "
+        f"be used: {'; '.join(listed)}"
+    )
+    return problem(CHECK, message, REPAIR)
+
+
+def _warn_of_training_images(config: CsvData, findings: ImageFindings) -> Iterator[Diagnostic]:
+    if findings.unreadable:
+        yield warning(
+            CHECK,
+            f"{len(findings.unreadable):,} of {findings.num_images:,} training images that were "
+            f"tried cannot be read: {_name_first(findings.unreadable)}",
+            "repair them; in training others take their place, up to data.max_broken="
+            f"{config.max_broken:g}",
+        )
+
+
+def _warn_of_one_color(findings: ImageFindings) -> Iterator[Diagnostic]:
+    if findings.one_color:
+        yield warning(
+            CHECK,
+            f"{len(findings.one_color):,} of {findings.num_images:,} images are of a single color: "
+            f"{_name_first(findings.one_color)}",
+            "look at them: they may be empty, or their values be outside the range of their mode",
+        )
+
+
+def _name_first(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
+    return "; ".join(names[:MAX_NAMED]) + more
