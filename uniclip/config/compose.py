@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from uniclip.config import DATA, METHODS
+from uniclip.config.overrides import quote_text
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.io.hashing import digest, get_library_version
 from uniclip.io.memo import disk_memoize
@@ -71,9 +72,10 @@ def _compose_with_hydra(
     from omegaconf.errors import OmegaConfBaseException
 
     main_folder, *extra_folders = (str(f) for f in folders)
-    path = ",".join(f"'file://{f}'" for f in extra_folders)
+    path = ",".join(quote_text(f"file://{f}") for f in extra_folders)
     search_path_override = f"hydra.searchpath=[{path}]"
-    overrides = [search_path_override, *NO_LOGGING, *(f"{g}={c}" for g, c in choices.items())]
+    group_overrides = [f"{g}={quote_text(c)}" for g, c in choices.items()]
+    overrides = [search_path_override, *NO_LOGGING, *group_overrides]
     for group, choice in choices.items():
         if choice not in _list_yaml_choices(group, folders):
             node = {group: {"name": choice}}
