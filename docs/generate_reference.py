@@ -8,17 +8,11 @@ With --check nothing is written; the exit status is 1 if a page is out of date.
 from __future__ import annotations
 
 import argparse
-import ast
-import dataclasses
-import inspect
 import os
-import re
 import subprocess
 import sys
-import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Union
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
@@ -27,66 +21,10 @@ from sweeps.cli.main import COMMANDS  # noqa: E402
 from sweeps.config.schema import LAUNCHER_CONFIGS, SweepConfig  # noqa: E402
 from sweeps.tuning.tuner import TuneConfig  # noqa: E402
 from uniclip.config import DATA, METHODS, RunConfig  # noqa: E402
-from uniclip.config.binding import TAGGED_UNIONS  # noqa: E402
+from uniclip.config.keys import collect_sections  # noqa: E402
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 NOTICE = "<!-- written by docs/generate_reference.py: edit the docstrings instead -->\n"
-
-
-def read_field_docs(cls: type) -> dict[str, str]:
-    """Return the string below each field of a dataclass, on one line."""
-    tree = ast.parse(inspect.cleandoc(inspect.getsource(cls)))
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    docs = {}
-    for field, text in zip(body, body[1:]):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(text, ast.Expr)
-            and isinstance(text.value, ast.Constant)
-        ):
-            docs[field.target.id] = " ".join(str(text.value.value).split())
-    return docs
-
-
-def format_default(field: dataclasses.Field[Any]) -> str:
-    """Return the default of a field as a user types it."""
-    if field.default is not dataclasses.MISSING:
-        default = field.default
-    elif field.default_factory is not dataclasses.MISSING:
-        default = field.default_factory()
-    else:
-        return "required"
-    if default is None:
-        return "`null`"
-    if isinstance(default, tuple):
-        return f"`[{', '.join(map(str, default))}]`"
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
-
-
-def format_type(field: dataclasses.Field[Any], cls: type) -> str:
-    """Return the type of a field, with names of unions and literals replaced by their values."""
-    kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", "")
-    namespace = vars(sys.modules[cls.__module__])
-
-    def expand(match: re.Match[str]) -> str:
-        alias = namespace.get(match[0])
-        is_alias = typing.get_origin(alias) in (Literal, Union)
-        return str(alias).replace("typing.", "") if is_alias else match[0]
-
-    return re.sub(r"\b[A-Z]\w+\b", expand, kind)
-
-
-def format_range(field: dataclasses.Field[Any]) -> str:
-    """Return the allowed range of a numeric field, or "" if there is none."""
-    parts = []
-    if "above" in field.metadata:
-        parts.append(f"> {field.metadata['above']:g}")
-    if "low" in field.metadata:
-        parts.append(f"≥ {field.metadata['low']:g}")
-    if "high" in field.metadata:
-        parts.append(f"≤ {field.metadata['high']:g}")
-    return ", ".join(parts)
 
 
 def escape(text: str) -> str:
@@ -96,33 +34,16 @@ def escape(text: str) -> str:
 
 def render_class(cls: type, prefix: str, title: str) -> Iterator[str]:
     """Yield the lines of the section of one configuration class, and of those nested in it."""
-    docs = read_field_docs(cls)
-    nested: list[tuple[type, str]] = []
-    rows = []
-    for field in dataclasses.fields(cls):
-        if (cls, field.name) in TAGGED_UNIONS:  # each member has a section of its own
+    for section in collect_sections(cls, prefix):
+        if not section.keys:
             continue
-        factory = field.default_factory
-        if isinstance(factory, type) and dataclasses.is_dataclass(factory):
-            nested.append((factory, f"{prefix}{field.name}."))
-            continue
-        kind = format_type(field, cls)
-        if field.name == "name" and kind.startswith("Literal"):  # what the section is called
-            continue
-        cells = (
-            f"`{prefix}{field.name}`",
-            f"`{escape(kind)}`",
-            format_default(field),
-            format_range(field),
-            escape(docs.get(field.name, "")),
-        )
-        rows.append("| " + " | ".join(cells) + " |")
-    if rows:
-        summary = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
-        yield from ("", f"## {title}", "", summary, "")
-        yield from ("| key | type | default | range | meaning |", "|---|---|---|---|---|", *rows)
-    for inner, inner_prefix in nested:
-        yield from render_class(inner, inner_prefix, f"`{inner_prefix}*`")
+        heading = title if section.prefix == prefix else f"`{section.prefix}*`"
+        yield from ("", f"## {heading}", "", section.summary, "")
+        yield from ("| key | type | default | range | meaning |", "|---|---|---|---|---|")
+        for key in section.keys:
+            default = key.default if key.default == "required" else f"`{key.default}`"
+            cells = (f"`{key.name}`", f"`{escape(key.type)}`", default, key.range)
+            yield f"| {' | '.join([*cells, escape(key.meaning)])} |"
 
 
 def render_configuration() -> str:

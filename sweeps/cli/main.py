@@ -9,6 +9,7 @@ import argparse
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,14 +27,16 @@ FILESYSTEM_ERRNOS = (
 """Errors of the file system that one line explains; any other is an error of the program."""
 
 DEFAULT_COMMAND = "run"
+SWEEP_ID = re.compile(r"[\w-]+-[0-9a-f]{8}")
+"""How the id of a sweep looks."""
 COMMANDS = {
     "run": "run the cells that are missing, then write the report (the default)",
     "plan": "show what would run, why, and its estimated cost; runs nothing",
     "status": "show the status of every cell: step, last heartbeat, advice",
     "report": "build tables, figures and an executed notebook from the existing results",
-    "list": "list the available ablations, arms, budgets, components, data sets and more",
+    "list": "list sweeps and runs of a store, keys, ablations, arms, budgets, data and more",
     "logs": "print the log of a cell",
-    "diff": "show the configuration keys in which two cells differ",
+    "diff": "show in what two cells or two sweeps differ",
     "retry": "run failed cells again",
     "cancel": "cancel the Slurm jobs of cells",
     "tune": "tune every arm with the same number of trials, then compare default and tuned arms",
@@ -51,11 +54,14 @@ examples:
   python sweep.py status ablation=components --watch
   python sweep.py tune ablation=components n_trials=20 space=optimizer
   python sweep.py list ablations
+  python sweep.py list keys train                         keys with default, range and meaning
+  python sweep.py list sweeps                             what the store holds, and its commands
+  python sweep.py status <sweep id>                       a sweep id, or its start, instead of words
   python sweep.py data check data_root=<folder>
 
 key=value chooses an option of a group (data=scenes, method=clip, budget=smoke|quick|study; see
-"list") or sets a key of the configuration (train.steps=500, seeds=[3,7], store=<folder>; see
-docs/reference/configuration.md). Flags, names and key=value words may be given in any order.
+"list") or sets a key of the configuration (train.steps=500, seeds=[3,7], store=<folder>; see "list
+keys"). Flags, names and key=value words may be given in any order.
 """
 
 
@@ -128,7 +134,7 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     if command.startswith("-") or "=" in command:
         command, words = DEFAULT_COMMAND, argv
     elif command not in COMMANDS:
-        raise make_unknown_name_error("command", command, COMMANDS)
+        raise _make_unknown_command_error(command)
     flags = [word for word in words if word.startswith("-")]
     overrides = [word for word in words if "=" in word and not word.startswith("-")]
     names = [word for word in words if "=" not in word and not word.startswith("-")]
@@ -136,10 +142,32 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     arguments, unknown_words = parser.parse_known_args([command, *names, *flags])
     for word in unknown_words:
         if word.startswith("-"):
-            raise UserError(f"{command} has no flag {word}: see {get_program()} {command} --help")
+            raise UserError(f"{command} has no flag {word}: {_suggest_instead(command, word)}")
         raise UserError(f"{command} takes no name, got {word!r}; settings are key=value")
     arguments.overrides = overrides
     return arguments
+
+
+def _make_unknown_command_error(word: str) -> UserError:
+    """Return the error for a first word that is no command: it may be a sweep or an ablation."""
+    from ablations.schema import CONF, list_ablations  # here: only this error needs it
+
+    if SWEEP_ID.fullmatch(word):
+        return UserError(f"unknown command {word!r}: to continue that sweep write run {word}")
+    if word in list_ablations([CONF]):
+        return UserError(f"unknown command {word!r}: to run the ablation write ablation={word}")
+    return make_unknown_name_error("command", word, COMMANDS)
+
+
+def _suggest_instead(command: str, flag: str) -> str:
+    """Return what to write instead of an unknown flag: the key that it may mean, or the help."""
+    from sweeps.config.unknown_keys import SYNONYMS, suggest_keys  # here: only this error needs it
+
+    name, _, value = flag.lstrip("-").partition("=")
+    keys = suggest_keys(name, SYNONYMS)
+    if not keys or len(name) < 2:
+        return f"see {get_program()} {command} --help"
+    return f"settings are key=value, write {keys[0]}={value or '<value>'} (list keys {keys[0]})"
 
 
 class _ArgumentParser(argparse.ArgumentParser):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from ablations import schema as ablation_schema
 from ablations.plan.plan import find_cell
@@ -17,7 +19,7 @@ from sweeps.config.request import SweepRequest, parse_configs, parse_request
 from sweeps.config.schema import SweepConfig
 from uniclip.config import plugins
 from uniclip.config.overrides import parse_overrides
-from uniclip.errors import UserError, make_unknown_name_error
+from uniclip.errors import UserError
 from uniclip.store import Plan, Store, SweepFolder
 
 DEFAULT_STORE = "store"
@@ -54,11 +56,13 @@ def select_plan(command: str, names: Sequence[str], overrides: list[str]) -> Sel
     Raises:
         UserError: no such sweep exists, or the words are not valid.
     """
-    if _has_ablation(overrides) or not names:
+    if has_ablation(overrides) or not names:
         request = parse_request(overrides)
         plan = request.build_plan().plan
         stored_plan = request.store.get_sweep(plan.sweep_id).read_plan()
-        notes = () if stored_plan else describe_other_sweeps(request.store, plan, command)
+        notes: tuple[str, ...] = ()
+        if stored_plan is None and (hint := suggest_other_sweeps(request.store, plan, command)):
+            notes = (f"note: {plan.sweep_id} was not run; {hint}",)
         return SelectedPlan(
             plan=stored_plan or plan,
             store=request.store,
@@ -106,7 +110,7 @@ def expand_names(
 
     The plan is None if the sweep is not named by its id.
     """
-    if _has_ablation(overrides) or not names:
+    if has_ablation(overrides) or not names:
         return overrides, None, [*names]
     store = open_store(overrides)
     plan, cell_names = _find_plan(store, names)
@@ -138,6 +142,11 @@ def open_store(overrides: Sequence[str]) -> Store:
     return Store(str(values.get("store", DEFAULT_STORE)))
 
 
+def has_ablation(overrides: Sequence[str]) -> bool:
+    """Return whether the words name a sweep by its ablation."""
+    return any(word.startswith("ablation=") for word in overrides)
+
+
 def find_sweep(store: Store, name: str) -> SweepFolder | None:
     """Return the sweep with this id, or the only one whose id starts with `name`; None for none.
 
@@ -156,29 +165,32 @@ def find_sweep(store: Store, name: str) -> SweepFolder | None:
     return folders[0] if folders else None
 
 
-def describe_other_sweeps(store: Store, plan: Plan, command: str) -> tuple[str, ...]:
-    """Return a line that names the sweeps of the same ablation in the store; none if it has none.
+def suggest_other_sweeps(store: Store, plan: Plan, command: str) -> str:
+    """Return a phrase that names the sweeps of the same ablation in the store; "" if it has none.
 
     Args:
         store: The store.
         plan: A plan that is not in it.
-        command: The command that the line suggests.
+        command: The command that the phrase suggests.
     """
-    others = [
-        stored_plan
-        for folder in store.iter_sweeps()
-        if (stored_plan := _read_plan_if_valid(folder)) is not None
-        and stored_plan.ablation == plan.ablation
-    ]
+    others = [p for p in read_plans(store) if p.ablation == plan.ablation]
     if not others:
-        return ()
+        return ""
     ids = ", ".join(other.sweep_id for other in others[:MAX_LISTED_SWEEPS])
     budgets = dict.fromkeys(o.budget for o in others if o.budget != plan.budget)
     budget_hint = f"add budget={' or budget='.join(budgets)}, or " if budgets else ""
-    return (
-        f"note: {plan.sweep_id} was not run; the store has {ids}: {budget_hint}write "
-        f"{command} <id>",
-    )
+    return f"the store has {ids} of this ablation: {budget_hint}write {command} <id>"
+
+
+def read_plans(store: Store) -> list[Plan]:
+    """Return the plan of every sweep in a store, without those that another version damaged."""
+    plans = []
+    for folder in store.iter_sweeps():
+        with suppress(UserError):
+            plan = folder.read_plan()
+            if plan is not None:
+                plans.append(plan)
+    return plans
 
 
 def describe_same_words(store: Store, plan: Plan) -> tuple[str, ...]:
@@ -188,9 +200,8 @@ def describe_same_words(store: Store, plan: Plan) -> tuple[str, ...]:
     words = _drop_budget(plan.overrides)
     others = [
         stored_plan
-        for folder in store.iter_sweeps()
-        if (stored_plan := _read_plan_if_valid(folder)) is not None
-        and stored_plan.budget != plan.budget
+        for stored_plan in read_plans(store)
+        if stored_plan.budget != plan.budget
         and stored_plan.tuning is None
         and _drop_budget(stored_plan.overrides) == words
     ]
@@ -206,10 +217,6 @@ def _drop_budget(overrides: Sequence[str]) -> set[str]:
     return {word for word in overrides if not word.startswith(prefixes)}
 
 
-def _has_ablation(overrides: Sequence[str]) -> bool:
-    return any(word.startswith("ablation=") for word in overrides)
-
-
 def _find_plan(store: Store, names: Sequence[str]) -> tuple[Plan, list[str]]:
     """Return the plan that names select, and the names of cells among them."""
     for name in names:
@@ -219,7 +226,7 @@ def _find_plan(store: Store, names: Sequence[str]) -> tuple[Plan, list[str]]:
             if plan is None:
                 raise UserError(f"{folder.path} has no plan: the sweep was never started")
             return plan, [other for other in names if other != name]
-    plans = [plan for f in store.iter_sweeps() if (plan := _read_plan_if_valid(f)) is not None]
+    plans = read_plans(store)
     matching_plans = [plan for plan in plans if _has_cells(plan, names)]
     if len(matching_plans) == 1:
         return matching_plans[0], [*names]
@@ -241,18 +248,16 @@ def _make_unknown_sweep_error(store: Store, name: str, sweep_ids: Sequence[str])
         return UserError(
             f"no sweep of ablation {name} is in store={store.root}: write ablation={name}"
         )
-    kind = "cell or run" if "/" in name else f"sweep or run in store={store.root}"
+    missing = (
+        f"store={store.root} has no {'cell' if '/' in name else 'sweep, cell or run'} {name!r}"
+    )
     if not sweep_ids:
-        return UserError(f"unknown {kind} {name!r}: store={store.root} holds no sweep")
-    return make_unknown_name_error(kind, name, sweep_ids)
-
-
-def _read_plan_if_valid(folder: SweepFolder) -> Plan | None:
-    """Return the plan of a sweep; None if there is none, or another version wrote it."""
-    try:
-        return folder.read_plan()
-    except UserError:
-        return None
+        return UserError(f"{missing}: it holds no sweep; choose another store=, or write ablation=")
+    close_ids = get_close_matches(name, sweep_ids, n=3, cutoff=0.6)
+    if close_ids:
+        return UserError(f"{missing}: did you mean {' or '.join(close_ids)}?")
+    shown = ", ".join(sweep_ids[:MAX_LISTED_SWEEPS])
+    return UserError(f"{missing}: its sweeps are {shown}; see list sweeps store={store.root}")
 
 
 def _read_settings(plan: Plan) -> SweepConfig:

@@ -13,7 +13,7 @@ from ablations.plan import tuned_arms
 from ablations.plan.plan import ResolvedPlan, find_cell
 from sweeps.claims.status import RunState, inspect_runs
 from sweeps.config.request import SweepRequest
-from sweeps.config.selection import describe_other_sweeps
+from sweeps.config.selection import suggest_other_sweeps
 from sweeps.controller.controller import SweepController
 from sweeps.monitor.display import Display
 from sweeps.slurm import Slurm, in_follow_up
@@ -47,9 +47,10 @@ def build_retry(
         )
     )
     if stored_plan is None:
-        notes = describe_other_sweeps(store, requested_plan.plan, "retry")
-        hint = "".join(f"; {note}" for note in notes)
-        raise UserError(f"nothing to retry: {sweep_id} was not run in {store.root}{hint}")
+        hint = suggest_other_sweeps(store, requested_plan.plan, "retry")
+        raise UserError(
+            f"nothing to retry: {sweep_id} was not run in {store.root}{'; ' * bool(hint)}{hint}"
+        )
     if cell_names:
         resolved_plan = _select_runs(store, replace(requested_plan, plan=stored_plan), only_runs)
         if _changes_execution(stored_plan, requested_plan.plan):

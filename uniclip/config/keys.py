@@ -32,6 +32,8 @@ class Key:
     """The dotted key."""
     type: str
     """Its type as in Python, aliases replaced by their values."""
+    values: str
+    """What it may be, in words: "number", "fp32 | bf16", "list of texts"."""
     default: str
     """Its default as a user types it; "required" if there is none."""
     range: str
@@ -61,7 +63,7 @@ def collect_sections(cls: type, prefix: str = "") -> Iterator[Section]:
     Fields whose class is selected by name (`TAGGED_UNIONS`) are left out, as is a `name` by which a
     class is selected.
     """
-    meanings = read_field_docs(cls)
+    meanings, field_types = read_field_docs(cls), get_field_types(cls)
     keys, nested = [], []
     for field in dataclasses.fields(cls):
         if (cls, field.name) in TAGGED_UNIONS:
@@ -77,6 +79,7 @@ def collect_sections(cls: type, prefix: str = "") -> Iterator[Section]:
             Key(
                 name=f"{prefix}{field.name}",
                 type=kind,
+                values=describe_values(field_types[field.name]),
                 default=format_default(field),
                 range=format_range(field),
                 meaning=meanings.get(field.name, ""),
@@ -157,6 +160,31 @@ def _read_own_field_docs(cls: type) -> dict[str, str]:
         ):
             docs[field.target.id] = " ".join(str(text.value.value).split())
     return docs
+
+
+def describe_values(hint: Any) -> str:
+    """Return in words what a value of a type may be."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if _is_union(hint):
+        return " or ".join(map(describe_values, arguments))
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin is tuple:
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return f"list of {_VALUE_WORDS.get(arguments[0], describe_values(arguments[0]))}"
+        return f"list of {len(arguments)} {_VALUE_WORDS.get(arguments[0], 'values')}"
+    if origin is dict or hint is dict:
+        return "mapping"
+    return _VALUE_WORDS.get(hint, "value").removesuffix("s")
+
+
+_VALUE_WORDS: dict[Any, str] = {
+    int: "whole numbers",
+    float: "numbers",
+    str: "texts",
+    bool: "true or false",
+    type(None): "null",
+}
 
 
 def format_default(field: Field[Any]) -> str:

@@ -1,59 +1,154 @@
-"""`sweep.py list`: list the choices that a key or a name has."""
+"""`sweep.py list`: list the choices that a key or a name has, the keys, and what a store holds."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ablations import designs
 from ablations import schema as ablation_schema
 from sweeps.config.request import list_conf_dirs, parse_overrides
-from sweeps.monitor.terminal import make_console
+from sweeps.config.selection import find_sweep, open_store, read_plans
+from sweeps.monitor.columns import Column
+from sweeps.monitor.terminal import make_console, print_json, print_table
 from uniclip import evaluate
 from uniclip.config import DATA, compose, methods
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.models import profile
-from uniclip.store import Component
+from uniclip.store import Component, Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Entries = list[tuple[str, str]]
 """(name, description) of each choice."""
 KINDS = (
-    *("ablations", "arms", "benchmarks", "budgets", "components", "data", "methods", "models"),
-    *("recipes", "spaces"),
+    *("ablations", "arms", "benchmarks", "budgets", "components", "data", "keys", "methods"),
+    *("models", "recipes", "runs", "spaces", "sweeps"),
 )
+FILTERED_KINDS = {"keys": "[prefix]", "runs": "[sweep]", "sweeps": "[start of id]"}
+"""Kinds that a second name restricts."""
+EPILOG = """\
+  list keys [prefix]         keys with default, range and meaning; list keys lr
+  list sweeps                the sweeps of store=: state, date, size, command
+  list runs [sweep]          the runs of store=, or of a sweep
+  list arms ablation=<name>  the arms of an ablation
+"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the kind of choices."""
+    """Add the kind of choices and the flag --json."""
     parser.add_argument("names", nargs="*", metavar="kind", help=" | ".join(KINDS))
+    parser.add_argument("--json", action="store_true", help="print one JSON record per entry")
+    parser.epilog = EPILOG
 
 
 def run(arguments: Namespace) -> int:
     """Print the choices of one kind with a description each, or the kinds."""
-    values = parse_overrides(arguments.overrides)
-    values.pop("runtime.plugins", None)
-    conf_dirs = list_conf_dirs(values.pop("conf_dir", None))
     console = make_console()
     if not arguments.names:
+        parse_overrides(arguments.overrides)
         console.print("list " + " | ".join(KINDS), markup=False)
         return 0
-    if len(arguments.names) > 1:
-        raise UserError("list takes one name: " + ", ".join(KINDS))
-    (kind,) = arguments.names
+    kind, *filters = arguments.names
     if kind not in KINDS:
         raise make_unknown_name_error("list", kind, KINDS)
+    if len(filters) > (kind in FILTERED_KINDS):
+        raise UserError(f"list takes one name: {', '.join(KINDS)}")
+    name = filters[0] if filters else ""
+    if kind == "keys":
+        _print_keys(console, name, arguments.overrides, as_json=arguments.json)
+    elif kind in ("runs", "sweeps"):
+        _require_keys(arguments.overrides, ("store",))
+        print_held = _print_runs if kind == "runs" else _print_sweeps
+        print_held(console, open_store(arguments.overrides), name, as_json=arguments.json)
+    else:
+        _print_entries(console, _list_choices(kind, arguments.overrides), as_json=arguments.json)
+    return 0
+
+
+def _list_choices(kind: str, overrides: list[str]) -> Entries:
+    values = parse_overrides(overrides)
+    values.pop("runtime.plugins", None)
+    conf_dirs = list_conf_dirs(values.pop("conf_dir", None))
     if kind == "arms":
         entries = _list_arms(values.pop("ablation", None), conf_dirs)
     else:
         entries = _make_listings(conf_dirs)[kind]()
     if values:
         raise UserError(f"list takes no {sorted(values)[0]}=")
+    return entries
+
+
+def _require_keys(overrides: Sequence[str], keys: Sequence[str]) -> None:
+    for word in overrides:
+        if (key := word.partition("=")[0]) not in keys:
+            raise UserError(f"list takes no {key}= here, only {', '.join(keys)}=")
+
+
+def _print_entries(console: Console, entries: Entries, *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"name": name.strip(), "description": text} for name, text in entries])
+        return
     width = max((len(name) for name, _ in entries), default=0)
     for name, description in entries:
         console.print(f"{name:<{width}}  {description}".rstrip(), markup=False)
-    return 0
+
+
+def _print_keys(console: Console, prefix: str, overrides: list[str], *, as_json: bool) -> None:
+    from sweeps.cli.key_list import find_keys, format_key_list  # here: it imports the tuning
+
+    listed_keys = find_keys(prefix, overrides)
+    if as_json:
+        print_json([listed.to_record() for listed in listed_keys])
+        return
+    for line in format_key_list(listed_keys):
+        console.print(line, markup=False)
+
+
+def _print_sweeps(console: Console, store: Store, prefix: str, *, as_json: bool) -> None:
+    from sweeps.monitor import inventory  # here: other lists read no store
+
+    entries = [e for e in inventory.list_sweeps(store) if e.id.startswith(prefix)]
+    if as_json:
+        print_json([inventory.to_sweep_record(entry) for entry in entries])
+        return
+    rows = [
+        (e.id, e.state, e.progress, inventory.format_date(e.date),
+         inventory.format_size(e.num_bytes), e.command)
+        for e in entries
+    ]  # fmt: skip
+    headings = ("sweep", "state", "finished", "planned", "size", "command")
+    print_table(console, [Column(heading) for heading in headings], rows)
+    if not rows:
+        console.print(f"store={store.root} holds no sweep", markup=False)
+
+
+def _print_runs(console: Console, store: Store, sweep: str, *, as_json: bool) -> None:
+    from sweeps.monitor import inventory  # here: other lists read no store
+
+    plans = read_plans(store)
+    if sweep:
+        folder = find_sweep(store, sweep)
+        if folder is None:
+            raise make_unknown_name_error("sweep", sweep, [plan.sweep_id for plan in plans])
+        plans = [plan for plan in (folder.read_plan(),) if plan is not None]
+    entries = inventory.list_runs(store, plans, only_planned=bool(sweep))
+    if as_json:
+        print_json([inventory.to_run_record(entry) for entry in entries])
+        return
+    rows = [
+        (e.id, e.state, e.progress, inventory.format_date(e.date),
+         inventory.format_size(e.num_bytes), "; ".join(e.cells))
+        for e in entries
+    ]  # fmt: skip
+    headings = ("run", "state", "steps", "date", "size", "cells")
+    print_table(console, [Column(heading) for heading in headings], rows)
+    if not rows:
+        console.print(f"store={store.root} holds no run", markup=False)
 
 
 def _make_listings(conf_dirs: Sequence[Path]) -> dict[str, Callable[[], Entries]]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from sweeps.config.selection import SWEEP_HELP, print_notes, require_no_cells, select_plan
+from sweeps.config.selection import (
+    SWEEP_HELP,
+    print_notes,
+    require_no_cells,
+    select_plan,
+    suggest_other_sweeps,
+)
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
@@ -23,8 +29,10 @@ def run(arguments: Namespace) -> int:
     require_no_cells("report", selection.cell_names)
     plan, store = selection.plan, selection.store
     if store.get_sweep(plan.sweep_id).read_plan() is None:
-        hint = "".join(f"; {note}" for note in selection.notes)
-        raise UserError(f"sweep {plan.sweep_id} has not been run in store={store.root}{hint}")
+        hint = suggest_other_sweeps(store, plan, "report")
+        raise UserError(
+            f"sweep {plan.sweep_id} has not been run in store={store.root}{'; ' * bool(hint)}{hint}"
+        )
     print_notes(selection.notes)
     return print_report(store, plan, force=arguments.force)
 
