@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from sweeps.slurm_environment import build_command_environment
+from sweeps.slurm_reasons import Obstacle, find_obstacle
 from uniclip.errors import RetryLater, UserError
 from uniclip.store import ClaimRecord, EndReason
 
@@ -49,8 +51,6 @@ END_REASONS = {
 SQUEUE_COLUMNS = "JobArrayID State RestartCnt NodeList Name Reason".split()
 JOB_NAME_PREFIX = "uniclip-"
 """Prefix of the name of every job that this package submits."""
-REQUEST_VARIABLE_PREFIXES = ("SLURM_", "SBATCH_", "SUBMITIT_", "SRUN_")
-PRESERVED_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS")
 FOLLOW_UP_VARIABLE = "UNICLIP_FOLLOW_UP_TOKEN"
 """Environment variable of a follow-up job: the token of its submission."""
 
@@ -98,6 +98,11 @@ class Job:
     def launch_failed(self) -> bool:
         """Whether a node could not start it, and Slurm holds it until it is released."""
         return self.is_waiting and self.reason == "launch failed requeued held"
+
+    @property
+    def obstacle(self) -> Obstacle | None:
+        """What keeps it from starting; None if it runs, or only waits for its turn."""
+        return find_obstacle(self.reason) if self.is_waiting else None
 
 
 class Slurm:
@@ -251,8 +256,15 @@ def parse_queue(output: str) -> list[Job]:
 
 
 def parse_job(output: str) -> dict[str, str]:
-    """Return the output of `scontrol show job -o` for one job as a dictionary."""
-    return dict(re.findall(r"(\S+?)=(\S*)", output.splitlines()[0])) if output.strip() else {}
+    """Return the output of `scontrol show job -o` for one job as a dictionary.
+
+    Of a name that occurs twice the first value is returned: paths come last, and may contain spaces
+    and "=".
+    """
+    if not output.strip():
+        return {}
+    pairs = re.findall(r"(?:^|\s)([^\s=]+)=(\S*)", output.splitlines()[0])
+    return dict(reversed(pairs))
 
 
 def query_job(job: str) -> dict[str, str] | None:
@@ -268,21 +280,39 @@ def requeue_job(job: str) -> bool:
     return _run_for_stdout(["scontrol", "requeue", job]) is not None
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command; one that is not installed or does not end in time counts as failed."""
+def run_command(
+    *arguments: str,
+    sbatch_variables: Mapping[str, str] | None = None,
+    timeout: float | None = COMMAND_TIMEOUT_SECONDS,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of Slurm; one that is not installed or does not end in time counts as failed.
+
+    Args:
+        arguments: the command.
+        sbatch_variables: variables of sbatch that apply; all others are removed, and those that
+            filter or format what other commands print.
+        timeout: seconds; None to wait for the end.
+    """
     try:
         return subprocess.run(
             arguments,
             capture_output=True,
             text=True,
-            timeout=COMMAND_TIMEOUT_SECONDS,
-            env=drop_request_variables(os.environ),
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            env=build_command_environment(os.environ, sbatch_variables),
         )
     except subprocess.TimeoutExpired:
         message = f"no answer within {COMMAND_TIMEOUT_SECONDS:.0f} s"
         return subprocess.CompletedProcess(arguments, 1, "", message)
     except OSError as error:
         return subprocess.CompletedProcess(arguments, 127, "", f"{arguments[0]}: {error.strerror}")
+
+
+def escape_file_pattern(path: str | os.PathLike[str]) -> str:
+    """Return a path in which Slurm's options --output and --error read no pattern such as %j."""
+    return os.fspath(path).replace("%", "%%")
 
 
 def get_job_id() -> str | None:
@@ -294,15 +324,6 @@ def get_job_id() -> str | None:
 def get_restart_count() -> int:
     """Return how often Slurm has started the job of this process before."""
     return int(os.environ.get("SLURM_RESTART_COUNT", 0))
-
-
-def drop_request_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without the options of the surrounding job, which sbatch inherits."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if not name.startswith(REQUEST_VARIABLE_PREFIXES) or name in PRESERVED_VARIABLES
-    }
 
 
 def _query_accounting(job: str) -> str | None:

@@ -9,7 +9,7 @@ from tests.helpers.source_tree import MODULES
 
 ORDER: dict[str, str] = {
     "uniclip": """
-        errors rng < io < config < distributed < numerics < store < identity < augmentation
+        errors < io < rng < config < distributed < numerics < store < identity < augmentation
         < models losses < data < methods < checkpoints < training evaluate < run < cell
     """,
     "uniclip.evaluate": """

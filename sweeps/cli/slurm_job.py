@@ -19,13 +19,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from sweeps import slurm
+from sweeps.controller.changed_data import describe_changed_data
 from sweeps.costs.audit_run import run_audit
 from sweeps.costs.audit_scope import AuditKey
-from sweeps.controller.changed_data import describe_changed_data
 from sweeps.launchers import code_snapshot
 from sweeps.launchers.cell_executor import load_distributed_executor
 from sweeps.launchers.worker import STOP_SIGNALS, StopFlag, Worker
+from sweeps.slurm_environment import restore_sbatch_variables
 from uniclip.config import plugins
+from uniclip.config.overrides import LiteralOverride
 from uniclip.identity import ROOT
 from uniclip.store import EndReason, Plan, Store, SubmissionIntent
 
@@ -130,6 +132,7 @@ def main(argv: Sequence[str]) -> None:
     """Do the work of this Slurm job."""
     store_root, sweep_id, token = argv
     store = Store(store_root)
+    store.share_with_group()
     sweep_folder = store.get_sweep(sweep_id)
     plan, intent = sweep_folder.read_plan(), sweep_folder.read_intent(token)
     assert plan is not None, "a plan is written before anything is submitted"
@@ -188,10 +191,12 @@ def run_follow_up(store: Store, intent: SubmissionIntent) -> None:
     from sweeps.cli import main as cli
 
     os.environ[slurm.FOLLOW_UP_VARIABLE] = intent.token
+    restore_sbatch_variables(intent.sbatch_variables)
     for signal_number in STOP_SIGNALS:  # as Ctrl-C: an interrupted report is built again later
         signal.signal(signal_number, signal.default_int_handler)
     exit_status = cli.main(
-        [*intent.follow_up_argv, f"store={store.root}"], retry_later_status=RETRY_LATER_STATUS
+        [*intent.follow_up_argv, LiteralOverride(f"store={store.root}")],
+        retry_later_status=RETRY_LATER_STATUS,
     )
     for signal_number in STOP_SIGNALS:
         signal.signal(signal_number, signal.SIG_IGN)

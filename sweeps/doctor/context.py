@@ -13,8 +13,8 @@ from sweeps.config.schema import (
     describe_gpu_mismatch,
 )
 from sweeps.costs.estimate import CostEstimate, estimate_costs
-from sweeps.doctor import slurm_cluster
-from sweeps.launchers.sbatch import build_sbatch_options
+from sweeps.doctor.cluster_info import JobRequirements
+from sweeps.launchers.sbatch import build_sbatch_options, find_sbatch_variables
 from sweeps.monitor.status import build_rows
 from uniclip.config import RunConfig
 from uniclip.store import Cell, Plan, Store
@@ -75,17 +75,23 @@ class DoctorContext:
         return {} if self.plan is None else estimate_costs(self.store, self.plan)
 
 
-def build_requirements(
-    context: DoctorContext, launcher: SlurmLauncherConfig
-) -> slurm_cluster.JobRequirements:
+def build_requirements(context: DoctorContext, launcher: SlurmLauncherConfig) -> JobRequirements:
     """Return what the jobs of the sweep require of a cluster."""
     config, costs = context.config, context.estimate_costs().values()
-    return slurm_cluster.JobRequirements(
+    num_threads = config.train.num_threads
+    has_follow_up = launcher.follow_up and not context.settings.wait
+    return JobRequirements(
         partition=launcher.partition,
         nodes=launcher.nodes,
         timeout_min=launcher.timeout_min,
         num_jobs=len(context.list_open_runs()) or 1,
-        sbatch_options=build_sbatch_options(launcher, config.train.num_threads),
+        sbatch_options=build_sbatch_options(launcher, num_threads),
+        sbatch_variables=find_sbatch_variables(launcher),
+        follow_up_options=build_sbatch_options(launcher, num_threads, is_follow_up=True)
+        if has_follow_up
+        else (),
+        follow_up_variables=find_sbatch_variables(launcher, is_follow_up=True),
+        store_path=str(context.store.root),
         checkpoint_seconds=config.runtime.checkpoint_seconds,
         save_seconds=max(map(_estimate_save_seconds, costs), default=None),
         signal_delay_s=launcher.signal_delay_s,

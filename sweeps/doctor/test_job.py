@@ -17,9 +17,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict
 
-from sweeps.doctor import device, filesystem, packages, slurm_cluster
+from sweeps.doctor import device, filesystem, packages
+from sweeps.doctor.cluster_info import JobRequirements, extract_last_line
 from sweeps.doctor.diagnostic import Diagnostic, ok, parse_diagnostic, problem, warning
-from sweeps.slurm import parse_job, run_command
+from sweeps.slurm import escape_file_pattern, parse_job, run_command
 from uniclip.identity import ROOT
 from uniclip.io.atomic import atomic_write
 from uniclip.store.json_io import read_json
@@ -56,7 +57,7 @@ class NodeReport(TypedDict):
 
 def run_test_job(
     report_dir: Path,
-    requirements: slurm_cluster.JobRequirements,
+    requirements: JobRequirements,
     *,
     device_name: str,
     gpus_per_node: int,
@@ -78,16 +79,19 @@ def run_test_job(
     node_command = f"PYTHONPATH={shlex.quote(str(ROOT))} {python} -m {__name__} "
     node_command += shlex.join([str(report_dir), device_name, str(gpus_per_node)])
     options = [
-        f"--output={report_dir / LOG_FILE}",
+        f"--output={escape_file_pattern(report_dir / LOG_FILE)}",
         *requirements.sbatch_options,
         "--requeue",
         f"--time={TIME_LIMIT_MINUTES}",
     ]
     start_time = time.time()
     script = "\n".join([*setup, node_command])
-    sbatch_result = run_command("sbatch", "--parsable", *options, "--wrap", script)
+    sbatch_result = run_command(
+        *("sbatch", "--parsable", *options, "--wrap", script),
+        sbatch_variables=requirements.sbatch_variables.applied,
+    )
     if sbatch_result.returncode != 0:
-        message = slurm_cluster.extract_last_line(sbatch_result.stderr)
+        message = extract_last_line(sbatch_result.stderr)
         return [problem("test job", message, "change what launcher.* requests")]
     job_id = sbatch_result.stdout.strip().split(";")[0]
     try:
@@ -199,7 +203,7 @@ def _wait_for_report(report_dir: Path, job_id: str) -> NodeReport | Diagnostic:
         state, reason = job_info.get("JobState", state), job_info.get("Reason", reason)
         if state in ENDED_JOB_STATES and not report_path.exists():
             log_text = log_path.read_text(errors="replace") if log_path.exists() else ""
-            last_line = slurm_cluster.extract_last_line(log_text)[:200]
+            last_line = extract_last_line(log_text)[:200]
             message = last_line if log_text.strip() else "its log is empty, or not visible here"
             fix = "does the node see this folder and this Python? launcher.setup, launcher.python"
             return problem("test job", f"job {job_id} {state.lower()}: {message}", fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,15 @@ from typing import Literal
 
 from sweeps.claims import process
 from sweeps.config.schema import SlurmLauncherConfig
-from sweeps.launchers.sbatch import build_executor, build_sbatch_parameters, submit_array
+from sweeps.launchers.sbatch import (
+    build_sbatch_parameters,
+    build_script,
+    find_sbatch_variables,
+    submit_script,
+)
 from sweeps.launchers.submissions import SubmissionRejected, Submissions
 from sweeps.slurm import Slurm, get_job_id, in_follow_up
+from sweeps.slurm_environment import collect_sbatch_variables
 from uniclip.store import RetryPolicy, Store, SubmissionIntent
 
 RETRYABLE_REJECTIONS = ("limit", "policy", "temporarily unable", "temporarily unavailable")
@@ -87,6 +94,7 @@ class JobSubmitter:
             automatic=self.automatic,
             signal_delay_s=self.options.launcher_config.signal_delay_s,
             audit_device=self.options.device,
+            sbatch_variables=collect_sbatch_variables(os.environ),
         )
         return self.submissions.submit(
             intent, lambda recorded_intent: self.call_sbatch(recorded_intent, dependency_ids)
@@ -94,22 +102,24 @@ class JobSubmitter:
 
     def call_sbatch(self, intent: SubmissionIntent, dependency_ids: Sequence[str]) -> str:
         """Submit the held jobs of an intent with one call of sbatch; return the job's id."""
-        options = self.options
+        options, is_follow_up = self.options, intent.kind == "follow_up"
         parameters = build_sbatch_parameters(
             options.launcher_config,
             token=intent.token,
             snapshot_folder=self.snapshot_folder,
             num_threads=options.num_threads,
-            is_follow_up=intent.kind == "follow_up",
+            is_follow_up=is_follow_up,
             dependency_ids=dependency_ids,
         )
-        executor = build_executor(
+        script = build_script(
             self.sweep_folder.worker_logs_path,
             options.launcher_config.python,
             [str(options.store.root), options.sweep_id, intent.token],
             parameters,
+            num_tasks=len(intent.array_tasks),
         )
-        return submit_array(executor, intent.array_tasks)
+        variables = find_sbatch_variables(options.launcher_config, is_follow_up=is_follow_up)
+        return submit_script(self.sweep_folder.worker_logs_path, script, variables.applied)
 
     def list_other_jobs(self) -> list[str]:
         """Return the queued and running jobs of this sweep, without the job of this process."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,7 +122,7 @@ class LocalLauncher:
         """Start `job` in a new process, which does not end with this one."""
         from submitit import LocalExecutor
 
-        executor = LocalExecutor(self.log_folder)
+        executor = LocalExecutor(self._submitit_folder)
         executor.update_parameters(timeout_min=JOB_TIMEOUT_MINUTES)
         with _child_process_environment():
             return executor.submit(job)
@@ -201,7 +203,18 @@ class LocalLauncher:
             )
 
     def _get_log_path(self, index: int) -> Path:
-        return Path(self.jobs[index].paths.stderr)
+        return self.log_folder / Path(self.jobs[index].paths.stderr).name
+
+    @cached_property
+    def _submitit_folder(self) -> Path:
+        """The log folder, or a link to it if its name contains what submitit reads as a pattern."""
+        if "%" not in str(self.log_folder):
+            return self.log_folder
+        self._link_folder = tempfile.TemporaryDirectory(prefix="uniclip-")
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        link = Path(self._link_folder.name) / "logs"
+        link.symlink_to(self.log_folder.absolute())
+        return link
 
 
 def choose_visible_devices(device: str, worker_index: int, visible: str | None) -> str | None:

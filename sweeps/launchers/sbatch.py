@@ -7,30 +7,35 @@ sbatch. The launcher, the doctor's test job and its test submissions all use it.
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweeps.config.schema import SlurmLauncherConfig
 from sweeps.launchers.submissions import SubmissionRejected
-from sweeps.slurm import JOB_NAME_PREFIX, drop_request_variables
+from sweeps.slurm import JOB_NAME_PREFIX, escape_file_pattern, run_command
+from sweeps.slurm_environment import SbatchVariables, select_sbatch_variables
 from uniclip.identity import ROOT
 
-if TYPE_CHECKING:
-    from submitit import SlurmExecutor
-
 FOLLOW_UP_MINUTES = 60
-"""Time limit of a follow-up job."""
+"""Time limit of a follow-up job, unless that of cells is shorter."""
 FOLLOW_UP_SIGNAL_SECONDS = 60
 """How long before its time limit a follow-up job is signalled."""
 JOB_MODULE = "sweeps.cli.slurm_job"
 """Module that a job runs, with the store, the sweep id and the token as arguments."""
-COMMAND_PROPERTY = "_submitit_command_str"
-"""Private property of submitit's `SlurmExecutor` that is overridden to run `JOB_MODULE`."""
+SCRIPT_FUNCTION = "_make_sbatch_string"
+"""Private function of submitit that returns the script of a job."""
+FOLDER_PLACEHOLDER = "/uniclip-log-folder"
+"""Stands for the log folder in submitit's script: submitit would read "%j" in its name as a
+pattern, as Slurm does, but cannot escape it."""
+JOB_ID = re.compile(r"Submitted batch job (\d+)")
+"""What sbatch prints."""
 NOT_SBATCH_OPTIONS = frozenset(
     "job_name array_parallelism signal_delay_s setup srun_args additional_parameters".split()
 )
@@ -82,8 +87,9 @@ def build_sbatch_parameters(
             *_build_setup_lines(snapshot_folder, launcher_config.offline),
             *launcher_config.setup,
         ],
-        # Since Slurm 22.05 srun does not inherit --cpus-per-task from sbatch.
-        "srun_args": [f"--cpus-per-task={num_cpus}", "--kill-on-bad-exit=1"],
+        # Since Slurm 22.05 srun does not inherit --cpus-per-task from sbatch. With
+        # SBATCH_EXPORT=NONE it would not pass on what the script has set.
+        "srun_args": [f"--cpus-per-task={num_cpus}", "--kill-on-bad-exit=1", "--export=ALL"],
         "additional_parameters": {
             "hold": True,
             "requeue": True,
@@ -103,64 +109,105 @@ def format_sbatch_options(parameters: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"--{k}" if v is True else f"--{k}={v}" for k, v in options.items())
 
 
-def build_sbatch_options(launcher_config: SlurmLauncherConfig, num_threads: int) -> tuple[str, ...]:
-    """Return the command-line options of sbatch for one cell, to check or test a submission."""
+def build_sbatch_options(
+    launcher_config: SlurmLauncherConfig, num_threads: int, *, is_follow_up: bool = False
+) -> tuple[str, ...]:
+    """Return the command-line options of sbatch for one cell, or for a follow-up job.
+
+    They check or test a submission.
+    """
     parameters = build_sbatch_parameters(
-        launcher_config, token="doctor", snapshot_folder=ROOT, num_threads=num_threads
+        launcher_config,
+        token="doctor",
+        snapshot_folder=ROOT,
+        num_threads=num_threads,
+        is_follow_up=is_follow_up,
     )
     return format_sbatch_options(parameters)
 
 
-def build_executor(
-    folder: Path, python: str | None, arguments: Sequence[str], parameters: Mapping[str, Any]
-) -> SlurmExecutor:
-    """Return a submitit executor whose jobs run `JOB_MODULE` instead of unpickling a function.
+def find_sbatch_variables(
+    launcher_config: SlurmLauncherConfig, *, is_follow_up: bool = False
+) -> SbatchVariables:
+    """Return which exported variables of sbatch apply to cells, or to follow-up jobs."""
+    parameters = build_sbatch_parameters(
+        launcher_config,
+        token="",
+        snapshot_folder=ROOT,
+        num_threads=1,
+        is_follow_up=is_follow_up,
+    )
+    names = [*parameters, *parameters["additional_parameters"]]
+    options = {name.replace("-", "_") for name in names}
+    return select_sbatch_variables(os.environ, options, is_follow_up=is_follow_up)
+
+
+def build_script(
+    log_folder: Path,
+    python: str | None,
+    arguments: Sequence[str],
+    parameters: Mapping[str, Any],
+    num_tasks: int = 1,
+) -> str:
+    """Return the script of a job, as submitit writes it, that runs `JOB_MODULE`.
 
     Args:
-        folder: folder of submitit's files and of the jobs' output.
+        log_folder: folder of the jobs' output.
         python: shell command that starts Python; None for the one of this process.
         arguments: command-line arguments of `JOB_MODULE`.
         parameters: what `build_sbatch_parameters` returned.
+        num_tasks: tasks of the array; 1 for a single job.
 
     Raises:
-        RuntimeError: this version of submitit lacks the property that is overridden.
+        RuntimeError: this version of submitit lacks the function that is used.
     """
-    from submitit import SlurmExecutor
+    from submitit.slurm import slurm as submitit_slurm
 
-    if not isinstance(vars(SlurmExecutor).get(COMMAND_PROPERTY), property):
+    make_sbatch_string = getattr(submitit_slurm, SCRIPT_FUNCTION, None)
+    if make_sbatch_string is None:
         raise RuntimeError(
-            f"submitit {version('submitit')} has no property SlurmExecutor.{COMMAND_PROPERTY}: "
+            f"submitit {version('submitit')} has no function {SCRIPT_FUNCTION}: "
             "install the version that pyproject.toml names"
         )
-
-    class JobModuleExecutor(SlurmExecutor):
-        """submitit's executor with the command of a job replaced."""
-
-        @property
-        def _submitit_command_str(self) -> str:
-            return f"{self.python} -u -m {JOB_MODULE} {shlex.join(arguments)}"
-
-    executor = JobModuleExecutor(folder, python=python)
-    executor.update_parameters(**parameters)
-    return executor
+    command = f"{python or shlex.quote(sys.executable)} -u -m {JOB_MODULE} {shlex.join(arguments)}"
+    script: str = make_sbatch_string(
+        command=command,
+        folder=FOLDER_PLACEHOLDER,
+        map_count=num_tasks if num_tasks > 1 else None,
+        wckey=None,
+        **parameters,
+    )
+    return script.replace(FOLDER_PLACEHOLDER, shlex.quote(escape_file_pattern(log_folder)))
 
 
-def submit_array(executor: SlurmExecutor, array_tasks: Sequence[Sequence[str]]) -> str:
-    """Submit one job, or an array if there are several tasks; return its id.
+def submit_script(log_folder: Path, script: str, sbatch_variables: Mapping[str, str]) -> str:
+    """Submit the script of a job or an array, leave it in the log folder; return the job's id.
 
     Options of the job that this process runs in, if any, are not passed on.
+
+    Args:
+        log_folder: folder of the jobs' output; created if it is missing.
+        script: the script.
+        sbatch_variables: variables of sbatch that apply to the job.
 
     Raises:
         SubmissionRejected: sbatch rejected the job.
     """
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
+    log_folder.mkdir(parents=True, exist_ok=True)
+    script_path = log_folder / f".submission-{uuid.uuid4().hex}.sh"
+    script_path.write_bytes(os.fsencode(script))
     try:
-        with _without_request_variables(), executor.batch():
-            jobs = [executor.submit(print, *runs) for runs in array_tasks]
-    except (FailedJobError, FailedSubmissionError) as error:
-        raise SubmissionRejected(str(error)) from None
-    return str(jobs[0].job_id).split("_")[0]
+        completed = run_command(
+            "sbatch", str(script_path), sbatch_variables=sbatch_variables, timeout=None
+        )
+        job_id_match = JOB_ID.search(completed.stdout)
+        if completed.returncode != 0 or job_id_match is None:
+            raise SubmissionRejected((completed.stderr or completed.stdout).strip() or "no message")
+        job_id = job_id_match[1]
+        script_path.replace(log_folder / f"{job_id}_submission.sh")
+    finally:
+        script_path.unlink(missing_ok=True)
+    return job_id
 
 
 def _shrink_to_follow_up(launcher_config: SlurmLauncherConfig) -> SlurmLauncherConfig:
@@ -172,8 +219,8 @@ def _shrink_to_follow_up(launcher_config: SlurmLauncherConfig) -> SlurmLauncherC
         tasks_per_node=1,
         gres=None,
         cpus_per_task=1,
-        timeout_min=FOLLOW_UP_MINUTES,
-        signal_delay_s=FOLLOW_UP_SIGNAL_SECONDS,
+        timeout_min=min(FOLLOW_UP_MINUTES, launcher_config.timeout_min),
+        signal_delay_s=min(FOLLOW_UP_SIGNAL_SECONDS, launcher_config.signal_delay_s),
     )
 
 
@@ -184,16 +231,3 @@ def _build_setup_lines(snapshot_folder: Path, offline: bool) -> list[str]:
         "export PYTHONSAFEPATH=1",
     ]
     return [*lines, "export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1"] if offline else lines
-
-
-@contextmanager
-def _without_request_variables() -> Iterator[None]:
-    """Remove the variables through which sbatch inherits the options of the surrounding job."""
-    saved_environment = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(drop_request_variables(saved_environment))
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(saved_environment)

@@ -19,7 +19,9 @@ from sweeps.launchers.job_submitter import (
     format_rejection,
     is_limit_rejection,
 )
+from sweeps.launchers.sbatch import find_sbatch_variables
 from sweeps.launchers.submissions import SubmissionRejected
+from sweeps.slurm import Job
 from uniclip.errors import RetryLater, UserError
 from uniclip.identity import compute_training_hash
 
@@ -47,6 +49,7 @@ class SlurmLauncher:
         self.sweep_folder = self.submitter.sweep_folder
         self.follow_up = FollowUp(self.submitter)
         self.audit_key = AuditKey(training_hash=compute_training_hash(), device=options.device)
+        self._printed_notes = set[str]()
 
     def submit(self, runnable_runs: Sequence[str], states: Mapping[str, RunState]) -> None:
         """Submit the open runs that are in no job, and a follow-up job.
@@ -60,6 +63,7 @@ class SlurmLauncher:
         """
         self.submissions.reconcile()
         self._cancel_forced_jobs(runnable_runs)
+        self._print_notes()
         policy = self.options.policy
         jobs_by_run = self.submissions.map_runs_to_jobs(
             {*policy.retry_attempts, *policy.force_attempts}
@@ -92,6 +96,7 @@ class SlurmLauncher:
         }
         if self.audit_key in active_audit_keys:
             return
+        self._print_notes()
         try:
             job_id = self.submitter.submit("audit", ((run_id,),), {})
         except SubmissionRejected as rejection:
@@ -100,6 +105,19 @@ class SlurmLauncher:
             ) from None
         if job_id is not None:
             self.print_line(f"job {job_id}: audit, a few training steps of each arm")
+
+    def _print_notes(self) -> None:
+        """Print, once each, which exported variables apply, and which jobs do not start."""
+        notes = [find_sbatch_variables(self.options.launcher_config).describe()]
+        blocked_jobs: dict[str, list[Job]] = {}
+        for _, job, _ in self.submissions.list_active_jobs():
+            if job.obstacle is not None and job.obstacle.blocks and not job.is_held:
+                blocked_jobs.setdefault(job.reason, []).append(job)
+        notes += [_describe_blocked_jobs(jobs) for jobs in blocked_jobs.values()]
+        for note in notes:
+            if note and note not in self._printed_notes:
+                self._printed_notes.add(note)
+                self.print_line(f"note: {note}")
 
     def is_active(self) -> bool:
         """Return whether a job of this sweep is queued or running, except follow-up jobs."""
@@ -197,6 +215,14 @@ class SlurmLauncher:
         return {
             c.run_id: cost_estimates[c.arm].seconds for c in plan.cells if c.arm in cost_estimates
         }
+
+
+def _describe_blocked_jobs(jobs: Sequence[Job]) -> str:
+    """Describe in a line that jobs wait for one and the same reason, which does not pass."""
+    job_ids = ", ".join(job.id for job in jobs[:3]) + (", ..." if len(jobs) > 3 else "")
+    obstacle = jobs[0].obstacle
+    advice = obstacle.format_advice(jobs[0].id) if obstacle else ""
+    return f"{len(jobs)} queued jobs ({job_ids}) do not start, {jobs[0].reason}: {advice}"
 
 
 def group_runs(

@@ -22,6 +22,8 @@ class QueueStatus(StrEnum):
     """The status of a cell whose run is not finished and whose job is in Slurm's queue."""
 
     QUEUED = "queued"
+    BLOCKED = "blocked"
+    """Its job does not start unless the request, the cluster or a limit is changed."""
     PREEMPTED = "preempted"
     """Requeued by Slurm after a preemption."""
     UNKNOWN = "unknown"
@@ -33,6 +35,7 @@ CellStatus = RunStatus | QueueStatus
 ADVICE: dict[CellStatus, str] = {
     RunStatus.PENDING: "run",
     QueueStatus.QUEUED: "wait",
+    QueueStatus.BLOCKED: "cancel, then run with another request",
     QueueStatus.UNKNOWN: "wait: Slurm does not answer",
     QueueStatus.PREEMPTED: "wait: Slurm starts it again",
     RunStatus.INTERRUPTED: "run",
@@ -42,7 +45,7 @@ ADVICE: dict[CellStatus, str] = {
     RunStatus.STALLED: "retry --force, if you know that its process is dead",
     RunStatus.FAILED: "logs, then retry",
     RunStatus.DIVERGED: "final; retry=diverged runs it again",
-    RunStatus.UNREADABLE: "see the reason",
+    RunStatus.UNREADABLE: "its owner runs chmod -R g+rX on the folder",
     RunStatus.OUTDATED: "kept; outdated=rerun runs it again",
     RunStatus.COMPLETE: "none",
 }
@@ -52,6 +55,7 @@ FINAL_STATUSES = (RunStatus.COMPLETE, RunStatus.DIVERGED, RunStatus.OUTDATED)
 STATUS_STYLES: dict[CellStatus, str] = {
     RunStatus.RUNNING: "cyan",
     QueueStatus.QUEUED: "blue",
+    QueueStatus.BLOCKED: "bold red",
     QueueStatus.PREEMPTED: "blue",
     RunStatus.FAILED: "bold red",
     RunStatus.STALLED: "red",
@@ -93,6 +97,8 @@ class CellRow:
             return self.state.status
         if self.job is UNKNOWN_JOB:
             return QueueStatus.UNKNOWN
+        if self.job.obstacle is not None and self.job.obstacle.blocks:
+            return QueueStatus.BLOCKED
         is_preempted = self.state.end_reason is EndReason.PREEMPTED
         return QueueStatus.PREEMPTED if is_preempted else QueueStatus.QUEUED
 
@@ -197,8 +203,8 @@ class CellRow:
         """What the user can do about it."""
         if self.job is not None and self.job.launch_failed and self.state.is_runnable:
             return f"scontrol release {self.job.id}, or run"
-        if self.job is not None and self.job.launch_failed and self.state.is_runnable:
-            return f"scontrol release {self.job.id}, or run"
+        if self.job is not None and self.job.obstacle is not None and self.state.is_runnable:
+            return self.job.obstacle.format_advice(self.job.id)
         return ADVICE[self.status]
 
     @property

@@ -10,7 +10,7 @@ from sweeps.config.selection import SWEEP_HELP, print_notes, require_no_cells, s
 from sweeps.monitor.columns import wrap_text
 from sweeps.monitor.display import build_status_lines
 from sweeps.monitor.progress import ProgressMeter
-from sweeps.monitor.status import ADVICE, CellRow, build_rows, describe_tunings, to_records
+from sweeps.monitor.status import CellRow, build_rows, describe_tunings, to_records
 from sweeps.monitor.terminal import (
     Line,
     get_screen_size,
@@ -81,7 +81,7 @@ def _build_lines(
 
 
 def _list_next_steps(rows: Sequence[CellRow]) -> Iterator[str]:
-    """Yield a line of advice for each status that needs one."""
-    for status in dict.fromkeys(row.status for row in rows):
+    """Yield a line for each advice, with the status of the cells that need it."""
+    for status, advice in dict.fromkeys((row.status, row.advice) for row in rows):
         if status not in (RunStatus.COMPLETE, RunStatus.RUNNING):
-            yield f"next step for {status} cells: {ADVICE[status]}"
+            yield f"next step for {status} cells: {advice}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
 
 from sweeps.doctor import slurm_cluster
+from sweeps.doctor.cluster_info import ClusterInfo, JobRequirements
 from sweeps.doctor.diagnostic import Diagnostic
-from sweeps.doctor.slurm_cluster import ClusterInfo, JobRequirements
+from sweeps.doctor.slurm_nodes import NodeGroup
+from sweeps.slurm_environment import SbatchVariables
 
 
 def levels(diagnostics: list[Diagnostic]) -> dict[str, str]:
@@ -25,8 +26,8 @@ CONFIG = {
     "MinJobAge": "300 sec",
     "AccountingStorageType": "accounting_storage/none",
 }
-PARTITION = {"PartitionName": "gpu", "Default": "YES", "MaxTime": "1-00:00:00", "PriorityTier": "1",
-        "PreemptMode": "REQUEUE", "GraceTime": "60"}  # fmt: skip
+PARTITION = {"PartitionName": "gpu", "State": "UP", "Default": "YES", "MaxTime": "1-00:00:00",
+        "PriorityTier": "1", "PreemptMode": "REQUEUE", "GraceTime": "60"}  # fmt: skip
 URGENT = {"PartitionName": "urgent", "PriorityTier": "9", "MaxTime": "UNLIMITED"}
 
 
@@ -35,9 +36,7 @@ def cluster(
 ) -> ClusterInfo:
     partitions = {"gpu": {**PARTITION, **(partition or {})}, "urgent": URGENT}
     defaults: dict[str, Any] = {
-        "nodes_by_state": {"idle": 2},
-        "max_submit_jobs": None,
-        "sbatch_error": None,
+        "node_groups": (NodeGroup(state="idle", count=2, cpus=8, memory_mb=16000, gpus={"": 2}),),
     }
     return ClusterInfo(
         config={**CONFIG, **(config or {})}, partitions=partitions, **{**defaults, **facts}
@@ -51,7 +50,6 @@ def test_suitable_cluster_passes_every_check() -> None:
 UNSUITABLE: list[tuple[str, str, ClusterInfo, JobRequirements]] = [
     ("partition", "problem", cluster(), JobRequirements(partition="gpus")),
     ("partition", "problem", cluster(partition={"Default": "NO"}), JobRequirements()),
-    ("nodes", "problem", cluster(nodes_by_state={"idle": 1, "down*": 3}), JobRequirements(nodes=2)),
     ("sbatch --test-only", "problem", cluster(sbatch_error="Invalid account"), JobRequirements()),
     ("time limit", "problem", cluster(), JobRequirements(timeout_min=24 * 60 + 1)),
     (
@@ -117,25 +115,24 @@ def test_no_warning_without_preemption(cluster_info: ClusterInfo) -> None:
     assert levels(slurm_cluster.run_checks(cluster_info, JobRequirements()))["preemption"] == "ok"
 
 
-def test_output_of_slurm_is_parsed() -> None:
-    assert [slurm_cluster.parse_leading_int(t) for t in ("300 sec", "8", None, "n/a")] == [
-        300,
-        8,
-        0,
-        0,
-    ]
-    limits = ["UNLIMITED", "1-12:00:00", "00:30:00", "90:00", "00:00:30"]
-    assert list(map(slurm_cluster.parse_time_limit_minutes, limits)) == [
-        math.inf,
-        2160,
-        30,
-        90,
-        0.5,
-    ]
-    assert slurm_cluster.parse_smallest_limit(["", "40", "7"]) == 7
-    assert slurm_cluster.parse_smallest_limit(["", ""]) is None
-    output = "sbatch: error: Batch job submission failed: Invalid account\n"
-    assert slurm_cluster.extract_last_line(output) == "Batch job submission failed: Invalid account"
+def test_what_sbatch_says_is_left_out_if_another_problem_explains_it() -> None:
+    diagnostics = slurm_cluster.run_checks(
+        cluster(sbatch_error="Requested node configuration is not available"),
+        JobRequirements(sbatch_options=("--gpus-per-node=3",)),
+    )
+    assert {d.check for d in diagnostics if d.level != "ok"} == {"node size"}
+
+
+def test_exported_options_are_named() -> None:
+    variables = SbatchVariables(
+        applied={"SBATCH_PARTITION": "urgent"}, overridden={"SBATCH_TIMELIMIT": "5"}
+    )
+    diagnostics = slurm_cluster.run_checks(cluster(), JobRequirements(sbatch_variables=variables))
+    (environment,) = [d for d in diagnostics if d.check == "environment"]
+    assert "SBATCH_PARTITION=urgent" in environment.message
+    assert "SBATCH_TIMELIMIT=5" in environment.message
+    (partition,) = [d.message for d in diagnostics if d.check == "partition"]
+    assert partition == "urgent"
 
 
 def test_missing_sbatch_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import submitit
+import submitit.slurm.slurm as submitit_slurm
 
 from sweeps.claims import process
 from sweeps.config.schema import SlurmLauncherConfig
@@ -147,12 +147,15 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
     monkeypatch.setenv("PATH", str(programs), prepend=":")
 
     def act(
-        submission_intent: SubmissionIntent, dependency_ids: tuple[str, ...] = (), **keys: Any
+        submission_intent: SubmissionIntent,
+        dependency_ids: tuple[str, ...] = (),
+        store: Path = tmp_path / "store",
+        **keys: Any,
     ) -> tuple[str, str]:
-        store, plan = Store(tmp_path / "store"), planned(2, 0.0).plan
+        plan = planned(2, 0.0).plan
         launcher = SlurmLauncherConfig(**keys)
         options = SubmitOptions(
-            store=store,
+            store=Store(store),
             sweep_id=plan.sweep_id,
             launcher_config=launcher,
             num_threads=2,
@@ -194,18 +197,65 @@ def test_a_follow_up_depends_on_the_other_jobs(submit: Any) -> None:
     assert "--dependency" not in submit(intent())[1]
 
 
+def read_environment(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of the last call of sbatch."""
+    text = (tmp_path / "script.env").read_text()
+    return dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
+
+
 def test_options_of_the_surrounding_job_are_not_passed_on(
     submit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("SLURM_JOB_ID", "SBATCH_PARTITION", "SLURM_CONF"):
+    for name in ("SLURM_JOB_ID", "SLURM_JOB_PARTITION", "SBATCH_MEM_BIND_TYPE", "SLURM_CONF"):
         monkeypatch.setenv(name, "of-the-job")
     submit(intent())
-    environment = dict(
-        re.findall(r"^(\w+)=(.*)$", (tmp_path / "script.env").read_text(), re.MULTILINE)
-    )
-    assert not {"SLURM_JOB_ID", "SBATCH_PARTITION"} & set(environment)
-    assert environment["SLURM_CONF"] == "of-the-job"
+    environment = read_environment(tmp_path)
+    assert [name for name in environment if name.startswith(("SLURM_", "SBATCH_"))] == [
+        "SLURM_CONF"
+    ]
     assert os.environ["SLURM_JOB_ID"] == "of-the-job"
+
+
+EXPORTED = {
+    "SBATCH_ACCOUNT": "lab",
+    "SBATCH_PARTITION": "other",
+    "SBATCH_GRES": "gpu:1",
+    "SBATCH_TIMELIMIT": "5",
+    "SBATCH_WAIT": "1",
+    "SBATCH_NO_REQUEUE": "1",
+}
+
+
+@pytest.mark.parametrize("in_job", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "keys", "names"),
+    [
+        ("run", {}, {"ACCOUNT", "PARTITION", "GRES"}),
+        ("run", {"partition": "gpu"}, {"ACCOUNT", "GRES"}),
+        ("run", {"gpus_per_node": 2}, {"ACCOUNT", "PARTITION"}),
+        ("run", {"account": "x", "additional_parameters": {"gpus": 1}}, {"PARTITION"}),
+        ("follow_up", {}, {"ACCOUNT", "PARTITION"}),
+        ("follow_up", {"follow_up_partition": "cpu"}, {"ACCOUNT"}),
+    ],
+)
+def test_exported_options_apply_unless_the_launcher_sets_them(
+    submit: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_job: bool,
+    kind: str,
+    keys: dict[str, Any],
+    names: set[str],
+) -> None:
+    """sbatch would prefer them to the options in the script."""
+    for name, value in EXPORTED.items():
+        monkeypatch.setenv(name, value)
+    if in_job:
+        monkeypatch.setenv("SLURM_JOB_ID", "5")
+    submit(intent(kind), **keys)
+    environment = read_environment(tmp_path)
+    passed_on = {n.removeprefix("SBATCH_") for n in environment if n.startswith("SBATCH_")}
+    assert passed_on == names
 
 
 def test_a_rejection_has_the_message_of_sbatch(submit: Any, tmp_path: Path) -> None:
@@ -239,7 +289,6 @@ SCRIPT = """\
 #SBATCH --reservation=r
 #SBATCH --signal=USR2@120
 #SBATCH --time=240
-#SBATCH --wckey=submitit
 
 # setup
 export PYTHONPATH='/of the/code'${PYTHONPATH:+:$PYTHONPATH}
@@ -250,7 +299,8 @@ module load cuda
 # command
 export SUBMITIT_EXECUTOR=slurm
 srun --unbuffered --output LOGS/%A_%a_%t_log.out --error LOGS/%A_%a_%t_log.err \
---cpus-per-task=2 --kill-on-bad-exit=1 python3 -u -m sweeps.cli.slurm_job STORE SWEEP 0123
+--cpus-per-task=2 --kill-on-bad-exit=1 --export=ALL \
+python3 -u -m sweeps.cli.slurm_job STORE SWEEP 0123
 """
 
 
@@ -276,25 +326,36 @@ def test_the_script_of_an_array_is_this_text(submit: Any, tmp_path: Path) -> Non
     assert script == SCRIPT
 
 
-def test_submitit_takes_the_command_from_the_property_that_is_overridden() -> None:
-    """A contract with a private part of submitit; see `sbatch.build_executor`."""
-    hint = (
-        f"submitit {submitit.__version__} has changed SlurmExecutor.{sbatch.COMMAND_PROPERTY}: "
-        "adapt sweeps/launchers/sbatch.py and the range of versions in pyproject.toml"
-    )
-    original = vars(submitit.SlurmExecutor).get(sbatch.COMMAND_PROPERTY)
-    assert isinstance(original, property), hint
-    for cls in (submitit.SlurmExecutor, submitit.core.core.PicklingExecutor):
-        source = inspect.getsource(cls._internal_process_submissions)
-        assert f"_submit_command(self.{sbatch.COMMAND_PROPERTY})" in source, hint
-
-
-def test_a_submitit_without_that_property_is_rejected(
+def test_a_submitit_without_its_function_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(submitit.SlurmExecutor, sbatch.COMMAND_PROPERTY)
-    with pytest.raises(RuntimeError, match="submitit .* has no property SlurmExecutor._submitit"):
-        sbatch.build_executor(tmp_path, "python", [], {})
+    """A contract with a private part of submitit; see `sbatch.build_script`."""
+    monkeypatch.delattr(submitit_slurm, sbatch.SCRIPT_FUNCTION)
+    with pytest.raises(RuntimeError, match="submitit .* has no function _make_sbatch_string"):
+        sbatch.build_script(tmp_path, "python", [], {})
+
+
+UNUSUAL = "a b (1)[2]{3} josé 你好 #4 100% %j%%A_%a e=f ~g $HOME & ; , ' \" ! * ? < > | `x` @"
+"""A folder whose name has what Slurm, submitit, a shell and our grammar read as their own."""
+
+
+def test_logs_of_a_store_below_any_folder_lie_in_it(submit: Any, tmp_path: Path) -> None:
+    store = tmp_path / UNUSUAL
+    job, script = submit(intent(elements=(("a",), ("b",))), store=store)
+    options = re.findall(r"^#SBATCH (--(?:output|error)=.*)$", script, re.MULTILINE)
+    (command,) = [line for line in script.splitlines() if line.startswith("srun ")]
+    words = [*shlex.split("\n".join(options)), *shlex.split(command)]
+    log_folder = Store(store).get_sweep(planned(2, 0.0).plan.sweep_id).worker_logs_path
+    patterns = [word for word in words if "_log." in word]
+    assert len(patterns) == 4
+    for pattern in patterns:
+        folder, name = re.split(r"(?<=worker_logs)/", pattern)
+        assert folder.removeprefix("--output=").removeprefix("--error=").replace("%%", "%") == str(
+            log_folder
+        )
+        assert name.startswith("%A_%a_")
+    assert str(store) in words
+    assert [path.name for path in log_folder.iterdir()] == [f"{job}_submission.sh"]
 
 
 def test_the_options_of_a_test_submission_are_those_of_a_cell() -> None:
