@@ -102,7 +102,7 @@ def load_arrays(
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {n: archive[n] for n in array_names if n in archive.files}
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return {}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged ({error}); move it away and run again") from None
