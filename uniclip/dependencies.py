@@ -5,8 +5,8 @@ Only the standard library is imported here: any other may be the one that is mis
 
 from __future__ import annotations
 
-import importlib
-import importlib.machinery
+import importlib.util
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,12 +27,19 @@ def get_module_name(distribution: str) -> str:
     return MODULE_NAMES.get(distribution.lower(), distribution.replace("-", "_"))
 
 
-def is_module_found(name: str) -> bool:
-    """Return whether Python finds a top-level module; it is not imported."""
+def find_module(name: str) -> Path | None:
+    """Return the file from which Python would import a top-level module; None: there is none.
+
+    The module is not imported.
+    """
     try:
-        return importlib.machinery.PathFinder.find_spec(name) is not None
+        spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, OSError):
-        return False
+        return None
+    if spec is None:
+        return None
+    locations = [*(spec.submodule_search_locations or ()), spec.origin or name]
+    return Path(spec.origin or locations[0])
 
 
 def format_install_command(distribution: str) -> str:
@@ -56,6 +63,8 @@ def describe_import_failure(error: BaseException) -> str | None:
         library = _find_failed_library(cause)
         if library is None:
             continue
+        if library in sys.stdlib_module_names:
+            return f"this Python lacks its module {library!r} ({sys.executable}); fix: use another"
         fix = format_install_command(_find_distribution(library))
         if isinstance(cause, ModuleNotFoundError) and cause.name == library:
             return f"the library {library!r} is not installed; fix: {fix}"

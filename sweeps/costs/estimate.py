@@ -239,7 +239,7 @@ def _iterate_finished_runs(
     """Yield productive seconds and measured costs of the runs that finished on such a device."""
     for run_id in runs:
         run = store.get_run(run_id)
-        outcome = run.read_outcome()
+        outcome = run.read_outcome() if run.is_readable() else None
         if outcome is None or outcome.kind != "trained":
             continue
         run_time = measure_run_time(run, outcome)

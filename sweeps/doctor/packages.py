@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -18,6 +20,7 @@ from uniclip import dependencies
 DISTRIBUTION = "uniclip-ablations"
 MAX_NAMES_SHOWN = 4
 """Libraries that one message names at most."""
+MAX_ERROR_LENGTH = 200
 
 
 def check_packages(root: Path) -> list[Diagnostic]:
@@ -59,13 +62,25 @@ def check_python(requires_python: str) -> Diagnostic:
 
 
 def check_requirements(requirements: list[str]) -> Diagnostic:
-    """Compare the installed libraries with the versions that the project requires."""
-    mismatches, mismatched_lines = [], []
+    """Compare the installed libraries with the versions that the project requires.
+
+    A library that Python would import from elsewhere than where it is installed, such as a file of
+    the user's of that name, is imported, to see whether it works.
+    """
+    mismatches, mismatched_lines, hint = [], [], ""
     for line in requirements:
         requirement = Requirement(line)
         version = _get_installed_version(requirement.name)
-        if not dependencies.is_module_found(dependencies.get_module_name(requirement.name)):
+        module_name = dependencies.get_module_name(requirement.name)
+        module_path = dependencies.find_module(module_name)
+        import_error = None
+        if module_path is not None and not _is_installed_at(requirement.name, module_path):
+            import_error = _find_import_error(module_name)
+        if module_path is None:
             mismatches.append(f"{requirement.name} is missing")
+        elif import_error:
+            mismatches.append(f"{module_path} cannot be imported ({import_error})")
+            hint = "remove or correct that file, or "
         elif version is None or requirement.specifier.contains(version, prereleases=True):
             continue
         else:
@@ -75,7 +90,7 @@ def check_requirements(requirements: list[str]) -> Diagnostic:
         mismatched_lines.append(line)
     if mismatches:
         fix = dependencies.format_install_command('" "'.join(mismatched_lines))
-        return problem("libraries", _format_names(mismatches), fix)
+        return problem("libraries", _format_names(mismatches), f"{hint}{fix}")
     return ok("libraries", f"{len(requirements)} installed as required")
 
 
@@ -105,6 +120,29 @@ def _get_installed_version(name: str) -> Version | None:
         return Version(metadata.version(name))
     except metadata.PackageNotFoundError:
         return None
+
+
+def _is_installed_at(name: str, module_path: Path) -> bool:
+    """Return whether a module lies in the folder that a distribution is installed in."""
+    try:
+        installed_path = Path(str(metadata.distribution(name).locate_file("")))
+    except metadata.PackageNotFoundError:
+        return False
+    return module_path.resolve().is_relative_to(installed_path.resolve())
+
+
+def _find_import_error(module_name: str) -> str | None:
+    """Import a module in a process of its own; return the last line of its error, or None."""
+    completed = subprocess.run(
+        [sys.executable, "-P", "-c", f"import {module_name}"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+    )
+    if completed.returncode == 0:
+        return None
+    lines = completed.stderr.strip().splitlines() or [f"exit status {completed.returncode}"]
+    return lines[-1][:MAX_ERROR_LENGTH]
 
 
 def _format_names(names: list[str]) -> str:

@@ -45,9 +45,18 @@ def read_umask() -> int:
 
 def find_unwritable(paths: Iterable[Path]) -> Path | None:
     """Return the first of the paths that exists and that this user may not write, or None."""
+    return _find_denied(paths, os.W_OK)
+
+
+def find_unreadable(paths: Iterable[Path]) -> Path | None:
+    """Return the first of the paths that exists and that this user may not read, or None."""
+    return _find_denied(paths, os.R_OK)
+
+
+def _find_denied(paths: Iterable[Path], mode: int) -> Path | None:
     for path in paths:
-        mode = os.W_OK | (os.X_OK if os.path.isdir(path) else 0)
-        if os.path.exists(path) and not os.access(path, mode):
+        folder_mode = os.X_OK if os.path.isdir(path) else 0
+        if os.path.exists(path) and not os.access(path, mode | folder_mode):
             return path
     return None
 

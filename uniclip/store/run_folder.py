@@ -13,7 +13,7 @@ from typing import Any
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
 from uniclip.store.json_io import read_json, read_record, to_json_bytes
-from uniclip.store.permissions import find_unwritable
+from uniclip.store.permissions import find_unreadable, find_unwritable
 from uniclip.store.run_records import (
     AttemptEnd,
     ClaimRecord,
@@ -190,9 +190,16 @@ class RunFolder:
         """Write the spec, unless it is there: all processes write the same."""
         write_once(self.path / "spec.json", to_json_bytes(spec))
 
+    def is_readable(self) -> bool:
+        """Return whether this user may read the folder, if it exists."""
+        return find_unreadable(self._list_folders()) is None
+
     def find_unwritable(self) -> Path | None:
         """Return the folder of this run in which this user may not write, or None."""
-        return find_unwritable([self.path, *(self.path / name for name in _WRITTEN_FOLDERS)])
+        return find_unwritable(self._list_folders())
+
+    def _list_folders(self) -> list[Path]:
+        return [self.path, *(self.path / name for name in _WRITTEN_FOLDERS)]
 
     def has_spec(self) -> bool:
         """Return whether the spec was written."""
