@@ -23,9 +23,9 @@ from sweeps.config.schema import (
     SweepConfig,
     describe_gpu_mismatch,
 )
+from sweeps.controller.changed_data import ChangedDataGuard
 from sweeps.controller.denied_runs import describe_denied_runs, find_denied_runs
 from sweeps.controller.launcher_factory import build_local_launcher, build_slurm_launcher
-from sweeps.controller.changed_data import ChangedDataGuard
 from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.controller.reconcile import Actions, add_retries, merge_policies, reconcile
 from sweeps.costs import estimate, limit, probe

@@ -5,11 +5,12 @@ from __future__ import annotations
 import traceback
 from dataclasses import asdict
 
-from sweeps.costs.audit_scope import AUDIT_ERROR_CHECK, AuditKey, has_valid_audit
+from sweeps.costs.audit_scope import AuditKey, has_valid_audit
 from uniclip.identity import config_from_spec
 from uniclip.io.atomic import append_jsonl, atomic_write
 from uniclip.store import AuditCheck, AuditRecord, Plan, Store
 from uniclip.store.json_io import to_json_bytes
+from uniclip.store.sweep_records import AUDIT_ERROR_CHECK
 
 
 def run_audit(store: Store, plan: Plan, audit_key: AuditKey) -> None:

@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 from uniclip.identity import compute_training_hash
 from uniclip.store import AuditRecord, Plan, SweepFolder
 from uniclip.store.json_io import read_record
-
-AUDIT_ERROR_CHECK = "audit error"
-"""Name of the failed check that stands for an audit that raised an error."""
+from uniclip.store.sweep_records import AUDIT_ERROR_CHECK
 
 
 @dataclass(frozen=True, kw_only=True)

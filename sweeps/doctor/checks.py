@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 
-from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
+from sweeps.costs.audit_scope import audit_failed, compute_audit_key, has_valid_audit
 from sweeps.costs.probe import run_probe
 from sweeps.doctor import device, filesystem, packages, slurm_cluster, test_job
 from sweeps.doctor.context import DoctorContext, build_requirements, estimate_bytes_needed
@@ -18,9 +18,12 @@ from uniclip.identity import ROOT
 from uniclip.io.atomic import resolve_staged_path
 from uniclip.store import Plan
 from uniclip.store.store import WRITE_ERROR_FIX
+from uniclip.store.sweep_records import AUDIT_ERROR_CHECK
 
 Check = Callable[[DoctorContext], Iterator[Diagnostic]]
 SEE_MESSAGE = "see the message"
+AUDIT_ERROR_FIX = "correct the file or the setting that the message names"
+FAILED_CHECK_FIX = "the arm does not do what its label says: correct its overrides"
 MIN_FREE_BYTES = 10**9
 """Bytes that should be free if the need was not measured."""
 
@@ -139,8 +142,11 @@ def check_audit(context: DoctorContext) -> Iterator[Diagnostic]:
     audit_checks = sweep_folder.read_audit_checks()
     for audit_check in audit_checks:
         if not audit_check.passed:
-            fix = "the arm does not do what its label says: correct its overrides"
+            has_raised = audit_check.name == AUDIT_ERROR_CHECK
+            fix = AUDIT_ERROR_FIX if has_raised else FAILED_CHECK_FIX
             yield problem(check, audit_check.failure_message, fix)
+    if audit_failed(sweep_folder):
+        return
     num_passed = sum(audit_check.passed for audit_check in audit_checks)
     message = f"{num_passed} of {len(audit_checks)} checks of {len(plan.arms)} arms passed"
     yield ok(check, message)

@@ -58,6 +58,10 @@ class Contrast:
         return [a for a, w in weights if w > 0], [a for a, w in weights if w < 0]
 
 
+AUDIT_ERROR_CHECK = "audit error"
+"""Name of the failed check that stands for an audit that raised an error."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditCheck:
     """One check of one arm by the audit."""
@@ -74,6 +78,8 @@ class AuditCheck:
     @property
     def failure_message(self) -> str:
         """One line that describes the failure of the check."""
+        if self.name == AUDIT_ERROR_CHECK:
+            return f"it ended with an error: {self.detail}"
         return f"{self.arm}: {self.name} does not hold: {self.detail}"
 
 

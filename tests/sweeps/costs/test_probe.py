@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from sweeps.costs import probe
-from sweeps.costs.audit_scope import AUDIT_ERROR_CHECK, AuditKey, compute_audit_key
+from sweeps.costs.audit_scope import AuditKey, compute_audit_key
 from tests.helpers.trivial_sweep import pass_audit, planned
 from uniclip.errors import UserError
 from uniclip.io.atomic import atomic_write
 from uniclip.store import AuditCheck, AuditRecord, Store
 from uniclip.store.json_io import to_json_bytes
+from uniclip.store.sweep_records import AUDIT_ERROR_CHECK
 
 
 def test_probe_of_another_device_does_not_change_the_plan(
