@@ -70,9 +70,7 @@ def describe_changed_data(store: Store, plan: Plan) -> str | None:
             continue
         spec = run.read_spec()
         config = config_from_spec(spec, plan.run_only_values(arm))
-        change = data.describe_change(
-            config.data, warm_start.select_data_fingerprint(spec["data"])
-        )
+        change = data.describe_change(config.data, warm_start.select_data_fingerprint(spec["data"]))
         if change is not None:
             return change
         try:
