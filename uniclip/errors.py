@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-
 MAX_LISTED_NAMES = 60
 """Names that an error for an unknown name lists."""
 

@@ -19,7 +19,13 @@ from ablations.plan import matched_budget
 from ablations.schema import Ablation, ArmDefinition, select_active_overrides
 from uniclip.config import RunConfig, build_run_config
 from uniclip.config.binding import to_builtins
-from uniclip.config.compose import flatten, get_default_choices, has_key, set_key
+from uniclip.config.compose import (
+    apply_overrides,
+    flatten,
+    get_default_choices,
+    has_key,
+    set_key,
+)
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.store import Component
 
@@ -78,13 +84,17 @@ class ArmResolver:
         Raises:
             UserError: the values are not valid.
         """
+        return build_run_config(self._open_base_values)
+
+    @cached_property
+    def _open_base_values(self) -> ConfigValues:
+        """`base_values`, but null for what follows from other values, which arms may change."""
         values = self._compose(self.choices)
-        for key, value in self._collect_ablation_overrides(self.choices).items():
-            set_key(values, key, copy.deepcopy(value))
-        for key, value in self._user_overrides.items():
-            if has_key(values, key):  # else it is for arms of another method
-                set_key(values, key, value)
-        return build_run_config(values)
+        apply_overrides(values, self._collect_ablation_overrides(self.choices))
+        # what is left out is for arms of another method
+        present_overrides = {k: v for k, v in self._user_overrides.items() if has_key(values, k)}
+        apply_overrides(values, present_overrides)
+        return values
 
     @cached_property
     def base_values(self) -> ConfigValues:
@@ -113,7 +123,7 @@ class ArmResolver:
         if definition.groups:
             values = self._resolve_group_values(name, definition)
         else:
-            values = copy.deepcopy(self.base_values)
+            values = copy.deepcopy(self._open_base_values)
         conditional_overrides = select_active_overrides(
             definition.conditional_overrides, self._get_choices(definition)
         )
@@ -126,8 +136,7 @@ class ArmResolver:
         self._check_user_overrides(name, {*arm_overrides, *steps_key})
         label_notes = [f"{k.rsplit('.', 1)[-1]} {v}" for k, v in conditional_overrides.items()]
         try:
-            for key, value in arm_overrides.items():
-                set_key(values, key, copy.deepcopy(value))
+            apply_overrides(values, arm_overrides)
             if definition.match_budget is not None:
                 matched_steps = matched_budget.match_steps(
                     definition.match_budget,
@@ -154,15 +163,21 @@ class ArmResolver:
         """Return the values of an arm that chooses groups, before its own overrides."""
         choices = self._get_choices(definition)
         values = self._compose(choices)
-        values.update({s: copy.deepcopy(self.base_values[s]) for s in definition.keep_sections})
+        values.update(
+            {s: copy.deepcopy(self._open_base_values[s]) for s in definition.keep_sections}
+        )
         ablation_overrides = self._collect_ablation_overrides(choices)
         changed_keys = self._find_keys_changed_by_groups(definition) - set(ablation_overrides)
         self._check_user_overrides(
             name, {k for k in changed_keys if k.split(".")[0] not in definition.keep_sections}
         )
-        for key, value in {**ablation_overrides, **self._user_overrides}.items():
-            if has_key(values, key) and key.split(".")[0] not in definition.keep_sections:
-                set_key(values, key, copy.deepcopy(value))
+        for overrides in (ablation_overrides, self._user_overrides):
+            present_overrides = {
+                key: value
+                for key, value in overrides.items()
+                if has_key(values, key) and key.split(".")[0] not in definition.keep_sections
+            }
+            apply_overrides(values, present_overrides)
         return values
 
     def _find_keys_changed_by_groups(self, definition: ArmDefinition) -> set[str]:

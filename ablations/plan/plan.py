@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import designs
-from ablations.plan import conflicts, duplicates
+from ablations.plan import conflicts, duplicates, model_check
 from ablations.plan.arms import ArmResolver, ComposeFunction, ResolvedArm, diff_config
 from ablations.plan.comparison_facts import collect_comparison_facts
 from ablations.plan.recipe import DEFAULT_RECIPE, describe_recipes
@@ -78,13 +78,15 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     arms = {name: resolver.resolve(name) for name in arm_names}
     resolver.check_overrides_are_used(arms)
     configs = {name: arm.config for name, arm in arms.items()}
+    model_check.check_image_models(configs)
     _require_training_data(configs.values())
     data_notes = inspection.describe_training_data(configs.values())
     inspection.check_batch_sizes(configs.values())
     specs = build_specs(configs, request.seeds)
     cells = build_cells(specs, request.seeds, arm_names)
     plan = _build_plan_record(request, resolver, arms, cells, skipped_arms)
-    plan = replace(plan, data_notes=data_notes)
+    image_notes = model_check.describe_image_sizes(configs)
+    plan = replace(plan, data_notes=(*data_notes, *image_notes))
     return ResolvedPlan(
         plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells}
     )

@@ -12,7 +12,8 @@ from ablations.plan.plan import ResolvedPlan, build_cells, build_specs, describe
 from ablations.plan.recipe import describe_recipe
 from uniclip.config import RunConfig, build_run_config
 from uniclip.config.binding import to_builtins
-from uniclip.config.compose import set_key
+from uniclip.config.compose import apply_overrides
+from uniclip.config.derived import open_derived_values
 from uniclip.identity import compute_run_id
 from uniclip.io.hashing import digest
 from uniclip.store import Arm, Tuning
@@ -28,8 +29,12 @@ def override_config(config: RunConfig, values: ParamValues) -> RunConfig:
         UserError: a key does not exist, or a value is not valid.
     """
     config_values = to_builtins(config)
-    for key, value in values.items():
-        set_key(config_values, key, value)
+    if config.data.image_size == config.model.image.image_size:
+        # it may follow from the model, of which another one may be chosen
+        config_values = open_derived_values(
+            config_values, {"model": config_values["model"], "data": {}}
+        )
+    apply_overrides(config_values, values)
     return build_run_config(config_values)
 
 

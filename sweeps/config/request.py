@@ -18,7 +18,7 @@ from sweeps.config.schema import SweepConfig
 from sweeps.config.sweep_keys import KEY_ALIASES
 from sweeps.config.unknown_keys import make_unknown_key_error
 from uniclip import evaluate
-from uniclip.config import RunConfig, build_run_config, compose, plugins
+from uniclip.config import RunConfig, build_run_config, complete_run_values, compose, plugins
 from uniclip.config.binding import bind, to_builtins
 from uniclip.config.overrides import parse_overrides as parse_words
 from uniclip.errors import UserError
@@ -150,8 +150,7 @@ def parse_configs(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     _resolve_custom_names(values, conf_dirs)
     sweep_values = _compose_sweep_values(choices, conf_dirs)
     run_values = _compose_run_values(choices, conf_dirs)
-    for key, value in _apply_sweep_values(values, sweep_values).items():
-        compose.set_key(run_values, key, value)
+    compose.apply_overrides(run_values, _apply_sweep_values(values, sweep_values))
     return bind(SweepConfig, sweep_values), build_run_config(run_values)
 
 
@@ -300,8 +299,7 @@ def _compose_run_values_cached(
 ) -> Values:
     composed = _compose_cached(choices, conf_dirs)
     run_values = {key: v for key, v in composed.items() if key in RUN_CONFIG_KEYS}
-    values: Values = to_builtins(build_run_config(run_values))
-    return values
+    return complete_run_values(run_values)
 
 
 @cache

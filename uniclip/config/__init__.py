@@ -29,6 +29,7 @@ from uniclip.config.schema import (
     TextConfig,
     TrainConfig,
     build_run_config,
+    complete_run_values,
     select_run_only,
 )
 
@@ -57,5 +58,6 @@ __all__ = [
     "UniclipMethod",
     "ViewsConfig",
     "build_run_config",
+    "complete_run_values",
     "select_run_only",
 ]

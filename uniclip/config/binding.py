@@ -34,6 +34,7 @@ def config_field(
     value_if_missing: Any = MISSING,
     run_only: bool = False,
     is_path: bool = False,
+    follows_model: bool = False,
 ) -> Any:
     """Return a dataclass field with a range.
 
@@ -44,10 +45,12 @@ def config_field(
             lack the field are read with it, and it is not hashed.
         run_only: The field states how a run is executed or where its data lie: never hashed.
         is_path: The text is a path of the user: `~` stands for the home directory.
+        follows_model: Null or no value means the corresponding one of the model.
     """
     bounds = {"low": low, "high": high, "above": above}
     metadata: dict[str, Any] = {k: v for k, v in bounds.items() if v is not None}
-    metadata |= {k: True for k, v in (("run_only", run_only), ("is_path", is_path)) if v}
+    flags = {"run_only": run_only, "is_path": is_path, "follows_model": follows_model}
+    metadata |= {k: v for k, v in flags.items() if v}
     if value_if_missing is not MISSING:
         metadata["value_if_missing"] = value_if_missing
     if callable(default):

@@ -6,6 +6,7 @@ so that an error suggests the nearest key instead of Hydra's `+key` syntax.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 
 from uniclip.config import DATA, METHODS
+from uniclip.config.derived import get_value
 from uniclip.config.overrides import quote_text
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.io.hashing import digest, get_library_version
@@ -23,6 +25,12 @@ from uniclip.io.memo import disk_memoize
 CONF = Path(__file__).parents[1] / "conf"
 FREE_FORM_KEYS = ("options", "additional_parameters")
 """Names of mappings with arbitrary keys, which the user may replace or extend."""
+DEPENDENT_VALUES: dict[str, dict[str, Any]] = {
+    "model.image.name": {"model.image.options": {}, "model.image.image_size": None},
+    "model.text.tokenizer": {"model.text.vocab_size": None},
+}
+"""Key -> the keys that belong to its value, and what they become if another value is chosen: null
+is filled in by `uniclip.config.derived`."""
 REGISTRIES: dict[str, dict[str, type]] = {"data": DATA, "method": METHODS}
 """Groups whose choices need no YAML file: registered classes are selected by name."""
 NO_LOGGING = ("hydra/job_logging=none", "hydra/hydra_logging=none")
@@ -159,6 +167,25 @@ def set_key(values: dict[str, Any], key: str, value: Any) -> None:
         subkeys = ", ".join(f"{key}.{name}" for name in sorted(node[last]))
         raise UserError(f"{key} is a section, set its keys: {subkeys}")
     node[last] = value
+
+
+def apply_overrides(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Set dotted keys of nested `values` in place, and reset those that belong to a replaced value.
+
+    A preset states options of its own image encoder, which do not suit another one. An override of
+    such a dependent key, or of a part of it, is kept.
+
+    Raises:
+        UserError: there is no such key; suggests the nearest ones.
+    """
+    for key, dependents in DEPENDENT_VALUES.items():
+        if key not in overrides or get_value(values, key) == overrides[key]:
+            continue
+        for dependent, value in dependents.items():
+            if has_key(values, dependent):
+                set_key(values, dependent, copy.deepcopy(value))
+    for key, value in overrides.items():
+        set_key(values, key, copy.deepcopy(value))
 
 
 def has_key(values: Mapping[str, Any], key: str) -> bool:

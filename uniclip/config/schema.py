@@ -11,8 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union
 
-from uniclip.config.binding import TAGGED_UNIONS, bind, config_field, list_run_only_fields
+from uniclip.config.binding import (
+    TAGGED_UNIONS,
+    bind,
+    config_field,
+    list_run_only_fields,
+    to_builtins,
+)
 from uniclip.config.data import DATA, DataConfig
+from uniclip.config.derived import CLIP_VOCAB_SIZE, fill_derived_values, open_derived_values
 from uniclip.config.methods import METHODS, MethodConfig, ViewsConfig
 from uniclip.errors import UserError
 
@@ -36,13 +43,10 @@ class ImageConfig:
     name: str = "convnext_atto"
     """A timm model name."""
     image_size: int = config_field(32, low=16, high=1024)
-    """Side of the encoder's input, in pixels."""
+    """Side of the encoder's input, in pixels; null, or another `name` than the preset's = the size
+    for which timm's model was made."""
     options: dict[str, Any] = config_field(dict)
     """Keyword arguments of `timm.create_model`."""
-
-
-CLIP_VOCAB_SIZE = 49_408
-"""Tokens of CLIP's published byte-level BPE."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,8 @@ class TextConfig:
     context_length: int = config_field(32, low=4, high=512)
     """Longest caption in tokens, start and end tokens included."""
     vocab_size: int = config_field(2_000, low=300)
-    """Largest size of the byte-level BPE vocabulary that is trained on the captions."""
+    """Largest size of the byte-level BPE vocabulary that is trained on the captions; null = 49,408
+    with tokenizer=clip, else the default."""
     tokenizer: Literal["bpe", "clip"] = config_field("bpe", value_if_missing="bpe")
     """A BPE trained on the captions, or CLIP's published BPE of 49,408 tokens."""
     activation: Literal["quick_gelu", "gelu"] = config_field(
@@ -291,13 +296,24 @@ def select_run_only(
     return {**run_only, **({"data": data_run_only} if data_run_only else {})}
 
 
+def complete_run_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values with every key of a run; null where a value follows from others.
+
+    Raises:
+        UserError: As `build_run_config`.
+    """
+    return open_derived_values(to_builtins(build_run_config(values)), values)
+
+
 def build_run_config(values: Mapping[str, Any]) -> RunConfig:
     """Return the typed configuration of one run.
+
+    Keys that are null or missing and follow from others are filled in (`uniclip.config.derived`).
 
     Raises:
         UserError: A key is unknown or missing, or a value has the wrong type or is out of range.
     """
-    config: RunConfig = bind(RunConfig, values)
+    config: RunConfig = bind(RunConfig, fill_derived_values(values, ImageConfig().image_size))
     # Not checked by RunConfig itself: a validation batch, for which the batch size is replaced, is
     # not divided between the sources of the data.
     config.data.check_batch_size(config.train.batch_size)

@@ -152,10 +152,23 @@ def _build_text_config(config: TextConfig, vocabulary: Vocabulary) -> CLIPTextCo
     )
 
 
+def require_timm_model(name: str) -> None:
+    """Raise `UserError` with the nearest names if timm defines no model of that name."""
+    source, colon, _ = name.partition(":")
+    if colon:
+        raise UserError(
+            f"model.image.name={name} names a file or a model of a hub ({source}:): name timm's "
+            "architecture, such as resnet50, and the weights with pretrained=<file>"
+        )
+    if not timm.is_model(name):
+        raise make_unknown_name_error(
+            "model.image.name", name, [m.split(".")[0] for m in timm.list_models()]
+        )
+
+
 def _build_timm_model(config: ImageConfig) -> nn.Module:
     """Return the timm model, with img_size if it takes it; raise `UserError` if there is none."""
-    if not timm.is_model(config.name):
-        raise make_unknown_name_error("model.image.name", config.name, timm.list_models())
+    require_timm_model(config.name)
     if "img_size" in config.options:
         raise UserError("model.image.options.img_size is set by model.image.image_size; remove it")
     rng_state = torch.random.get_rng_state()

@@ -1,0 +1,47 @@
+"""Checks of the encoders when a sweep is planned, before a worker builds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from uniclip.config import RunConfig
+from uniclip.config.image_model import query_image_model
+from uniclip.errors import UserError
+
+
+def check_image_models(configs: Mapping[str, RunConfig]) -> None:
+    """Check that timm has the image encoder of every arm, and that options and size suit it.
+
+    Args:
+        configs: arm -> its configuration.
+
+    Raises:
+        UserError: one of them cannot be built, or gradient caching does not suit it.
+    """
+    for arm, config in configs.items():
+        image, chunks = config.model.image, config.train.grad_cache_chunks
+        facts = query_image_model(
+            image.name, image.options, image.image_size, asks_always=chunks > 1
+        )
+        if facts.error is not None:
+            raise UserError(facts.error if len(configs) == 1 else f"arm {arm}: {facts.error}")
+        if facts.has_batch_norm and chunks > 1 and config.lock not in ("image", "both"):
+            raise UserError(
+                f"train.grad_cache_chunks={chunks} needs encoders without batch norm, whose "
+                f"statistics would be those of chunks; model.image.name={image.name} has it: set "
+                "train.grad_cache_chunks=1, or choose another encoder"
+            )
+
+
+def describe_image_sizes(configs: Mapping[str, RunConfig]) -> tuple[str, ...]:
+    """Return a sentence on the sizes of the images and of the encoder's input, for each pair."""
+    sentences = {}
+    for config in configs.values():
+        source_size, image = config.data.image_size, config.model.image
+        sentence = f"images of {source_size} px; {image.name} takes {image.image_size} px"
+        if source_size < image.image_size:
+            sentence += (
+                f": all are enlarged, data.image_size={image.image_size} would keep their detail"
+            )
+        sentences[sentence] = None
+    return tuple(sentences)

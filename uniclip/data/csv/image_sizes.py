@@ -1,0 +1,56 @@
+"""How large a user's images are, from the headers of some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from uniclip.config import CsvData
+from uniclip.data.csv.content import digest_table, locate_images
+from uniclip.data.csv.rows import CsvSample
+from uniclip.io.hashing import digest
+from uniclip.io.memo import disk_memoize
+
+NUM_HEADERS = 64
+"""Images whose headers are read."""
+
+
+def describe_small_images(
+    config: CsvData, samples: Sequence[CsvSample], input_size: int
+) -> list[str]:
+    """Return a sentence if images are smaller than the input of the image encoder.
+
+    Args:
+        config: The data section.
+        samples: The samples of its tables.
+        input_size: Side of the encoder's input, in pixels.
+    """
+    short_sides = [side for side in _read_short_sides(config, samples) if side]
+    num_small = sum(side < input_size for side in short_sides)
+    if not num_small:
+        return []
+    median_side = sorted(short_sides)[len(short_sides) // 2]
+    scope = "" if len(samples) == len(short_sides) else f"of {len(short_sides)} images looked at, "
+    return [
+        f"{scope}{num_small} are smaller than the {input_size} px of model.image.image_size and "
+        f"are enlarged (median of the shorter side: {median_side} px)"
+    ]
+
+
+def _read_short_sides(config: CsvData, samples: Sequence[CsvSample]) -> list[int]:
+    """Return the shorter side of evenly chosen images, in pixels; 0 for one that is unreadable."""
+    step = max(1, len(samples) // NUM_HEADERS)
+    paths = locate_images(samples[::step][:NUM_HEADERS])
+    key = digest([digest_table(config.path), config.test_path, [str(p.absolute()) for p in paths]])
+    sides = disk_memoize("image-sizes", key, lambda: [_read_short_side(path) for path in paths])
+    return [int(side) for side in sides]
+
+
+def _read_short_side(path: Path) -> int:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return min(image.size)
+    except Exception:  # Pillow raises errors of any kind; training names the image
+        return 0
