@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 from uniclip.config import CsvData
 from uniclip.data.csv.table import SEPARATORS, TableFormat, detect_format
@@ -24,6 +26,8 @@ USUAL_NAMES = {
     "split_column": ("split", "subset", "set", "fold", "partition"),
 }
 """Key -> names that such columns often have, for advice."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+"""What a name in the first line ends with if the header was forgotten."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,9 @@ def find_columns(request: TableRequest) -> TableColumns:
     wanted = (*request.columns.values(), *OPEN_CLIP_COLUMNS.values())
     table = detect_format(request.path, request.separator, wanted)
     names = _substitute_open_clip_columns(request.columns, table.header)
-    for key, name in names.items():
-        if name not in table.header:
-            raise _make_missing_column_error(request, table, key)
+    missing = [key for key, name in names.items() if name not in table.header]
+    if missing:
+        raise _make_missing_columns_error(request, table, missing)
     positions = {key: table.find_column(name) for key, name in names.items()}
     substitutes = {k: name for k, name in names.items() if name != request.columns[k]}
     return TableColumns(table, names, positions, substitutes)
@@ -95,8 +99,10 @@ def _substitute_open_clip_columns(
     return columns
 
 
-def _make_missing_column_error(request: TableRequest, table: TableFormat, key: str) -> UserError:
-    place, name = f"{table.path} line {table.header_line}", request.columns[key]
+def _make_missing_columns_error(
+    request: TableRequest, table: TableFormat, keys: Sequence[str]
+) -> UserError:
+    place = f"{table.path} line {table.header_line}"
     if request.separator is not None:
         detected = detect_format(request.path, None, tuple(request.columns.values()))
         if set(request.columns.values()) <= set(detected.header):
@@ -104,29 +110,43 @@ def _make_missing_column_error(request: TableRequest, table: TableFormat, key: s
                 f"{place}: the file is separated by {SEPARATORS[detected.separator]}, not by "
                 f"{request.separator!r}: leave data.separator out"
             )
-    column = f"column {name!r} (data.{key})" if request.is_configurable else f"column {name!r}"
-    if len(table.header) == 1:
-        remedy = "set data.separator" if request.is_configurable else "separate the columns by ','"
-        return UserError(
-            f"{place}: there is no {column}: the only column is {table.header[0]!r}; if the fields "
-            f"are separated by another character, {remedy}"
-        )
-    return UserError(f"{place}: there is no {column}: {_suggest_column(request, table, key)}")
+    columns = " or ".join(
+        f"{request.columns[key]!r}" + (f" (data.{key})" if request.is_configurable else "")
+        for key in keys
+    )
+    return UserError(f"{place}: there is no column {columns}: {_suggest(request, table, keys)}")
 
 
-def _suggest_column(request: TableRequest, table: TableFormat, key: str) -> str:
+def _suggest(request: TableRequest, table: TableFormat, keys: Sequence[str]) -> str:
+    """Return what to do if columns are missing."""
     header = [column for column in table.header if column]
-    close = get_close_matches(request.columns[key], header, n=3, cutoff=0.6)
-    by_lower_case = {column.lower(): column for column in header}
-    usual = [by_lower_case[n] for n in USUAL_NAMES[key] if n in by_lower_case]
-    taken = set(request.columns.values())
-    suggestions = [c for c in dict.fromkeys([*close, *usual]) if c not in taken][:3]
-    if not suggestions:
+    if any(Path(column).suffix.lower() in IMAGE_SUFFIXES for column in header):
+        names = table.separator.join(request.columns.values())
+        return f"the first line looks like a row; write the header {names!r} above it"
+    if len(table.header) == 1:
+        remedy = "set data.separator" if request.is_configurable else "separate them by commas"
+        return (
+            f"the only column is {table.header[0]!r}; if another character separates the fields, "
+            f"{remedy}"
+        )
+    similar = {key: _find_similar_columns(request, key, header) for key in keys}
+    if not all(similar.values()):
         return f"the columns are {', '.join(map(repr, header))}"
-    question = f"did you mean {' or '.join(suggestions)}?"
+    question = f"did you mean {' and '.join(' or '.join(names) for names in similar.values())}?"
     if not request.is_configurable:
-        return f"{question} Rename the column to {request.columns[key]!r}"
-    return f"{question} Set data.{key}={_quote(suggestions[0])}"
+        renamed = [f"{similar[key][0]!r} to {request.columns[key]!r}" for key in keys]
+        return f"{question} Rename {' and '.join(renamed)}"
+    settings = [f"data.{key}={_quote(similar[key][0])}" for key in keys]
+    return f"{question} Set {' '.join(settings)}"
+
+
+def _find_similar_columns(request: TableRequest, key: str, header: Sequence[str]) -> list[str]:
+    """Return up to 3 columns with a name like the requested one, or a usual one for its content."""
+    close_names = get_close_matches(request.columns[key], header, n=3, cutoff=0.6)
+    by_lower_case = {column.lower(): column for column in header}
+    usual_names = [by_lower_case[name] for name in USUAL_NAMES[key] if name in by_lower_case]
+    taken = set(request.columns.values())
+    return [name for name in dict.fromkeys([*close_names, *usual_names]) if name not in taken][:3]
 
 
 def _quote(name: str) -> str:

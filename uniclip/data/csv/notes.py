@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from uniclip.config import CsvData, TextConfig
 from uniclip.data.csv.columns import TableColumns
-from uniclip.data.csv.rows import CsvIndex, CsvSample, list_faults, read_index
+from uniclip.data.csv.rows import CsvIndex, CsvSample, list_faults, recall_index
 from uniclip.data.csv.table import SEPARATORS
 from uniclip.data.split import SPLIT_NAMES
 from uniclip.data.text.truncation import TruncationCounts, count_truncated, describe_truncation
+from uniclip.errors import UserError
 
 MAX_NAMED_ROWS = 3
 """Skipped rows that are named; the others are counted."""
@@ -26,7 +27,8 @@ def describe_index(config: CsvData, text_config: TextConfig) -> list[str]:
     Raises:
         UserError: The tables cannot be read or used.
     """
-    index = read_index(config)
+    index = recall_index(config)
+    _check_validation(index)
     return [
         *(sentence for columns in index.tables for sentence in _describe_format(columns)),
         _describe_splits(index),
@@ -54,7 +56,18 @@ def _describe_format(columns: TableColumns) -> Iterator[str]:
 def _describe_splits(index: CsvIndex) -> str:
     counts = Counter(index.get_split(sample) for sample in index.samples)
     parts = [f"{counts[name]} {name}" for name in SPLIT_NAMES]
-    return f"{len(index.samples)} images: {', '.join(parts)}"
+    noun = "image" if len(index.samples) == 1 else "images"
+    return f"{len(index.samples)} {noun}: {', '.join(parts)}"
+
+
+def _check_validation(index: CsvIndex) -> None:
+    counts = Counter(index.get_split(sample) for sample in index.samples)
+    if not counts["validation"]:
+        raise UserError(
+            f"{index.tables[0].table.path} has no validation images ({len(index.samples)} images: "
+            f"{counts['train']} train, {counts['test']} test): add images, or name them in "
+            "data.split_column"
+        )
 
 
 def _describe_skipped_rows(index: CsvIndex) -> Iterator[str]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from uniclip.config import CsvData
 from uniclip.data.csv.columns import TableColumns, TableRequest, find_columns
@@ -19,6 +21,7 @@ from uniclip.data.csv.table import iterate_rows
 from uniclip.data.split import SplitName, assign_split
 from uniclip.errors import UserError
 from uniclip.io.atomic import resolve_staged_path
+from uniclip.io.file_digests import MIN_AGE_SECONDS, read_signature
 
 SPLIT_WORDS: dict[str, SplitName] = {
     **dict.fromkeys(("train", "training", "restval"), "train"),
@@ -137,6 +140,27 @@ def read_index(config: CsvData) -> CsvIndex:
     return index
 
 
+def recall_index(config: CsvData) -> CsvIndex:
+    """Return what `read_index` returns, from memory if the tables are those of the last call.
+
+    For a plan, which asks several times; whether images are missing is not looked up again.
+    """
+    paths = [Path(path).expanduser() for path in (config.path, config.test_path) if path]
+    try:
+        signatures = tuple(read_signature(path) for path in paths)
+        is_settled = all(time.time() - path.stat().st_ctime > MIN_AGE_SECONDS for path in paths)
+    except OSError:
+        return read_index(config)  # which raises the error
+    if _last_index.get("key") != (config, signatures) or not is_settled:
+        _last_index.update(index=read_index(config), key=(config, signatures))
+    index: CsvIndex = _last_index["index"]
+    return index
+
+
+_last_index: dict[str, Any] = {}
+"""The last result of `recall_index`, and what it was read from."""
+
+
 def read_evaluation_samples(path: str) -> list[CsvSample]:
     """Return the samples of an evaluation set: columns have the default names, all rows are test.
 
@@ -169,7 +193,7 @@ def _read_table(request: TableRequest, default_split: SplitName | None = None) -
             split = _parse_split(columns, line, texts["split_column"])
         path, caption = texts["image_column"], texts["caption_column"]
         file_key, file_size, reason = _find_image(columns, folder, path)
-        if not caption:
+        if is_blank(caption):
             reason = reason or f"column {columns.names['caption_column']!r} is empty"
         if reason:
             faults.append(RowFault(request.path, line, path, reason, split))
@@ -196,6 +220,11 @@ def _parse_split(columns: TableColumns, line: int, word: str) -> SplitName:
         f"{columns.table.path} line {line}, column {columns.names['split_column']!r}: {problem}; "
         "write train, validation or test"
     )
+
+
+def is_blank(text: str) -> bool:
+    """Return whether a text has nothing but spaces and characters that are not seen."""
+    return not any(c.isprintable() and not c.isspace() for c in text)
 
 
 def _find_image(columns: TableColumns, folder: Path, path: str) -> tuple[str, int, str]:

@@ -59,16 +59,27 @@ def describe_fingerprint(config: CsvData) -> str:
 
 def describe_content(config: CsvData, model: ModelConfig) -> list[str]:
     """Return what the user should know of the tables; `UserError` if they cannot be used."""
-    from uniclip.data.csv import notes
+    from uniclip.data.csv import image_sizes, notes
 
-    return [*notes.describe_index(config, model.text), describe_fingerprint(config)]
+    samples = rows.recall_index(config).samples
+    return [
+        *notes.describe_index(config, model.text),
+        *image_sizes.describe_small_images(config, samples, model.image.image_size),
+        describe_fingerprint(config),
+    ]
 
 
 def count_training_samples(config: CsvData, enough: int) -> list[SourceShare]:
     """Return the share of all training samples; `UserError` if the tables cannot be used."""
-    index = rows.read_index(config)
+    index = rows.recall_index(config)
     num_training = sum(index.get_split(sample) == "train" for sample in index.samples)
     return [SourceShare(0, num_training, 1.0)]
+
+
+def has_test_images(config: CsvData) -> bool:
+    """Return whether the test split has images; `UserError` if the tables cannot be used."""
+    index = rows.recall_index(config)
+    return any(index.get_split(sample) == "test" for sample in index.samples)
 
 
 def describe_missing(config: CsvData) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from uniclip import data
 from uniclip.config import CsvData, DataConfig
+from uniclip.data.csv import source
 from uniclip.errors import UserError
 from uniclip.evaluate.benchmarks.base import Benchmark
 from uniclip.evaluate.protocols.protocol import (
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = ("a photo of a {}",)
 LABEL = "label"
+TEST_IMAGES_HINT = "add rows, raise data.test_fraction, or name a table of them in data.test_path"
 NOT_A_CSV_RUN = "the csv benchmark evaluates runs of data=csv only; set data=csv data.path=<file>"
 
 
@@ -31,24 +33,29 @@ def build_benchmark(run_data: DataConfig) -> CsvBenchmark:
 
 @dataclass(frozen=True)
 class CsvBenchmark(Benchmark):
-    """The test split of a run's CSV."""
+    """The test split of a run's table."""
 
     data_config: CsvData | None
 
     def describe_missing(self) -> str | None:
-        return (
-            NOT_A_CSV_RUN if self.data_config is None else data.describe_missing(self.data_config)
-        )
+        """Return what to do if there is no table or no test image; raises `UserError` as it."""
+        if self.data_config is None:
+            return NOT_A_CSV_RUN
+        missing = data.describe_missing(self.data_config)
+        if missing is None and not source.has_test_images(self.data_config):
+            return f"{self.data_config.path} has no test images; {TEST_IMAGES_HINT}"
+        return missing
 
     def build_protocol(self) -> dict[str, Any]:
         """Retrieval; zero-shot and probe if there is a label column, whose values name the classes.
 
-        Raises `UserError` if the CSV cannot be read.
+        Raises `UserError` if the table cannot be read.
         """
         config = self._require_data()
         record: dict[str, Any] = {
             "data": data.fingerprint(config),
             "shares": {"validation": config.validation_fraction, "test": config.test_fraction},
+            **({"split_column": config.split_column} if config.split_column else {}),
             "retrieval": {**RETRIEVAL_RECORD, "captions": "all", "equal": "with equal tokens"},
         }
         if config.label_column is not None:
@@ -65,9 +72,7 @@ class CsvBenchmark(Benchmark):
         config = self._require_data()
         test = split_features.open_split_cached(config, "test")
         if not len(test):
-            raise UserError(
-                f"{config.path} has no test images; add rows or raise data.test_fraction"
-            )
+            raise UserError(f"{config.path} has no test images; {TEST_IMAGES_HINT}")
         score_card = ScoreCard()
         labelled_split.add_ground_truth(score_card, test)
         image_text_pairs = retrieval.build_image_text_pairs(

@@ -34,7 +34,7 @@ def test_impossible_mixtures_are_refused(split):
 
 @pytest.mark.parametrize(
     ("fraction", "size", "missing_kind"),
-    [(0.99, 16, "pair"), (0.01, 16, "labelled image"), (0.5, 1, "labelled image")],
+    [(0.99, 16, "pair"), (0.01, 16, "labelled image"), (0.1, 4, "labelled image")],
 )
 def test_a_fraction_that_leaves_no_sample_of_a_kind_is_refused(fraction, size, missing_kind):
     with pytest.raises(
