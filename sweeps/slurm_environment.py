@@ -70,6 +70,11 @@ class SbatchVariables:
                 return value
         return None
 
+    @property
+    def requests_gpus(self) -> bool:
+        """Whether an option that applies is one of GPUs."""
+        return any(get_option_name(name) in GPU_OPTIONS for name in self.applied)
+
     def describe(self) -> str:
         """Return one sentence that names every variable; empty if there is none."""
         clauses = []

@@ -21,7 +21,6 @@ from sweeps.config.schema import (
     LocalLauncherConfig,
     SlurmLauncherConfig,
     SweepConfig,
-    describe_gpu_mismatch,
 )
 from sweeps.controller.changed_data import ChangedDataGuard
 from sweeps.controller.denied_runs import describe_denied_runs, find_denied_runs
@@ -186,14 +185,8 @@ class SweepController:
 
     def _require_launcher(self) -> None:
         """Raise `UserError` if Slurm is needed and not available, before anything is written."""
-        launcher_config = self.settings.launcher
-        if isinstance(launcher_config, SlurmLauncherConfig):
+        if isinstance(self.settings.launcher, SlurmLauncherConfig):
             _ = Slurm().config
-            gpu_note = describe_gpu_mismatch(
-                launcher_config, self.plan.base_config["runtime"]["device"]
-            )
-            if gpu_note and not in_follow_up():
-                self.display.print_line(f"note: {gpu_note}")
 
     def _extend_policy(self, states: Mapping[str, RunState]) -> None:
         """Add the retries of the settings and, in a follow-up job, those of the original command.

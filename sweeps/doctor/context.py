@@ -80,13 +80,15 @@ def build_requirements(context: DoctorContext, launcher: SlurmLauncherConfig) ->
     config, costs = context.config, context.estimate_costs().values()
     num_threads = config.train.num_threads
     has_follow_up = launcher.follow_up and not context.settings.wait
+    variables, device = find_sbatch_variables(launcher), config.runtime.device
+    exports_gpus = device != "cpu" and variables.requests_gpus
     return JobRequirements(
         partition=launcher.partition,
         nodes=launcher.nodes,
         timeout_min=launcher.timeout_min,
         num_jobs=len(context.list_open_runs()) or 1,
         sbatch_options=build_sbatch_options(launcher, num_threads),
-        sbatch_variables=find_sbatch_variables(launcher),
+        sbatch_variables=variables,
         follow_up_options=build_sbatch_options(launcher, num_threads, is_follow_up=True)
         if has_follow_up
         else (),
@@ -95,7 +97,7 @@ def build_requirements(context: DoctorContext, launcher: SlurmLauncherConfig) ->
         checkpoint_seconds=config.runtime.checkpoint_seconds,
         save_seconds=max(map(_estimate_save_seconds, costs), default=None),
         signal_delay_s=launcher.signal_delay_s,
-        gpu_mismatch=describe_gpu_mismatch(launcher, config.runtime.device),
+        gpu_mismatch="" if exports_gpus else describe_gpu_mismatch(launcher, device),
     )
 
 

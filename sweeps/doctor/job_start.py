@@ -17,7 +17,8 @@ from sweeps.doctor.slurm_accounts import (
 from sweeps.doctor.slurm_nodes import count_nodes, find_unmet_requests
 
 PASSING_REJECTIONS = re.compile(
-    "not available|busy|temporarily|limit|policy|not responding|Unable to contact", re.IGNORECASE
+    "not available|busy|temporarily|limit|policy|not responding|no answer|Unable to contact",
+    re.IGNORECASE,
 )
 """Messages of sbatch that may be due to nodes or limits as they are now."""
 UNUSABLE_PATH_CHARACTERS = {

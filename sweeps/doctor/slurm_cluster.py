@@ -66,15 +66,17 @@ def query_expected_start(
 def run_checks(cluster_info: ClusterInfo, requirements: JobRequirements) -> list[Diagnostic]:
     """Return the diagnostic of every check, or a single one if there is no such partition.
 
-    What sbatch says is left out if another problem explains it.
+    What sbatch says is left out if another problem, or nodes that are not usable, explain it.
     """
     missing_partition = job_start.check_partition(cluster_info, requirements)
     if missing_partition.level == "problem":
         return [missing_partition]
     diagnostics = [check(cluster_info, requirements) for check in CHECKS]
-    has_problem = any(d.level == "problem" for d in diagnostics)
+    is_explained = any(
+        d.level == "problem" or (d.check == "nodes" and d.level == "warning") for d in diagnostics
+    )
     test_submission = job_start.check_test_submission(cluster_info, requirements)
-    if not has_problem or test_submission.level == "ok":
+    if not is_explained or test_submission.level == "ok":
         diagnostics.append(test_submission)
     return diagnostics
 

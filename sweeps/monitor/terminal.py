@@ -35,7 +35,7 @@ def make_console(*, stderr: bool = False) -> Console:
     width = None
     if not stream.isatty():
         width = int(columns) if columns.isdecimal() and int(columns) else PIPE_WIDTH
-    return Console(highlight=False, soft_wrap=True, width=width, stderr=stderr)
+    return Console(highlight=False, emoji=False, soft_wrap=True, width=width, stderr=stderr)
 
 
 def print_json(records: object) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from sweeps.doctor import slurm_cluster as checks
 from sweeps.doctor import test_job
-from sweeps.doctor.slurm_cluster import JobRequirements
+from sweeps.doctor.cluster_info import JobRequirements
 from tests.helpers import ROOT
 from tests.helpers.slurm_cluster import Cluster, require_slurm
 
@@ -100,10 +100,15 @@ def test_how_jobs_are_preempted_is_seen(
 def test_what_cannot_be_had_is_found(cluster: Cluster) -> None:
     assert levels(JobRequirements(partition="gpus")) == {"partition": "problem"}
     assert levels(JobRequirements(sbatch_options=("--gpus-per-node=3",))) == {
+        "node size": "problem"
+    }
+    assert levels(JobRequirements(sbatch_options=("--exclude=" + ",".join(cluster.nodes),))) == {
         "sbatch --test-only": "problem"
     }
+    assert levels(JobRequirements(nodes=3)) == {"nodes": "problem"}
     cluster.set_down(cluster.nodes[1])
-    assert levels(JobRequirements(nodes=2))["nodes"] == "problem"
+    nodes = JobRequirements(nodes=2, sbatch_options=("--nodes=2",))
+    assert levels(nodes) == {"nodes": "warning"}
 
 
 def test_a_controller_that_does_not_answer_is_found(

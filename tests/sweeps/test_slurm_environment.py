@@ -84,6 +84,8 @@ def test_one_sentence_names_every_variable() -> None:
     )
     assert variables.get_option("qos") == "long"
     assert variables.get_option("time") is None
+    assert not variables.requests_gpus
+    assert select_sbatch_variables({"SBATCH_GPUS": "2"}, ()).requests_gpus
     assert select_sbatch_variables({"HOME": "/"}, ()).describe() == ""
 
 

@@ -53,6 +53,7 @@ def parse_overrides(overrides: Iterable[str], forms: ValueForms | None = None) -
     """
     values: dict[str, Any] = {}
     for override in overrides:
+        _require_utf8(override)
         key, value = _parse_override(override, forms)
         if key in values:
             raise UserError(f"{key} is given twice")
@@ -78,6 +79,16 @@ def quote_text(text: str) -> str:
     """Return text in double quotes, as the grammar reads it back."""
     escaped = re.sub(r'(\\*)"', lambda match: 2 * match[1] + '\\"', text)
     return '"' + re.sub(r"(\\+)$", lambda match: 2 * match[1], escaped) + '"'
+
+
+def _require_utf8(override: str) -> None:
+    """Raise `UserError` for a word whose bytes are not UTF-8: no record could hold it."""
+    try:
+        override.encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{os.fsencode(override)!r} is not valid UTF-8: rename the file or folder"
+        ) from None
 
 
 def _parse_override(override: str, forms: ValueForms | None) -> tuple[str, Any]:

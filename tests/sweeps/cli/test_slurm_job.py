@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from sweeps import slurm
 from sweeps.claims import process
 from sweeps.cli import main, slurm_job
+from sweeps.config.request import parse_overrides
 from sweeps.launchers.worker import STOP_SIGNALS, StopFlag
 from tests.helpers.trivial_sweep import planned
 from uniclip.store import EndReason, Store, SubmissionIntent
@@ -76,6 +78,56 @@ def test_only_a_running_job_is_requeued(
     monkeypatch.setattr(slurm, "requeue_job", requeue)
     assert slurm_job.requeue_if_running() == answered
     assert requeued == (["77"] if requeues else [])
+
+
+UNUSUAL_NAMES = [
+    "josé 你好",
+    "a b (1)[2]{3} #4 100% %j e=f ~g $HOME & ; , ! * ? < > | `x` @ ",
+    "it's",
+    'say "hi"',
+    "${oc.env:HOME} ${nothing}",
+    "null",
+    "back\\slash\\",
+    "line\nbreak",
+]
+
+
+@pytest.fixture
+def keep_signal_handlers() -> Iterator[None]:
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("name", UNUSUAL_NAMES)
+@pytest.mark.usefixtures("keep_signal_handlers")
+def test_a_follow_up_gets_store_and_words_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The store is no word of the user: whatever its name contains, it is not parsed."""
+    words = [f"data.path={tmp_path}/my table.csv", "seeds=[3,7]"]
+    argv = list[str]()
+
+    def run_command_line(given_argv: list[str], retry_later_status: int) -> int:
+        argv.extend(given_argv)
+        return 0
+
+    monkeypatch.setattr(main, "main", run_command_line)
+    monkeypatch.setenv(slurm.FOLLOW_UP_VARIABLE, "replaced by the token of the intent")
+    intent = SubmissionIntent(
+        token="t",
+        kind="follow_up",
+        array_tasks=((),),
+        last_attempts={},
+        submitter=process.make_claim_record({}),
+        follow_up_argv=("run", *words),
+    )
+    slurm_job.run_follow_up(Store(tmp_path / name), intent)
+    values = parse_overrides([word for word in argv if "=" in word])
+    assert values["store"] == str(tmp_path / name)
+    assert values["data.path"] == f"{tmp_path}/my table.csv"
+    assert values["seeds"] == [3, 7]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,27 @@ def test_an_audit_for_another_device_type_is_made_by_a_job(tmp_path: Path) -> No
     assert [intent.kind for intent in cells] == ["run"]
 
 
+def test_exported_options_and_jobs_that_do_not_start_are_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBATCH_ACCOUNT", "lab")
+    scene = Scene(Store(tmp_path), 5)
+    launcher = scene.build_launcher(cells_per_job=1, follow_up=False)
+    scene.put(launcher)
+    scene.cluster.queue = [
+        dataclasses.replace(job, reason="PartitionTimeLimit") for job in scene.cluster.queue
+    ]
+    for _ in range(2):
+        scene.put(launcher)
+    notes = [line for line in scene.printed_lines if line.startswith("note: ")]
+    assert notes[0] == "note: the jobs get SBATCH_ACCOUNT=lab of your environment"
+    assert notes[1].startswith(
+        "note: 5 queued jobs (1_0, 1_1, 1_2, ...) do not start, PartitionTimeLimit: cancel"
+    )
+    assert len(notes) == 2
+    assert scene.folder.read_intents()[0].sbatch_variables == {"SBATCH_ACCOUNT": "lab"}
+
+
 # ---- how runs share a job ------------------------------------------------------------------------
 
 RUNS = ["a", "b", "c", "d", "e"]

@@ -99,6 +99,26 @@ def test_a_run_that_waits_for_its_job_has_the_status_of_the_job(
     assert row.advice == ADVICE[row.status]
 
 
+@pytest.mark.parametrize(
+    ("reason", "expected_status", "advice"),
+    [
+        ("PartitionTimeLimit", "blocked", "cancel, then run with a smaller launcher.timeout_min"),
+        ("BadConstraints", "blocked", "another launcher.constraint, gres, mem_gb"),
+        ("PartitionDown", "blocked", "another launcher.partition; or wait: the partition is down"),
+        ("launch failed requeued held", "blocked", "scontrol release 7_1, or run"),
+        ("Resources", "queued", "wait"),
+    ],
+)
+def test_a_job_that_does_not_start_is_no_reason_to_wait(
+    reason: str, expected_status: str, advice: str
+) -> None:
+    job = dataclasses.replace(WAITING_JOB, reason=reason)
+    row = CellRow(cell="a/0", run="a" * 16, state=RunState(status=RunStatus.PENDING), job=job)
+    assert row.status == expected_status
+    assert advice in row.advice
+    assert row.advice.startswith("wait") == (expected_status == "queued")
+
+
 def test_a_queue_that_does_not_answer_is_not_taken_for_an_empty_one(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -12,7 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uniclip.config import overrides
-from uniclip.config.overrides import TEXT, TEXT_OR_LIST, ValueForms, parse_overrides
+from uniclip.config.overrides import (
+    TEXT,
+    TEXT_OR_LIST,
+    LiteralOverride,
+    ValueForms,
+    parse_overrides,
+)
 from uniclip.errors import UserError
 
 plain_values = st.one_of(
@@ -84,6 +91,17 @@ def test_other_forms_are_refused_in_one_line(word: str) -> None:
     refused(".", parse_overrides, [word])
     with pytest.raises(UserError, match=re.escape(repr(word))):
         parse_overrides([word])
+
+
+def test_a_word_that_is_not_utf8_is_refused_in_one_line() -> None:
+    """Records are JSON: a folder of such a name could be written, and not read again."""
+    with pytest.raises(UserError, match=r"^b'store=/data/\\xff' is not valid UTF-8"):
+        parse_overrides([os.fsdecode(b"store=/data/\xff")])
+
+
+@pytest.mark.parametrize("text", ["it's", "${HOME} ~", " a ", "null", "[1]", "back\\slash\\"])
+def test_a_literal_override_is_not_parsed(text: str) -> None:
+    assert parse_overrides([LiteralOverride(f"store={text}")]) == {"store": text}
 
 
 def test_a_key_is_given_once() -> None:
