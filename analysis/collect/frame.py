@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.collect.provenance import RunProvenance, read_provenance
 from analysis.collect.run_time import RunTime, measure_run_time
 from analysis.statistics.effects import Observations
 from uniclip.errors import UserError
@@ -65,6 +66,8 @@ class SweepData:
     """Measurements made before the sweep (`probes.jsonl`)."""
     protocols: dict[str, dict[str, Any]]
     """Evaluation hash -> the hashed protocol, as the scores state it."""
+    provenance: dict[str, RunProvenance]
+    """Run id -> where it comes from, for every run that was started."""
 
     def select_score_rows(self, dataset: str, score: str) -> pd.DataFrame:
         """Return the rows of `frame` for one score."""
@@ -127,6 +130,19 @@ class _RunData:
     num_attempts: int
     run_time: RunTime | None
     history: list[dict[str, Any]]
+    provenance: RunProvenance | None
+
+
+_UNREADABLE_RUN = _RunData(
+    status=RunStatus.UNREADABLE,
+    outcome=None,
+    scores={},
+    num_attempts=0,
+    run_time=None,
+    history=[],
+    provenance=None,
+)
+"""Stands for a run whose folder belongs to another user and cannot be read."""
 
 
 def collect_sweep_data(store: Store, sweep_id: str) -> SweepData:
@@ -167,10 +183,15 @@ def collect_sweep_data(store: Store, sweep_id: str) -> SweepData:
             for run in runs.values()
             for scores in run.scores.values()
         },
+        provenance={
+            run_id: run.provenance for run_id, run in runs.items() if run.provenance is not None
+        },
     )
 
 
 def _read_run(run: RunFolder, required_evaluations: Mapping[str, str]) -> _RunData:
+    if not run.is_readable():
+        return _UNREADABLE_RUN
     outcome, attempt_numbers = run.read_outcome(), run.list_attempts()
     scores = {
         dataset: dataset_scores
@@ -191,6 +212,7 @@ def _read_run(run: RunFolder, required_evaluations: Mapping[str, str]) -> _RunDa
         num_attempts=len(attempt_numbers),
         run_time=measure_run_time(run, outcome),
         history=run.read_history(),
+        provenance=read_provenance(run, outcome),
     )
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import formatting
 from analysis.collect.predictions import RetrievalExamples
-from analysis.figures import curves, effects, examples, style
+from analysis.figures import curves, effects, examples, fonts, style
 from analysis.results.results import Results
 
 
@@ -22,6 +22,8 @@ class ReportFigure:
     title: str
     caption: str
     skip_reason: str | None = None
+    font_note: str = ""
+    """A sentence on characters that could not be drawn; empty without any."""
 
 
 def build_figures(
@@ -51,16 +53,7 @@ def build_figures(
             lambda: effects.draw_interactions(results),
             folder,
         ),
-        _draw(
-            "curves",
-            "Learning curves",
-            "Validation R@1 against steps, training seconds and images; line: mean over seeds, "
-            "band: lowest to highest seed.",
-            lambda: curves.draw_learning_curves(
-                results.sweep_data.history, plan.arms, plan.reference
-            ),
-            folder,
-        ),
+        *_draw_training_curves(results, folder),
         _draw(
             "examples",
             "Retrieval examples",
@@ -81,13 +74,37 @@ def build_figures(
     ]
 
 
+def _draw_training_curves(results: Results, folder: Path) -> list[ReportFigure]:
+    plan, history = results.plan, results.sweep_data.history
+    return [
+        _draw(
+            "losses",
+            "Training loss",
+            "Loss of the training batches; line: mean over seeds, band: lowest to highest seed. "
+            "Losses of arms with different objectives have different scales.",
+            lambda: curves.draw_loss_curves(history, plan.arms, plan.reference),
+            folder,
+        ),
+        _draw(
+            "curves",
+            "Learning curves",
+            "Validation R@1 against steps, training seconds and images; line: mean over seeds, "
+            "band: lowest to highest seed. Dots: validations, where there are few.",
+            lambda: curves.draw_learning_curves(history, plan.arms, plan.reference),
+            folder,
+        ),
+    ]
+
+
 def _draw(
     name: str, title: str, caption: str, draw: Callable[[], Figure], folder: Path
 ) -> ReportFigure:
     """Draw and save one figure, or return it with the reason why it is skipped."""
     try:
         with style.use_figure_style():
-            style.save_figure(draw(), folder, name)
+            figure = draw()
+            font_note = fonts.prepare_texts(figure)
+            style.save_figure(figure, folder, name)
     except style.FigureSkipped as error:
         return ReportFigure(name=name, title=title, caption=caption, skip_reason=str(error))
-    return ReportFigure(name=name, title=title, caption=caption)
+    return ReportFigure(name=name, title=title, caption=caption, font_note=font_note)

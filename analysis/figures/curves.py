@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,6 +12,11 @@ from matplotlib.figure import Figure
 from analysis.figures import style
 from uniclip.store import Arm
 
+if TYPE_CHECKING:
+    from pandas.core.groupby import SeriesGroupBy
+
+MAX_MARKERS = 5
+"""Largest number of points of a curve that are marked; a single point would have no line."""
 X_AXIS_LABELS = {
     "step": "steps",
     "seconds": "training seconds",
@@ -47,6 +53,7 @@ def draw_learning_curves(history: pd.DataFrame, arms: Sequence[Arm], reference: 
     rows = select_validations(history)
     if rows.empty or "score" not in rows:
         raise style.FigureSkipped("no validation was logged")
+    rows["score"] *= 100
     x_columns = [x for x in X_AXIS_LABELS if x in rows and rows[x].notna().any()]
     figure = style.create_figure(9.2, 4.6)
     panels = figure.subplots(1, len(x_columns), sharey=True, squeeze=False)[0]
@@ -57,25 +64,66 @@ def draw_learning_curves(history: pd.DataFrame, arms: Sequence[Arm], reference: 
             if arm_rows.empty:
                 continue
             by_step = arm_rows.groupby("step")
-            x_values, score = by_step[x].mean(), by_step["score"]
-            line_style = line_styles[arm.name]
-            axes.plot(
-                x_values,
-                score.mean(),
-                color=line_style.color,
-                linestyle=line_style.linestyle,
-                linewidth=line_style.linewidth,
-                label=arm.label,
-            )
-            axes.fill_between(
-                x_values, score.min(), score.max(), color=line_style.color, alpha=0.08, linewidth=0
+            _draw_mean_and_range(
+                axes, by_step[x].mean(), by_step["score"], line_styles[arm.name], arm.label
             )
         axes.set_xlabel(X_AXIS_LABELS[x])
         axes.set_xlim(left=0)
-    panels[0].set_ylabel("validation R@1")
+    panels[0].set_ylabel("validation R@1 (%)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, handlelength=3)
     return figure
+
+
+def draw_loss_curves(history: pd.DataFrame, arms: Sequence[Arm], reference: str) -> Figure:
+    """Draw the training loss against steps, with one line per arm.
+
+    The arguments are those of `draw_learning_curves`.
+    """
+    if "loss" not in history:
+        raise style.FigureSkipped("no training loss was logged")
+    rows = history[(history["phase"] == "train") & history["loss"].notna()]
+    if rows.empty:
+        raise style.FigureSkipped("no training loss was logged")
+    figure = style.create_figure(9.2, 3.8)
+    axes = figure.subplots()
+    line_styles = style.assign_line_styles(arms, reference)
+    for arm in arms:
+        by_step = rows[rows["arm"] == arm.name].groupby("step")["loss"]
+        _draw_mean_and_range(axes, by_step.mean().index, by_step, line_styles[arm.name], arm.label)
+    axes.set_xlabel("steps")
+    axes.set_ylabel("training loss")
+    axes.set_xlim(left=0)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, handlelength=3)
+    return figure
+
+
+def _draw_mean_and_range(
+    axes: Axes,
+    x_values: pd.Index[float] | pd.Series[float],
+    by_step: SeriesGroupBy[float, float],
+    line_style: style.LineStyle,
+    label: str,
+) -> None:
+    """Draw the mean over seeds as a line, or as points if they are few, and the range as a band."""
+    if not len(x_values):
+        return
+    axes.plot(
+        x_values,
+        by_step.mean(),
+        color=line_style.color,
+        linestyle=line_style.linestyle,
+        linewidth=line_style.linewidth,
+        marker="o" if len(x_values) <= MAX_MARKERS else "",
+        markersize=4,
+        label=label,
+    )
+    axes.fill_between(
+        x_values, by_step.min(), by_step.max(), color=line_style.color, alpha=0.08, linewidth=0
+    )
+    if len(x_values) == 1:  # the range of a single point has no width: a bar shows it
+        axes.vlines(x_values, by_step.min(), by_step.max(), color=line_style.color, linewidth=1)
 
 
 def draw_temperatures(history: pd.DataFrame, reference: str) -> Figure:

@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.collect.predictions import RetrievalExamples
-from analysis.figures import style
+from analysis.figures import fonts, style
 
 NUM_COLUMNS = 3
 MAX_CAPTION_LENGTH = 34
-"""Longest caption, in characters, that fits next to its image."""
+"""Longest caption, in columns, that fits next to its image."""
 CAPTIONS_PER_IMAGE = 5
 
 
@@ -48,11 +48,7 @@ def _draw_captions(axes: Axes, retrieval_examples: RetrievalExamples, i: int) ->
         )
     )[:CAPTIONS_PER_IMAGE]
     for j, (caption, is_correct, similarity) in enumerate(visible_captions):
-        text = (
-            caption
-            if len(caption) <= MAX_CAPTION_LENGTH
-            else caption[: MAX_CAPTION_LENGTH - 3].rstrip() + "..."
-        )
+        text = fonts.shorten(" ".join(caption.split()), MAX_CAPTION_LENGTH)
         y = 0.88 - j * 0.19
         color = style.GOOD if is_correct else style.MUTED
         axes.plot(

@@ -6,6 +6,7 @@ inputs give equal bytes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,7 +97,8 @@ def assign_line_styles(arms: Sequence[Arm], reference: str) -> dict[str, LineSty
 def use_figure_style() -> Iterator[None]:
     """Use these settings, and none of the user's, within the block."""
     settings: Any = {**matplotlib.rcParamsDefault, "backend": "agg", **RC_PARAMS}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # such as a layout that does not fit
         yield
 
 

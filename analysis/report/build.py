@@ -21,6 +21,7 @@ from uniclip.store import Plan, Store
 
 if TYPE_CHECKING:
     from analysis.collect.frame import SweepData
+    from analysis.report.notebook import NotebookRunner
     from analysis.results.planted_effects import PlantedEffectResult
     from analysis.tables.table import Table
 
@@ -100,6 +101,9 @@ def _iterate_input_files(store: Store, plan: Plan) -> Iterator[Path]:
     yield from (folder.audit_path, folder.probes_path, folder.cost_estimates_path)
     for run_id, required_evaluations in plan.required_evaluations().items():
         run = store.get_run(run_id)
+        if not run.is_readable():
+            continue
+        yield run.path / "spec.json"
         outcome_path = run.path / "outcome.json"
         yield outcome_path
         for dataset, evaluation in sorted(required_evaluations.items()):
@@ -126,6 +130,7 @@ def _read_current_manifest(report_folder: Path, input_digest: str) -> dict[str, 
             "summary",
             "planted_effects",
         } <= set(manifest)
+        is_current = is_current and not manifest.get("notebook_failure")
         is_complete = all((report_folder / name).is_file() for name in manifest["files"])
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, KeyError, TypeError):
         return None
@@ -149,57 +154,66 @@ def _write_report(store: Store, sweep_id: str, input_digest: str) -> dict[str, A
         replace_folder(store.report_path(sweep_id)) as folder,
         NotebookRunner(folder) as notebook,  # the kernel starts while the rest is computed
     ):
-        from analysis import tables
-        from analysis.collect.frame import collect_sweep_data
-        from analysis.collect.predictions import load_examples
-        from analysis.figures.build import build_figures
-        from analysis.report import notebook as notebooks
-        from analysis.report import summary
-        from analysis.report.html import render_html
-        from analysis.results.planted_effects import check_planted_effects
-        from analysis.results.results import analyze
-        from analysis.tables.costs import build_cost_report
-
-        sweep_data = collect_sweep_data(store, sweep_id)
-        results = analyze(store, sweep_data)
-        report_tables = tables.build_tables(results)
-        sentences = summary.build_summary_sentences(results)
-        _write_tables(report_tables, sweep_data, folder)
-        notebook.add(
-            notebooks.build_table_cells(
-                results.plan.title,
-                sentences,
-                results.primary_contrasts,
-                results.primary_score,
-                report_tables,
-            )
-        )
-        (folder / "figures").mkdir()
-        examples = load_examples(store, sweep_data.plan)
-        report_figures = build_figures(results, examples, folder / "figures")
-        notebook.add(notebooks.build_figure_cells(report_figures))
-        planted_results = check_planted_effects(sweep_data)
-        cost_report = build_cost_report(sweep_data)
-        page = render_html(
-            results,
-            report_tables,
-            report_figures,
-            sentences,
-            planted_results,
-            cost_report.table,
-            folder,
-        )
-        (folder / "report.html").write_text(page, encoding="utf-8")
-        notebooks.save_notebook(notebook.finish(), folder / "report.ipynb")
-        manifest = {
-            "input_digest": input_digest,
-            "summary": summary.build_terminal_summary(results),
-            "planted_effects": [asdict(r) for r in planted_results],
-            "files": sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()),
-        }
+        contents, cost_csv = _write_contents(store, sweep_id, folder, notebook)
+        files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+        manifest = {"input_digest": input_digest, **contents, "files": files}
         (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    atomic_write(store.get_sweep(sweep_id).cost_report_path, cost_report.csv.encode())
+    atomic_write(store.get_sweep(sweep_id).cost_report_path, cost_csv.encode())
     return manifest
+
+
+def _write_contents(
+    store: Store, sweep_id: str, folder: Path, notebook: NotebookRunner
+) -> tuple[dict[str, Any], str]:
+    """Write tables, figures, notebook and page; return what the manifest says, and the cost CSV."""
+    from analysis import tables
+    from analysis.collect.frame import collect_sweep_data
+    from analysis.collect.predictions import load_examples
+    from analysis.figures.matplotlib_setup import import_matplotlib
+
+    import_matplotlib()
+
+    from analysis.figures.build import build_figures
+    from analysis.report import notebook as notebooks
+    from analysis.report import summary
+    from analysis.report.html import render_html
+    from analysis.results.planted_effects import check_planted_effects
+    from analysis.results.results import analyze
+    from analysis.tables.costs import build_cost_report
+
+    sweep_data = collect_sweep_data(store, sweep_id)
+    results = analyze(store, sweep_data)
+    report_tables = tables.build_tables(results)
+    sentences = summary.build_summary_sentences(results)
+    _write_tables(report_tables, sweep_data, folder)
+    notebook.add(notebooks.build_table_cells(results, sentences, report_tables))
+    (folder / "figures").mkdir()
+    examples = load_examples(store, sweep_data.plan)
+    report_figures = build_figures(results, examples, folder / "figures")
+    notebook.add(notebooks.build_figure_cells(report_figures))
+    planted_results, cost_report = check_planted_effects(sweep_data), build_cost_report(sweep_data)
+    executed = notebook.finish()
+    if executed.notebook is not None:
+        notebooks.save_notebook(executed.notebook, folder / "report.ipynb")
+    failure_notes = notebooks.describe_failure(executed)
+    page = render_html(
+        results,
+        report_tables,
+        report_figures,
+        sentences,
+        planted_results,
+        cost_report.table,
+        folder,
+        " ".join(failure_notes),
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    font_notes = dict.fromkeys(f.font_note for f in report_figures if f.font_note)
+    contents = {
+        "summary": [*summary.build_terminal_summary(results), *font_notes, *failure_notes],
+        "notebook_failure": executed.failure,
+        "planted_effects": [asdict(r) for r in planted_results],
+    }
+    return contents, cost_report.csv
 
 
 def _write_tables(report_tables: list[Table], sweep_data: SweepData, folder: Path) -> None:

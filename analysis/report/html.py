@@ -14,9 +14,17 @@ from markupsafe import Markup
 
 from analysis import formatting
 from analysis.figures.build import ReportFigure
+from analysis.report.summary import describe_contrast
 from analysis.results.planted_effects import PlantedEffectResult
 from analysis.results.results import Results, find_comparability_warnings
+from analysis.results.setup import (
+    describe_setup,
+    describe_unreadable_images,
+    list_all_settings,
+    list_arm_setups,
+)
 from analysis.tables.alarms import format_data_check_warnings
+from analysis.tables.arms import build_arm_table
 from analysis.tables.benchmark import TABLE_NAME_PREFIXES
 from analysis.tables.table import Table
 from uniclip.store import Contrast, Plan, RunStatus
@@ -36,7 +44,7 @@ FILES_NOTE = (
     "frame.csv has one row per run and score), figures/ (png, svg), history.csv. Run ids are "
     "folders in runs/ of the store."
 )
-VECTOR_FIGURES = ("effects", "interactions", "curves", "temperatures")
+VECTOR_FIGURES = ("effects", "interactions", "losses", "curves", "temperatures")
 """Figures that are embedded as SVG; the others contain images and are embedded as PNG."""
 
 
@@ -65,6 +73,7 @@ def render_html(
     planted_results: Sequence[PlantedEffectResult],
     cost_table: Table,
     folder: Path,
+    footer_note: str = "",
 ) -> str:
     """Return the page.
 
@@ -76,11 +85,13 @@ def render_html(
         planted_results: checks of planted effects.
         cost_table: costs by arm.
         folder: folder of the report.
+        footer_note: a sentence for the end of the page.
     """
     plan = results.plan
     summary_parts = _render_summary(results, summary_sentences, planted_results)
+    setup_parts = _render_setup(results)
     figure_html = {f.name: _render_figure(f, folder / "figures") for f in figures}
-    sections = _build_sections(summary_parts, tables, cost_table, figure_html)
+    sections = _build_sections(summary_parts, setup_parts, tables, cost_table, figure_html)
     css = (files("analysis") / "data" / "report.css").read_text(encoding="utf-8")
     statuses = results.sweep_data.cells["status"]
     template = _get_environment().get_template("report.html.jinja")
@@ -90,12 +101,13 @@ def render_html(
         css=Markup(css),  # noqa: S704
         key_facts=_collect_key_facts(plan, int((statuses == RunStatus.COMPLETE).sum())),
         sections=[s for s in sections if s.body],
-        footer=[line for line in (IMAGE_LICENCES.get(plan.data), FILES_NOTE) if line],
+        footer=[line for line in (IMAGE_LICENCES.get(plan.data), FILES_NOTE, footer_note) if line],
     )
 
 
 def _build_sections(
     summary_parts: Sequence[Markup],
+    setup_parts: Sequence[Markup],
     tables: Sequence[Table],
     cost_table: Table,
     figure_html: Mapping[str, Markup],
@@ -124,7 +136,14 @@ def _build_sections(
         section("scores", "Scores", table_html["scores"], *collapsed_tables),
         section("benchmark", "Benchmark data sets", *benchmark_tables),
         section("tuning", "Tuning", table_html.get("tuning"), table_html.get("tuned_effects")),
-        section("training", "Training", figure_html["curves"], figure_html["temperatures"]),
+        section("setup", "Set-up", *setup_parts),
+        section(
+            "training",
+            "Training",
+            figure_html.get("losses"),
+            figure_html["curves"],
+            figure_html["temperatures"],
+        ),
         section("examples", "Retrieval examples", figure_html["examples"]),
         section("components", "Components", table_html.get("components")),
         section("comparability", "Comparability", table_html.get("comparability")),
@@ -156,17 +175,37 @@ def _render_summary(
     summary_sentences: Sequence[str],
     planted_results: Sequence[PlantedEffectResult],
 ) -> list[Markup]:
-    """Return cards of the primary contrasts, sentences, warnings and planted effects."""
+    """Return cards of the primary contrasts, sentences, warnings and planted effects.
+
+    A sentence that says what a card says is left out.
+    """
     plan, parts = results.plan, []
     cards = [_build_effect_card(results, c) for c in results.primary_contrasts]
     if cards:
         parts.append(_macro("effect_cards", cards))
-    if summary_sentences:
-        parts.append(_macro("bullets", summary_sentences, "sentences"))
+    card_sentences = {describe_contrast(results, c) for c in results.primary_contrasts}
+    other_sentences = [s for s in summary_sentences if s not in card_sentences]
+    if other_sentences:
+        parts.append(_macro("bullets", other_sentences, "sentences"))
     if warnings := collect_warnings(results):
         parts.append(_macro("warnings", warnings))
     if plan.planted_effects:
         parts.append(_macro("planted_effects", planted_results))
+    return parts
+
+
+def _render_setup(results: Results) -> list[Markup]:
+    """Return what was trained: facts, what distinguishes the arms, and all settings."""
+    sweep_data = results.sweep_data
+    settings = list_all_settings(results.plan)
+    parts = [
+        _macro("facts", describe_setup(sweep_data)),
+        render_table(build_arm_table(list_arm_setups(sweep_data))),
+    ]
+    if settings:
+        parts.append(
+            _macro("details", "All settings of the reference arm", _macro("settings", settings))
+        )
     return parts
 
 
@@ -177,6 +216,7 @@ def collect_warnings(results: Results) -> list[str]:
         *find_comparability_warnings(results),
         *(f"Audit: {c.failure_message}" for c in results.audit_checks if not c.passed),
         *format_data_check_warnings(results.data_checks, reference),
+        *describe_unreadable_images(results.sweep_data),
     ]
 
 

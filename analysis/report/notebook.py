@@ -1,39 +1,37 @@
 """The report as an executed notebook: it reads the tables next to it and recomputes the effects.
 
-The notebook is executed in the background while the report is built. Its kernel communicates
-through sockets in a folder of its own: ports of two kernels that start at once may clash.
-Importing this module is cheap, so that the kernel starts before the other libraries are imported.
+The notebook is executed in the background while the report is built, by a kernel of this
+interpreter: kernel specs, startup files and settings of the user's are not used (`kernel`). A
+notebook that cannot be executed is saved as it is, with the reason.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import atexit
 import queue
+import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from uniclip.store import Contrast
+from analysis.report import kernel
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
     from analysis.figures.build import ReportFigure
-    from analysis.results.results import ScoreKey
+    from analysis.results.results import Results
     from analysis.tables.table import Table
 
+ANSI_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 CELL_TIMEOUT_SECONDS = 300
 """Longest time that a cell may take."""
-
-MAX_TEMP_PATH_BYTES = 80
-"""Longest path of a temporary folder for which a socket path stays below the limit of all systems,
-104 bytes."""
 
 LOAD_SOURCE = """\
 from pathlib import Path
@@ -68,9 +66,27 @@ table = effects.loc[derived.index, ["effect", "ci_low", "ci_high"]]
 assert np.allclose(table["effect"].astype(float), derived["effect"], atol=1e-8, equal_nan=True)
 table.join(derived.add_suffix(" derived"))"""
 
-KERNEL_METADATA = {
+NOTEBOOK_METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
 }
+
+
+@dataclass(frozen=True)
+class NotebookCell:
+    """A cell that has not been executed."""
+
+    kind: Literal["markdown", "code"]
+    source: str
+
+
+@dataclass(frozen=True)
+class ExecutedNotebook:
+    """A notebook, executed as far as possible."""
+
+    notebook: NotebookNode | None
+    """None if the libraries that write it are not installed."""
+    failure: str = ""
+    """Why it was not executed to the end, in one line; empty if it was."""
 
 
 class NotebookRunner:
@@ -83,15 +99,19 @@ class NotebookRunner:
     def __init__(self, folder: Path) -> None:
         """Prepare a notebook that is executed in `folder`."""
         self._folder = folder
-        self._cells: queue.SimpleQueue[NotebookNode | None] = queue.SimpleQueue()
+        self._cells: queue.SimpleQueue[NotebookCell | None] = queue.SimpleQueue()
         self._executor = ThreadPoolExecutor(1)
-        self._finished: Future[NotebookNode] | None = None
+        self._finished: Future[ExecutedNotebook] | None = None
 
     def __enter__(self) -> NotebookRunner:
         # before the thread starts: matplotlib fails if it meets an IPython that is being imported
-        for name in ("IPython", "nbclient", "nbformat"):
-            import_module(name)
-        self._finished = self._executor.submit(self._run)
+        import_failure = ""
+        for name in ("IPython", "nbformat", "nbclient", "ipykernel"):
+            try:
+                import_module(name)
+            except Exception as error:  # noqa: BLE001  whatever a broken installation raises
+                import_failure = import_failure or f"{name} cannot be imported ({_describe(error)})"
+        self._finished = self._executor.submit(self._run, import_failure)
         return self
 
     def __exit__(
@@ -103,82 +123,102 @@ class NotebookRunner:
         self._cells.put(None)
         self._executor.shutdown()
 
-    def add(self, cells: Sequence[NotebookNode]) -> None:
+    def add(self, cells: Sequence[NotebookCell]) -> None:
         """Append cells to the notebook, to be executed after the earlier ones."""
         for cell in cells:
             self._cells.put(cell)
 
-    def finish(self) -> NotebookNode:
-        """Wait for the last cell and return the executed notebook; raise what a cell raised."""
+    def finish(self) -> ExecutedNotebook:
+        """Wait for the last cell and return the notebook."""
         assert self._finished is not None
         self._cells.put(None)
         return self._finished.result()
 
-    def _run(self) -> NotebookNode:
-        """Start a kernel, execute the cells and return the notebook; in the background thread."""
-        fits_socket_limit = len(os.fsencode(tempfile.gettempdir())) <= MAX_TEMP_PATH_BYTES
-        kernel_folder = Path(
-            tempfile.mkdtemp(prefix="nb-", dir=None if fits_socket_limit else "/tmp")
-        )
+    def _run(self, failure: str) -> ExecutedNotebook:
+        """Execute the cells, and append those that cannot be; in the background thread."""
         try:
-            return asyncio.run(self._execute_cells(kernel_folder))
-        finally:
-            shutil.rmtree(kernel_folder, ignore_errors=True)
+            notebook: NotebookNode = _import_nbformat().v4.new_notebook(metadata=NOTEBOOK_METADATA)
+        except Exception:  # noqa: BLE001  whatever a broken installation raises
+            return ExecutedNotebook(None, failure)
+        is_finished = False
+        if not failure:
+            kernel_folder = kernel.make_private_folder()
+            try:
+                asyncio.run(self._execute_cells(notebook, kernel_folder))
+                is_finished = True
+            except Exception as error:  # noqa: BLE001  the report must not depend on the kernel
+                failure = _describe(error, kernel.read_last_line(kernel_folder))
+            finally:
+                shutil.rmtree(kernel_folder, ignore_errors=True)
+        while not is_finished and (cell := self._cells.get()) is not None:
+            _append_cell(notebook, cell)
+        return ExecutedNotebook(notebook, failure)
 
-    async def _execute_cells(self, kernel_folder: Path) -> NotebookNode:
-        from jupyter_client.manager import AsyncKernelManager
+    async def _execute_cells(self, notebook: NotebookNode, kernel_folder: Path) -> None:
         from nbclient import NotebookClient
 
-        notebook: NotebookNode = _import_nbformat().v4.new_notebook(metadata=KERNEL_METADATA)
-
-        manager = AsyncKernelManager(kernel_name="python3", transport="ipc")
-        manager.ip = str(kernel_folder / "s")
-        manager.connection_file = str(kernel_folder / "kernel.json")
         client = NotebookClient(
             notebook,
-            km=manager,
+            km=kernel.make_kernel_manager(kernel_folder),
             timeout=CELL_TIMEOUT_SECONDS,
             record_timing=False,
             shutdown_kernel="immediate",
             resources={"metadata": {"path": str(self._folder)}},
         )
-        kernel_env = {"IPYTHONDIR": str(kernel_folder / "ipython"), "MPLBACKEND": "agg"}
-        async with client.async_setup_kernel(cleanup_kc=True, env=os.environ | kernel_env):
-            while (cell := await asyncio.to_thread(self._cells.get)) is not None:
-                index = len(notebook.cells)
-                cell["id"] = f"cell-{index}"  # the default is random
-                notebook.cells.append(cell)
-                await client.async_execute_cell(
-                    cell, index, execution_count=client.code_cells_executed + 1
-                )
-        return notebook
+        try:
+            with open(kernel.get_log_path(kernel_folder), "wb") as log:
+                async with client.async_setup_kernel(
+                    cleanup_kc=True,
+                    env=kernel.build_environment(kernel_folder),
+                    stdout=log,
+                    stderr=log,
+                ):
+                    while (cell := await asyncio.to_thread(self._cells.get)) is not None:
+                        index = len(notebook.cells)
+                        await client.async_execute_cell(
+                            _append_cell(notebook, cell),
+                            index,
+                            execution_count=client.code_cells_executed + 1,
+                        )
+        finally:
+            # a client whose kernel did not start would print a traceback at the end of the process
+            atexit.unregister(client._cleanup_kernel)
+
+
+def _append_cell(notebook: NotebookNode, cell: NotebookCell) -> NotebookNode:
+    new_cell = getattr(_import_nbformat().v4, f"new_{cell.kind}_cell")
+    node: NotebookNode = new_cell(cell.source)
+    node["id"] = f"cell-{len(notebook.cells)}"  # the default is random
+    notebook.cells.append(node)
+    return node
+
+
+def _describe(error: Exception, kernel_output: str = "") -> str:
+    """Return an error in one line; the error of a cell is the last line of its traceback."""
+    lines = [line.strip() for line in ANSI_ESCAPE.sub("", str(error)).splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    return f"{text} (kernel: {kernel_output})" if kernel_output else text
 
 
 def build_table_cells(
-    title: str,
-    summary_sentences: Sequence[str],
-    primary_contrasts: Sequence[Contrast],
-    primary_score: ScoreKey,
-    tables: Sequence[Table],
-) -> list[NotebookNode]:
+    results: Results, summary_sentences: Sequence[str], tables: Sequence[Table]
+) -> list[NotebookCell]:
     """Return the cells of summary, recomputed primary effects and tables.
 
     Args:
-        title: title of the sweep.
+        results: results of the sweep.
         summary_sentences: sentences of the summary.
-        primary_contrasts: contrasts to compute again.
-        primary_score: (data set, score) that they are computed on.
         tables: tables, already written to `tables/`.
     """
     bullets = "\n".join(f"- {s}" for s in summary_sentences)
     cells = [
-        _text_cell(f"# {title}\n\n{bullets}"),
+        _text_cell(f"# {results.plan.title}\n\n{bullets}"),
         _text_cell("Everything below is read from the files next to this notebook."),
         _code_cell(LOAD_SOURCE),
     ]
-    if primary_contrasts:
-        weights = {c.name: dict(c.weights) for c in primary_contrasts}
-        dataset, score = primary_score
+    if results.primary_contrasts:
+        weights = {c.name: dict(c.weights) for c in results.primary_contrasts}
+        dataset, score = results.primary_score
         derive_source = DERIVE_SOURCE.format(
             weights=_format_weights(weights), dataset=dataset, score=score
         )
@@ -190,7 +230,7 @@ def build_table_cells(
     return [*cells, *(cell for table in tables for cell in _build_table_cells(table))]
 
 
-def build_figure_cells(figures: Sequence[ReportFigure]) -> list[NotebookNode]:
+def build_figure_cells(figures: Sequence[ReportFigure]) -> list[NotebookCell]:
     """Return the cells of the figures, already drawn in `figures/`."""
     cells = []
     for figure in figures:
@@ -201,6 +241,17 @@ def build_figure_cells(figures: Sequence[ReportFigure]) -> list[NotebookNode]:
     return cells
 
 
+def describe_failure(executed: ExecutedNotebook) -> list[str]:
+    """Return a sentence on why the notebook was not executed to the end; none if it was."""
+    if not executed.failure:
+        return []
+    what = "is not written" if executed.notebook is None else "has cells without results"
+    return [
+        f"The notebook report.ipynb {what}: {executed.failure}. Tables, figures and page are "
+        "complete; the next `report` tries again."
+    ]
+
+
 def save_notebook(notebook: NotebookNode, path: Path) -> None:
     """Validate and write a notebook."""
     nbformat = _import_nbformat()
@@ -208,21 +259,19 @@ def save_notebook(notebook: NotebookNode, path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-def _build_table_cells(table: Table) -> Iterator[NotebookNode]:
+def _build_table_cells(table: Table) -> Iterator[NotebookCell]:
     yield _text_cell(f"## {table.title}")
     yield _code_cell(
         f'display(Markdown(Path("tables/{table.name}.md").read_text(encoding="utf-8")))'
     )
 
 
-def _text_cell(text: str) -> NotebookNode:
-    cell: NotebookNode = _import_nbformat().v4.new_markdown_cell(text)
-    return cell
+def _text_cell(text: str) -> NotebookCell:
+    return NotebookCell("markdown", text)
 
 
-def _code_cell(source: str) -> NotebookNode:
-    cell: NotebookNode = _import_nbformat().v4.new_code_cell(source)
-    return cell
+def _code_cell(source: str) -> NotebookCell:
+    return NotebookCell("code", source)
 
 
 def _import_nbformat() -> Any:

@@ -18,9 +18,11 @@ MAX_WIDTH, MAX_LINES = 80, 22
 """Columns and lines of the terminal summary."""
 MAX_CONTRASTS, MAX_ARMS = 8, 6
 """Contrasts and arms in the terminal summary."""
-LABEL_WIDTH = 30
+LABEL_WIDTH = 26
 """Columns of its first column."""
-LEGEND = "MDE: minimum detectable effect (80 % power); n.s.: not significant; *: not corrected"
+MAX_WORD_WIDTH = 6
+"""Longest verdict that fits beside the word "diverged"."""
+LEGEND = "MDE: minimum detectable effect, 80 % power; n.s.: not significant; *: exploratory"
 STATUS_LABELS = {
     RunStatus.PENDING: "pending",
     **dict.fromkeys(UNFINISHED_STATUSES, "unfinished"),
@@ -36,7 +38,7 @@ def build_summary_sentences(results: Results) -> list[str]:
     """Return the plan's caveats, primary contrasts, baselines, noise floor and missing cells."""
     return [
         *results.plan.caveats,
-        *(_describe_contrast(results, c) for c in results.primary_contrasts),
+        *(describe_contrast(results, c) for c in results.primary_contrasts),
         *_describe_baselines(results),
         *_describe_noise_floor(results),
         *_describe_missing_cells(results),
@@ -58,7 +60,7 @@ def build_terminal_summary(results: Results) -> list[str]:
         f"effect on {score_label}", effect_heading, interval_heading, "MDE", "verdict"
     )
     lines = _wrap_lines([plan.title, *plan.caveats])
-    lines += [header_row, *contrast_rows, f"  {LEGEND}"] if contrast_rows else []
+    lines += [header_row, *contrast_rows, LEGEND] if contrast_rows else []
     score_heading = append_unit(score_label, score_format.unit)
     lines += [f"{'arm':<{LABEL_WIDTH}} {score_heading:>16}  seeds", *_format_arm_rows(results)]
     optional_warnings = [
@@ -98,7 +100,8 @@ def _truncate_lines(lines: list[str], max_lines: int) -> list[str]:
     return [*lines[:num_visible], f"... and {len(lines) - num_visible} lines more: see the report"]
 
 
-def _describe_contrast(results: Results, contrast: Contrast) -> str:
+def describe_contrast(results: Results, contrast: Contrast) -> str:
+    """Return the verdict on a contrast with its numbers, as a sentence."""
     effect, verdict = results.effects[contrast.name], results.judge(contrast)
     label = f"{contrast.label[:1].upper()}{contrast.label[1:]}"
     if effect.mean is None or effect.is_exactly_zero:
@@ -230,7 +233,9 @@ def _format_contrast_row(results: Results, contrast: Contrast) -> str:
     effect = results.effects[contrast.name]
     number_format = results.get_effect_format(effect)
     verdict = results.judge(contrast).short_text
-    verdict += f", {effect.num_diverged} diverged" if effect.num_diverged else ""
+    if effect.num_diverged:
+        word = "diverged" if len(verdict) <= MAX_WORD_WIDTH else "div."
+        verdict += f", {effect.num_diverged} {word}"
     return _format_columns(
         contrast.label.split(":")[0] if contrast.kind == "noise" else contrast.label,
         number_format.format_signed(effect.mean),

@@ -16,8 +16,6 @@ from uniclip.store import Arm, Contrast
 ComparisonFacts = Mapping[str, Mapping[str, float | None]]
 """Arm -> quantity -> count; None where the labels of the data decide it."""
 
-MAX_DIFFERENCES = 8
-"""Largest number of differences that a comparison lists."""
 FLOPS, PARAMETERS = "FLOPs", "parameters"
 SIZE_TOLERANCES = {FLOPS: 0.01, PARAMETERS: 0.01}
 """Quantity -> relative difference up to which it counts as matched; all others must be equal."""
@@ -153,14 +151,12 @@ def compare_conditions(
         return NOT_STATED
     if comparison.is_matched:
         return ALL_MATCHED
-    num_more = len(comparison.differences) - MAX_DIFFERENCES
-    more_text = f" and {num_more} more" if num_more > 0 else ""
     parts = [f"matched: {', '.join(comparison.matched)}"] if comparison.matched else []
     difference_texts = [
         f"{quantity} ({left} vs. {right})" for quantity, left, right in comparison.differences
     ]
     if difference_texts:
-        parts.append(f"not matched: {', '.join(difference_texts[:MAX_DIFFERENCES])}{more_text}")
+        parts.append(f"not matched: {', '.join(difference_texts)}")
     if comparison.decided_by_labels:
         parts.append(f"{DECIDED_BY_LABELS}: {', '.join(comparison.decided_by_labels)}")
     return "; ".join(parts)

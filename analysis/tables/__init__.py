@@ -41,7 +41,12 @@ def build_tables(results: Results) -> list[Table]:
         tables.append(build_comparability_table(plan, sweep_data.probes))
     return [
         *(replace(t, notes=(*plan.caveats, *t.notes)) for t in tables),
-        build_run_table(plan.arms, plan.seeds, sweep_data.cells),
+        build_run_table(
+            plan.arms,
+            plan.seeds,
+            sweep_data.cells,
+            {run: provenance.files for run, provenance in sweep_data.provenance.items()},
+        ),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -11,13 +11,19 @@ from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Arm, RunStatus
 
 
-def build_run_table(arms: Sequence[Arm], seeds: Sequence[int], cells: pd.DataFrame) -> Table:
+def build_run_table(
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    cells: pd.DataFrame,
+    files: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+) -> Table:
     """Return arms by seeds.
 
     Args:
         arms: arms of the plan.
         seeds: seeds of the plan.
         cells: one row per cell: arm, seed, run, status.
+        files: run id -> (label, path in the folder of runs) of its files, which the page links.
     """
     run_by_cell = {
         (arm, seed): (run, RunStatus(status))
@@ -27,7 +33,9 @@ def build_run_table(arms: Sequence[Arm], seeds: Sequence[int], cells: pd.DataFra
         make_row(
             TableCell(text=arm.label, anchor=f"runs-{arm.name}"),
             *(
-                _build_run_cell(*run_by_cell[arm.name, s])
+                _build_run_cell(
+                    *run_by_cell[arm.name, s], (files or {}).get(run_by_cell[arm.name, s][0], ())
+                )
                 for s in seeds
                 if (arm.name, s) in run_by_cell
             ),
@@ -48,13 +56,17 @@ def build_run_table(arms: Sequence[Arm], seeds: Sequence[int], cells: pd.DataFra
     )
 
 
-def _build_run_cell(run: str, status: RunStatus) -> TableCell:
+def _build_run_cell(
+    run: str, status: RunStatus, files: Sequence[tuple[str, str]] = ()
+) -> TableCell:
     link = f"../../runs/{run}/"
+    file_links = tuple((label, f"../../runs/{path}") for label, path in files)
     if status is RunStatus.COMPLETE:
-        return TableCell(text=run, link=link)
+        return TableCell(text=run, link=link, files=file_links)
     status_text = status.value.replace("_", " ")
     return TableCell(
         text=f"{run} ({status_text})",
         tone=MUTED,
         link="" if status is RunStatus.PENDING else link,
+        files=file_links,
     )

@@ -46,6 +46,8 @@ class TableCell:
     """Link to the source of the number, relative to the report's folder (HTML only)."""
     anchor: str = ""
     """Target of links on the HTML page."""
+    files: tuple[tuple[str, str], ...] = ()
+    """(label, link) of files, shown after the text (HTML only)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,8 +34,6 @@ def build_tuning_table(
     score_format = formatting.choose_score_format(
         kind, tuned_observations, [a.name for a in plan.arms]
     )
-    unit = f" ({score_format.unit})" if score_format.unit else ""
-    difference_unit = f" ({score_format.difference_unit})" if score_format.is_percent else ""
     keys = list(tuning.arms[0].best_trial.params)
     rows, records = [], []
     for tuned_arm in tuning.arms:
@@ -61,20 +59,24 @@ def build_tuning_table(
     return Table(
         name="tuning",
         title="Default and tuned hyper-parameters",
-        headings=(
-            "arm",
-            *keys,
-            f"validation, default{unit}",
-            f"validation, tuned{unit}",
-            f"{heading}, default",
-            f"{heading}, tuned",
-            f"tuned minus default{difference_unit}",
-            "trials",
-            "training steps",
-        ),
+        headings=("arm", *keys, *_build_score_headings(heading, score_format)),
         rows=tuple(rows),
         records=tuple(records),
         notes=tuple(_build_notes(tuning, plan.seeds, {a.name: a.label for a in plan.arms})),
+    )
+
+
+def _build_score_headings(heading: str, score_format: formatting.NumberFormat) -> tuple[str, ...]:
+    unit = f" ({score_format.unit})" if score_format.unit else ""
+    difference_unit = f" ({score_format.difference_unit})" if score_format.is_percent else ""
+    return (
+        f"validation, default{unit}",
+        f"validation, tuned{unit}",
+        f"{heading}, default",
+        f"{heading}, tuned",
+        f"tuned minus default{difference_unit}",
+        "trials",
+        "training steps",
     )
 
 

@@ -19,7 +19,7 @@ def test_equal_inputs_give_equal_bytes(
     store, sweep, result = built_report
     results = analyze_sweep(store, sweep)
     build_figures(results, load_examples(store, results.plan), tmp_path)
-    assert len(list(tmp_path.iterdir())) == 10
+    assert len(list(tmp_path.iterdir())) == 12
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (result.folder / "figures" / path.name).read_bytes(), path.name
 
@@ -28,6 +28,6 @@ def test_a_figure_without_input_has_a_reason(tmp_path: Path) -> None:
     cells = tuple((a.name, s) for a in fake_sweep.arms() for s in (0, 1, 2))
     results = analyze_fake_sweep(tmp_path / "store", Truth(missing=cells))
     figures = build_figures(results, None, tmp_path)
-    assert len(figures) == 5
+    assert len(figures) == 6
     assert all(f.skip_reason for f in figures)
     assert [p.name for p in tmp_path.iterdir()] == ["store"]

@@ -43,7 +43,7 @@ def test_the_page_loads_nothing(built_report: tuple[Store, str, ReportResult]) -
     assert "@import" not in page
     assert re.findall(r"url\(", page) == []
     images = [v for v in links.targets if v.startswith("data:image/")]
-    assert len(images) == 5
+    assert len(images) == 6
     for image in images:
         text = base64.b64decode(image.split(",", 1)[1])
         assert not re.search(rb"(?:href|src)=.https?:|url\(.?https?:", text)
@@ -79,7 +79,8 @@ def test_sections_without_content_are_left_out(complete_results: Results, tmp_pa
         tmp_path,
     )
     assert re.findall(r'<a href="#(\w+)">', page.split("</nav>")[0]) == [
-        "summary", "effects", "scores", "training", "examples", "components", "costs", "runs"
+        "summary", "effects", "scores", "setup", "training", "examples", "components", "costs",
+        "runs",
     ]  # fmt: skip
     assert "<li>One &lt;sentence&gt;.</li>" in page
     assert 'No figure "F": no &lt;input&gt;.' in page

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient.exceptions import CellExecutionError
-from nbformat.v4 import new_code_cell
 
+from analysis.report import notebook as notebooks
 from analysis.report.build import ReportResult
-from analysis.report.notebook import NotebookRunner
+from analysis.report.notebook import ExecutedNotebook, NotebookCell, NotebookRunner
 from uniclip.store import Store
 
 
@@ -34,9 +34,12 @@ def test_a_long_temporary_folder_is_no_problem(
     long_folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long_folder))
     with NotebookRunner(tmp_path) as runner:
-        runner.add([new_code_cell("1 + 1")])
-        runner.add([new_code_cell("2 + 2")])
-        notebook = runner.finish()
+        runner.add([NotebookCell("code", "1 + 1")])
+        runner.add([NotebookCell("code", "2 + 2")])
+        executed = runner.finish()
+    notebook = executed.notebook
+    assert notebook is not None
+    assert executed.failure == ""
     texts = [cell.outputs[0].data["text/plain"] for cell in notebook.cells]
     assert texts == ["2", "4"]
     assert [cell.id for cell in notebook.cells] == ["cell-0", "cell-1"]
@@ -44,14 +47,37 @@ def test_a_long_temporary_folder_is_no_problem(
     assert list(long_folder.iterdir()) == []
 
 
-def test_the_error_of_a_cell_is_raised(tmp_path: Path) -> None:
+def test_the_cells_after_an_error_are_kept(tmp_path: Path) -> None:
     with NotebookRunner(tmp_path) as runner:
-        runner.add([new_code_cell("1 / 0"), new_code_cell("2 + 2")])
-        with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-            runner.finish()
+        runner.add([NotebookCell("code", "1 / 0"), NotebookCell("code", "2 + 2")])
+        executed = runner.finish()
+    assert executed.failure == "ZeroDivisionError: division by zero"
+    assert executed.notebook is not None
+    assert [cell.source for cell in executed.notebook.cells] == ["1 / 0", "2 + 2"]
+    (sentence,) = notebooks.describe_failure(executed)
+    assert sentence.startswith("The notebook report.ipynb has cells without results: ZeroDivision")
+    assert notebooks.describe_failure(ExecutedNotebook(executed.notebook)) == []
+
+
+def test_a_library_that_cannot_be_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nbclient", None)
+    with NotebookRunner(tmp_path) as runner:
+        runner.add([NotebookCell("code", "2 + 2")])
+        executed = runner.finish()
+    assert executed.failure.startswith("nbclient cannot be imported")
+    assert executed.notebook is not None
+    assert len(executed.notebook.cells) == 1
+    monkeypatch.setitem(sys.modules, "nbformat", None)
+    with NotebookRunner(tmp_path) as runner:
+        runner.add([NotebookCell("code", "2 + 2")])
+        executed = runner.finish()
+    assert executed.notebook is None
+    assert "is not written: nbformat cannot be imported" in notebooks.describe_failure(executed)[0]
 
 
 def test_an_error_outside_stops_the_kernel(tmp_path: Path) -> None:
     with pytest.raises(KeyError), NotebookRunner(tmp_path) as runner:  # noqa: PT012
-        runner.add([new_code_cell("1 + 1")])
+        runner.add([NotebookCell("code", "1 + 1")])
         raise KeyError
