@@ -1,4 +1,4 @@
-"""Data checks of published data sets: order of the labels, chance, and near-duplicates.
+"""Data checks of published sets and of the user's own: order of labels, chance, near-duplicates.
 
 The arrays that a run saves with its scores tell whether a permutation of the classes would make its
 predictions correct, and which test images are near-duplicates of training images.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,15 @@ from numpy.typing import NDArray
 from analysis.collect import literature, predictions
 from analysis.collect.frame import SweepData
 from uniclip.evaluate.checks import label_order, near_duplicates
-from uniclip.store import Cell, Store
+from uniclip.io.atomic import read_jsonl
+from uniclip.store import Cell, RunFolder, Store
 
 OUTCOME_NAMES = ("zeroshot", "zeroshot.accuracy", "retrieval.i2t.r1")
 """Per-sample outcomes of test images; the first one that a run saved is used."""
+UNREADABLE_COLUMN, UNREADABLE_EVENT = "unreadable_images", "unreadable_image"
+"""Training images that were replaced, in the metrics of a run and in its events."""
+MAX_NAMED = 3
+"""Unreadable images that a sentence names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +58,13 @@ class DataCheck:
 
 
 def check_published_scores(store: Store, sweep_data: SweepData) -> list[DataCheck]:
-    """Check every run on every published data set on which it was scored."""
+    """Check every run on every published data set on which it was scored, and on its own table."""
     plan = sweep_data.plan
     data_checks = []
-    for dataset in literature.list_published_datasets(
-        plan.evaluation_hashes, plan.missing_datasets
+    evaluated_datasets = {d for hashes in plan.evaluation_hashes.values() for d in hashes}
+    for dataset in (
+        *literature.list_published_datasets(plan.evaluation_hashes, plan.missing_datasets),
+        *(d for d in literature.CUSTOM_SOURCES if d in evaluated_datasets),
     ):
         above_chance = _test_against_chance(sweep_data, dataset)
         data_checks += [
@@ -71,6 +79,34 @@ def check_published_scores(store: Store, sweep_data: SweepData) -> list[DataChec
             if dataset in plan.evaluation_hashes[cell.arm]
         ]
     return [check for check in data_checks if check is not None]
+
+
+def describe_unreadable_images(store: Store, sweep_data: SweepData) -> list[str]:
+    """Return a sentence if runs were trained with other images in place of unreadable ones."""
+    history = sweep_data.history
+    if UNREADABLE_COLUMN not in history:
+        return []
+    counts = history.dropna(subset=[UNREADABLE_COLUMN]).groupby("run")[UNREADABLE_COLUMN].max()
+    if counts.empty:
+        return []
+    messages = dict.fromkeys(
+        event["message"]
+        for run_id in sorted(counts.index)
+        for event in _read_events(store.get_run(run_id))
+        if event.get("event") == UNREADABLE_EVENT
+    )
+    smallest, largest = int(counts.min()), int(counts.max())
+    count_text = f"{largest}" if smallest == largest else f"{smallest} to {largest}"
+    more_text = f"; and {len(messages) - MAX_NAMED} more" if len(messages) > MAX_NAMED else ""
+    return [
+        f"Training images that cannot be read were replaced by others, {count_text} in each of "
+        f"{len(counts)} runs: {'; '.join([*messages][:MAX_NAMED])}{more_text}."
+    ]
+
+
+def _read_events(run: RunFolder) -> list[dict[str, Any]]:
+    attempts = [run.get_attempt(number) for number in run.list_attempts()]
+    return [event for attempt in attempts for event in read_jsonl(attempt.events_path)]
 
 
 def _check_run(

@@ -76,7 +76,9 @@ class Results:
     """Arms that the reference is compared with, best first."""
     audit_checks: tuple[AuditCheck, ...]
     data_checks: list[DataCheck]
-    """Checks of the scores on published data sets."""
+    """Checks of the scores on published data sets and on the user's table."""
+    training_data_warnings: list[str]
+    """Sentences on training images that could not be read."""
     tuning_comparison: tuning.TuningComparison | None
     """Comparison with the default hyper-parameters, for a tuned sweep."""
 
@@ -208,6 +210,7 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
         baselines=_list_baselines(plan, primary_observations, declared),
         audit_checks=store.get_sweep(plan.sweep_id).read_audit_checks(),
         data_checks=alarms.check_published_scores(store, sweep_data),
+        training_data_warnings=alarms.describe_unreadable_images(store, sweep_data),
         tuning_comparison=tuning.compare_with_default(store, plan, primary_observations),
     )
 
@@ -232,7 +235,7 @@ def compute_knockout_effect(sweep_data: SweepData, component: str) -> KnockoutEf
 
 
 def find_comparability_warnings(results: Results) -> list[str]:
-    """Return a warning for each difference in numerics or code between the compared runs."""
+    """Return a warning for each difference in numerics, code or images between compared runs."""
     mixed_contrasts, mixed_cells = find_mixed_numerics(results), find_mixed_training(results)
     warnings = []
     if mixed_contrasts:
@@ -244,7 +247,7 @@ def find_comparability_warnings(results: Results) -> list[str]:
             f"Trained by a different version of the code: {_format_names(mixed_cells)}; "
             "outdated=rerun trains them again."
         )
-    return warnings
+    return [*warnings, *results.training_data_warnings]
 
 
 def find_mixed_numerics(results: Results) -> list[str]:

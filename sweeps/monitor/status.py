@@ -104,7 +104,22 @@ class CellRow:
 
     @property
     def reason(self) -> str:
-        """One phrase that explains the status."""
+        """One phrase that explains the status, and how many training images are replaced."""
+        number = self.num_unreadable_images
+        images = f"{number:,} unreadable training image{'s' * (number > 1)} replaced"
+        return "; ".join(filter(None, [self._status_reason, images if number else ""]))
+
+    @property
+    def num_unreadable_images(self) -> int:
+        """Training images that could not be read so far."""
+        outcome, heartbeat = self.state.outcome, self.state.heartbeat
+        return max(
+            outcome.unreadable_images if outcome else 0,
+            heartbeat.unreadable_images if heartbeat else 0,
+        )
+
+    @property
+    def _status_reason(self) -> str:
         state, job = self.state, self.job
         if job is None or job is UNKNOWN_JOB or not state.is_runnable:
             return f"{state.reason}; log: {self.log_path}" if self.log_path else state.reason
@@ -318,6 +333,7 @@ def _to_record(row: CellRow) -> dict[str, object]:
         "total_steps": row.total_steps,
         "steps_per_second": heartbeat.steps_per_second if heartbeat else None,
         "loss": row.loss,
+        "unreadable_images": row.num_unreadable_images,
         "seconds_left": row.seconds_left,
         "last_heartbeat": heartbeat.time if heartbeat else None,
         "job": job_id or None,

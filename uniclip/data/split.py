@@ -65,6 +65,10 @@ class Split(ABC):
 
         return self.load_pixels(index), np.ones(len(index), np.bool_)
 
+    def compute_files_digest(self) -> str:
+        """Return what changes whenever an image file does; empty for a source without files."""
+        return ""
+
     def describe_unreadable(self, i: int) -> str:
         """Return place, name and fault of an image that cannot be read, in one line."""
         return self.sample_names[i] if self.sample_names else f"sample {i}"

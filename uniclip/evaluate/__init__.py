@@ -126,12 +126,15 @@ def evaluate(
 def find_near_duplicates(
     name: str, config: RunConfig, cache_folder: Path
 ) -> NDArray[np.int8] | None:
-    """Return which test images of a published data set are near-duplicates of training images.
+    """Return which test images of a data set are near-duplicates of training images.
 
     (n,) int8 of `near_duplicates.DUPLICATE`, `DISTINCT` and `UNDECIDABLE`, in the order of the test
-    images. None for a benchmark on a training source, and where images of either are missing. For
+    images. Data sets are the published and the user-defined ones, and the run's own table (csv).
+    None for the benchmarks of other training sources, and where images of either are missing. For
     test images that are missing by now, the last result in the cache.
     """
+    if name == config.data.name == "csv":
+        return _find_duplicates_in_table(config.data, cache_folder)
     if name in BENCHMARKS or data.describe_missing(config.data) is not None:
         return None
     from uniclip.evaluate.checks import near_duplicates  # here: it imports numpy
@@ -153,6 +156,33 @@ def find_near_duplicates(
         {**dataset.fingerprint(root, ("test",)), "split": "test"},
         lambda: near_duplicates.compute_dataset_thumbnails(dataset.open(root, "test")),
         lambda: near_duplicates.compute_split_thumbnails(data.open_split(config.data, "train")),
+    )
+
+
+def _find_duplicates_in_table(data_config: DataConfig, cache_folder: Path) -> NDArray[np.int8]:
+    """Return which test images of the user's table are near-duplicates of its training images."""
+    from uniclip.evaluate.checks import near_duplicates  # here: it imports numpy
+    from uniclip.evaluate.features import split_features
+
+    splits = {
+        name: split_features.open_split_cached(data_config, name) for name in ("train", "test")
+    }
+    # The images are no part of the data's fingerprint, so their times of change are.
+    fingerprints = {
+        name: {
+            **data.fingerprint(data_config),
+            "split": name,
+            "files": split.compute_files_digest(),
+        }
+        for name, split in splits.items()
+    }
+    finder = near_duplicates.DuplicateFinder(
+        Cache(cache_folder / "leakage"), {"dataset": data_config.name}, fingerprints["train"]
+    )
+    return finder.find_in_table(
+        fingerprints["test"],
+        lambda: near_duplicates.compute_split_signatures(splits["test"]),
+        lambda: near_duplicates.compute_split_signatures(splits["train"]),
     )
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from analysis.collect.frame import collect_sweep_data
-from analysis.results.alarms import check_published_scores, select_checks
+from analysis.results.alarms import (
+    check_published_scores,
+    describe_unreadable_images,
+    select_checks,
+)
+from analysis.tables.alarms import format_data_check_warnings
 from tests.helpers import fake_published_sets
 from tests.helpers.fake_published_sets import NUM_SAMPLES
 from uniclip.evaluate.checks import near_duplicates
-from uniclip.store import Cell
+from uniclip.io.atomic import append_jsonl
+from uniclip.store import Cell, Plan
 
 
 def test_saved_arrays_are_counted(tmp_path: Path) -> None:
@@ -34,3 +41,46 @@ def test_saved_arrays_are_counted(tmp_path: Path) -> None:
     assert (dtd.above_chance, dtd.label_order_differs) == (True, None)
     cifar = select_checks(checks, "cifar10")[0]
     assert (cifar.value, cifar.num_near_duplicates, cifar.num_samples) == (None, None, 0)
+
+
+def test_the_table_of_the_user_is_checked_too(tmp_path: Path) -> None:
+    labels = np.full(NUM_SAMPLES, near_duplicates.DISTINCT, np.int8)
+    labels[:30] = near_duplicates.DUPLICATE
+    is_correct = np.arange(NUM_SAMPLES) < 100
+
+    def add_table(plan: Plan) -> Plan:
+        hashes = {a: {**h, "csv": "0123abcd"} for a, h in plan.evaluation_hashes.items()}
+        return replace(plan, evaluation_hashes=hashes)
+
+    def extra(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
+        arrays = {"near_duplicate": labels, "retrieval.i2t.r1": is_correct}
+        return arrays if dataset == "csv" else {}
+
+    store, sweep = fake_published_sets.make(tmp_path, change=add_table, extra=extra)
+    checks = check_published_scores(store, collect_sweep_data(store, sweep))
+    table, *others = select_checks(checks, "csv")
+    assert len(others) == 11, "one check per run"
+    assert (table.num_near_duplicates, table.num_samples) == (30, NUM_SAMPLES)
+    assert table.value_without_duplicates == pytest.approx(70 / 370)
+    (warning,) = [
+        w
+        for w in format_data_check_warnings(checks, fake_published_sets.build_plan().arms[0])
+        if w.startswith("csv: ")
+    ]
+    assert "30 of 400 test images are near-duplicates of training images" in warning
+
+
+def test_replaced_training_images_are_named(tmp_path: Path) -> None:
+    store, sweep = fake_published_sets.make(tmp_path)
+    sweep_data = collect_sweep_data(store, sweep)
+    assert describe_unreadable_images(store, sweep_data) == []
+    for number, cell in enumerate(sweep_data.plan.cells[:2], start=2):
+        attempt = store.get_run(cell.run_id).get_attempt(1)
+        attempt.path.mkdir(parents=True, exist_ok=True)
+        record = {"phase": "train", "step": 1, "loss": 1.0, "unreadable_images": number}
+        append_jsonl(attempt.metrics_path, record)
+        for i in range(number + 2):
+            attempt.log_event("unreadable_image", message=f"x.csv line {i}: image {i}.png")
+    (sentence,) = describe_unreadable_images(store, collect_sweep_data(store, sweep))
+    assert "2 to 3 in each of 2 runs: x.csv line 0: image 0.png; " in sentence
+    assert sentence.endswith("; and 2 more.")

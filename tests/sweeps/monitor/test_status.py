@@ -249,3 +249,16 @@ def test_records_of_finished_runs_hold_what_the_table_shows() -> None:
         (1, 30, 90),
     ]
     assert (records[-1]["phase"], records[-1]["last_heartbeat"]) == ("training", 5.0)
+
+
+def test_replaced_training_images_are_said_beside_the_status() -> None:
+    heartbeat = make_heartbeat(unreadable_images=1)
+    running = make_row(RunState(status=RunStatus.RUNNING, attempt=1, heartbeat=heartbeat))
+    assert running.reason.endswith("1 unreadable training image replaced")
+    outcome = make_outcome(unreadable_images=3)
+    complete = make_row(RunState(status=RunStatus.COMPLETE, outcome=outcome))
+    assert complete.reason.endswith("3 unreadable training images replaced")
+    whole = make_row(RunState(status=RunStatus.COMPLETE, outcome=make_outcome()))
+    assert "unreadable" not in whole.reason
+    counts = [r["unreadable_images"] for r in status.to_records([running, complete, whole])]
+    assert counts == [1, 3, 0]

@@ -5,6 +5,7 @@ Splits are assigned by a hash of the path, so adding an image moves no other ima
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from uniclip.data.csv import content
 from uniclip.data.csv.rows import read_index
 from uniclip.data.split import Split, SplitName
 from uniclip.errors import UserError
-from uniclip.io import rgb_image
+from uniclip.io import hashing, rgb_image
 from uniclip.rng import hash_sample_id
 
 IMAGE_CACHE_BYTES = 2**28
@@ -78,6 +79,10 @@ class CsvSplit(Split):
                 pixels[position] = image
         return pixels, is_readable
 
+    def compute_files_digest(self) -> str:
+        """Return a digest of the sizes and times of change of the image files."""
+        return hashing.digest([_read_signature(path) for path in self.image_paths], 32)
+
     def describe_unreadable(self, i: int) -> str:
         """Return line, file and fault of an image; it is tried again if this process did not."""
         if i not in self.faults and self._load_image(i) is not None:
@@ -129,6 +134,14 @@ class CsvSplit(Split):
         """With `data.verify=true`, raise `DataChangedError` if an image file has changed."""
         if self.image_digests:
             content.require_image(self.image_paths[i], self.image_digests[i])
+
+
+def _read_signature(path: str) -> list[int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []
+    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def decode_image(path: Path, image_size: int) -> NDArray[np.uint8]:

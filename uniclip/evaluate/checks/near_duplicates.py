@@ -9,12 +9,16 @@ recoloured or cropped ones are not. An image with fewer than `MIN_EDGES` edges i
 pairs of different images, at most `MAX_FALSE_POSITIVE_RATE` are taken for copies: 1 of 1.6 million
 emoji of different kinds, none of 20 million of Fashion-MNIST, none of 90 thousand patches of
 photographs.
+
+In the user's own data, where test and training images are read alike, images with equal pixels are
+duplicates too, however plain they are, unless they are of a single color.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +28,7 @@ from PIL import Image
 
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.metrics import Numbers
-from uniclip.io import hashing
+from uniclip.io import hashing, rgb_image
 
 if TYPE_CHECKING:
     from uniclip.data import Split
@@ -46,6 +50,9 @@ TILE_SHAPE = (8, 8192)
 """Test and training hashes compared at once: half a megabyte, which fits in a CPU cache."""
 
 UNDECIDABLE, DISTINCT, DUPLICATE = -1, 0, 1
+
+NO_DIGEST = 0
+"""Stands for the digest of an image of a single color, and of one that cannot be read."""
 
 GreyThumbnails = NDArray[np.uint8]
 
@@ -96,6 +103,39 @@ def find_duplicates(test: GreyThumbnails, train: GreyThumbnails) -> NDArray[np.i
     return verdicts
 
 
+@dataclass(frozen=True)
+class ImageSignatures:
+    """What is compared of n images."""
+
+    thumbnails: GreyThumbnails
+    """(n, 8, 9) uint8 grey levels; 0 for an image that cannot be read."""
+    pixel_digests: NDArray[np.uint64]
+    """(n,) uint64: equal where all pixels are; `NO_DIGEST` = not to be compared."""
+
+
+def find_duplicates_in_table(test: ImageSignatures, train: ImageSignatures) -> NDArray[np.int8]:
+    """Return what `find_duplicates` does; images with equal pixels are `DUPLICATE` too."""
+    verdicts = find_duplicates(test.thumbnails, train.thumbnails)
+    is_copy = np.isin(test.pixel_digests, train.pixel_digests) & (test.pixel_digests != NO_DIGEST)
+    verdicts[is_copy] = DUPLICATE
+    return verdicts
+
+
+def compute_split_signatures(split: Split) -> ImageSignatures:
+    """Return the signatures of the images of a training source, read a batch at a time."""
+    thumbnails = np.zeros((len(split), ROWS, COLUMNS), np.uint8)
+    pixel_digests = np.full(len(split), NO_DIGEST, np.uint64)
+    for start in range(0, len(split), BATCH_SIZE):
+        index = np.arange(start, min(start + BATCH_SIZE, len(split)))
+        pixels, is_readable = split.load_readable_pixels(index)
+        for i, image in zip(index[is_readable], pixels[is_readable]):
+            thumbnails[i] = compute_thumbnail(Image.fromarray(image.transpose(1, 2, 0)))
+            if not rgb_image.is_one_color(image):
+                content = blake2b(image.tobytes(), digest_size=8).digest()
+                pixel_digests[i] = int.from_bytes(content, "big")
+    return ImageSignatures(thumbnails, pixel_digests)
+
+
 def compute_dataset_thumbnails(dataset: ImageDataset) -> GreyThumbnails:
     """Return (n, 8, 9) grey levels of an evaluation split; each image is decoded once."""
     thumbnails = np.empty((len(dataset), ROWS, COLUMNS), np.uint8)
@@ -105,13 +145,8 @@ def compute_dataset_thumbnails(dataset: ImageDataset) -> GreyThumbnails:
 
 
 def compute_split_thumbnails(split: Split) -> GreyThumbnails:
-    """Return (n, 8, 9) grey levels of training images, read a batch at a time."""
-    thumbnails = np.empty((len(split), ROWS, COLUMNS), np.uint8)
-    for start in range(0, len(split), BATCH_SIZE):
-        index = np.arange(start, min(start + BATCH_SIZE, len(split)))
-        for i, image in zip(index, split.load_pixels(index)):
-            thumbnails[i] = compute_thumbnail(Image.fromarray(image.transpose(1, 2, 0)))
-    return thumbnails
+    """Return (n, 8, 9) grey levels of training images; 0 for those that cannot be read."""
+    return compute_split_signatures(split).thumbnails
 
 
 @dataclass(frozen=True)
@@ -146,6 +181,21 @@ class DuplicateFinder:
         verdicts = self._get_or_compute(key, compare)
         self.cache.write_note(self._note_name(), verdicts.tolist())
         return verdicts
+
+    def find_in_table(
+        self,
+        test_fingerprint: Mapping[str, Any],
+        compute_test_signatures: Callable[[], ImageSignatures],
+        compute_train_signatures: Callable[[], ImageSignatures],
+    ) -> NDArray[np.int8]:
+        """Return the verdicts of `find_duplicates_in_table`, from the cache or computed."""
+
+        def compare() -> Numbers:
+            return find_duplicates_in_table(compute_test_signatures(), compute_train_signatures())
+
+        return self._get_or_compute(
+            {"duplicates_in_table": test_fingerprint, "train": self.train_fingerprint}, compare
+        )
 
     def read_last_verdicts(self) -> NDArray[np.int8] | None:
         """Return the last verdicts on the test images at this location; None if there are none."""

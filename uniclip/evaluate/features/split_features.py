@@ -50,6 +50,21 @@ def compute_image_features(
     )
 
 
+def compute_readable_features(
+    pretrained: PretrainedModel, split: Split, index: NDArray[np.int64]
+) -> tuple[Float32, NDArray[np.int64]]:
+    """Return the features of those of the images `index` that can be read, and which those are.
+
+    For training images, some of which may be unreadable.
+    """
+    features, readable_index = [], []
+    for batch in _batch_indices(len(index)):
+        pixels, is_readable = split.load_readable_pixels(index[batch])
+        features.append(pretrained.compute_image_features(pixels[is_readable]))
+        readable_index.append(index[batch][is_readable])
+    return np.concatenate(features), np.concatenate(readable_index)
+
+
 def project_features(pretrained: PretrainedModel, features: Float32) -> Float32:
     """Return unit rows (n, D) of images from their features (n, F).
 

@@ -67,14 +67,14 @@ def score_probe(
     rows = [np.flatnonzero(split.labels[label] >= 0) for split in splits]
     if any(len(labelled_rows) == 0 for labelled_rows in rows):
         return
-    fit_features = [
-        split_features.compute_image_features(pretrained, s, labelled_rows)
-        for s, labelled_rows in zip(splits[:2], rows)
-    ]
+    train_features, rows[0] = split_features.compute_readable_features(
+        pretrained, splits[0], rows[0]
+    )
+    validation_features = split_features.compute_image_features(pretrained, splits[1], rows[1])
     train, validation, test_set = (
         linear_probe.LabelledFeatures(image_features, split.labels[label][labelled_rows])
         for image_features, split, labelled_rows in zip(
-            [*fit_features, test_features[rows[2]]], splits, rows
+            [train_features, validation_features, test_features[rows[2]]], splits, rows
         )
     )
     classes, labels = test.class_names[label], test_set.labels

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers import stub_models
+from tests.helpers import csv_data, stub_models
 from uniclip import data, evaluate
+from uniclip.data.csv.rows import SplitRule
 from uniclip.errors import UserError
+from uniclip.evaluate.checks import near_duplicates
+from uniclip.evaluate.features import split_features
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
@@ -88,3 +91,76 @@ def test_no_test_images_is_one_error_line(tmp_path):
                 evaluate.evaluate("csv", stub_models.Stub(config, see_colours, read), config)
             return
     pytest.fail("every size had a test picture")
+
+
+def make_table(folder, train_copies=()):
+    """A table of random images; `train_copies` are added as copies of test images."""
+    path = csv_data.write_image_set(folder, 60)
+    config = stub_models.config({"name": "csv", "path": str(path), "image_size": 16})
+    test = data.open_split(config.data, "test")
+    rows = list(csv.reader(open(path)))
+    for i, change in enumerate(train_copies):
+        source, name = test.image_paths[i], find_training_name(config.data, f"copy {i}")
+        change(Image.open(source)).save(folder / name)
+        rows.append([name, f"a copy of number {i}", "a"])
+    with open(path, "w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    return config
+
+
+def find_training_name(config, prefix):
+    rule = SplitRule(config.validation_fraction, config.test_fraction)
+    names = (f"{prefix} {number}.png" for number in range(1000))
+    return next(name for name in names if rule.assign(name) == "train")
+
+
+def test_test_images_that_are_training_images_too_are_found(tmp_path):
+    config = make_table(tmp_path / "one")
+    verdicts = evaluate.find_near_duplicates("csv", config, tmp_path / "cache")
+    assert (verdicts != near_duplicates.DUPLICATE).all()
+    changes = [
+        lambda image: image,
+        lambda image: image.resize((40, 32), Image.Resampling.BICUBIC),
+        lambda image: image.point(lambda level: min(255, level + 1)),
+    ]
+    config = make_table(tmp_path / "two", changes)
+    verdicts = evaluate.find_near_duplicates("csv", config, tmp_path / "cache")
+    assert (verdicts[:3] == near_duplicates.DUPLICATE).all()
+    assert (verdicts[3:] != near_duplicates.DUPLICATE).all()
+    assert len(verdicts) == len(data.open_split(config.data, "test"))
+    # the table stays, its images change: what was found before does not count
+    test = data.open_split(config.data, "test")
+    Image.fromarray(np.random.default_rng(9).integers(0, 256, (16, 16, 3), np.uint8)).save(
+        test.image_paths[0]
+    )
+    split_features._open_split.cache_clear()
+    again = evaluate.find_near_duplicates("csv", config, tmp_path / "cache")
+    assert (again[:3] == near_duplicates.DUPLICATE).tolist() == [False, True, True]
+
+
+def test_a_copy_of_a_plain_image_is_found_and_one_color_is_undecidable(tmp_path):
+    plain = Image.new("RGB", (16, 16), "white")
+    plain.paste("red", (4, 4, 8, 8))
+    config = make_table(tmp_path)
+    paths = {n: data.open_split(config.data, n).image_paths for n in ("train", "test")}
+    plain.save(paths["train"][0])
+    plain.save(paths["test"][0])
+    for name in ("train", "test"):
+        Image.new("RGB", (16, 16), "blue").save(paths[name][1])
+    split_features._open_split.cache_clear()
+    verdicts = evaluate.find_near_duplicates("csv", config, tmp_path / "cache")
+    assert verdicts[0] == near_duplicates.DUPLICATE
+    assert verdicts[1] == near_duplicates.UNDECIDABLE
+    csv_data.break_images([paths["train"][0]])
+    split_features._open_split.cache_clear()
+    verdicts = evaluate.find_near_duplicates("csv", config, tmp_path / "cache")
+    assert verdicts[0] == near_duplicates.UNDECIDABLE, "what cannot be read is no copy"
+
+
+def test_a_probe_is_fitted_without_training_images_that_cannot_be_read(tmp_path):
+    config = written(tmp_path, 150)
+    train = data.open_split(config.data, "train")
+    csv_data.break_images(train.image_paths[:4])
+    stub = stub_models.Stub(config, see_colours, read, see_colours)
+    scores, _ = evaluate.evaluate("csv", stub, config)
+    assert {s.name: s.value for s in scores}["probe.label"] == 1
