@@ -123,7 +123,8 @@ def check_nodes(cluster_info: ClusterInfo, requirements: JobRequirements) -> Dia
 def check_account(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """Check that account and QOS may be used, and admit a job of this size."""
     check, accounting = "account and QOS", cluster_info.accounting
-    account, qos = requirements.get_option("account"), requirements.get_option("qos")
+    names = (requirements.get_option("account"), requirements.get_option("qos"))
+    account, qos = (name.lower() if name else None for name in names)  # as Slurm stores them
     partitions = cluster_info.find_partitions(requirements)
     violations = [
         find_forbidden_use(partition, accounting, account, qos)

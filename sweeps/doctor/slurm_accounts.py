@@ -93,8 +93,8 @@ def find_forbidden_use(
     Args:
         partition: the parameters of the partition, as scontrol prints them.
         accounting: what the accounting database knows of the user.
-        account: the requested account; None for the user's default.
-        qos: the requested QOS; None for the default.
+        account: the requested account in lower case; None for the user's default.
+        qos: the requested QOS in lower case; None for the default.
     """
     rules = (("AllowAccounts", "DenyAccounts", account), ("AllowQos", "DenyQos", qos))
     for (allow_name, deny_name, value), key in zip(rules, ("account", "qos")):
@@ -104,7 +104,7 @@ def find_forbidden_use(
         if not _is_allowed(value, allowed, accounting):
             used += "" if accounting.has_database else " (this cluster has no accounting)"
             return f"{used}: {where} allows {allowed}", f"launcher.{key}=<name>"
-        if value is not None and value in (denied or "").split(","):
+        if value is not None and value in (denied or "").lower().split(","):
             return f"{used}: {where} denies {denied}", f"launcher.{key}=<name>"
     associations = accounting.associations
     accounts = sorted({association.account for association in associations})
@@ -134,8 +134,8 @@ def list_limits(
     Args:
         accounting: what the accounting database knows of the user.
         partition: the parameters of the partition, as scontrol prints them.
-        account: the requested account; None for the user's default.
-        qos: the requested QOS; None for the default.
+        account: the requested account in lower case; None for the user's default.
+        qos: the requested QOS in lower case; None for the default.
     """
     matching_limits = [
         association.limits
@@ -192,7 +192,9 @@ def _is_allowed(value: str | None, allowed: str | None, accounting: Accounting) 
     """
     if allowed in (None, "ALL", "(null)", "N/A"):
         return True
-    return accounting.has_database and (value is None or value in (allowed or "").split(","))
+    return accounting.has_database and (
+        value is None or value in (allowed or "").lower().split(",")
+    )
 
 
 def _parse_amount(text: str | None) -> float:

@@ -1,7 +1,8 @@
 """A small test job on a compute node, and the diagnostics of its report.
 
-`python -m sweeps.doctor.test_job <folder> <device> <GPUs>` is the job: it reads the token that the
-login node wrote, checks folder, libraries and device on the node, and writes a report.
+`python -m sweeps.doctor.test_job <folder> <device> <GPUs> <options>` is the job: it reads the token
+that the login node wrote, checks folder, libraries and device on the node, and whether sbatch
+accepts a job with these options from there, and writes a report.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypedDict
@@ -21,6 +23,7 @@ from sweeps.doctor import device, filesystem, packages
 from sweeps.doctor.cluster_info import JobRequirements, extract_last_line
 from sweeps.doctor.diagnostic import Diagnostic, ok, parse_diagnostic, problem, warning
 from sweeps.slurm import escape_file_pattern, parse_job, run_command
+from sweeps.slurm_environment import select_sbatch_variables
 from uniclip.identity import ROOT
 from uniclip.io.atomic import atomic_write
 from uniclip.store.json_io import read_json
@@ -77,7 +80,8 @@ def run_test_job(
     token = uuid.uuid4().hex
     atomic_write(report_dir / TOKEN_FILE, token.encode())
     node_command = f"PYTHONPATH={shlex.quote(str(ROOT))} {python} -m {__name__} "
-    node_command += shlex.join([str(report_dir), device_name, str(gpus_per_node)])
+    submit_options = requirements.follow_up_options or requirements.sbatch_options
+    node_command += shlex.join([str(report_dir), device_name, str(gpus_per_node), *submit_options])
     options = [
         f"--output={escape_file_pattern(report_dir / LOG_FILE)}",
         *requirements.sbatch_options,
@@ -166,8 +170,17 @@ def check_requeue(job_text: str) -> Diagnostic:
     return ok("requeue granted", "the test job may be requeued")
 
 
-def inspect_node(report_dir: Path, device_name: str, gpus_per_node: int) -> NodeReport:
-    """Return the report of the node that this process runs on."""
+def inspect_node(
+    report_dir: Path, device_name: str, gpus_per_node: int, submit_options: Sequence[str] = ()
+) -> NodeReport:
+    """Return the report of the node that this process runs on.
+
+    Args:
+        report_dir: folder of the report.
+        device_name: runtime.device of the runs.
+        gpus_per_node: GPUs of a job on each node.
+        submit_options: options of sbatch with which a follow-up job would be submitted from here.
+    """
     try:
         token = (report_dir / TOKEN_FILE).read_text()
     except OSError:
@@ -180,7 +193,10 @@ def inspect_node(report_dir: Path, device_name: str, gpus_per_node: int) -> Node
         *packages.check_packages(ROOT),
         *device.check_device(device_name, gpus_per_node),
     ]
-    test_result = run_command("sbatch", "--test-only", "--wrap=true")
+    test_result = run_command(
+        *("sbatch", "--test-only", *submit_options, "--wrap=true"),
+        sbatch_variables=select_sbatch_variables(os.environ, (), is_follow_up=True).applied,
+    )
     return {
         "host": os.environ.get("SLURMD_NODENAME", socket.gethostname()),
         "time": time.time(),
@@ -212,11 +228,13 @@ def _wait_for_report(report_dir: Path, job_id: str) -> NodeReport | Diagnostic:
     return warning("test job", message, "run the command again when the cluster is less busy")
 
 
-def main(report_dir: Path, device_name: str, gpus_per_node: int) -> None:
-    """Write the report of this node to `report_dir`."""
-    report = inspect_node(report_dir, device_name, gpus_per_node)
+def main(
+    report_dir: Path, device_name: str, gpus_per_node: int, submit_options: Sequence[str]
+) -> None:
+    """Write the report of this node to `report_dir`; see `inspect_node`."""
+    report = inspect_node(report_dir, device_name, gpus_per_node, submit_options)
     atomic_write(report_dir / REPORT_FILE, json.dumps(report).encode())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:])

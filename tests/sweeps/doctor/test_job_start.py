@@ -139,7 +139,7 @@ def test_accounts_may_come_from_the_environment() -> None:
     diagnostic = job_start.check_account(cluster, requirements)
     assert diagnostic.level == "problem"
     assert diagnostic.message == "account art: partition closed allows lab"
-    requirements = make_requirements("--account=lab", sbatch_variables=variables)
+    requirements = make_requirements("--account=Lab", sbatch_variables=variables)
     assert job_start.check_account(cluster, requirements).level == "ok"
 
 
