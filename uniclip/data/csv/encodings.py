@@ -5,6 +5,7 @@ The guess is made from the lines that are not UTF-8 and is only worded as a gues
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -43,7 +44,9 @@ def describe_bad_byte(path: str) -> str:
             return f"{path} is not a text file; save it as CSV, in UTF-8"
         stream.seek(0)
         line, content, error = next(_iterate_bad_lines(stream))
-        is_cut = error.reason == "unexpected end of data" and not stream.read(1)
+        rest = content[error.start :]
+        stream.seek(-len(rest), os.SEEK_END)
+        is_cut = error.reason == "unexpected end of data" and stream.read() == rest
     before = content[: error.start].decode("utf-8")
     if is_cut and _has_accents(path):
         return f"{path} line {line}: the file ends inside a character; write it anew, in UTF-8"
