@@ -22,6 +22,7 @@ def build_effect_table(results: Results) -> Table:
     contrasts = results.plan.contrasts
     difference_unit = results.get_score_format().difference_unit
     unit = f" ({difference_unit})" if difference_unit else ""
+    interval_heading = f"{formatting.format_confidence_level()} interval"
     return Table(
         name="effects",
         title="Estimated effects",
@@ -30,7 +31,7 @@ def build_effect_table(results: Results) -> Table:
             "family",
             "verdict",
             f"effect{unit}",
-            f"{formatting.format_confidence_level()} interval",
+            interval_heading,
             "p",
             formatting.MDE_LABEL,
             "seeds",
@@ -38,6 +39,7 @@ def build_effect_table(results: Results) -> Table:
             "test-set SE",
             "image forward passes",
         ),
+        essential=("contrast", f"effect{unit}", interval_heading, "p", "verdict"),
         rows=tuple(_build_effect_row(results, c) for c in contrasts),
         records=tuple(
             _build_effect_record(results, c, results.effects[c.name], results.primary_score)

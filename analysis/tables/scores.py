@@ -33,15 +33,12 @@ def build_score_table(results: Results) -> Table:
             )
         )
     rows.append(make_row("test samples", *(_format_samples(results, k) for k in keys), "", ""))
+    score_headings = [results.format_heading(k, "value") for k in keys]
     return Table(
         name="scores",
         title=f"Scores on {plan.data}",
-        headings=(
-            "arm",
-            *(results.format_heading(k, "value") for k in keys),
-            "seeds",
-            "image forward passes per sample",
-        ),
+        headings=("arm", *score_headings, "seeds", "image forward passes per sample"),
+        essential=("arm", score_headings[0], "seeds", *score_headings[1:]),
         rows=tuple(rows),
         records=tuple(_build_score_records(results, keys)),
         notes=tuple(_build_notes(results, keys[0])),

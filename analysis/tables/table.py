@@ -11,26 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.formatting import MINUS, PLUS_MINUS
+from analysis.tables.latex import to_latex
 
-LATEX_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "[": "{[}",
-    "]": "{]}",
-    MINUS: "$-$",
-    PLUS_MINUS: r"$\pm$",
-}
 MARKDOWN_ESCAPES = {"|": r"\|", "*": r"\*", "_": r"\_", "`": r"\`", "<": "&lt;", "\n": " "}
 
 
@@ -63,6 +45,8 @@ class Table:
     notes: tuple[str, ...] = ()
     num_text_columns: int = 1
     """Number of leading columns that hold text and are aligned left."""
+    essential: tuple[str, ...] = ()
+    """Headings of the columns of the LaTeX table, if it has not all of them."""
 
 
 def make_row(*cells: str | TableCell) -> tuple[TableCell, ...]:
@@ -108,28 +92,6 @@ def to_markdown(table: Table) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def to_latex(table: Table) -> str:
-    """Return a booktabs table; it needs \\usepackage{booktabs} and nothing else."""
-    column_spec = "l" * table.num_text_columns + "r" * (
-        len(table.headings) - table.num_text_columns
-    )
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(table.title, LATEX_ESCAPES)}}}"]
-    lines += [rf"\label{{tab:{table.name}}}", rf"\begin{{tabular}}{{{column_spec}}}", r"\toprule"]
-    lines += [_join_latex_row([_escape(h, LATEX_ESCAPES) for h in table.headings]), r"\midrule"]
-    for row in table.rows:
-        cell_texts = [_escape(e.text, LATEX_ESCAPES) for e in row]
-        lines.append(
-            _join_latex_row(
-                [rf"\textbf{{{c}}}" if e.bold and c else c for c, e in zip(cell_texts, row)]
-            )
-        )
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    if table.notes:
-        notes_text = " ".join(_escape(n, LATEX_ESCAPES) for n in table.notes)
-        lines += [r"\par\smallskip", rf"{{\footnotesize {notes_text}\par}}"]
-    return "\n".join([*lines, r"\end{table}", ""])
-
-
 TABLE_FORMATS = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
 
 
@@ -139,7 +101,3 @@ def _escape(text: str, replacements: Mapping[str, str]) -> str:
 
 def _join_markdown_row(cell_texts: Sequence[str]) -> str:
     return "| " + " | ".join(cell_texts) + " |"
-
-
-def _join_latex_row(cell_texts: Sequence[str]) -> str:
-    return " & ".join(cell_texts) + r" \\"

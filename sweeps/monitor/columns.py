@@ -15,6 +15,8 @@ GAP = "  "
 """Between two columns."""
 INDENT = "  "
 """Before the lines below a row."""
+MAX_FREE_WIDTH = 16
+"""Columns that are kept free for a last column of any length."""
 MIN_WIDTH = 20
 """Columns of the narrowest terminal that tables are made for."""
 
@@ -97,8 +99,8 @@ def layout_table(
 def _choose_columns(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
     """Return the columns that stand side by side; the first always does.
 
-    The last column is always-shown text of any length: it gets what is left of the line, and is
-    counted with its heading alone.
+    The last column is text of any length: it gets what is left of the line, and is counted with
+    `MAX_FREE_WIDTH` at most.
     """
     shown = [0]
     total = widths[0]
@@ -108,7 +110,7 @@ def _choose_columns(columns: Sequence[Column], widths: Sequence[int], width: int
         if not widths[i]:
             continue
         is_free_text = i == last and not columns[i].rank
-        needed = measure_width(columns[i].heading) if is_free_text else widths[i]
+        needed = min(widths[i], MAX_FREE_WIDTH) if is_free_text else widths[i]
         if total + len(GAP) + needed <= width:
             shown.append(i)
             total += len(GAP) + needed

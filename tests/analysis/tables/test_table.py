@@ -8,7 +8,6 @@ from analysis.tables.table import (
     format_csv_value,
     make_row,
     to_csv,
-    to_latex,
     to_markdown,
 )
 
@@ -22,7 +21,6 @@ def test_text_is_escaped() -> None:
         rows=(make_row(odd, "1"),),
         records=({"name": odd},),
     )
-    assert r"50 \% of a\_b \& $<$c$>$ | *d* \#1 {[}e{]} & 1 \\" in to_latex(table)
     assert r"| 50 % of a\_b & &lt;c> \| \*d\* #1 [e] | 1 |" in to_markdown(table)
     assert to_csv(table) == f"name\n{odd}\n"
 
@@ -33,8 +31,6 @@ def test_bold_cells_and_notes() -> None:
         name="t", title="T", headings=("name", "x"), rows=(row,), records=(), notes=("Note.",)
     )
     assert to_markdown(table) == "**T**\n\n| name | x |\n| :-- | --: |\n| a | **1** |\n\n- Note.\n"
-    assert r"a & \textbf{1} \\" in to_latex(table)
-    assert r"\begin{tabular}{lr}" in to_latex(table)
 
 
 def test_values_of_a_csv_file() -> None:
