@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.config import DataConfig, RunConfig, RuntimeConfig
+    from uniclip.data.split import SplitName
     from uniclip.evaluate.benchmarks.base import Benchmark, BenchmarkModule, Results
     from uniclip.evaluate.benchmarks.published import PublishedBenchmark
 
@@ -148,7 +149,7 @@ def find_near_duplicates(
             "root": str(Path(root).absolute()),
             "split_rule": dataset.split_rule,
         },
-        train_fingerprint={**data.fingerprint(config.data), "split": "train"},
+        train_fingerprint=_fingerprint_images(config.data, "train"),
     )
     if dataset.describe_missing(root, ("test",)) is not None:
         return finder.read_last_verdicts()
@@ -164,18 +165,9 @@ def _find_duplicates_in_table(data_config: DataConfig, cache_folder: Path) -> ND
     from uniclip.evaluate.checks import near_duplicates  # here: it imports numpy
     from uniclip.evaluate.features import split_features
 
-    splits = {
-        name: split_features.open_split_cached(data_config, name) for name in ("train", "test")
-    }
-    # The images are no part of the data's fingerprint, so their times of change are.
-    fingerprints = {
-        name: {
-            **data.fingerprint(data_config),
-            "split": name,
-            "files": split.compute_files_digest(),
-        }
-        for name, split in splits.items()
-    }
+    names: tuple[SplitName, ...] = ("train", "test")
+    splits = {name: split_features.open_split_cached(data_config, name) for name in names}
+    fingerprints = {name: _fingerprint_images(data_config, name) for name in splits}
     finder = near_duplicates.DuplicateFinder(
         Cache(cache_folder / "leakage"), {"dataset": data_config.name}, fingerprints["train"]
     )
@@ -184,6 +176,21 @@ def _find_duplicates_in_table(data_config: DataConfig, cache_folder: Path) -> ND
         lambda: near_duplicates.compute_split_signatures(splits["test"]),
         lambda: near_duplicates.compute_split_signatures(splits["train"]),
     )
+
+
+def _fingerprint_images(data_config: DataConfig, split_name: SplitName) -> dict[str, Any]:
+    """Return what the images of a split depend on, as plain JSON.
+
+    The images of a user's table are no part of the data's fingerprint; their times of change are
+    added.
+    """
+    content = {**data.fingerprint(data_config), "split": split_name}
+    if data_config.name != "csv":
+        return content
+    from uniclip.evaluate.features import split_features  # here: it imports numpy
+
+    split = split_features.open_split_cached(data_config, split_name)
+    return {**content, "files": split.compute_files_digest()}
 
 
 def validate(pretrained: PretrainedModel, data_config: DataConfig) -> float:

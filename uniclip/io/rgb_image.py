@@ -173,12 +173,13 @@ def _require_working_system(error: BaseException) -> None:
 def _translate_errors() -> Iterator[None]:
     """Raise whatever a decoder raises on damaged data as `UnreadableImageError`."""
     from PIL import Image as pillow
+    from PIL import UnidentifiedImageError
 
     try:
         yield
     except (UnreadableImageError, UserError):
         raise
-    except pillow.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise UnreadableImageError("not an image in a format that Pillow reads") from None
     except pillow.DecompressionBombError as error:
         message = str(error).partition(", could be")[0]
@@ -235,7 +236,7 @@ def _apply_orientation(image: Image) -> Image:
         8: Transpose.ROTATE_90,
     }
     try:
-        orientation = image.getexif().get(ORIENTATION_TAG)
+        orientation: Any = image.getexif().get(ORIENTATION_TAG)
         method = methods.get(orientation)
     except Exception:
         return image

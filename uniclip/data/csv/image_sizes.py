@@ -10,6 +10,7 @@ from uniclip.data.csv.content import digest_table, locate_images
 from uniclip.data.csv.rows import CsvSample
 from uniclip.io.hashing import digest
 from uniclip.io.memo import disk_memoize
+from uniclip.io.rgb_image import silence_pillow_warnings
 
 NUM_HEADERS = 64
 """Images whose headers are read."""
@@ -50,7 +51,7 @@ def _read_short_side(path: Path) -> int:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with silence_pillow_warnings(), Image.open(path) as image:
             return min(image.size)
     except Exception:  # Pillow raises errors of any kind; training names the image
         return 0

@@ -17,6 +17,7 @@ from uniclip.data.csv.content import digest_image_contents, digest_table
 from uniclip.data.split import SourceShare
 from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
 from uniclip.io import file_digests
+from uniclip.io.rgb_image import IMAGE_RULE
 
 if TYPE_CHECKING:
     from uniclip.data.split import Split, SplitName
@@ -38,6 +39,7 @@ def fingerprint(config: CsvData) -> dict[str, object]:
         "index": digest_table(config.path),
         "columns": [config.image_column, config.caption_column, config.label_column],
         "image_size": config.image_size,
+        "image_rule": IMAGE_RULE,
     }
     if config.test_path:
         content["test_index"] = digest_table(config.test_path)
