@@ -32,6 +32,9 @@ class LabelledImages:
     def load_pixels(self, index):
         return np.tile(self.classes[index][:, None, None, None], (1, 3, 2, 2)).astype(np.uint8)
 
+    def load_readable_pixels(self, index):
+        return self.load_pixels(index), np.ones(len(index), bool)
+
 
 def class_vectors(pixels, vectors=None):
     return np.eye(2)[pixels[:, 0, 0, 0]]
