@@ -123,6 +123,8 @@ def expand_names(
     if plan.tuning is not None:
         default_plan = store.get_sweep(plan.tuning.default_sweep).read_plan()
         plan = default_plan or plan
+    if not any(word.startswith("seeds=") for word in words):  # a follow-up job repeats the words
+        words = [*words, f"seeds=[{','.join(map(str, plan.seeds))}]"]
     return words, plan, cell_names
 
 

@@ -17,7 +17,7 @@ from sweeps.doctor.slurm_accounts import (
 from sweeps.doctor.slurm_nodes import count_nodes, find_unmet_requests
 
 PASSING_REJECTIONS = re.compile(
-    "not available|busy|temporarily|limit|policy|not responding|no answer|Unable to contact",
+    "not available|busy|temporarily|submit|policy|not responding|no answer|timed out|to contact",
     re.IGNORECASE,
 )
 """Messages of sbatch that may be due to nodes or limits as they are now."""
@@ -149,9 +149,9 @@ def check_test_submission(cluster_info: ClusterInfo, requirements: JobRequiremen
     if error is None:
         return ok(check, "the job is accepted")
     nodes_warning = check_nodes(cluster_info, requirements).level == "warning"
-    if PASSING_REJECTIONS.search(error) and (nodes_warning or "available" not in error):
+    if PASSING_REJECTIONS.search(error) and (nodes_warning or "not available" not in error):
         return warning(check, error, "jobs may wait for it; or change what launcher.* requests")
-    if "available" in error and cluster_info.reservations:
+    if "not available" in error and cluster_info.reservations:
         message = f"{error} (reservations: {', '.join(cluster_info.reservations)})"
         fix = "jobs wait for their end; or a smaller launcher.timeout_min, or another partition"
         return warning(check, message, fix)

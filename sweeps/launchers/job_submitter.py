@@ -130,8 +130,12 @@ class JobSubmitter:
 
 
 def is_limit_rejection(rejection: SubmissionRejected) -> bool:
-    """Return whether fewer jobs, or a later submission, may be accepted."""
-    return any(phrase in str(rejection).lower() for phrase in RETRYABLE_REJECTIONS)
+    """Return whether fewer jobs, or a later submission, may be accepted.
+
+    A request that is invalid stays so ("Requested time limit is invalid (... exceeds some limit)").
+    """
+    message = str(rejection).lower()
+    return "invalid" not in message and any(p in message for p in RETRYABLE_REJECTIONS)
 
 
 def format_rejection(rejection: SubmissionRejected) -> str:

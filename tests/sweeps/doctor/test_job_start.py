@@ -152,6 +152,14 @@ def test_accounts_may_come_from_the_environment() -> None:
         (UNAVAILABLE, (NODE,), ("maint",), "warning"),
         ("Invalid account or account/partition combination specified", (NODE,), (), "problem"),
         ("Invalid qos specification", (NODE,), (), "problem"),
+        (
+            "Requested time limit is invalid (missing or exceeds some limit)",
+            (NODE,),
+            (),
+            "problem",
+        ),
+        ("Unable to contact slurm controller (connect failure)", (NODE,), (), "warning"),
+        ("Resource temporarily unavailable", (NODE,), (), "warning"),
         ("Requested reservation is invalid", (NODE,), (), "problem"),
         (
             "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",

@@ -44,6 +44,7 @@ def test_the_job_of_this_process_is_no_other_job(
         ("sbatch: error: AssocMaxSubmitJobLimit", True),
         ("Resource temporarily unavailable", True),
         ("sbatch: error: Invalid account or partition", False),
+        ("Requested time limit is invalid (missing or exceeds some limit)", False),
     ],
 )
 def test_only_rejections_by_a_limit_may_pass_later(message: str, is_limit: bool) -> None:

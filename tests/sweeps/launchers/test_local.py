@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,19 @@ def test_each_worker_sees_a_gpu_of_those_that_the_user_may_use(
     device: str, index: int, visible: str | None, expected: str | None
 ) -> None:
     assert choose_visible_devices(device, index, visible) == expected
+
+
+def test_logs_of_a_store_lie_in_it_whatever_its_name_is(tmp_path: Path) -> None:
+    """submitit reads %j and %t in a folder's name as patterns."""
+    folder = tmp_path / "run%j %t%A it's [x]"
+
+    def build_job(runs_audit: bool) -> WorkerJob:
+        raise AssertionError("no worker is built here")
+
+    launcher = LocalLauncher(folder, "cpu", 1, build_job)
+    job = launcher._start_job(partial(print, "hello"), 0)
+    job.wait()
+    assert "hello" in (folder / f"{job.job_id}_0_log.out").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    launcher.jobs[0] = job
+    assert launcher._get_log_path(0) == folder / f"{job.job_id}_0_log.err"
