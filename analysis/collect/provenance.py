@@ -19,6 +19,8 @@ class RunProvenance:
     """(label, path relative to the folder of runs) of the files that exist."""
     unreadable_images: int
     """Training images that were replaced since they cannot be read."""
+    config: dict[str, Any]
+    """The configuration that the run id is a hash of."""
     data_fingerprint: dict[str, Any]
     """What the run id says of its data."""
 
@@ -36,6 +38,7 @@ def read_provenance(run: RunFolder, outcome: Outcome | None) -> RunProvenance | 
     claim = attempt.read_claim()
     if claim is None:
         return None
+    spec = run.read_spec() if run.has_spec() else {}
     attempt_end, heartbeat = attempt.read_end(), attempt.read_heartbeat()
     last_record = attempt_end or heartbeat
     paths = {
@@ -59,5 +62,6 @@ def read_provenance(run: RunFolder, outcome: Outcome | None) -> RunProvenance | 
             if heartbeat is not None
             else 0
         ),
-        data_fingerprint=dict(run.read_spec().get("data", {})) if run.has_spec() else {},
+        config=dict(spec.get("config", {})),
+        data_fingerprint=dict(spec.get("data", {})),
     )

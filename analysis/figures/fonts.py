@@ -56,6 +56,8 @@ PREFERRED_FONTS = (
 UNUSABLE_FONTS = ("color", "last resort", "blank")
 """Words in names of fonts that are not used: coloured glyphs cannot be drawn, and the others have
 one glyph for a whole script."""
+MAX_EXAMPLES = 3
+"""Number of missing characters that are named."""
 MISSING_CHARACTER = "\u25a1"
 VARIATION_SELECTORS, SKIN_TONES = range(0xFE00, 0xFE10), range(0x1F3FB, 0x1F400)
 """Characters that change the one before them, and have no shape of their own."""
@@ -125,12 +127,11 @@ def describe_missing(characters: Iterable[str]) -> str:
     missing = sorted(characters)
     if not missing:
         return ""
-    examples = " ".join(missing[:5])
+    examples = ", ".join(f"{c} U+{ord(c):04X}" for c in missing[:MAX_EXAMPLES])
     number = f"{len(missing)} characters" if len(missing) > 1 else "a character"
     return (
-        f"No font of this system has {number} of the figures ({examples}), shown as "
-        f"{MISSING_CHARACTER}; install one that has, such as Noto Sans CJK or Noto Emoji, and run "
-        "`report` with --force."
+        f"No font of this system has {number} of the figures ({examples}), shown as squares: "
+        "install one that has, such as Noto Sans CJK or Noto Emoji, and run `report` with --force."
     )
 
 

@@ -209,7 +209,10 @@ def _write_contents(
     (folder / "report.html").write_text(page, encoding="utf-8")
     font_notes = dict.fromkeys(f.font_note for f in report_figures if f.font_note)
     contents = {
-        "summary": [*summary.build_terminal_summary(results), *font_notes, *failure_notes],
+        "summary": [
+            *summary.build_terminal_summary(results),
+            *summary.format_for_terminal([*font_notes, *failure_notes]),
+        ],
         "notebook_failure": executed.failure,
         "planted_effects": [asdict(r) for r in planted_results],
     }

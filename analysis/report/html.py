@@ -19,7 +19,6 @@ from analysis.results.planted_effects import PlantedEffectResult
 from analysis.results.results import Results, find_comparability_warnings
 from analysis.results.setup import (
     describe_setup,
-    describe_unreadable_images,
     list_all_settings,
     list_arm_setups,
 )
@@ -197,7 +196,7 @@ def _render_summary(
 def _render_setup(results: Results) -> list[Markup]:
     """Return what was trained: facts, what distinguishes the arms, and all settings."""
     sweep_data = results.sweep_data
-    settings = list_all_settings(results.plan)
+    settings = list_all_settings(sweep_data)
     parts = [
         _macro("facts", describe_setup(sweep_data)),
         render_table(build_arm_table(list_arm_setups(sweep_data))),
@@ -216,7 +215,6 @@ def collect_warnings(results: Results) -> list[str]:
         *find_comparability_warnings(results),
         *(f"Audit: {c.failure_message}" for c in results.audit_checks if not c.passed),
         *format_data_check_warnings(results.data_checks, reference),
-        *describe_unreadable_images(results.sweep_data),
     ]
 
 

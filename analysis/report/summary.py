@@ -76,6 +76,11 @@ def build_terminal_summary(results: Results) -> list[str]:
     return [_convert_to_ascii(line)[:MAX_WIDTH].rstrip() for line in lines[:MAX_LINES]]
 
 
+def format_for_terminal(sentences: Sequence[str]) -> list[str]:
+    """Return sentences as lines of at most 80 ASCII columns."""
+    return _wrap_lines([_convert_to_ascii(sentence) for sentence in sentences])
+
+
 def _select_contrasts(results: Results) -> list[Contrast]:
     """Return the primary contrasts, differences from an outside arm, and noise contrasts."""
     outside_arms = {a.name for a in results.plan.arms if a.role == "outside"}

@@ -40,7 +40,7 @@ class ArmSetup:
     label: str
     role: str
     differences: str
-    """Configuration keys that differ from the reference configuration."""
+    """Configuration keys that differ from the reference arm's."""
     parameters: str
     unreadable_images: int
     """Largest number of training images that a run replaced since they cannot be read."""
@@ -49,7 +49,7 @@ class ArmSetup:
 def describe_setup(sweep_data: SweepData) -> list[FactGroup]:
     """Return the facts of a sweep; what an old store does not state is left out."""
     plan = sweep_data.plan
-    config = flatten(plan.base_config)
+    config = build_arm_config(sweep_data, plan.reference)
     groups = {
         "Model": _describe_model(config, sweep_data),
         "Training": _describe_training(config, plan),
@@ -66,6 +66,7 @@ def list_arm_setups(sweep_data: SweepData) -> list[ArmSetup]:
     runs_by_arm: dict[str, list[str]] = {}
     for cell in plan.cells:
         runs_by_arm.setdefault(cell.arm, []).append(cell.run_id)
+    reference_config = build_arm_config(sweep_data, plan.reference)
     is_listed = all(a.role != "crossed" for a in plan.arms)
     setups = []
     for arm in plan.arms:
@@ -81,7 +82,9 @@ def list_arm_setups(sweep_data: SweepData) -> list[ArmSetup]:
                 name=arm.name,
                 label=arm.label,
                 role=REFERENCE_ROLE if arm.name == plan.reference else role,
-                differences=", ".join(f"{k}={_format(v)}" for k, v in arm.config_diff.items()),
+                differences=_describe_differences(
+                    reference_config, build_arm_config(sweep_data, arm.name)
+                ),
                 parameters=_format_counts(_collect_parameters(sweep_data, arm.name)),
                 unreadable_images=max((p.unreadable_images for p in provenances), default=0),
             )
@@ -89,21 +92,36 @@ def list_arm_setups(sweep_data: SweepData) -> list[ArmSetup]:
     return setups
 
 
-def list_all_settings(plan: Plan) -> dict[str, str]:
-    """Return every key of the reference configuration, with its value."""
-    return {key: _format(value) for key, value in flatten(plan.base_config).items()}
+def list_all_settings(sweep_data: SweepData) -> dict[str, str]:
+    """Return every key of the reference arm's configuration, with its value."""
+    config = build_arm_config(sweep_data, sweep_data.plan.reference)
+    return {key: _format(value) for key, value in config.items() if key != "seed"}
 
 
-def describe_unreadable_images(sweep_data: SweepData) -> list[str]:
-    """Return a sentence on the training images that were replaced; none if every one was read."""
-    counts = {run: p.unreadable_images for run, p in sweep_data.provenance.items()}
-    num_runs = sum(count > 0 for count in counts.values())
-    if not num_runs:
-        return []
-    return [
-        f"Training images that cannot be read were replaced in {num_runs} of {len(counts)} runs, "
-        f"at most {max(counts.values())} in one; the logs name them."
+def build_arm_config(sweep_data: SweepData, arm: str) -> dict[str, Any]:
+    """Return key -> value of an arm: what its runs state, or else what the plan says of them."""
+    plan = sweep_data.plan
+    changes = plan.get_arm(arm).config_diff
+    replaced_groups = {key.removesuffix("name") for key in changes if key.endswith(".name")}
+    config = {
+        key: value
+        for key, value in flatten(plan.base_config).items()
+        if not key.startswith(tuple(replaced_groups))
+    }
+    run_ids = [cell.run_id for cell in plan.cells if cell.arm == arm]
+    stated = next((sweep_data.provenance[r] for r in run_ids if r in sweep_data.provenance), None)
+    return {**config, **changes, **(flatten(stated.config) if stated else {})}
+
+
+def _describe_differences(reference: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Return the keys of an arm that have another value in the reference arm, or none."""
+    changed = [
+        f"{key}={_format(value)}"
+        for key, value in config.items()
+        if key != "seed" and (key not in reference or reference[key] != value)
     ]
+    dropped = [key for key in reference if key not in config]
+    return ", ".join([*changed, *(f"no {key}" for key in dropped)])
 
 
 def _describe_model(config: Mapping[str, Any], sweep_data: SweepData) -> dict[str, str]:
@@ -181,7 +199,7 @@ def _describe_data(config: Mapping[str, Any], sweep_data: SweepData) -> dict[str
         "fingerprint": ", ".join(digests),
         "benchmark": _format(config.get("benchmark")),
         "protocol": _format(config.get("runtime.protocol")),
-        "notes": " ".join([*sweep_data.plan.data_notes, *describe_unreadable_images(sweep_data)]),
+        "notes": "; ".join(note.rstrip(".") for note in sweep_data.plan.data_notes),
     }
     return _drop_empty(facts)
 

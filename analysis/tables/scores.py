@@ -41,7 +41,7 @@ def build_score_table(results: Results) -> Table:
         essential=("arm", score_headings[0], "seeds", *score_headings[1:]),
         rows=tuple(rows),
         records=tuple(_build_score_records(results, keys)),
-        notes=tuple(_build_notes(results, keys[0])),
+        notes=tuple(_build_notes(results, keys)),
     )
 
 
@@ -68,14 +68,16 @@ def build_all_scores_table(results: Results) -> Table:
     )
 
 
-def _build_notes(results: Results, primary_key: ScoreKey) -> Iterator[str]:
-    plan = results.plan
+def _build_notes(results: Results, keys: Sequence[ScoreKey]) -> Iterator[str]:
+    plan, primary_key = results.plan, keys[0]
     yield f"Mean over seeds {formatting.PLUS_MINUS} standard deviation of one seed."
     yield (
         f"First column of scores: {results.format_heading(primary_key)}, the primary score "
         f"({plan.primary_metric.metric} on {plan.primary_metric.dataset})."
     )
     yield _format_bold_note(results, primary_key)
+    if any(results.sweep_data.is_report_only(*key) for key in keys):
+        yield formatting.REPORT_ONLY_NOTE
     observations = results.observations[primary_key]
     for arm in plan.arms:
         worst_case_mean = observations.compute_worst_case_mean(arm.name)

@@ -28,7 +28,9 @@ def draw(*contents: str, folder: Path) -> tuple[str, list[str]]:
 def test_characters_without_a_font_are_squares(tmp_path: Path) -> None:
     note, texts = draw(f"a {PRIVATE} b", "plain", folder=tmp_path)
     assert texts == [f"a {fonts.MISSING_CHARACTER} b", "plain"]
-    assert note.startswith(f"No font of this system has a character of the figures ({PRIVATE})")
+    assert note.startswith(
+        f"No font of this system has a character of the figures ({PRIVATE} U+10FFF0"
+    )
     assert "\n" not in note
 
 

@@ -6,9 +6,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from analysis.report import summary
 from analysis.results.alarms import DataCheck
 from analysis.results.results import Results
+from analysis.tables.effects import build_effect_table
 from tests.helpers import fake_sweep
 from tests.helpers.analyzed_sweeps import (
     analyze_fake_sweep,
@@ -25,6 +28,35 @@ def test_a_loss_to_a_simpler_arm_is_reported(tmp_path: Path) -> None:
     truth = Truth(clip=0.2, effects={n: 0.1 for n in fake_sweep.COMPONENTS})
     leading = summary.build_summary_sentences(analyze_fake_sweep(tmp_path / "leads", truth))
     assert any("No simpler arm scores higher" in s for s in leading)
+
+
+@pytest.mark.parametrize("clip", [0.515, 0.545, 0.56, 0.7])
+def test_every_statement_on_two_arms_has_the_verdict_of_their_contrast(
+    tmp_path: Path, clip: float
+) -> None:
+    """From clearly not significant to clearly so: table, sentence, bold and terminal agree."""
+    results = analyze_fake_sweep(tmp_path, Truth(clip=clip, effects={}))
+    contrast = next(c for c in results.plan.contrasts if c.name == "full - clip")
+    verdict, mean = results.judge(contrast), results.effects[contrast.name].mean
+    assert (mean or 0) < 0
+    row = next(r for r in build_effect_table(results).rows if r[0].text == "UniCLIP against CLIP")
+    assert row[2].text == verdict.text
+    lines = summary.build_terminal_summary(results)
+    assert any(
+        line.startswith("UniCLIP against CLIP ") and line.endswith(f" {verdict.short_text}")
+        for line in lines
+    )
+    (sentence,) = [s for s in summary.build_summary_sentences(results) if "scores" in s]
+    loses = re.search(r"loses to simpler arms: (.*)", sentence)
+    assert bool(verdict.sign == -1) == bool(loses and "CLIP scores" in loses[1])
+    if verdict.sign:
+        assert f"UniCLIP against CLIP: {verdict.text}" in sentence
+    comparison = results.best_comparisons[results.primary_score]
+    assert comparison is not None
+    if comparison.best_arm == "clip":
+        worse = {-1: True, 0: False}[verdict.sign]
+        assert ("full" in comparison.worse_arms) == worse
+        assert ("full" in comparison.tied_arms) != worse
 
 
 def test_a_listed_reference_that_loses_is_reported_and_shown(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.tables.runs import build_run_table
+from analysis.tables.table import TABLE_FORMATS
 from tests.helpers import fake_sweep
 from tests.helpers.analyzed_sweeps import analyze_fake_sweep, read_records
 from tests.helpers.fake_sweep import Truth
@@ -21,5 +22,11 @@ def test_links_and_statuses(tmp_path: Path) -> None:
     assert [cell.text for cell in first_row[1:]] == texts
     links = [f"../../runs/{runs[0]}/", f"../../runs/{runs[1]}/", ""]
     assert [cell.link for cell in first_row[1:]] == links
+    files = {runs[0]: [("log", f"{runs[0]}/attempts/1/log")]}
+    linked = build_run_table(results.plan.arms, (0, 1, 2), results.sweep_data.cells, files)
+    assert linked.rows[0][1].files == (("log", f"../../runs/{runs[0]}/attempts/1/log"),)
+    assert linked.rows[0][2].files == ()
+    for format_table in TABLE_FORMATS.values():
+        assert format_table(linked) == format_table(table), "links are for the page only"
     statuses = [r["status"] for r in read_records(table) if r["arm"] == "full"]
     assert statuses == ["complete", "needs_evaluation", "pending"]
