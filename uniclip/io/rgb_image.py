@@ -180,7 +180,9 @@ def _translate_errors() -> Iterator[None]:
     except (UnreadableImageError, UserError):
         raise
     except UnidentifiedImageError:
-        raise UnreadableImageError("not an image in a format that Pillow reads") from None
+        raise UnreadableImageError(
+            "not an image in a format that Pillow reads, or damaged"
+        ) from None
     except pillow.DecompressionBombError as error:
         message = str(error).partition(", could be")[0]
         raise UnreadableImageError(message[:1].lower() + message[1:]) from None

@@ -48,6 +48,8 @@ class CsvSample:
     """The table that lists it; `path` is relative to its folder."""
     declared_split: SplitName | None = None
     """The split that the table declares; None = by a hash of the path (`SplitRule`)."""
+    file_key: str = ""
+    """Equal for all names of one file."""
     names: set[str] = field(default_factory=set)
     """Every path under which the tables list it."""
 
@@ -122,6 +124,7 @@ def read_index(config: CsvData) -> CsvIndex:
         _check_test_table(config, declared_splits)
         test_request = TableRequest.from_config(config, config.test_path, is_test=True)
         tables.append(_read_table(test_request, default_split="test"))
+        _check_overlap(*tables)
     if config.split_column is not None and "validation" not in declared_splits:
         for row in (*table.samples, *table.faults):
             if row.declared_split == "train":
@@ -199,7 +202,13 @@ def _read_table(request: TableRequest, default_split: SplitName | None = None) -
             faults.append(RowFault(request.path, line, path, reason, split))
             continue
         new_sample = CsvSample(
-            line, path, [], texts.get("label_column") or None, file_size, request.path, split
+            line=line,
+            path=path,
+            label=texts.get("label_column") or None,
+            file_size=file_size,
+            table_path=request.path,
+            declared_split=split,
+            file_key=file_key,
         )
         sample = samples.setdefault(file_key, new_sample)
         _check_agreement(columns, sample, new_sample)
@@ -239,8 +248,10 @@ def _find_image(columns: TableColumns, folder: Path, path: str) -> tuple[str, in
         status = None
     if status is None or not stat.S_ISREG(status.st_mode):
         return "", 0, f"column {name!r}: there is no image {image_path}"
-    # Other spellings of the path, and links, lead to the same file.
-    return f"{status.st_dev}:{status.st_ino}", status.st_size, ""
+    # Other spellings of the path, and links, lead to the same file. Size and time of change tell
+    # files apart where the file system gives several of them one inode number.
+    identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return ":".join(map(str, identity)), status.st_size, ""
 
 
 def _check_agreement(columns: TableColumns, first: CsvSample, row: CsvSample) -> None:
@@ -269,6 +280,20 @@ def _check_test_table(config: CsvData, declared_splits: set[SplitName | None]) -
         raise UserError(
             "data.test_path and data.path name the same file: name another one, or hold images "
             "out with data.test_fraction"
+        )
+
+
+def _check_overlap(table: _Table, test_table: _Table) -> None:
+    """Raise `UserError` if a test image is a training or validation image too."""
+    line_by_file = {sample.file_key: sample.line for sample in table.samples}
+    common = [sample for sample in test_table.samples if sample.file_key in line_by_file]
+    if common:
+        first = common[0]
+        raise UserError(
+            f"{len(common)} of {len(test_table.samples)} images of data.test_path="
+            f"{first.table_path} are in data.path={table.columns.table.path} too, such as "
+            f"{first.path} on line {first.line}, and line {line_by_file[first.file_key]} there; "
+            "remove them from one of the tables"
         )
 
 

@@ -52,3 +52,11 @@ def test_texts_are_embedded_once_shortest_first_and_returned_in_order(tmp_path):
     assert len(embedded) == 6
     other.build_classifier([["b"], texts])
     assert len(embedded) == 9
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 60_000), (60_000, 1), (2, 150), (199, 2)])
+def test_an_image_of_any_shape_is_preprocessed(size):
+    image = Image.new("RGB", size, (9, 8, 7))
+    pixels = embeddings.preprocess_image(image, Preprocessing(), 32)
+    assert pixels.shape == (3, 32, 32)
+    assert (pixels == np.array([9, 8, 7], np.uint8)[:, None, None]).all()

@@ -1,0 +1,74 @@
+"""One file is one sample, whatever it is called, and never a training and a test image."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.csv_data import csv_config, write_csv, write_image_set
+from uniclip import data
+from uniclip.errors import UserError
+
+
+def list_names(kind: str, folder: Path, name: str) -> list[str]:
+    """Return several names of an image file."""
+    if kind == "spelling":
+        return [name, f"./{name}", f"{folder}/{name}", f"../{folder.name}//{name}"]
+    links = folder / "links"
+    links.mkdir(exist_ok=True)
+    if kind == "symbolic link":
+        os.symlink(f"../{name}", links / name)
+    elif kind == "hard link":
+        os.link(folder / name, links / name)
+    else:
+        if not (folder / "again").exists():
+            os.symlink(folder, folder / "again")
+        return [name, f"again/{name}", f"again/again/{name}"]
+    return [f"links/{name}", name]
+
+
+@pytest.mark.parametrize("kind", ["spelling", "symbolic link", "hard link", "linked folder"])
+def test_all_names_of_a_file_are_one_sample(kind: str, tmp_path: Path) -> None:
+    write_image_set(tmp_path / "images", 30)
+    folder = tmp_path / "images"
+    rows = [
+        (name, f"caption {i} of {number}", "a")
+        for number in range(30)
+        for i, name in enumerate(list_names(kind, folder, f"{number}.png"))
+    ]
+    write_csv(folder, rows)
+    splits = [data.open_split(csv_config(folder), name) for name in data.SPLIT_NAMES]
+    assert sum(map(len, splits)) == 30
+    files = [{os.path.realpath(path) for path in split.image_paths} for split in splits]
+    contents = [{Path(path).read_bytes() for path in paths} for paths in files]
+    assert not contents[0] & contents[2]
+    assert not contents[0] & contents[1]
+    assert sum(len(c) for split in splits for c in split.captions) == len(rows)
+
+
+def test_a_copy_is_another_file(tmp_path: Path) -> None:
+    write_image_set(tmp_path, 10)
+    shutil.copy2(tmp_path / "0.png", tmp_path / "copy.png")
+    write_csv(tmp_path, [(name, name, "a") for name in ("0.png", "copy.png", "1.png")])
+    splits = [data.open_split(csv_config(tmp_path), name) for name in data.SPLIT_NAMES]
+    assert sum(map(len, splits)) == 3, "the report warns of copies: see near_duplicates"
+
+
+def test_a_test_table_shares_no_file_with_the_training_table(tmp_path: Path) -> None:
+    write_image_set(tmp_path, 20)
+    test_path = tmp_path / "test.csv"
+    shutil.copytree(tmp_path, tmp_path / "other")
+    test_path.write_text("picture,caption,kind\nother/0.png,x,a\nother/1.png,y,b\n")
+    config = csv_config(tmp_path, test_path=str(test_path))
+    assert len(data.open_split(config, "test")) == 2
+    os.symlink(tmp_path / "3.png", tmp_path / "link.png")
+    test_path.write_text("picture,caption,kind\nother/0.png,x,a\nlink.png,y,b\n./4.png,z,a\n")
+    with pytest.raises(
+        UserError,
+        match=r"2 of 3 images of data.test_path=.*link.png on line 3, and "
+        r"line 5 there; remove them",
+    ):
+        data.open_split(config, "train")
