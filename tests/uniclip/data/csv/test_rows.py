@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.helpers.csv_data import csv_config, write_csv
 from uniclip import data
-from uniclip.data.csv.rows import read_samples
+from uniclip.data.csv import rows
+from uniclip.data.csv.rows import is_blank, read_index, read_samples
 from uniclip.errors import UserError
 
 
@@ -45,3 +47,139 @@ def test_a_missing_column_suggests_the_nearest_name(folder):
     (folder / "data.csv").write_bytes(b"picture,caption,kind\n1.png,caf\xe9,a\n")
     with pytest.raises(UserError, match="UTF-8"):
         data.open_split(csv_config(folder), "train")
+
+
+def write_split(folder, words, header="split"):
+    rows = [(f"{i}.png", f"text {i}", word) for i, word in enumerate(words)]
+    write_csv(folder, rows, ("picture", "caption", header))
+
+
+def names_of(folder, split_name, **changes):
+    config = csv_config(folder, label_column=None, **changes)
+    return list(data.open_split(config, split_name).sample_names)
+
+
+def test_a_column_may_name_the_splits(folder):
+    words = ["train", "Training", "restval", "VAL", "valid", "validation", "dev", "TEST", "testing"]
+    write_split(folder, words)
+    found = {name: names_of(folder, name, split_column="split") for name in data.SPLIT_NAMES}
+    assert found == {
+        "train": ["0.png", "1.png", "2.png"],
+        "validation": ["3.png", "4.png", "5.png", "6.png"],
+        "test": ["7.png", "8.png"],
+    }
+
+
+def test_validation_is_held_out_if_no_row_names_it(folder):
+    write_split(folder, ["train"] * 30 + ["test"] * 10)
+    validation = names_of(folder, "validation", split_column="split")
+    train = names_of(folder, "train", split_column="split")
+    assert 0 < len(validation) < 10
+    assert sorted([*train, *validation]) == sorted(f"{i}.png" for i in range(30))
+    assert names_of(folder, "test", split_column="split") == [f"{i}.png" for i in range(30, 40)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "holdout"], "line 3, column 'split': 'holdout' is no split; write train, val"),
+        (["train", " "], "line 3, column 'split': it is empty"),
+    ],
+)
+def test_an_unknown_word_of_a_split_is_refused_with_its_line(folder, words, message):
+    write_split(folder, words)
+    with pytest.raises(UserError, match=message):
+        read_samples(csv_config(folder, label_column=None, split_column="split"))
+
+
+def test_an_image_is_in_one_split(folder):
+    rows = [("1.png", "one", "train"), ("2.png", "two", "val"), ("./1.png", "uno", "test")]
+    write_csv(folder, rows, ("picture", "caption", "split"))
+    with pytest.raises(
+        UserError, match="line 4, column 'split': ./1.png is 'test' here but 'train'"
+    ):
+        read_samples(csv_config(folder, label_column=None, split_column="split"))
+
+
+def write_test_table(folder):
+    """Write a table of test images into a folder of its own, with another separator."""
+    (folder / "other").mkdir()
+    for i in range(30, 40):
+        (folder / f"{i}.png").rename(folder / "other" / f"{i}.png")
+    path = folder / "other/test.csv"
+    path.write_text("caption;picture\n" + "".join(f"test {i};{i}.png\n" for i in range(30, 40)))
+    return str(path)
+
+
+def test_a_second_table_is_the_test_split(folder):
+    write_csv(folder, [(f"{i}.png", f"text {i}", "") for i in range(30)])
+    test_path = write_test_table(folder)
+    test = data.open_split(csv_config(folder, label_column=None, test_path=test_path), "test")
+    assert list(test.sample_names) == [f"{i}.png" for i in range(30, 40)]
+    assert test.load_pixels(np.arange(10)).shape == (10, 3, 16, 16)
+    held_in = [
+        n for name in ("train", "validation") for n in names_of(folder, name, test_path=test_path)
+    ]
+    assert len(held_in) == 30, "test_fraction holds nothing out"
+
+
+def test_contradictions_of_the_test_table_are_refused(folder):
+    write_split(folder, ["train", "test", "val"])
+    same = str(folder / "data.csv")
+    with pytest.raises(UserError, match="name the same file"):
+        read_samples(csv_config(folder, label_column=None, test_path=same))
+    config = csv_config(folder, label_column=None, split_column="split", test_path=same)
+    with pytest.raises(UserError, match="says test in some rows"):
+        read_samples(config)
+
+
+def test_no_image_need_be_held_out_for_testing(folder):
+    assert names_of(folder, "test", test_fraction=0) == []
+    assert len(names_of(folder, "train", test_fraction=0)) > 30
+
+
+def broken_rows(num_rows):
+    return [("", f"no path {i}", "") for i in range(num_rows)]
+
+
+@pytest.mark.parametrize(("num_broken", "max_broken"), [(1, 0.01), (2, 0.2), (40, 1.0)])
+def test_training_rows_are_skipped_up_to_the_limit(folder, num_broken, max_broken):
+    good_rows = [(f"{i}.png", f"text {i}", "") for i in range(40)]
+    write_csv(folder, [*good_rows, *broken_rows(num_broken)])
+    index = read_index(csv_config(folder, max_broken=max_broken))
+    assert len(index.samples) == 40
+    assert [row.line for row in index.skipped_rows] == list(range(42, 42 + num_broken))
+
+
+@pytest.mark.parametrize(("num_broken", "max_broken"), [(1, 0), (2, 0.01), (20, 0.2)])
+def test_more_than_the_limit_are_one_line(folder, num_broken, max_broken):
+    good_rows = [(f"{i}.png", f"text {i}", "") for i in range(40)]
+    write_csv(folder, [*good_rows, *broken_rows(num_broken)])
+    with pytest.raises(UserError, match=rf"^{num_broken} of \d+ training rows cannot be .*max_br"):
+        read_index(csv_config(folder, max_broken=max_broken))
+
+
+def test_all_held_out_rows_that_cannot_be_used_are_listed(folder):
+    write_split(folder, ["train"] * 10 + ["val"] * 3 + ["test"] * 3)
+    with open(folder / "data.csv", "a") as stream:
+        stream.write("20.png,,val\n21.png,\u3000,test\ngone.png,a,test\n22.png,,train\n")
+    with pytest.raises(UserError, match="^3 validation or test rows cannot be used: ") as error:
+        read_index(csv_config(folder, label_column=None, split_column="split", max_broken=1.0))
+    assert all(f"line {line}," in str(error.value) for line in (18, 19, 20))
+    assert "line 21" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\t", "\u00a0", "\u3000", "\u200b", "\ufeff \u200d"])
+def test_blank_texts(text):
+    assert is_blank(text)
+    assert not is_blank(f"{text}猫")
+
+
+def test_a_plan_reads_a_table_once_until_it_changes(folder, monkeypatch):
+    config = csv_config(folder)
+    monkeypatch.setattr(rows, "MIN_AGE_SECONDS", -1)
+    first = rows.recall_index(config)
+    assert rows.recall_index(config) is first
+    assert rows.recall_index(csv_config(folder, test_fraction=0.1)) is not first
+    write_csv(folder, [("1.png", "a", "a"), ("2.png", "b", "a")])
+    assert len(rows.recall_index(config).samples) == 2
