@@ -148,7 +148,9 @@ class Slurm:
         if time.monotonic() - self._queue_read_monotonic > QUEUE_CACHE_SECONDS:
             columns = ",".join(f"{name}:64" for name in SQUEUE_COLUMNS)
             self._queue_read_time = time.time()
-            output = _run_for_stdout(["squeue", "--me", "-h", "-r", "-t", "all", "-O", columns])
+            # -a: of hidden partitions too
+            options = ("--me", "-a", "-h", "-r", "-t", "all", "-O", columns)
+            output = _run_for_stdout(["squeue", *options])
             self._jobs = None if output is None else parse_queue(output)
             self._queue_read_monotonic = time.monotonic()
         return self._jobs
@@ -269,7 +271,7 @@ def parse_job(output: str) -> dict[str, str]:
 
 def query_job(job: str) -> dict[str, str] | None:
     """Return the fields of a job from scontrol; {} if it is unknown, None if scontrol fails."""
-    completed = run_command("scontrol", "show", "job", "-o", job)
+    completed = run_command("scontrol", "show", "job", "-o", "-a", job)
     if completed.returncode == 0:
         return parse_job(completed.stdout)
     return {} if "Invalid job id" in completed.stderr + completed.stdout else None

@@ -104,7 +104,9 @@ class ClusterInfo:
 
 def query_cluster(config: Mapping[str, str], requirements: JobRequirements) -> ClusterInfo:
     """Return what the checks need to know."""
-    partitions = [parse_job(line) for line in _query_lines("scontrol", "-o", "show", "partition")]
+    partitions = [
+        parse_job(line) for line in _query_lines("scontrol", "-a", "-o", "show", "partition")
+    ]
     names = requirements.partitions or [
         p["PartitionName"] for p in partitions if p.get("Default") == "YES"
     ]

@@ -35,6 +35,8 @@ def check_partition(cluster_info: ClusterInfo, requirements: JobRequirements) ->
     partitions = cluster_info.find_partitions(requirements)
     partition_names = ", ".join(sorted(cluster_info.partitions)) or "none"
     missing_names = [n for n in requirements.partitions if n not in cluster_info.partitions]
+    if not requirements.partitions and not partitions and cluster_info.sbatch_error is None:
+        return ok(check, "none is requested, and there is no default; sbatch accepts the job")
     if missing_names or not partitions:
         reason = f"no partition {missing_names[0]}" if missing_names else "no default partition"
         message = f"{reason}; the partitions are {partition_names}"
@@ -99,9 +101,8 @@ def check_nodes(cluster_info: ClusterInfo, requirements: JobRequirements) -> Dia
         return ok(check, "Slurm does not say which there are")
     num_nodes = count_nodes(request, groups) or sum(group.count for group in groups)
     num_usable = count_nodes(request, [group for group in groups if group.is_usable])
-    max_nodes = max(
-        _parse_max_nodes(p.get("MaxNodes")) for p in cluster_info.find_partitions(requirements)
-    )
+    partitions = cluster_info.find_partitions(requirements)
+    max_nodes = max((_parse_max_nodes(p.get("MaxNodes")) for p in partitions), default=math.inf)
     if request.nodes > min(num_nodes, max_nodes):
         limit = f"allows {max_nodes:g}" if max_nodes < num_nodes else f"has {num_nodes}"
         message = f"a cell needs {request.nodes} nodes, {partition_name} {limit}"
@@ -184,10 +185,9 @@ def check_follow_up(cluster_info: ClusterInfo, requirements: JobRequirements) ->
 def check_time_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """Check that the partition allows the time limit; otherwise jobs may wait for ever."""
     check, partition_name = "time limit", _name_partitions(cluster_info, requirements)
-    max_minutes = max(
-        parse_time_limit_minutes(partition.get("MaxTime", "UNLIMITED"))
-        for partition in cluster_info.find_partitions(requirements)
-    )
+    partitions = cluster_info.find_partitions(requirements)
+    max_times = [parse_time_limit_minutes(p.get("MaxTime", "UNLIMITED")) for p in partitions]
+    max_minutes = max(max_times, default=math.inf)
     if requirements.timeout_min > max_minutes:
         message = (
             f"{requirements.timeout_min} minutes requested, {partition_name} allows {max_minutes:g}"
@@ -200,7 +200,8 @@ def check_time_limit(cluster_info: ClusterInfo, requirements: JobRequirements) -
 
 def _name_partitions(cluster_info: ClusterInfo, requirements: JobRequirements) -> str:
     partitions = cluster_info.find_partitions(requirements)
-    return ",".join(partition.get("PartitionName", "?") for partition in partitions)
+    names = ",".join(partition.get("PartitionName", "?") for partition in partitions)
+    return names or "the cluster"
 
 
 def _parse_max_nodes(text: str | None) -> float:

@@ -97,6 +97,42 @@ def test_a_queue_read_before_a_claim_proves_nothing_about_it(
     assert slurm.find_end_reason(remote_claim("77_0", time=time.time() - age_seconds)) == expected
 
 
+def test_jobs_in_hidden_partitions_are_listed_whatever_is_exported(
+    call_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """squeue shows those only with -a, and none that its variables filter out."""
+    monkeypatch.setenv("SQUEUE_PARTITION", "other")
+    monkeypatch.setenv("SQUEUE_ALL", "1")
+    set_commands(call_log, squeue="env | grep ^SQUEUE >> " + str(call_log))
+    assert Slurm().list_jobs() is None  # grep found nothing
+    (call,) = call_log.read_text().splitlines()
+    assert {"--me", "-a", "-r"} <= set(call.split())
+
+
+@pytest.mark.parametrize(
+    "work_dir", ["/home/a JobState=FAILED/x", "/a=b/EndTime=1", "/plain", "/x JobId=9 y"]
+)
+def test_the_path_of_a_job_is_not_taken_for_its_fields(work_dir: str) -> None:
+    line = (
+        f"JobId=7 JobName=uniclip-x JobState=RUNNING EndTime=2026-01-01T00:00:00 WorkDir={work_dir}"
+    )
+    job_fields = scheduler.parse_job(f"{line}/st\n")
+    assert [job_fields[name] for name in ("JobId", "JobState", "EndTime")] == [
+        "7",
+        "RUNNING",
+        "2026-01-01T00:00:00",
+    ]
+
+
+def test_output_that_is_not_utf8_is_read(call_log: Path) -> None:
+    """Other jobs of the user may have any name."""
+    row = "".join(f"{x:<64}" for x in ("7", "PENDING", "0", "", "caf\\351", "Resources"))
+    set_commands(call_log, squeue=f"printf '{row}\\n'")
+    jobs = Slurm().list_jobs()
+    assert jobs is not None
+    assert [job.id for job in jobs] == ["7"]
+
+
 # ---- how a job ended -----------------------------------------------------------------------------
 
 PURGED = """\

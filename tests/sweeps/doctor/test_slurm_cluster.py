@@ -47,9 +47,15 @@ def test_suitable_cluster_passes_every_check() -> None:
     assert set(levels(slurm_cluster.run_checks(cluster(), JobRequirements())).values()) == {"ok"}
 
 
+JOB = JobRequirements()
 UNSUITABLE: list[tuple[str, str, ClusterInfo, JobRequirements]] = [
     ("partition", "problem", cluster(), JobRequirements(partition="gpus")),
-    ("partition", "problem", cluster(partition={"Default": "NO"}), JobRequirements()),
+    (
+        "partition",
+        "problem",
+        cluster(partition={"Default": "NO"}, sbatch_error="x"),
+        JobRequirements(),
+    ),
     ("sbatch --test-only", "problem", cluster(sbatch_error="Invalid account"), JobRequirements()),
     ("time limit", "problem", cluster(), JobRequirements(timeout_min=24 * 60 + 1)),
     (
@@ -121,6 +127,12 @@ def test_what_sbatch_says_is_left_out_if_another_problem_explains_it() -> None:
         JobRequirements(sbatch_options=("--gpus-per-node=3",)),
     )
     assert {d.check for d in diagnostics if d.level != "ok"} == {"node size"}
+
+
+def test_a_cluster_may_choose_the_partition_itself() -> None:
+    """By a plug-in of the site; sbatch then accepts a job without one."""
+    diagnostics = slurm_cluster.run_checks(cluster(partition={"Default": "NO"}), JobRequirements())
+    assert set(levels(diagnostics).values()) == {"ok"}
 
 
 def test_exported_options_are_named() -> None:
