@@ -24,7 +24,7 @@ from torchvision.transforms import v2
 
 from uniclip.checkpoints import key_mapping
 from uniclip.checkpoints.key_mapping import CLIP_LAYER_NORM_EPS, HEAD_DIM, KeyMapping
-from uniclip.checkpoints.pretrained import ImageInput, PretrainedModel
+from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.checkpoints.read import read_checkpoint
 from uniclip.config import (
     CLIP_VOCAB_SIZE,
@@ -78,18 +78,21 @@ class ImportedModel(PretrainedModel):
         resize_size: int,
     ) -> None:
         super().__init__(embedder, method, text_tokenizer, config)
-        crop_size = config.model.image.image_size
+        self._resize_size = resize_size
         self._preprocess = v2.Compose(
-            [v2.Resize(resize_size, v2.InterpolationMode.BICUBIC), v2.CenterCrop(crop_size)]
+            [v2.Resize(resize_size, v2.InterpolationMode.BICUBIC), v2.CenterCrop(self._crop_size)]
         )
 
-    def _to_pixels(self, images: ImageInput) -> NDArray[np.uint8]:
-        if isinstance(images, np.ndarray) or not len(images):
-            return super()._to_pixels(images)
-        center_crops = [self._preprocess(_to_rgb(image)) for image in images]
-        return np.stack(
-            [np.asarray(center_crop, np.uint8).transpose(2, 0, 1) for center_crop in center_crops]
-        )
+    @property
+    def _crop_size(self) -> int:
+        return self.config.model.image.image_size
+
+    @property
+    def _min_image_side(self) -> int:
+        return 2 * self._resize_size
+
+    def _crop(self, image: Image.Image) -> NDArray[np.uint8]:
+        return np.asarray(self._preprocess(image), np.uint8).transpose(2, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -316,7 +319,3 @@ def _infer_swin_config(prefix: str, shape_reader: _ShapeReader) -> ImageConfig:
             "window_size": window_size,
         },
     )
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    return image.convert("RGB")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from uniclip import identity, methods, numerics
+from uniclip.checkpoints.model_input import ModelInputError
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.checkpoints.tensor_file import CorruptFileError, bundle_modules, decode
 from uniclip.config import RunConfig
@@ -16,6 +18,9 @@ from uniclip.errors import UserError
 from uniclip.io.hashing import digest_file
 from uniclip.models.embedder import build_embedder
 from uniclip.store import RunFolder, Store
+
+MAX_LISTED_RUNS = 5
+"""Runs that an error for an ambiguous run lists."""
 
 
 def load(
@@ -31,7 +36,14 @@ def load(
 
     Raises:
         UserError: There is no such run, it has no such weights, or a file is damaged.
+        ModelInputError: `run` or `store` is no path; it is a `TypeError`.
     """
+    for name, value in (("run", run), ("store", "" if store is None else store)):
+        if not isinstance(value, (str, os.PathLike)):
+            raise ModelInputError(
+                f"{name} is of type {type(value).__name__}: give a run's folder or file, or "
+                "a run id and store=<folder>"
+            )
     folder, best = _find_run(run, best, store)
     if not folder.has_spec():
         raise UserError(f"{folder.path} is no run folder: it has no spec.json")
@@ -83,13 +95,17 @@ def decode_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _find_run(run: str | Path, best: bool, store: str | Path | None) -> tuple[RunFolder, bool]:
     """Return the folder of the run that `run` names, and whether the best weights are meant."""
-    path = Path(run)
+    path = Path(run).expanduser()
     if store is not None:
-        matches = [r for r in Store(store).iter_runs() if r.id.startswith(str(run))]
+        store_path = Path(store).expanduser()
+        if not store_path.is_dir():
+            raise UserError(f"there is no store {store_path}")
+        matches = [r for r in Store(store_path).iter_runs() if r.id.startswith(str(run))]
         if len(matches) == 1:
             return matches[0], best
-        ids = ", ".join(r.id for r in matches) or "none"
-        raise UserError(f"run {str(run)!r} must name one run of store {store}; it fits {ids}")
+        ids = ", ".join(r.id for r in matches[:MAX_LISTED_RUNS]) or "none"
+        more = f" and {len(matches) - MAX_LISTED_RUNS} more" * (len(matches) > MAX_LISTED_RUNS)
+        raise UserError(f"run {str(run)!r} must name one run of store {store}; it fits {ids}{more}")
     if path.is_file():
         return RunFolder(path.resolve().parent), best or path.name == "best.safetensors"
     if path.is_dir():

@@ -5,8 +5,8 @@ Letters: n images or texts, A columns of an augmentation vector, F features, D e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Union
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from uniclip.augmentation import apply, transform
 from uniclip.augmentation.transform import AugmentationParams
+from uniclip.checkpoints import model_input
+from uniclip.checkpoints.model_input import ImageInput, ModelInputError, TextInput
 from uniclip.config import RunConfig
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import UserError
@@ -23,7 +25,6 @@ from uniclip.io import rgb_image
 from uniclip.methods.base import Method
 from uniclip.models.embedder import Embedder
 
-ImageInput = Union[NDArray[np.uint8], Sequence[Image.Image]]
 Float32 = NDArray[np.float32]
 
 BATCH_SIZE = 256
@@ -50,56 +51,63 @@ class PretrainedModel:
         augmentation_params: AugmentationParams | None = None,
         vectors: Float32 | None = None,
     ) -> Float32:
-        """Return the normalized embeddings (n, D) of images, float32.
+        """Return the normalized embeddings (n, D) of images, float32; n = 1 for one image.
 
         Args:
-            images: (n, 3, h, w) uint8, or PIL images, each resized and centre-cropped to the image
-                size of the training data (`uniclip.io.rgb_image`).
+            images: One image or several: paths, PIL images, or uint8 arrays or tensors of shape
+                (3, h, w), (h, w, 3) or (h, w), or (n, 3, h, w) for n images. Files, PIL images and
+                arrays of different sizes are resized and centre-cropped to the image size of the
+                training data (`uniclip.io.rgb_image`).
             augmentation_params: Parameters of n images; default: the evaluation transform.
             vectors: (n, A) augmentation vectors that the model receives; default: those of
                 `augmentation_params`.
 
         Raises:
-            UserError: The numbers of images, parameters and vectors differ.
+            UserError: The numbers of images, parameters and vectors differ, or a file cannot be
+                read.
+            ModelInputError: An argument is of another type; it is a `TypeError`.
         """
         source_pixels = self._to_pixels(images)
-        augmentation_params = (
-            transform.build_evaluation_params(len(source_pixels))
-            if augmentation_params is None
-            else augmentation_params
+        params, vector_rows_all = _complete_augmentation(
+            len(source_pixels), augmentation_params, vectors
         )
-        vectors = transform.encode_as_vector(augmentation_params) if vectors is None else vectors
-        if len(augmentation_params) != len(source_pixels) or vectors.shape != (
-            len(source_pixels),
-            transform.VECTOR_DIM,
-        ):
-            raise UserError(
-                f"{len(source_pixels)} images need {len(source_pixels)} augmentation parameters "
-                f"and vectors of shape ({len(source_pixels)}, {transform.VECTOR_DIM}), got "
-                f"{len(augmentation_params)} and {vectors.shape}"
-            )
 
         def embed_slice(rows: slice) -> Tensor:
-            vector_rows = torch.from_numpy(np.asarray(vectors[rows], dtype=np.float32))
-            pixels = self._render_view(source_pixels[rows], augmentation_params[rows])
+            vector_rows = torch.from_numpy(vector_rows_all[rows])
+            pixels = self._render_view(source_pixels[rows], params[rows])
             return self.embedder.encode_image(pixels, vector_rows.to(pixels.device))
 
         return self._embed_in_batches(
             embed_slice, len(source_pixels), self.config.model.embed_dim, self._image_batch_size
         )
 
-    def embed_texts(self, texts: Sequence[str]) -> Float32:
-        """Return the normalized embeddings (n, D) of texts, float32."""
+    def embed_texts(self, texts: TextInput) -> Float32:
+        """Return the normalized embeddings (n, D) of texts, float32; n = 1 for one text.
+
+        Args:
+            texts: One text or several.
+
+        Raises:
+            ModelInputError: `texts` is something else; it is a `TypeError`.
+        """
+        text_list = model_input.list_texts(texts)
         context_length = self.config.model.text.context_length
 
         def embed_slice(rows: slice) -> Tensor:
-            tokens = torch.from_numpy(self.tokenizer.encode(texts[rows], context_length))
+            tokens = torch.from_numpy(self.tokenizer.encode(text_list[rows], context_length))
             return self.embedder.encode_text(tokens.to(self.device))
 
-        return self._embed_in_batches(embed_slice, len(texts), self.config.model.embed_dim)
+        return self._embed_in_batches(embed_slice, len(text_list), self.config.model.embed_dim)
 
     def compute_image_features(self, images: ImageInput) -> Float32:
-        """Return encoder features (n, F) of images under the evaluation transform, float32."""
+        """Return encoder features (n, F) of images under the evaluation transform, float32.
+
+        Args:
+            images: As for `embed_images`.
+
+        Raises:
+            UserError: As `embed_images`.
+        """
         source_pixels = self._to_pixels(images)
 
         def embed_slice(rows: slice) -> Tensor:
@@ -118,18 +126,24 @@ class PretrainedModel:
 
         Args:
             features: Result of `compute_image_features`.
+
+        Raises:
+            ModelInputError: They are of another type or shape; it is a `TypeError`.
         """
+        all_rows = model_input.to_float_rows(
+            features, "features", self.embedder.image_encoder.num_features
+        )
 
         def embed_slice(rows: slice) -> Tensor:
+            feature_rows = torch.from_numpy(all_rows[rows])
             vector_rows = torch.from_numpy(
-                transform.encode_as_vector(transform.build_evaluation_params(len(features[rows])))
+                transform.encode_as_vector(transform.build_evaluation_params(len(feature_rows)))
             )
-            feature_rows = torch.from_numpy(features[rows])
             return self.embedder.project_image(
                 feature_rows.to(self.device), vector_rows.to(self.device)
             )
 
-        return self._embed_in_batches(embed_slice, len(features), self.config.model.embed_dim)
+        return self._embed_in_batches(embed_slice, len(all_rows), self.config.model.embed_dim)
 
     def image_text_scale(self) -> float:
         """Return the scale 1/tau that multiplies image-text cosines to give logits."""
@@ -156,20 +170,26 @@ class PretrainedModel:
 
     def _to_pixels(self, images: ImageInput) -> NDArray[np.uint8]:
         """Return images as (n, 3, h, w) uint8."""
-        if not isinstance(images, np.ndarray):
-            image_size = self.config.data.image_size
-            center_crops = [_resize_and_center_crop(image, image_size) for image in images]
-            return (
-                np.stack(center_crops)
-                if center_crops
-                else np.zeros((0, 3, image_size, image_size), np.uint8)
-            )
-        if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8:
-            raise UserError(
-                "images must be uint8 (n, 3, h, w) or PIL images, "
-                f"got {images.dtype} {images.shape}"
-            )
-        return images
+        opened = model_input.read_images(images, self._min_image_side)
+        if isinstance(opened, np.ndarray):
+            return opened
+        size = self._crop_size
+        crops = [self._crop(image) for image in opened]
+        return np.stack(crops) if crops else np.zeros((0, 3, size, size), np.uint8)
+
+    @property
+    def _crop_size(self) -> int:
+        """Side of the crop of an image of any size, in pixels."""
+        return self.config.data.image_size
+
+    @property
+    def _min_image_side(self) -> int:
+        """Side that an image must have at least where it is decoded at a fraction of its size."""
+        return 2 * self._crop_size
+
+    def _crop(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return the central square of an RGB image as training data are read, (3, S, S)."""
+        return rgb_image.crop_and_resize(image, self._crop_size)
 
     @torch.no_grad()
     def _embed_in_batches(
@@ -193,10 +213,30 @@ class PretrainedModel:
         return rows
 
 
-def _resize_and_center_crop(image: Image.Image, image_size: int) -> NDArray[np.uint8]:
-    """Return the central square as training data are read, (3, size, size) uint8."""
-    try:
-        return rgb_image.crop_and_resize(rgb_image.to_rgb_image(image), image_size)
-    except rgb_image.UnreadableImageError as error:
-        name = getattr(image, "filename", "") or "an image"
-        raise UserError(f"{name} cannot be read ({error}); repair it or leave it out") from None
+def _complete_augmentation(
+    num_images: int, augmentation_params: Any, vectors: Any
+) -> tuple[AugmentationParams, Float32]:
+    """Return the parameters of n images and their vectors (n, A), with defaults for None.
+
+    Raises:
+        UserError: They are not as many as the images, or of another type.
+    """
+    params = augmentation_params
+    if params is None:
+        params = transform.build_evaluation_params(num_images)
+    if not isinstance(params, AugmentationParams):
+        raise ModelInputError(
+            f"augmentation_params is of type {type(params).__name__}: give AugmentationParams, or "
+            "None for the evaluation transform"
+        )
+    rows = (
+        transform.encode_as_vector(params)
+        if vectors is None
+        else model_input.to_float_rows(vectors, "vectors", transform.VECTOR_DIM)
+    )
+    if len(params) != num_images or len(rows) != num_images:
+        raise UserError(
+            f"{num_images} images need {num_images} augmentation parameters and vectors of shape "
+            f"({num_images}, {transform.VECTOR_DIM}), got {len(params)} and {rows.shape}"
+        )
+    return params, rows

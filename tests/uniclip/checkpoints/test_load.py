@@ -89,3 +89,13 @@ def test_weights_of_another_configuration_are_refused(trained, tmp_path):
         (folder.path / file).write_bytes((trained.path / file).read_bytes())
     with pytest.raises(UserError, match="does not fit the configuration"):
         uniclip.load(folder.path)
+
+
+@pytest.mark.parametrize("run", [None, 5, b"store/runs/x", ["x"]], ids=repr)
+def test_what_is_no_path_is_refused_in_one_line(run, tmp_path):
+    with pytest.raises(TypeError, match="^run is of type .*: give a run's folder or file"):
+        uniclip.load(run)
+    with pytest.raises(TypeError, match="^store is of type int"):
+        uniclip.load("abcd", store=5)
+    with pytest.raises(UserError, match="^there is no store"):
+        uniclip.load("abcd", store=tmp_path / "none")

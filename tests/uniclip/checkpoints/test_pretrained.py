@@ -124,8 +124,7 @@ def test_the_mode_and_gradients_are_not_changed(model):
 
 REFUSED = [
     dict(images=make_images().astype(np.float32)),
-    dict(images=make_images().transpose(0, 2, 3, 1)),
-    dict(images=make_images()[0]),
+    dict(images=make_images()[:, :2]),
     dict(images=make_images(), augmentation_params=sample_strong(5)),
     dict(images=make_images(), vectors=np.zeros((6, 2), np.float32)),
     dict(images=make_images(), vectors=np.zeros((5, transform.VECTOR_DIM), np.float32)),

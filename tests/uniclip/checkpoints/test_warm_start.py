@@ -16,7 +16,8 @@ from uniclip.augmentation import transform
 from uniclip.checkpoints import tensor_file, warm_start
 from uniclip.checkpoints.load import load
 from uniclip.config import RunConfig
-from uniclip.config.compose import parse_overrides, set_key
+from uniclip.config.compose import set_key
+from uniclip.config.overrides import parse_overrides
 from uniclip.data.text import tokenizer
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
