@@ -22,7 +22,7 @@ LABEL_WIDTH = 26
 """Columns of its first column."""
 MAX_WORD_WIDTH = 6
 """Longest verdict that fits beside the word "diverged"."""
-LEGEND = "MDE: minimum detectable effect, 80 % power; n.s.: not significant; *: exploratory"
+LEGEND = "MDE: minimum detectable effect (80 %); n.s.: not significant; *: not corrected"
 STATUS_LABELS = {
     RunStatus.PENDING: "pending",
     **dict.fromkeys(UNFINISHED_STATUSES, "unfinished"),
@@ -150,9 +150,9 @@ def _describe_baselines(results: Results) -> list[str]:
     if not higher_baselines:
         return [f"No {term} scores higher than {reference_text}."]
     num_more = len(higher_baselines) - 1
-    more_text = (
-        f", and {num_more} more {term}{'s' * (num_more > 1)} score higher" if num_more else ""
-    )
+    more_text = f", and {num_more} more {term}s score higher" if num_more else ""
+    if num_more == 1:
+        more_text = f", and 1 more {term} scores higher"
     return [
         f"{reference_text} is not the best: {_describe_baseline(results, higher_baselines[0])}"
         f"{more_text}; {_describe_untold_differences(results, higher_baselines)}."
