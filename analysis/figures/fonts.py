@@ -8,7 +8,7 @@ never has a missing glyph to warn of.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -90,12 +90,17 @@ def find_fallback_fonts(characters: frozenset[str]) -> tuple[tuple[str, ...], fr
     """Return the names of fonts that together have these characters, and those that none has."""
     families: list[str] = []
     missing = set(characters)
-    for list_fonts in (lambda: fontManager.ttflist, _add_new_fonts):
+    font_sources: tuple[Callable[[], Sequence[FontEntry]], ...] = (_list_fonts, _add_new_fonts)
+    for list_fonts in font_sources:
         for entry in _rank_fonts(list_fonts()) if missing else []:
             if found := missing & _list_characters(entry.fname):
                 families.append(entry.name)
                 missing -= found
     return tuple(families), frozenset(missing)
+
+
+def _list_fonts() -> list[FontEntry]:
+    return list(fontManager.ttflist)
 
 
 def _add_new_fonts() -> list[FontEntry]:

@@ -160,9 +160,14 @@ def _evaluate_benchmark(
 
 def _format_score(name: str, score: Score) -> str:
     """Return a score's row of the table; a report-only score is marked with *."""
-    chance = "" if score.chance is None else f"{score.chance:.3f}"
-    mark = "*" if score.report_only else ""
-    return f"| {name} | {score.name}{mark} | {score.value:.4f} | {chance} | {score.num_samples} |"
+    is_percent = score.kind != "gap"
+
+    def format_value(value: float) -> str:
+        return f"{100 * value:.2f} %" if is_percent else f"{value:.4f}"
+
+    chance = "" if score.chance is None else format_value(score.chance)
+    label = score.name.replace("|", r"\|") + ("*" if score.report_only else "")
+    return f"| {name} | {label} | {format_value(score.value)} | {chance} | {score.num_samples} |"
 
 
 @dataclass(frozen=True)
