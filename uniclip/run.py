@@ -254,15 +254,9 @@ def _build_outcome(
         best_step=best_step,
         cost=_collect_cost(run),
         unreadable_images=max(
-            (record.get("unreadable_images", 0) for record in _read_metrics(run)), default=0
+            (r.get("unreadable_images", 0) for r in run.read_history()), default=0
         ),
     )
-
-
-def _read_metrics(run: RunFolder) -> list[dict[str, Any]]:
-    """Return the metrics of all attempts, lost steps included."""
-    attempts = [run.get_attempt(number) for number in run.list_attempts()]
-    return [record for attempt in attempts for record in read_jsonl(attempt.metrics_path)]
 
 
 def _collect_cost(run: RunFolder) -> dict[str, float]:

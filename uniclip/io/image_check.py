@@ -134,8 +134,8 @@ def _compute_key(location: ImageLocation, image_size: int) -> bytes | None:
     if time.time() - max(status.st_mtime, status.st_ctime) < MIN_AGE_SECONDS:
         return None
     signature = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    place = (os.path.abspath(location.path), location.start, location.length)
-    text = repr((rgb_image.IMAGE_RULE, image_size, place, signature))
+    position = (os.path.abspath(location.path), location.start, location.length)
+    text = repr((rgb_image.IMAGE_RULE, image_size, position, signature))
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=KEY_BYTES).digest()
 
 
