@@ -14,127 +14,15 @@ other fonts a table or table* that is too wide nevertheless is scaled.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING
 
-from analysis.formatting import MINUS, PLUS_MINUS
+from analysis.tables.latex_text import CHARACTER_MACRO, escape, measure_width, split_words
 
 if TYPE_CHECKING:
     from analysis.tables.table import Table, TableCell
 
-ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "\u00a0": "~",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "`": r"\textasciigrave{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "<": "$<$",
-    ">": "$>$",
-    "[": "{[}",
-    "]": "{]}",
-    "*": "{*}",
-    MINUS: "$-$",
-    PLUS_MINUS: r"$\pm$",
-    "\u00d7": r"$\times$",
-    "\u00b7": r"$\cdot$",
-    "\u00b0": r"$^\circ$",
-    "\u00b5": r"$\mu$",
-    "\u2264": r"$\le$",
-    "\u2265": r"$\ge$",
-    "\u2248": r"$\approx$",
-    "\u2192": r"$\rightarrow$",
-    "\u2190": r"$\leftarrow$",
-    "\u221e": r"$\infty$",
-    "\u2013": "--",
-    "\u2014": "---",
-    "\u2018": "`",
-    "\u2019": "'",
-    "\u201c": "``",
-    "\u201d": "''",
-    "\u2026": r"\ldots{}",
-    "\u00a7": r"\S{}",
-    "\u00a9": r"\copyright{}",
-    "\u00df": r"\ss{}",
-    "\u00e6": r"\ae{}",
-    "\u00c6": r"\AE{}",
-    "\u00f8": r"\o{}",
-    "\u00d8": r"\O{}",
-    "\u0153": r"\oe{}",
-    "\u0152": r"\OE{}",
-    "\u0142": r"\l{}",
-    "\u0141": r"\L{}",
-    "\u0131": r"\i{}",
-    "\u00bf": "?`",
-    "\u00a1": "!`",
-}
-"""Character -> LaTeX that pdfTeX sets with its default fonts."""
-ACCENTS = {
-    "\u0300": "`",
-    "\u0301": "'",
-    "\u0302": "^",
-    "\u0303": "~",
-    "\u0308": '"',
-    "\u030a": "r",
-    "\u030c": "v",
-    "\u0306": "u",
-    "\u0304": "=",
-    "\u0307": ".",
-    "\u0327": "c",
-    "\u030b": "H",
-}
-"""Combining character -> command of the accent."""
-GREEK = {
-    name: f"$\\{command}$"
-    for name, command in zip(
-        "\u03b1\u03b2\u03b3\u03b4\u03b5\u03b6\u03b7\u03b8\u03ba\u03bb\u03bc\u03bd\u03be\u03c0\u03c1\u03c3\u03c4\u03c6\u03c7\u03c8\u03c9\u0393\u0394\u0398\u039b\u03a3\u03a6\u03a8\u03a9",
-        "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau "
-        "phi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega".split(),
-    )
-}
-CHARACTER_MACRO = (
-    r"\providecommand{\uniclipchar}[1]"
-    r"{\ifdefined\Umathcode\symbol{" + '"' + r"#1}\else\texttt{U+#1}\fi\allowbreak}"
-)
-"""Sets a character by its number with LuaTeX and XeTeX; pdfTeX, which has no such font, shows the
-number."""
-CHARACTER_WIDTHS = {
-    277: "!',.:;<[]_`il",
-    305: "fj",
-    333: "- \u00a0",
-    361: "I",
-    388: "()t",
-    391: "r",
-    394: "s",
-    444: "cez",
-    472: "?",
-    500: '"$*/0123456789\\^agov{}~',
-    527: "kqxy",
-    555: "Sbdhnpu",
-    625: "LJZ",
-    680: "EPF",
-    722: "BCTwRD",
-    778: "&+=@KOQGAHNUVXY<>",
-    833: "#%m",
-    1028: "MW",
-}
-"""Width in thousandths of an em of cmr10 -> its characters."""
-WIDE_CHARACTER, NUMBERED_CHARACTER = 778, 3700
-"""Widths of characters that are not in `CHARACTER_WIDTHS`: signs, and "U+4F60" in typewriter."""
-BOLD_FACTOR = 1.16
-"""Width of bold text relative to regular text."""
 FONTS = (("small", 9.25), ("footnotesize", 8.5), ("scriptsize", 7.97))
 """Size -> points of an em, relative to the widths of cmr10."""
 COLUMN_SEPARATION = 3.0
@@ -144,24 +32,12 @@ COLUMN_WIDTH, PAGE_WIDTH, LANDSCAPE_WIDTH = 235.0, 340.0, 540.0
 column of IEEEtran (252), the page of article (345), and its height (550)."""
 MAX_FLOAT_HEIGHT = 480.0
 """Points of the highest table that is not divided over pages."""
-NO_BREAK_SPACE = "\u00a0"
-UNBREAKABLE_SPACE = re.compile(
-    rf" (?={PLUS_MINUS})|(?<={PLUS_MINUS}) |(?<=<) |(?<=\d,) (?=[-+{MINUS}\d])"
-)
-"""Spaces within a number with its deviation, an interval or a bound."""
-BREAK_CHARACTERS = "/_=+,.-:;|("
-"""Long words may be broken after these characters."""
-MIN_BREAKABLE_WORD = 9
-"""Characters of the shortest word that may be broken."""
-MAX_UNBROKEN_WORD = 24
-"""Characters after which a word may be broken in any case."""
 DOCUMENT_HINTS = {
     "table": "% needs \\usepackage{array,booktabs,graphicx}",
     "table*": "% needs \\usepackage{array,booktabs,graphicx}",
-    "longtable": "% needs \\usepackage{array,booktabs,longtable}; not for two columns "
-    "(\\onecolumn)",
-    "landscape": "% needs \\usepackage{array,booktabs,longtable,pdflscape}; not for two columns "
-    "(\\onecolumn)",
+    "longtable": "% needs \\usepackage{array,booktabs,longtable}; with two columns \\onecolumn",
+    "landscape": "% needs \\usepackage{array,booktabs,longtable,pdflscape}; with two columns "
+    "\\onecolumn",
 }
 """Form of a table -> first line of its file."""
 
@@ -186,15 +62,16 @@ def to_latex(table: Table) -> str:
     """
     shown_table, layout = _choose_essential_columns(table)
     lines: list[str] = []
+    hints: dict[str, None] = {}
     for part in _split_columns(shown_table, layout):
-        layout = choose_layout(part)
-        build = _build_float if layout.form.startswith("table") else _build_longtable
-        lines += build(part, layout)
+        part_layout = choose_layout(part)
+        build = _build_float if part_layout.form.startswith("table") else _build_longtable
+        lines += build(part, part_layout)
+        hints[DOCUMENT_HINTS[part_layout.form]] = None
     if any("\\uniclipchar" in line for line in lines):
         lines.insert(0, CHARACTER_MACRO)
-    hints = [DOCUMENT_HINTS[layout.form]]
     if len(shown_table.headings) < len(table.headings):
-        hints.append(f"% the essential columns; {table.name}.csv has all of them")
+        hints[f"% the essential columns; {table.name}.csv has all of them"] = None
     return "\n".join([*hints, *lines, ""])
 
 
@@ -284,98 +161,6 @@ def choose_layout(table: Table) -> Layout:
     )
 
 
-def escape(text: str) -> str:
-    """Return a text as LaTeX; every character can be set by pdfTeX, LuaTeX and XeTeX."""
-    words = UNBREAKABLE_SPACE.sub(NO_BREAK_SPACE, text).split(" ")
-    return " ".join("".join(_escape_word(word)) for word in words)
-
-
-def _escape_word(word: str) -> list[str]:
-    pieces: list[str] = []
-    break_positions = _find_break_positions(word)
-    for i, character in enumerate(word):
-        if character == "-" and word[i + 1 : i + 2] == "-":
-            pieces.append("-{}")
-        else:
-            pieces.append(_escape_character(character))
-        if i in break_positions:
-            pieces.append(r"\allowbreak{}")
-    return pieces
-
-
-def _find_break_positions(word: str) -> set[int]:
-    """Return the characters after which a word may be broken; none in numbers."""
-    if len(word) < MIN_BREAKABLE_WORD or not any(character.isalpha() for character in word):
-        return set()
-    positions = {i for i in range(2, len(word) - 2) if word[i] in BREAK_CHARACTERS}
-    return positions | set(range(MAX_UNBROKEN_WORD, len(word) - 2, MAX_UNBROKEN_WORD))
-
-
-@cache
-def _escape_character(character: str) -> str:
-    if character in ESCAPES:
-        return ESCAPES[character]
-    if character in GREEK:
-        return GREEK[character]
-    if " " < character <= "~":
-        return character
-    if character.isspace():
-        return " "
-    base, *marks = unicodedata.normalize("NFD", character)
-    if base.isascii() and base.isalpha() and marks and all(mark in ACCENTS for mark in marks):
-        latex = {"i": r"\i", "j": r"\j"}.get(base, base) if marks != ["\u0327"] else base
-        for mark in marks:
-            latex = f"\\{ACCENTS[mark]}{{{latex}}}"
-        return f"{{{latex}}}"
-    if unicodedata.category(character)[0] in "CM" and character not in "\ufffd":
-        return "" if ord(character) < 0x300 else _number_character(character)
-    return _number_character(character)
-
-
-def _number_character(character: str) -> str:
-    return rf"\uniclipchar{{{ord(character):04X}}}"
-
-
-# -- widths --
-
-
-@cache
-def _build_width_table() -> dict[str, int]:
-    return {
-        character: width
-        for width, characters in CHARACTER_WIDTHS.items()
-        for character in characters
-    }
-
-
-def measure_width(text: str, *, bold: bool = False) -> float:
-    """Return the estimated width of a text in thousandths of an em."""
-    widths = _build_width_table()
-    total = sum(widths.get(character) or _measure_character(character) for character in text)
-    return total * (BOLD_FACTOR if bold else 1.0)
-
-
-@cache
-def _measure_character(character: str) -> int:
-    latex = _escape_character(character)
-    if latex.startswith(r"\uniclipchar"):
-        return NUMBERED_CHARACTER
-    base = unicodedata.normalize("NFD", character)[0]
-    return _build_width_table().get(base, WIDE_CHARACTER)
-
-
-def _split_words(text: str) -> list[str]:
-    """Return the parts of a text between which a line may be broken."""
-    words = []
-    for word in filter(None, UNBREAKABLE_SPACE.sub(NO_BREAK_SPACE, text).split(" ")):
-        start = 0
-        for i in sorted(_find_break_positions(word)):
-            words.append(word[start : i + 1])
-            start = i + 1
-        words += [word[start:]] if "\\uniclipchar" not in escape(word) else list(word[start:])
-    return words
-
-
 def _measure_column(table: Table, column: int, em: float) -> tuple[float, float, float]:
     """Return points: of the widest cell, of the longest word, and of the whole heading."""
     cells = [row[column] for row in table.rows]
@@ -383,9 +168,9 @@ def _measure_column(table: Table, column: int, em: float) -> tuple[float, float,
     scale = em / 1000
     widest = max((measure_width(c.text, bold=c.bold) for c in cells), default=0.0) * scale
     words = [
-        measure_width(word, bold=cell.bold) for cell in cells for word in _split_words(cell.text)
+        measure_width(word, bold=cell.bold) for cell in cells for word in split_words(cell.text)
     ]
-    words += [measure_width(word) for word in _split_words(heading)]
+    words += [measure_width(word) for word in split_words(heading)]
     return widest, max(words, default=0.0) * scale, measure_width(heading) * scale
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from analysis.results.results import Results
 from analysis.tables import build_tables
-from analysis.tables.latex import choose_layout, escape, measure_width, to_latex
+from analysis.tables.latex import choose_layout, to_latex
 from analysis.tables.table import Table, TableCell, make_row
 
 PACKAGES = ("array", "booktabs", "graphicx", "longtable", "pdflscape")
@@ -115,25 +115,6 @@ def test_any_character_is_set_and_nothing_is_too_wide(document_class: str, tmp_p
             assert text in shown
 
 
-@pytest.mark.parametrize(
-    ("text", "latex"),
-    [
-        ("50 % of a_b & <c> #1 [e]", r"50 \% of a\_b \& $<$c$>$ \#1 {[}e{]}"),
-        ("*d*", "{*}d{*}"),
-        ("--a-b---", "-{}-a-b-{}-{}-"),
-        ("\u00e9\u00ef\u015f", r"{\'{e}}{\"{\i}}{\c{s}}"),
-        ("\u4f60", r"\uniclipchar{4F60}"),
-        ("52.7 \u00b1 1.5", r"52.7~$\pm$~1.5"),
-        ("[+4.3, \u221213.9]", "{[}+4.3,~$-$13.9{]}"),
-        ("p < 0.001", "p $<$~0.001"),
-        ("a\x1bb\nc", "ab c"),
-        ("data/images.csv", r"data/\allowbreak{}images.\allowbreak{}csv"),
-    ],
-)
-def test_text_is_escaped(text: str, latex: str) -> None:
-    assert escape(text) == latex
-
-
 def test_a_small_table_is_as_wide_as_its_text() -> None:
     text = to_latex(make_table(("a", TableCell(text="1", bold=True)), notes=("Note.",)))
     assert text.splitlines()[:3] == [
@@ -180,13 +161,6 @@ def test_a_table_that_is_too_wide_for_any_page_is_divided() -> None:
     names = {name for line in headings for name in line.removesuffix(r" \\").split(" & ")}
     assert names == set(table.headings)
     assert len(set(re.findall(r"\\label{(.*?)}", text))) == 3
-
-
-def test_widths_are_those_of_computer_modern() -> None:
-    assert measure_width("0123456789") == 5000
-    assert measure_width("W") > measure_width("i") * 3
-    assert measure_width("\u00e9") == measure_width("e")
-    assert measure_width("a", bold=True) > measure_width("a")
 
 
 def test_the_same_table_gives_the_same_text() -> None:
