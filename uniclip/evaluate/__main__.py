@@ -15,6 +15,7 @@ counted (`uniclip.evaluate.checks.near_duplicates`). In a sweep, `sweep.py` stor
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -52,6 +53,15 @@ VALUE_FORMS = {
     **dict.fromkeys(("benchmark", "plugins"), TEXT_OR_LIST),
     **dict.fromkeys(BOOLEAN_KEYS, frozenset[ValueForm]()),
 }
+SYNONYMS = {
+    "run": ("model", "checkpoint", "ckpt", "weights", "pretrained", "resume", "path"),
+    "benchmark": ("dataset", "datasets", "data", "task", "tasks", "benchmarks", "eval"),
+    "data_root": ("root", "dataset_root", "data_dir", "data_path", "imagenet_val"),
+    "output": ("out", "output_file", "output_path", "result", "results", "json"),
+    "allow_torchscript": ("trust", "torchscript", "jit"),
+    "protocol": ("templates", "prompts"),
+}
+"""Key -> words that users of other libraries type for it."""
 TABLE_HEAD = ("| data set | score | value | chance | samples |", "|---|---|---|---|---|")
 ASSUMED_GELU_MESSAGE = (
     "the activation is assumed to be GELU; set quick_gelu=true if the model was trained with that"
@@ -64,10 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: the command-line arguments; default: those of the process.
     """
     argv = sys.argv[1:] if argv is None else argv
-    if {"-h", "--help"} & set(argv):
-        print(f"usage: uniclip-evaluate run=<run> [key=value ...]\n\n{__doc__}")
-        return 0
     try:
+        if {"-h", "--help"} & set(argv):
+            print(f"usage: uniclip-evaluate run=<run> [key=value ...]\n\n{__doc__}", flush=True)
+            return 0
         arguments = _parse_arguments(argv)
         plugins.import_plugins(arguments.get("plugins", ()))
         for line in _evaluate_and_format(arguments):
@@ -75,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"uniclip.evaluate: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of the table is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -83,6 +95,9 @@ def _parse_arguments(argv: Sequence[str]) -> dict[str, Any]:
     arguments = parse_overrides(argv, VALUE_FORMS)
     for key in arguments:
         if key not in KEYS:
+            meant = [name for name, words in SYNONYMS.items() if key in words]
+            if meant:
+                raise UserError(f"unknown key {key!r}: did you mean {meant[0]}?")
             raise make_unknown_name_error("key", key, KEYS)
     if "run" not in arguments:
         raise UserError("run= is missing: name a run's folder or id, or a checkpoint")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
 
 from tests import fashion_mnist
-from tests.helpers import dataset_trees
+from tests.helpers import ROOT, dataset_trees
 from tests.helpers import published_models as models
 from tests.helpers.small_runs import claimed, opened, tiny
 from uniclip import run as run_module
@@ -72,6 +74,28 @@ def test_faulty_arguments_are_refused_before_any_work(tmp_path, capsys, monkeypa
         assert match in captured.err
         assert len(captured.err.splitlines()) == 1
         assert captured.out == "", "nothing was judged"
+
+
+def test_help_is_printed_without_torch(tmp_path):
+    command_line = [sys.executable, "-X", "importtime", "-m", "uniclip.evaluate", "--help"]
+    done = subprocess.run(command_line, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: uniclip-evaluate run=<run>")
+    assert "benchmark=bench14" in done.stdout
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "uniclip.evaluate" in imported
+    assert not imported & {"torch", "timm", "transformers", "pandas"}
+
+
+def test_words_of_other_tools_are_answered_with_the_key(capsys):
+    for word, key in (("model=x", "run"), ("datasets=[dtd]", "benchmark"), ("out=x", "output")):
+        assert command([word]) == 2
+        assert f"did you mean {key}?" in capsys.readouterr().err
+
+
+def test_numbers_are_text_for_keys_that_hold_text():
+    arguments = _parse_arguments(["run=0012", "store=2024", "benchmark=[csv:/a(1)/ü.csv,dtd]"])
+    assert arguments == {"run": "0012", "store": "2024", "benchmark": ["csv:/a(1)/ü.csv", "dtd"]}
 
 
 def test_a_run_is_named_by_its_id(tmp_path, capsys, monkeypatch):
