@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,6 +21,7 @@ from sweeps.config.unknown_keys import make_unknown_key_error
 from uniclip import evaluate
 from uniclip.config import RunConfig, build_run_config, complete_run_values, compose, plugins
 from uniclip.config.binding import bind, to_builtins
+from uniclip.config.overrides import format_override
 from uniclip.config.overrides import parse_overrides as parse_words
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
@@ -166,6 +168,9 @@ def parse_overrides(overrides: Sequence[str]) -> Values:
     for plugin_modules in parse_words(plugin_words, sweep_keys.collect_value_forms()).values():
         plugins.import_plugins(plugin_modules)
     values: Values = {}
+    for word in overrides:
+        if word.startswith("benchmark="):
+            _require_whole_paths(word)
     for key, value in parse_words(overrides, sweep_keys.collect_value_forms()).items():
         name = KEY_ALIASES.get(key, key)
         if name in values:
@@ -173,6 +178,25 @@ def parse_overrides(overrides: Sequence[str]) -> Values:
         is_module = name == "runtime.plugins" and isinstance(value, str)
         values[name] = [value] if is_module else value
     return values
+
+
+def _require_whole_paths(word: str) -> None:
+    """Check that the list of a word divides no path that has a comma.
+
+    Raises:
+        UserError: it does; the line has the word with the path in quotes.
+    """
+    pieces = word.partition("=")[2].strip().removeprefix("[").removesuffix("]").split(",")
+    for start, piece in enumerate(pieces):
+        scheme, _, path = piece.strip().partition(":")
+        if f"{scheme}:" not in sweep_keys.DATASET_SCHEMES or Path(path).exists():
+            continue
+        for end in range(start + 2, len(pieces) + 1):
+            whole = ",".join(pieces[start:end]).strip()
+            if Path(whole.partition(":")[2]).exists():
+                names = [*(p.strip() for p in pieces[:start]), whole, *pieces[end:]]
+                remedy = shlex.quote(format_override("benchmark", names))
+                raise UserError(f"{whole} has a comma, which divides a list: write {remedy}")
 
 
 def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:
@@ -205,10 +229,24 @@ def _apply_sweep_values(values: Values, sweep_values: Values) -> Values:
     run_values = {}
     for key, value in values.items():
         if key.split(".")[0] in sweep_values:
+            _require_sweep_key(key, sweep_values)
             compose.set_key(sweep_values, key, value)
         else:
             run_values[key] = value
     return run_values
+
+
+def _require_sweep_key(key: str, sweep_values: Values) -> None:
+    """Raise `UserError` unless the sweep, with this launcher, has the key."""
+    if not compose.has_key(sweep_values, key):
+        choices_by_key = sweep_keys.map_keys_to_choices(
+            {"launcher": sweep_values["launcher"]["name"]}
+        )
+        raise make_unknown_key_error(
+            key,
+            list(compose.flatten(sweep_values)),
+            {k: choice for k, choice in choices_by_key.items() if k.startswith("launcher.")},
+        )
 
 
 def _resolve_custom_names(values: Values, conf_dirs: list[Path]) -> None:

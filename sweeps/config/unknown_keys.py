@@ -155,6 +155,9 @@ def make_unknown_key_error(
         )
         return UserError(f"unknown key {key!r}: did you mean {names}?")
     sections = {name.split(".")[0] + (".*" if "." in name else "") for name in known_keys}
+    close_sections = get_close_matches(key, [s for s in sections if s.endswith(".*")], cutoff=0.6)
+    if close_sections:
+        return UserError(f"unknown key {key!r}: did you mean {' or '.join(close_sections)}?")
     return UserError(
         f"unknown key {key!r}: the keys are {', '.join(sorted(sections))}; see list keys"
     )

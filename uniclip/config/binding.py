@@ -13,7 +13,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, field
 from enum import Enum
 from functools import cache
@@ -187,13 +187,25 @@ def _bind_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
     expected = [_EXPECTATION.fullmatch(error.removeprefix(path)) for error in errors]
     if len(errors) > 1 and all(expected):
         phrases = dict.fromkeys(match[1] for match in expected if match is not None)
-        raise UserError(f"{path} must be {' or '.join(phrases)}, got {value!r}")
+        raise UserError(
+            f"{path} must be {' or '.join(phrases)}, got {value!r}{_suggest_value(phrases, value)}"
+        )
     raise UserError(errors[0])
+
+
+def _suggest_value(phrases: Iterable[str], value: Any) -> str:
+    """Return how to write a value of the wrong type, if that is clear; else ""."""
+    if "a list" in phrases and isinstance(value, str) and value:
+        return f": write [{value}]"
+    if "text" in phrases and isinstance(value, (int, float)):
+        return f": in a YAML file, write '{str(value).lower()}' in quotes"
+    return ""
 
 
 def _bind_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
     if isinstance(value, str) or not isinstance(value, (list, tuple)):
-        raise UserError(f"{path} must be a list, got {value!r}")
+        suggestion = _suggest_value(["a list"], value)
+        raise UserError(f"{path} must be a list, got {value!r}{suggestion}")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(_bind_value(arguments[0], v, f"{path}[{i}]") for i, v in enumerate(value))
     if len(value) != len(arguments):
@@ -212,7 +224,8 @@ def _bind_scalar(hint: Any, value: Any, path: str) -> Any:
     elif hint in (int, str, bool) and type(value) is hint:
         return value
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    raise UserError(f"{path} must be {names.get(hint, 'null')}, got {value!r}")
+    name = names.get(hint, "null")
+    raise UserError(f"{path} must be {name}, got {value!r}{_suggest_value([name], value)}")
 
 
 def _bind_any(value: Any, path: str) -> Any:

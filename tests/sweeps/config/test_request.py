@@ -120,6 +120,17 @@ def test_settings_that_hold_text_take_any_word(words: list[str], key: str, value
     assert getattr(settings if hasattr(settings, key) else settings.launcher, key) == value
 
 
+def test_a_path_with_a_comma_in_a_list_is_answered_with_the_word_in_quotes(tmp_path: Path) -> None:
+    folder = tmp_path / "a, b='c"
+    folder.mkdir()
+    with pytest.raises(UserError, match="has a comma, which divides a list: write ") as error:
+        parse(f"benchmark=[csv,folder:{folder},dtd]")
+    remedy = str(error.value).partition("write ")[2]
+    shell = subprocess.run(["bash", "-c", f"printf %s {remedy}"], capture_output=True, text=True)
+    overrides = parse(shell.stdout).plan_request.overrides
+    assert overrides["benchmark"] == ["csv", f"folder:{folder}", "dtd"]
+
+
 def test_columns_of_a_table_may_be_named_by_numbers_or_in_any_script() -> None:
     words = ["data=csv", "data.caption_column=1", "data.label_column=null", "data.path=a[1]/ü.csv"]
     assert parse(*words, "data.image_column=標題").plan_request.overrides == {
@@ -176,7 +187,7 @@ def test_invalid_seeds_are_refused(word: str) -> None:
         ((ABLATION, "ablatoin=truth"), r"unknown key 'ablatoin': did you mean ablation"),
         ((ABLATION, "retry=all"), r"unknown retry 'all': choose from"),
         ((ABLATION, "outdated=rerunn"), r"unknown outdated 'rerunn': did you mean rerun"),
-        ((ABLATION, "arms=full"), r"arms must be a list or null, got 'full'"),
+        ((ABLATION, "arms=full"), r"arms must be a list or null, got 'full': write \[full\]"),
         ((ABLATION, "seeds=3.5"), r"seeds must be a whole number or a list, got 3\.5"),
         ((ABLATION, "seeds=[1,1]"), r"seeds=\[1,1\]: give .* a list of different seeds"),
         ((ABLATION, "store=[a]"), r"store must be text"),

@@ -86,7 +86,8 @@ def test_names_that_select_nothing_or_too_much_are_one_line() -> None:
 def test_cells_select_the_only_sweep_that_has_them() -> None:
     plan = store_plan(*OVERRIDES)
     store_plan("ablation=methods", "data=scenes", "budget=smoke")
-    for name in ("full/1", plan.cells[0].run_id[:6]):
+    own_cell = next(cell for cell in plan.cells if cell.arm == "no-awareness")
+    for name in ("full/1", own_cell.run_id[:6]):
         selected = selection.select_plan("logs", [name], [])
         assert (selected.plan.sweep_id, selected.cell_names) == (plan.sweep_id, [name])
 

@@ -99,3 +99,22 @@ def test_a_damaged_claim_or_exit_record_is_named(
     printed = capsys.readouterr()
     assert printed.err.count("\n") == 1
     assert str(path) in printed.err
+
+
+def test_every_reading_command_takes_the_id_of_a_sweep(
+    work_folder: Path, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_finished_cell(Store(work_folder / "store"), plan)
+    for command in ("status", "plan"):
+        assert execute(command, *OVERRIDES, "--json") == 0
+        expected = json.loads(capsys.readouterr().out)
+        for name in (plan.sweep_id, "components-s"):
+            assert execute(command, name, "--json") == 0
+            assert json.loads(capsys.readouterr().out) == expected
+    assert execute("status", "ablation=components", "data=scenes", "--json") == 0
+    printed = capsys.readouterr()
+    assert len(json.loads(printed.out)) == len(plan.arms) * 3
+    assert printed.err.count("\n") == 1
+    assert f"the store has {plan.sweep_id} of this ablation: add budget=smoke" in printed.err
+    assert execute("report", "ablation=components", "data=scenes") == main.EXIT_USER_ERROR
+    assert "add budget=smoke, or write report <id>" in capsys.readouterr().err
