@@ -33,9 +33,8 @@ from uniclip.errors import (
     make_not_evaluated_error,
 )
 from uniclip.evaluate.datasets import fingerprint_cache
-from uniclip.io import hashing
 from uniclip.io.atomic import atomic_write, link_once, read_jsonl, write_once
-from uniclip.io.hashing import digest_file
+from uniclip.io.hashing import digest, digest_file
 from uniclip.store import AttemptFolder, DatasetScores, ExitKind, Outcome, RunFolder
 from uniclip.store.json_io import to_json_bytes
 from uniclip.training.metrics_log import HEARTBEAT_INTERVAL_S, tolerate_full_disk
@@ -253,9 +252,7 @@ def _build_outcome(
         weights_digest=weights_digest,
         best_step=best_step,
         cost=_collect_cost(run),
-        unreadable_images=max(
-            (r.get("unreadable_images", 0) for r in run.read_history()), default=0
-        ),
+        unreadable_images=run.count_unreadable_images(),
     )
 
 
@@ -263,7 +260,7 @@ def _collect_cost(run: RunFolder) -> dict[str, float]:
     """Return the cost of a run from the metrics of all attempts, lost steps included."""
     metrics = [read_jsonl(run.get_attempt(number).metrics_path) for number in run.list_attempts()]
     attempt_seconds = [
-        max((r.get("attempt_seconds", 0.0) for r in records), default=0.0) for records in metrics
+        max((r.get("attempt_seconds", 0.0) for r in m), default=0.0) for m in metrics
     ]
     cost_records = [r for records in metrics for r in records if r.get("phase") == "cost"]
     measurements = {name: cost_records[-1][name] for name in COST_METRICS} if cost_records else {}
@@ -390,7 +387,7 @@ def _require_planned_protocol(
         DataChangedError: its evaluation hash is not the planned one.
     """
     protocol = evaluate.build_protocol(name, config, run.cache_path)
-    if hashing.digest(protocol, 8) != evaluation_hash:
+    if digest(protocol, 8) != evaluation_hash:
         raise DataChangedError(
             f"the data or its evaluation protocol has changed since the plan; {CHANGED_DATA_ADVICE}"
         )

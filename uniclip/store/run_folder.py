@@ -284,6 +284,10 @@ class RunFolder:
         """
         return read_record(DatasetScores, self.scores_path(dataset, evaluation_hash))
 
+    def count_unreadable_images(self) -> int:
+        """Return how many training images were replaced since they cannot be read."""
+        return max((r.get("unreadable_images", 0) for r in self.read_history()), default=0)
+
     def read_history(self) -> list[dict[str, Any]]:
         """Return the metrics of all attempts by step; where attempts overlap, the newest's."""
         by_step: dict[tuple[int, str], dict[str, Any]] = {}
