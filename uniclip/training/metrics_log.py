@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from typing import Any, Literal
@@ -36,6 +36,18 @@ from uniclip.training.state import StepMetrics, TrainState
 
 HEARTBEAT_INTERVAL_S = 1.0
 """Shortest time between two heartbeats."""
+
+
+RESERVED_NAMES = ("step", "phase", "arm", "seed", "run", "unreadable_images")
+"""Names in the history of a sweep that are not fields of every training record."""
+
+
+def rename_taken_names(scalars: Mapping[str, float], fields: Mapping[str, Any]) -> dict[str, float]:
+    """Return a method's scalars; one with the name of a field of ours is called learned.<name>."""
+    return {
+        f"learned.{name}" if name in fields or name in RESERVED_NAMES else name: value
+        for name, value in scalars.items()
+    }
 
 
 class MetricsLogger:
@@ -84,18 +96,17 @@ class MetricsLogger:
         if step % self.config.runtime.log_every and step not in (1, self.config.train.steps):
             return
         samples = step * self.config.train.batch_size
-        self._record(
-            "train",
-            step,
+        fields = {
             **asdict(step_metrics),
-            clipped_fraction=counters.clipped_steps / step,
-            samples_seen=samples,
-            images_seen=samples * (self.config.views.num_weak + self.config.views.num_strong),
-            seconds=counters.seconds,
-            attempt_seconds=state.attempt_seconds,
+            "clipped_fraction": counters.clipped_steps / step,
+            "samples_seen": samples,
+            "images_seen": samples * (self.config.views.num_weak + self.config.views.num_strong),
+            "seconds": counters.seconds,
+            "attempt_seconds": state.attempt_seconds,
             **({"unreadable_images": self.num_unreadable} if self.num_unreadable else {}),
-            **state.method.get_learned_scalars(),
-        )
+        }
+        fields |= rename_taken_names(state.method.get_learned_scalars(), fields)
+        self._record("train", step, **fields)
 
     def log_validation(self, state: TrainState, score: float, is_best: bool) -> None:
         """Record a validation."""

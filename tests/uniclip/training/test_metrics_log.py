@@ -11,6 +11,7 @@ from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import RunFolder
 from uniclip.training import checkpoint, trainer
+from uniclip.training.metrics_log import rename_taken_names
 from uniclip.training.trainer import train_model
 
 
@@ -95,3 +96,10 @@ def test_a_requested_checkpoint_needs_space(run, tmp_path):
     with pytest.raises(UserError, match="No space left"):
         train_model(CONFIG, attempt=attempt, stop=at_step({4: lambda: fill(disk)}, stop=True))
     assert [step for step, _ in checkpoint.list_checkpoints(attempt)] == [3, 2]
+
+
+def test_scalars_of_a_plug_in_replace_no_field():
+    scalars = {"tau": 0.1, "loss": 2.0, "seed": 3.0, "arm": 4.0}
+    assert rename_taken_names(scalars, {"loss": 1.0, "seconds": 5.0}) == {
+        "tau": 0.1, "learned.loss": 2.0, "learned.seed": 3.0, "learned.arm": 4.0
+    }  # fmt: skip
