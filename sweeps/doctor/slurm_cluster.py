@@ -145,8 +145,10 @@ def check_requeue(cluster_info: ClusterInfo, requirements: JobRequirements) -> D
 
 def check_preemption(cluster_info: ClusterInfo, requirements: JobRequirements) -> Diagnostic:
     """Check that preempted jobs are requeued, and have the time to write a checkpoint."""
-    check = "preemption"
-    partition = next(iter(cluster_info.find_partitions(requirements)), {})
+    check, partitions = "preemption", cluster_info.find_partitions(requirements)
+    if not partitions:
+        return ok(check, "the partition is not known")
+    partition = partitions[0]
     if not _can_be_preempted(cluster_info, partition):
         return ok(check, "these jobs cannot be preempted")
     preempt_mode = _get_preempt_mode(cluster_info, partition)
