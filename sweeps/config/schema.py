@@ -52,11 +52,11 @@ class SlurmLauncherConfig:
 
     name: Literal["slurm"] = "slurm"
     partition: str | None = None
-    """Partition of the jobs; null = the cluster's default."""
+    """Partition of the jobs, or several; null = SBATCH_PARTITION, or the cluster's default."""
     account: str | None = None
-    """Account that is charged for the jobs; null = the user's default."""
+    """Account that is charged for the jobs; null = SBATCH_ACCOUNT, or the user's default."""
     qos: str | None = None
-    """Quality of service of the jobs; null = the cluster's default."""
+    """Quality of service of the jobs; null = SBATCH_QOS, or the cluster's default."""
     constraint: str | None = None
     """Features that the nodes must have, such as "a100"; null = any node."""
     gres: str | None = None
