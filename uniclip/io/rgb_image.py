@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 IMAGE_RULE = "8-bit RGB by the range of the mode, on white, EXIF orientation, first frame (1)"
 """Name and version of this rule, for the records of what a score depends on."""
 ORIENTATION_TAG, BITS_TAG, SAMPLE_FORMAT_TAG = 0x0112, 258, 339
+PILLOW_MODULES = r"PIL\b"
+"""Pattern of the modules whose warnings are not shown."""
 UNSIGNED_SAMPLES = 1
 """TIFF's SampleFormat of unsigned integers."""
 FORMATS_OF_16_BIT_INTEGERS = ("PNG", "PPM")
@@ -112,16 +114,22 @@ def crop_and_resize(image: Image, image_size: int) -> NDArray[np.uint8]:
 def read_square(source: ImageSource, image_size: int) -> NDArray[np.uint8]:
     """Return the central square of an image as (3, image_size, image_size) uint8.
 
+    For training, which reads images all the time: Pillow's warnings are ignored from then on. (On
+    leaving a context with other filters, Python would show warnings of other libraries again that
+    it shows once.)
+
     Raises `UnreadableImageError` and `UserError` as `read_rgb_image`.
     """
-    return crop_and_resize(read_rgb_image(source, min_side=2 * image_size), image_size)
+    if not any(getattr(f[3], "pattern", None) == PILLOW_MODULES for f in warnings.filters):
+        warnings.filterwarnings("ignore", module=PILLOW_MODULES)
+    return crop_and_resize(decode_rgb_image(source, min_side=2 * image_size), image_size)
 
 
 @contextmanager
 def silence_pillow_warnings() -> Iterator[None]:
     """Context without Pillow's warnings, such as that of a very large image. Not for threads."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\b")
+        warnings.filterwarnings("ignore", module=PILLOW_MODULES)
         yield
 
 

@@ -308,3 +308,18 @@ def test_no_warning_of_pillow_reaches_the_user(tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read(tmp_path / "a.png").shape == (60, 80, 3)
+        filters = list(warnings.filters)
+        for _ in range(3):
+            assert read_square(tmp_path / "a.png", 16).shape == (3, 16, 16)
+        assert len(warnings.filters) == len(filters) + 1
+
+
+def test_reading_for_training_repeats_no_warning_of_others(tmp_path):
+    """A context manager for Pillow's warnings would make Python forget which it has shown."""
+    draw_flag().save(tmp_path / "a.png")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            read_square(tmp_path / "a.png", 16)
+            warnings.warn("of another library", stacklevel=1)
+    assert len(caught) == 1
