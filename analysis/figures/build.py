@@ -29,7 +29,7 @@ class ReportFigure:
 def build_figures(
     results: Results, retrieval_examples: RetrievalExamples | None, folder: Path
 ) -> list[ReportFigure]:
-    """Draw every figure into `folder` as PNG and SVG; return them in reading order."""
+    """Draw every figure into `folder` as PNG, SVG and PDF; return them in reading order."""
     plan = results.plan
     reference_label = results.get_arm_label(plan.reference)
     score_label = formatting.format_score_label(plan.primary_metric.metric)

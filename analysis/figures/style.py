@@ -17,9 +17,12 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.text import Text
 from numpy.typing import ArrayLike
 
 from uniclip.store import Arm
@@ -29,6 +32,8 @@ GOOD, BAD = "#0072B2", "#D55E00"
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8a6d00", "#7f7f7f")
 DOMAIN_PAIR_COLORS = {"ii": "#0072B2", "it": "#D55E00", "tt": "#009E73"}
 """Domain pair (image-image, image-text, text-text) -> colour."""
+TRUETYPE, OUTLINES = 42, 3
+"""Types of fonts in a PDF (`pdf.fonttype`)."""
 DashPattern = str | tuple[int, tuple[float, ...]]
 DASH_PATTERNS: tuple[DashPattern, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 RC_PARAMS: dict[str, Any] = {
@@ -118,9 +123,11 @@ def create_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write `<name>.png` and `<name>.svg`, with the same layout; equal figures give equal bytes.
+    """Write `<name>.png`, `.svg` and `.pdf`, with the same layout; equal figures give equal bytes.
 
-    The canvases are used directly, because `Figure.savefig` draws a figure twice for each file.
+    The canvases are used directly, because `Figure.savefig` draws a figure twice for each file. The
+    fonts of a PDF are embedded as TrueType, as publishers ask; glyphs of a font in another format,
+    which is used for scripts that the figures' own font lacks, as outlines.
     """
     figure.set_dpi(RC_PARAMS["savefig.dpi"])
     png_canvas: Any = FigureCanvasAgg(figure)  # its methods have no type annotations
@@ -128,3 +135,15 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
     figure.set_layout_engine("none")
     svg_canvas: Any = FigureCanvasSVG(figure)
     svg_canvas.print_svg(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    pdf_canvas: Any = FigureCanvasPdf(figure)
+    metadata = {"CreationDate": None, "Creator": None, "Producer": None}
+    font_type = TRUETYPE if _uses_truetype_only(figure) else OUTLINES
+    with matplotlib.rc_context({"pdf.fonttype": font_type}):
+        pdf_canvas.print_pdf(folder / f"{name}.pdf", metadata=metadata)
+
+
+def _uses_truetype_only(figure: Figure) -> bool:
+    """Return whether every text of a figure is set in fonts that a PDF can hold as TrueType."""
+    families = {name for text in figure.findobj(Text) for name in text.get_fontfamily()}
+    paths = [findfont(FontProperties(family=name)) for name in families]
+    return all(Path(path).suffix.lower() == ".ttf" for path in paths)

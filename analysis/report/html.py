@@ -40,7 +40,7 @@ IMAGE_LICENCES = {
 """Data source -> licence note in the footer."""
 FILES_NOTE = (
     "Next to this page: report.ipynb (executed; continue from there), tables/ (csv, md, tex; "
-    "frame.csv has one row per run and score), figures/ (png, svg), history.csv. Run ids are "
+    "frame.csv has one row per run and score), figures/ (png, svg, pdf), history.csv. Run ids are "
     "folders in runs/ of the store."
 )
 VECTOR_FIGURES = ("effects", "interactions", "losses", "curves", "temperatures")

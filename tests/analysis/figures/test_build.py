@@ -19,7 +19,7 @@ def test_equal_inputs_give_equal_bytes(
     store, sweep, result = built_report
     results = analyze_sweep(store, sweep)
     build_figures(results, load_examples(store, results.plan), tmp_path)
-    assert len(list(tmp_path.iterdir())) == 12
+    assert len(list(tmp_path.iterdir())) == 18
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (result.folder / "figures" / path.name).read_bytes(), path.name
 

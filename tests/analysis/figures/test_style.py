@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib
+from matplotlib.font_manager import findfont
 
 from analysis.figures import style
 from tests.helpers import fake_sweep
@@ -34,8 +35,26 @@ def test_settings_of_the_user_do_not_matter(tmp_path: Path) -> None:
             figure = style.create_figure(2, 1)
             figure.subplots().plot([0, 1])
             style.save_figure(figure, folder, "f")
-        return (folder / "f.png").read_bytes() + (folder / "f.svg").read_bytes()
+        return b"".join((folder / f"f.{suffix}").read_bytes() for suffix in ("png", "svg", "pdf"))
 
     expected = draw(tmp_path / "a")
     with matplotlib.rc_context({"lines.linewidth": 9, "savefig.dpi": 7, "figure.dpi": 33}):
         assert draw(tmp_path / "b") == expected
+
+
+def test_the_fonts_of_a_pdf_are_embedded_as_truetype(tmp_path: Path) -> None:
+    with style.use_figure_style():
+        figure = style.create_figure(2, 1)
+        axes = figure.subplots()
+        axes.set_title("Scores")
+        style.save_figure(figure, tmp_path, "truetype")
+        axes.set_title("Scores", fontfamily=["DejaVu Sans", "STIXGeneral"])
+        assert Path(findfont("STIXGeneral")).suffix == ".ttf"
+        style.save_figure(figure, tmp_path, "fallback")
+        axes.set_title("Scores", fontfamily=["DejaVu Sans", "missing"])
+        assert style._uses_truetype_only(figure), "a missing family is replaced by DejaVu Sans"
+    for name in ("truetype", "fallback"):
+        content = (tmp_path / f"{name}.pdf").read_bytes()
+        assert b"/FontFile2" in content
+        assert b"/Type3" not in content
+        assert b"/CreationDate" not in content
