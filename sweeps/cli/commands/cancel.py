@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from ablations.plan.plan import find_cell
-from sweeps.config.selection import CELL_HELP, SWEEP_HELP, print_notes, select_plan
+from sweeps.config.selection import CELL_HELP, SWEEP_HELP, select_plan
 from sweeps.launchers.submissions import Submissions
 from sweeps.slurm import Slurm
 from uniclip.errors import UserError
@@ -26,7 +26,6 @@ def run(arguments: Namespace) -> int:
     """Cancel jobs that wait or run; checkpoints stay."""
     selection = select_plan("cancel", arguments.names, arguments.overrides)
     plan, store = selection.plan, selection.store
-    print_notes(selection.notes)
     run_ids = {find_cell(plan, name).run_id for name in selection.cell_names}
     folder = store.get_sweep(plan.sweep_id)
     folders = [folder]
@@ -34,7 +33,10 @@ def run(arguments: Namespace) -> int:
         folders += [*folder.list_rounds(), *store.iter_tuned_sweeps(folder.id)]
     folders = [f for f in folders if f.submissions_path.exists()]
     if not folders:
-        raise UserError(f"no job of {folder.id} was submitted to Slurm; stop a sweep with Ctrl-C")
+        hint = "".join(f"; {note}" for note in selection.notes)
+        raise UserError(
+            f"no job of {folder.id} was submitted to Slurm; stop a sweep with Ctrl-C{hint}"
+        )
     slurm = Slurm()
     _ = slurm.config  # raises a UserError if Slurm does not answer
     job_ids = [job for f in folders for job in _cancel_jobs(store, f, slurm, run_ids)]

@@ -12,6 +12,7 @@ from sweeps.cli.commands.logs import find_run
 from sweeps.config.request import parse_request
 from sweeps.config.selection import (
     CELL_HELP,
+    describe_same_words,
     find_sweep,
     has_ablation,
     open_store,
@@ -80,6 +81,7 @@ def _find_cells(names: Sequence[str], overrides: list[str]) -> list[_Side]:
     if has_ablation(overrides) or not names:
         request = parse_request(overrides)
         resolved_plan = merge_with_stored_plan(request.build_plan(), request.store)
+        print_notes(describe_same_words(request.store, resolved_plan.plan))
         plan, specs, cell_names = resolved_plan.plan, resolved_plan.specs, list(names)
     else:
         selection = select_plan("diff", names, overrides)

@@ -13,7 +13,6 @@ from sweeps.config.selection import (
     SelectedPlan,
     has_ablation,
     open_store,
-    print_notes,
     select_plan,
 )
 from uniclip.errors import UserError
@@ -36,10 +35,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the newest log of the cell that is not empty, its path, and the last metrics."""
-    name, run_folder, worker_logs_path = _find_run(arguments.names, arguments.overrides)
+    name, run_folder, hint = _find_run(arguments.names, arguments.overrides)
     attempts = [run_folder.get_attempt(number) for number in run_folder.list_attempts()]
     if not attempts:
-        hint = f"; the logs of the workers are in {worker_logs_path}" if worker_logs_path else ""
         raise UserError(f"{name} has not been run: there is no log yet{hint}")
     for line in _describe_logs(attempts):
         print(line)
@@ -49,7 +47,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _find_run(names: Sequence[str], overrides: list[str]) -> tuple[str, RunFolder, str]:
-    """Return the name of the cell, its run, and where the logs of the workers are ("" = nowhere).
+    """Return the name of the cell, its run, and what to say if it has no log.
 
     The start of a run id is looked up in the whole store.
     """
@@ -62,14 +60,16 @@ def _find_run(names: Sequence[str], overrides: list[str]) -> tuple[str, RunFolde
     (name,) = selection.cell_names
     run_folder = selection.store.get_run(find_cell(plan, name).run_id)
     worker_logs_path = selection.store.get_sweep(plan.sweep_id).worker_logs_path
-    return name, run_folder, str(worker_logs_path) if worker_logs_path.exists() else ""
+    hint = "".join(f"; {note}" for note in selection.notes)
+    if worker_logs_path.exists():
+        hint = f"; the logs of the workers are in {worker_logs_path}"
+    return name, run_folder, hint
 
 
 def _select_cell(names: Sequence[str], overrides: list[str]) -> SelectedPlan:
     if not names and not has_ablation(overrides):
         raise UserError("logs takes one cell: the start of a run id, or <sweep id> <arm>/<seed>")
     selection = select_plan("logs", names, overrides)
-    print_notes(selection.notes)
     if len(selection.cell_names) != 1:
         example = selection.plan.cells[0].name
         raise UserError(
