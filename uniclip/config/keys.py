@@ -64,7 +64,8 @@ def collect_sections(cls: type, prefix: str = "") -> Iterator[Section]:
     class is selected.
     """
     meanings, field_types = read_field_docs(cls), get_field_types(cls)
-    keys, nested = [], []
+    keys: list[Key] = []
+    nested: list[tuple[type, str]] = []
     for field in dataclasses.fields(cls):
         if (cls, field.name) in TAGGED_UNIONS:
             continue
