@@ -15,6 +15,7 @@ from sweeps.doctor.checks import SEE_MESSAGE, Check
 from sweeps.doctor.context import DoctorContext
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem
 from sweeps.doctor.images import check_user_images
+from sweeps.doctor.training_data import check_training_data
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
@@ -22,6 +23,7 @@ CHECKS: tuple[Check, ...] = (
     checks.check_libraries,
     checks.check_devices,
     checks.check_evaluation_datasets,
+    check_training_data,
     check_user_images,
     checks.check_store_folder,
     checks.check_slurm,

@@ -16,6 +16,7 @@ from sweeps.doctor.context import DoctorContext
 from sweeps.doctor.diagnostic import format_diagnostic
 from sweeps.doctor.doctor import run_checks
 from sweeps.doctor.images import check_user_images
+from sweeps.doctor.training_data import check_training_data
 from uniclip.errors import UserError
 from uniclip.store import Store
 
@@ -24,6 +25,7 @@ PREFLIGHT_CHECKS: tuple[Check, ...] = (
     checks.check_store_access,
     checks.check_disk_space,
     checks.check_slurm,
+    check_training_data,
     check_user_images,
     checks.check_gpu,
 )

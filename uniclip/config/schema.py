@@ -49,6 +49,10 @@ class ImageConfig:
     """Keyword arguments of `timm.create_model`."""
 
 
+MAX_CONTEXT_LENGTH = 512
+"""Largest `model.text.context_length`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """The text encoder f_T: a causal Transformer (transformers' CLIP text model)."""
@@ -59,7 +63,7 @@ class TextConfig:
     """Transformer blocks."""
     heads: int = config_field(4, low=1)
     """Attention heads."""
-    context_length: int = config_field(32, low=4, high=512)
+    context_length: int = config_field(32, low=4, high=MAX_CONTEXT_LENGTH)
     """Longest caption in tokens, start and end tokens included."""
     vocab_size: int = config_field(2_000, low=300)
     """Largest size of the byte-level BPE vocabulary that is trained on the captions; null = 49,408

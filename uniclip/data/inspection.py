@@ -1,9 +1,10 @@
 """What a plan says and checks of the training data before a run starts; never imports torch.
 
 A data source may define `describe_content(config, model)`, which returns sentences for the user,
-and `count_training_samples(config, enough)`, which returns the shares of its training split, or
-None if it certainly has `enough` samples or counting them takes long. One of a plug-in may lack
-both: its data are then not described, and its samples are counted by the audit.
+`list_warnings(config, model)`, which returns those that a user should act on, and
+`count_training_samples(config, enough)`, which returns the shares of its training split, or None if
+it certainly has `enough` samples. One of a plug-in may lack them: its data are then not described,
+and its samples are counted by the audit.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from uniclip import data
 from uniclip.config import DataConfig, RunConfig
+from uniclip.data.source import DataWarning
 from uniclip.data.split import SourceShare, allot_rows
 
 
@@ -22,16 +24,32 @@ def describe_training_data(configs: Iterable[RunConfig]) -> tuple[str, ...]:
     Raises:
         UserError: The data cannot be read or used.
     """
-    sentences: dict[str, None] = {}
-    described: list[tuple[Any, ...]] = []
+    return tuple(_collect(configs, "describe_content"))
+
+
+def list_data_warnings(configs: Iterable[RunConfig]) -> tuple[DataWarning, ...]:
+    """Return what the user should change in the training data of these runs, each once.
+
+    Raises:
+        UserError: The data cannot be read or used.
+    """
+    return tuple(_collect(configs, "list_warnings"))
+
+
+def _collect(configs: Iterable[RunConfig], function_name: str) -> dict[Any, None]:
+    """Return the items of a function of the data sources for all data and models, each once.
+
+    They are the keys of the result, in order.
+    """
+    items: dict[Any, None] = {}
+    asked: list[tuple[Any, ...]] = []
     for config in configs:
         inputs = (config.data, config.model.text, config.model.image)
-        describe = _get_function(config.data, "describe_content")
-        if describe is None or inputs in described:
-            continue
-        described.append(inputs)
-        sentences.update(dict.fromkeys(describe(config.data, config.model)))
-    return tuple(sentences)
+        function = _get_function(config.data, function_name)
+        if function is not None and inputs not in asked:
+            asked.append(inputs)
+            items.update(dict.fromkeys(function(config.data, config.model)))
+    return items
 
 
 def check_batch_sizes(configs: Iterable[RunConfig]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from uniclip.data.split import Split, SplitName
@@ -10,6 +11,15 @@ from uniclip.data.views import ViewKind
 if TYPE_CHECKING:
     from uniclip.augmentation.transform import AugmentationParams
     from uniclip.rng import UInt64
+
+
+@dataclass(frozen=True)
+class DataWarning:
+    """Something in the data that a user most likely does not want."""
+
+    message: str
+    fix: str
+    """What to do."""
 
 
 ConfigT = TypeVar("ConfigT", contravariant=True)

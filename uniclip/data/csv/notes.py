@@ -6,13 +6,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from uniclip.config import CsvData, TextConfig
+from uniclip.config.schema import MAX_CONTEXT_LENGTH
 from uniclip.data.csv.columns import TableColumns
 from uniclip.data.csv.rows import CsvIndex, CsvSample, list_faults, recall_index
 from uniclip.data.csv.table import SEPARATORS
+from uniclip.data.source import DataWarning
 from uniclip.data.split import SPLIT_NAMES
-from uniclip.data.text.truncation import TruncationCounts, count_truncated, describe_truncation
+from uniclip.data.text.truncation import (
+    TruncationCounts,
+    count_truncated,
+    describe_cut_captions,
+    describe_equal_captions,
+)
 from uniclip.errors import UserError
 
+REPAIR_ROWS = "fix or remove these rows"
+NAME_LABELS = "leave data.label_column out, or name the column of the classes"
 MAX_NAMED_ROWS = 3
 """Skipped rows that are named; the others are counted."""
 
@@ -29,13 +38,35 @@ def describe_index(config: CsvData, text_config: TextConfig) -> list[str]:
     """
     index = recall_index(config)
     _check_validation(index)
+    counts = _count_truncated(index, text_config)
     return [
         *(sentence for columns in index.tables for sentence in _describe_format(columns)),
         _describe_splits(index),
         *_describe_skipped_rows(index),
         *_describe_repeated_images(index),
-        *_describe_labels(config, index),
-        *describe_truncation(text_config, _count_truncated(index, text_config)),
+        *_describe_useless_labels(config, index),
+        *_describe_missing_labels(config, index),
+        *describe_cut_captions(text_config, counts),
+        *describe_equal_captions(counts),
+    ]
+
+
+def list_warnings(config: CsvData, text_config: TextConfig) -> list[DataWarning]:
+    """Return those sentences that a user should act on, each with what to do.
+
+    Raises:
+        UserError: The tables cannot be read or used.
+    """
+    index = recall_index(config)
+    counts = _count_truncated(index, text_config)
+    longest = min(counts.longest, MAX_CONTEXT_LENGTH)
+    return [
+        *(DataWarning(s, REPAIR_ROWS) for s in _describe_skipped_rows(index)),
+        *(DataWarning(s, NAME_LABELS) for s in _describe_useless_labels(config, index)),
+        *(
+            DataWarning(s, f"set model.text.context_length={longest}, or shorten the captions")
+            for s in describe_cut_captions(text_config, counts)
+        ),
     ]
 
 
@@ -89,20 +120,26 @@ def _describe_repeated_images(index: CsvIndex) -> Iterator[str]:
         )
 
 
-def _describe_labels(config: CsvData, index: CsvIndex) -> Iterator[str]:
+def _describe_useless_labels(config: CsvData, index: CsvIndex) -> Iterator[str]:
     if config.label_column is None:
         return
     place = f"column {config.label_column!r} (data.label_column)"
+    classes = {sample.label for sample in index.samples} - {None}
+    if not classes:
+        yield f"{place} is empty in all rows: no class is trained on or evaluated"
+    elif len(classes) == 1:
+        yield f"{place} has one class only: classification is right whatever the model is"
+
+
+def _describe_missing_labels(config: CsvData, index: CsvIndex) -> Iterator[str]:
+    if config.label_column is None:
+        return
     counts = Counter(sample.label for sample in index.samples)
     num_unlabelled = counts.pop(None, 0)
-    if not counts:
-        yield f"{place} is empty in all rows: no class is trained on or evaluated"
-    elif len(counts) == 1:
-        yield f"{place} has one class only: classification is right whatever the model is"
-    elif num_unlabelled:
+    if num_unlabelled and len(counts) > 1:
         yield (
-            f"{place} is empty for {num_unlabelled} of {len(index.samples)} images; the others "
-            f"have {len(counts)} classes"
+            f"column {config.label_column!r} (data.label_column) is empty for {num_unlabelled} of "
+            f"{len(index.samples)} images; the others have {len(counts)} classes"
         )
 
 

@@ -14,6 +14,7 @@ from uniclip.config import CsvData, ModelConfig
 from uniclip.data import views
 from uniclip.data.csv import rows
 from uniclip.data.csv.content import digest_image_contents, digest_table
+from uniclip.data.source import DataWarning
 from uniclip.data.split import SourceShare
 from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
 from uniclip.io import file_digests
@@ -69,6 +70,13 @@ def describe_content(config: CsvData, model: ModelConfig) -> list[str]:
         *image_sizes.describe_small_images(config, samples, model.image.image_size),
         describe_fingerprint(config),
     ]
+
+
+def list_warnings(config: CsvData, model: ModelConfig) -> list[DataWarning]:
+    """Return what the user should change; `UserError` if the tables cannot be used."""
+    from uniclip.data.csv import notes
+
+    return notes.list_warnings(config, model.text)
 
 
 def count_training_samples(config: CsvData, enough: int) -> list[SourceShare]:

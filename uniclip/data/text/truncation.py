@@ -83,24 +83,28 @@ def _count(
     )
 
 
-def describe_truncation(config: TextConfig, counts: TruncationCounts) -> list[str]:
-    """Return a sentence on captions that are cut, and one on captions with equal tokens."""
-    sentences = []
-    if counts.num_cut:
-        merged = ""
-        if counts.num_merged:
-            merged = (
-                f", by which {counts.num_merged} become equal to another one (different captions "
-                f"before: {counts.num_captions}, after: {counts.num_left})"
-            )
-        sentences.append(
-            f"{counts.num_cut} of {counts.num_captions} captions are longer than "
-            f"model.text.context_length={config.context_length} tokens (the longest has "
-            f"{counts.longest}) and are cut{merged}"
+def describe_cut_captions(config: TextConfig, counts: TruncationCounts) -> list[str]:
+    """Return a sentence on captions that are cut, if there are some."""
+    if not counts.num_cut:
+        return []
+    merged = ""
+    if counts.num_merged:
+        merged = (
+            f", by which {counts.num_merged} become equal to another one (different captions "
+            f"before: {counts.num_captions}, after: {counts.num_left})"
         )
-    if counts.num_equal:
-        sentences.append(
-            f"{counts.num_equal} of {counts.num_captions} captions have the same tokens as another "
-            "one, such as captions that differ in case: retrieval counts them as one caption"
-        )
-    return sentences
+    return [
+        f"{counts.num_cut} of {counts.num_captions} captions are longer than "
+        f"model.text.context_length={config.context_length} tokens (the longest has "
+        f"{counts.longest}) and are cut{merged}"
+    ]
+
+
+def describe_equal_captions(counts: TruncationCounts) -> list[str]:
+    """Return a sentence on captions with the tokens of another one, if there are some."""
+    if not counts.num_equal:
+        return []
+    return [
+        f"{counts.num_equal} of {counts.num_captions} captions have the same tokens as another "
+        "one, such as captions that differ in case: retrieval counts them as one caption"
+    ]

@@ -7,7 +7,11 @@ import pytest
 from uniclip.config import TextConfig
 from uniclip.data.text import truncation
 from uniclip.data.text.tokenizer import build_tokenizer
-from uniclip.data.text.truncation import count_truncated, describe_truncation
+from uniclip.data.text.truncation import (
+    count_truncated,
+    describe_cut_captions,
+    describe_equal_captions,
+)
 
 PREFIX = "the a of in " * 20
 
@@ -33,12 +37,12 @@ def test_different_captions_become_one():
     captions = [f"{PREFIX}a red square number {i}" for i in range(120)]
     counts = count_truncated(TextConfig(), captions, captions)
     assert (counts.num_cut, counts.num_merged, counts.num_left) == (120, 120, 1)
-    (sentence,) = describe_truncation(TextConfig(), counts)
+    (sentence,) = describe_cut_captions(TextConfig(), counts)
     assert "120 of 120 captions are longer than model.text.context_length=32 tokens" in sentence
     assert "120 become equal to another one" in sentence
     assert "before: 120, after: 1)" in sentence
     wide = TextConfig(context_length=counts.longest)
-    assert describe_truncation(wide, count_truncated(wide, captions, captions)) == []
+    assert describe_cut_captions(wide, count_truncated(wide, captions, captions)) == []
     narrow = TextConfig(context_length=counts.longest - 1)
     assert count_truncated(narrow, captions, captions).num_cut > 0
 
@@ -47,15 +51,17 @@ def test_captions_that_are_cut_and_stay_different():
     captions = [f"number {i} {PREFIX}" for i in range(20)]
     counts = count_truncated(TextConfig(), captions, captions)
     assert (counts.num_cut, counts.num_merged, counts.num_left) == (20, 0, 20)
-    (sentence,) = describe_truncation(TextConfig(), counts)
+    (sentence,) = describe_cut_captions(TextConfig(), counts)
     assert "equal" not in sentence
+    assert describe_equal_captions(counts) == []
 
 
 def test_captions_that_differ_in_case_are_equal_and_repeated_ones_count_once():
     captions = ["A dog", "a dog", "a dog", "a cat", "A DOG"]
     counts = count_truncated(TextConfig(), captions, captions)
     assert (counts.num_captions, counts.num_cut, counts.num_equal) == (4, 0, 3)
-    (sentence,) = describe_truncation(TextConfig(), counts)
+    (sentence,) = describe_equal_captions(counts)
+    assert describe_cut_captions(TextConfig(), counts) == []
     assert sentence.startswith("3 of 4 captions have the same tokens as another one")
 
 
