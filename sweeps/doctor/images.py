@@ -17,6 +17,8 @@ CHECK = "images"
 REPAIR = "repair the images; no run changes its name by that"
 MAX_LISTED = 100
 """Unreadable images that a problem lists; it counts the others."""
+NUM_QUICK = 500
+"""Images that are decoded so quickly that, after a problem, they need not be remembered."""
 MAX_NAMED = 3
 """Images that a warning names."""
 
@@ -24,21 +26,27 @@ MAX_NAMED = 3
 def check_user_images(context: DoctorContext) -> Iterator[Diagnostic]:
     """Decode the user's validation and test images, and a sample of the training images.
 
-    Good images are remembered in the store's cache and not decoded again.
+    Good images are remembered in the store's cache and not decoded again. More unreadable training
+    images than may be replaced are a `UserError`.
     """
-    num_images, all_readable = 0, True
-    for findings in _verify_evaluated_images(context):
-        num_images += findings.num_images
-        if findings.unreadable:
-            all_readable = False
-            yield _report_unreadable(findings)
-        yield from _warn_of_one_color(findings)
-    if not all_readable:
+    evaluated = list(_verify_evaluated_images(context))
+    broken = [findings for findings in evaluated if findings.unreadable]
+    yield from map(_report_unreadable, broken)
+    if broken:
+        for findings in evaluated:
+            if findings.num_decoded > NUM_QUICK:
+                findings.remember()
         return
-    for config in _list_data_sections(context):
-        findings = verification.verify_training_sample(config, context.store.cache_path)
+    training = [
+        (config, verification.verify_training_sample(config, context.store.cache_path))
+        for config in _list_data_sections(context)
+    ]
+    for config, findings in training:
         yield from _warn_of_training_images(config, findings)
+    for findings in (*evaluated, *(findings for _, findings in training)):
         yield from _warn_of_one_color(findings)
+        findings.remember()
+    num_images = sum(findings.num_images for findings in evaluated)
     if num_images:
         yield ok(CHECK, f"{num_images:,} images for validation and testing can be read")
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -59,6 +59,20 @@ class ImageFindings:
     """Name and fault of each image that cannot be read."""
     one_color: tuple[str, ...]
     """Names of the images of a single color."""
+    unreadable_positions: tuple[int, ...] = ()
+    """Positions in the list of the images that cannot be read."""
+    num_decoded: int = 0
+    """Number of images that were not remembered."""
+    memory_path: Path | None = None
+    """File of what is remembered."""
+    memory: bytes = field(default=b"", compare=False)
+    """Its content, with the images that were found good."""
+
+    def remember(self) -> None:
+        """Write what was found good, unless nothing was decoded."""
+        if self.memory_path is not None and self.num_decoded:
+            with suppress(OSError):  # such as a store that belongs to another user
+                atomic_write(self.memory_path, self.memory)
 
 
 def check_images(
@@ -67,12 +81,12 @@ def check_images(
     memory_path: Path | None = None,
     report_progress: ReportProgress = lambda done, total: None,
 ) -> ImageFindings:
-    """Decode the images that are not remembered as good, as training does.
+    """Decode the images that are not remembered as good, as training does; nothing is written.
 
     Args:
         locations: The images.
         image_size: Side of the square that is looked at, in pixels.
-        memory_path: File of what is remembered; None = nothing is. It is disposable.
+        memory_path: File of what is remembered (`ImageFindings.remember`); None = nothing is.
         report_progress: Called every few seconds with the number of images done, and of all.
 
     Raises:
@@ -91,15 +105,19 @@ def check_images(
             if time.monotonic() - last_report >= REPORT_SECONDS:
                 report_progress(len(findings), len(locations))
                 last_report = time.monotonic()
-    is_refused = any(finding not in CODES for finding in findings.values())
-    if len(pending) > (CHUNK_SIZE if is_refused else 0):  # a quick refusal writes nothing
-        good = [(keys[i], finding) for i, finding in findings.items() if finding in CODES]
-        _write_memory(memory_path, {key: finding for key, finding in good if key is not None})
     named_findings = [(location.name, findings[i]) for i, location in enumerate(locations)]
     return ImageFindings(
         num_images=len(locations),
         unreadable=tuple(f"{n} cannot be read ({f})" for n, f in named_findings if f not in CODES),
         one_color=tuple(name for name, finding in named_findings if finding == ONE_COLOR),
+        unreadable_positions=tuple(i for i, f in sorted(findings.items()) if f not in CODES),
+        num_decoded=len(pending),
+        memory_path=memory_path,
+        memory=b"".join(
+            key + CODES[findings[i]]
+            for i, key in enumerate(keys)
+            if key is not None and findings[i] in CODES
+        ),
     )
 
 
@@ -152,10 +170,3 @@ def _read_memory(path: Path | None) -> dict[bytes | None, str]:
         starts = ()
     records = [content[start : start + record_bytes] for start in starts]
     return {r[:KEY_BYTES]: names[r[KEY_BYTES:]] for r in records if r[KEY_BYTES:] in names}
-
-
-def _write_memory(path: Path | None, findings: dict[bytes, str]) -> None:
-    if path is None:
-        return
-    with suppress(OSError):  # such as a store that belongs to another user
-        atomic_write(path, b"".join(key + CODES[name] for key, name in findings.items()))

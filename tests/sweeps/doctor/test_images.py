@@ -139,3 +139,15 @@ def test_no_cell_starts_before_the_images_are_repaired(
     for path, content in whole.items():
         Path(path).write_bytes(content)
     assert plan_cell() == before, "a repair renames no run"
+
+
+def test_good_images_are_remembered_unless_a_small_check_found_a_problem(table: Path) -> None:
+    memory = table.parent.parent / "store/cache/checked_images"
+    broken = list_held_out(table)[0]
+    content = Path(broken).read_bytes()
+    break_images([broken])
+    check(table)
+    assert not memory.exists()
+    Path(broken).write_bytes(content)
+    check(table)
+    assert len(list(memory.iterdir())) == 2, "of held-out and of training images"

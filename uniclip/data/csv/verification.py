@@ -47,6 +47,10 @@ def verify_training_sample(config: CsvData, cache_folder: Path | None = None) ->
     """Decode a sample of the training images; training replaces those that cannot be read.
 
     The arguments are those of `verify_held_out_images`.
+
+    Raises:
+        UserError: The table cannot be used, or more images of the sample cannot be read than may
+            be replaced.
     """
     from uniclip.data.csv.split import open_split  # imports numpy: see `uniclip.data`
 
@@ -54,7 +58,9 @@ def verify_training_sample(config: CsvData, cache_folder: Path | None = None) ->
     order = sorted(range(len(split)), key=lambda i: int(split.ids[i]))
     locations = _locate(split, order[:NUM_TRAINING_IMAGES])
     memory_path = _name_memory(config, cache_folder, "train")
-    return image_check.check_images(locations, config.image_size, memory_path)
+    findings = image_check.check_images(locations, config.image_size, memory_path)
+    split.check_unreadable(sorted(order[position] for position in findings.unreadable_positions))
+    return findings
 
 
 def _locate(split: CsvSplit, index: Sequence[int]) -> list[ImageLocation]:

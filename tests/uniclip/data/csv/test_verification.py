@@ -11,6 +11,7 @@ from tests.helpers.csv_data import break_images, csv_config, write_image_set
 from uniclip import data
 from uniclip.data.csv import verification
 from uniclip.data.csv.verification import verify_held_out_images, verify_training_sample
+from uniclip.errors import UserError
 
 
 @pytest.fixture
@@ -30,9 +31,7 @@ def test_every_broken_held_out_image_is_named_with_its_line(config, tmp_path):
     for text, path in zip(findings.unreadable, broken):
         assert text.startswith(f"{config.path} line ")
         assert f"image {path} cannot be read (" in text
-    for path in broken:
-        Image.new("RGB", (9, 9), "red").save(path)
-    assert verify_held_out_images(config, tmp_path / "cache").unreadable == ()
+    findings.remember()
     assert len(list((tmp_path / "cache" / verification.MEMORY_FOLDER).iterdir())) == 1
 
 
@@ -50,3 +49,12 @@ def test_training_images_are_sampled(config, monkeypatch):
 def test_without_a_test_split_there_is_nothing_to_check_in_it(config):
     config = dataclasses.replace(config, test_fraction=0.0)
     assert verify_held_out_images(config).num_images == len(data.open_split(config, "validation"))
+
+
+def test_more_unreadable_training_images_than_allowed_are_an_error(config):
+    split = data.open_split(config, "train")
+    break_images(split.image_paths[:2])
+    with pytest.raises(UserError, match=r"2 of \d+ training images cannot be used, more than data"):
+        verify_training_sample(config)
+    allowed = dataclasses.replace(config, max_broken=0.5)
+    assert len(verify_training_sample(allowed).unreadable) == 2
