@@ -153,6 +153,15 @@ def find_near_duplicates(
     )
     if dataset.describe_missing(root, ("test",)) is not None:
         return finder.read_last_verdicts()
+    if dataset.user_folder is not None and config.data.name == "csv":
+        image_size = config.data.image_size
+        return finder.find_in_user_data(
+            {**dataset.fingerprint(root, ("test",)), "split": "test", "image_size": image_size},
+            lambda: near_duplicates.compute_dataset_signatures(
+                dataset.open(root, "test"), image_size
+            ),
+            lambda: near_duplicates.compute_split_signatures(data.open_split(config.data, "train")),
+        )
     return finder.find(
         {**dataset.fingerprint(root, ("test",)), "split": "test"},
         lambda: near_duplicates.compute_dataset_thumbnails(dataset.open(root, "test")),
@@ -171,7 +180,7 @@ def _find_duplicates_in_table(data_config: DataConfig, cache_folder: Path) -> ND
     finder = near_duplicates.DuplicateFinder(
         Cache(cache_folder / "leakage"), {"dataset": data_config.name}, fingerprints["train"]
     )
-    return finder.find_in_table(
+    return finder.find_in_user_data(
         fingerprints["test"],
         lambda: near_duplicates.compute_split_signatures(splits["test"]),
         lambda: near_duplicates.compute_split_signatures(splits["train"]),

@@ -113,7 +113,7 @@ class ImageSignatures:
     """(n,) uint64: equal where all pixels are; `NO_DIGEST` = not to be compared."""
 
 
-def find_duplicates_in_table(test: ImageSignatures, train: ImageSignatures) -> NDArray[np.int8]:
+def find_user_duplicates(test: ImageSignatures, train: ImageSignatures) -> NDArray[np.int8]:
     """Return what `find_duplicates` does; images with equal pixels are `DUPLICATE` too."""
     verdicts = find_duplicates(test.thumbnails, train.thumbnails)
     is_copy = np.isin(test.pixel_digests, train.pixel_digests) & (test.pixel_digests != NO_DIGEST)
@@ -130,10 +130,29 @@ def compute_split_signatures(split: Split) -> ImageSignatures:
         pixels, is_readable = split.load_readable_pixels(index)
         for i, image in zip(index[is_readable], pixels[is_readable]):
             thumbnails[i] = compute_thumbnail(Image.fromarray(image.transpose(1, 2, 0)))
-            if not rgb_image.is_one_color(image):
-                content = blake2b(image.tobytes(), digest_size=8).digest()
-                pixel_digests[i] = int.from_bytes(content, "big")
+            pixel_digests[i] = _digest_pixels(image)
     return ImageSignatures(thumbnails, pixel_digests)
+
+
+def compute_dataset_signatures(dataset: ImageDataset, image_size: int) -> ImageSignatures:
+    """Return the signatures of the images of an evaluation split; each is decoded once.
+
+    image_size: Side of the training images that they are compared with, in pixels.
+    """
+    thumbnails = np.zeros((len(dataset), ROWS, COLUMNS), np.uint8)
+    pixel_digests = np.full(len(dataset), NO_DIGEST, np.uint64)
+    for i in range(len(dataset)):
+        image = dataset.load_image(i)
+        thumbnails[i] = compute_thumbnail(image)
+        pixel_digests[i] = _digest_pixels(rgb_image.crop_and_resize(image, image_size))
+    return ImageSignatures(thumbnails, pixel_digests)
+
+
+def _digest_pixels(image: NDArray[np.uint8]) -> int:
+    """Return 64 bits over the pixels (3, H, W) of an image; `NO_DIGEST` for a single color."""
+    if rgb_image.is_one_color(image):
+        return NO_DIGEST
+    return int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "big")
 
 
 def compute_dataset_thumbnails(dataset: ImageDataset) -> GreyThumbnails:
@@ -182,20 +201,21 @@ class DuplicateFinder:
         self.cache.write_note(self._note_name(), verdicts.tolist())
         return verdicts
 
-    def find_in_table(
+    def find_in_user_data(
         self,
         test_fingerprint: Mapping[str, Any],
         compute_test_signatures: Callable[[], ImageSignatures],
         compute_train_signatures: Callable[[], ImageSignatures],
     ) -> NDArray[np.int8]:
-        """Return the verdicts of `find_duplicates_in_table`, from the cache or computed."""
+        """Return the verdicts of `find_user_duplicates`, from the cache or computed."""
 
         def compare() -> Numbers:
-            return find_duplicates_in_table(compute_test_signatures(), compute_train_signatures())
+            return find_user_duplicates(compute_test_signatures(), compute_train_signatures())
 
-        return self._get_or_compute(
-            {"duplicates_in_table": test_fingerprint, "train": self.train_fingerprint}, compare
-        )
+        key = {"duplicates_of_table": test_fingerprint, "train": self.train_fingerprint}
+        verdicts = self._get_or_compute(key, compare)
+        self.cache.write_note(self._note_name(), verdicts.tolist())
+        return verdicts
 
     def read_last_verdicts(self) -> NDArray[np.int8] | None:
         """Return the last verdicts on the test images at this location; None if there are none."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -164,3 +165,23 @@ def test_a_probe_is_fitted_without_training_images_that_cannot_be_read(tmp_path)
     stub = stub_models.Stub(config, see_colours, read, see_colours)
     scores, _ = evaluate.evaluate("csv", stub, config)
     assert {s.name: s.value for s in scores}["probe.label"] == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "folder"])
+def test_training_images_in_a_user_defined_evaluation_set_are_found(kind, tmp_path):
+    config = make_table(tmp_path / "images")
+    train = data.open_split(config.data, "train").image_paths
+    plain = Image.new("RGB", (16, 16), "white")
+    plain.paste("red", (4, 4, 8, 8))
+    plain.save(train[0])
+    folder = tmp_path / "evaluated/a"
+    folder.mkdir(parents=True)
+    for i in (0, 1):
+        shutil.copy(train[i], folder / f"{i}.png")
+    other = np.random.default_rng(5).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(other).save(folder / "2.png")
+    csv_data.write_csv(folder, [(f"{i}.png", f"text {i}", "a") for i in range(3)])
+    name = f"csv:{folder / 'data.csv'}" if kind == "csv" else f"folder:{folder.parent}"
+    split_features._open_split.cache_clear()
+    verdicts = evaluate.find_near_duplicates(name, config, tmp_path / "cache")
+    assert (verdicts == near_duplicates.DUPLICATE).tolist() == [True, True, False]
