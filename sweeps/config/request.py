@@ -115,9 +115,10 @@ def parse_request(
     _reject_unknown_keys(run_values, choices, conf_dirs, other_keys, ablation)
     store = Store(settings.store)
     store.share_with_group()
-    seeds = settings.resolve_seeds()
+    seeds, argv = settings.resolve_seeds(), ("run", *overrides)
     if stored_plan is not None and not any(word.startswith("seeds=") for word in overrides):
         seeds = stored_plan.seeds
+        argv = (*argv, f"seeds=[{','.join(map(str, seeds))}]")
     plan_request = PlanRequest(
         ablation=ablation,
         components=ablation_schema.load_components(conf_dirs),
@@ -134,7 +135,7 @@ def parse_request(
         plan_request=plan_request,
         settings=settings,
         store=store,
-        argv=("run", *overrides),
+        argv=argv,
         conf_dirs=tuple(conf_dirs),
         stored_plan=stored_plan,
     )
@@ -152,7 +153,10 @@ def parse_configs(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     _resolve_custom_names(values, conf_dirs)
     sweep_values = _compose_sweep_values(choices, conf_dirs)
     run_values = _compose_run_values(choices, conf_dirs)
-    compose.apply_overrides(run_values, _apply_sweep_values(values, sweep_values))
+    run_overrides = _apply_sweep_values(values, sweep_values)
+    present_choices = {"data": run_values["data"]["name"], "method": run_values["method"]["name"]}
+    _reject_missing_keys(run_overrides, {**run_values, **sweep_values}, present_choices)
+    compose.apply_overrides(run_values, run_overrides)
     return bind(SweepConfig, sweep_values), build_run_config(run_values)
 
 

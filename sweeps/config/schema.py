@@ -166,6 +166,8 @@ class SweepConfig:
     """Refuse to start if the runs would take more GPU-hours; a CPU worker counts as one GPU."""
 
     def __post_init__(self) -> None:
+        if not self.store:
+            raise UserError("store= is empty: name a folder, or leave it out for ./store")
         if isinstance(self.launcher, SlurmLauncherConfig):
             self.launcher.validate()
 

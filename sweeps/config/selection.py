@@ -18,11 +18,11 @@ from sweeps.config import stored_sweep, sweep_keys
 from sweeps.config.request import SweepRequest, parse_configs, parse_request
 from sweeps.config.schema import SweepConfig
 from uniclip.config import plugins
+from uniclip.config.binding import bind
 from uniclip.config.overrides import parse_overrides
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store, SweepFolder
 
-DEFAULT_STORE = "store"
 SWEEP_HELP = "id of a sweep in the store, or its start, instead of ablation=... (see list sweeps)"
 CELL_HELP = "<arm>/<seed>, or the start of a run id"
 READING_KEYS = ("store", "plugins", "runtime.plugins")
@@ -141,7 +141,8 @@ def open_store(overrides: Sequence[str]) -> Store:
     """Return the store that the words name."""
     words = [word for word in overrides if word.startswith("store=")]
     values = parse_overrides(words, sweep_keys.collect_value_forms())
-    return Store(str(values.get("store", DEFAULT_STORE)))
+    config: SweepConfig = bind(SweepConfig, values)
+    return Store(config.store)
 
 
 def has_ablation(overrides: Sequence[str]) -> bool:

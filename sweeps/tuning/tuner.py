@@ -228,7 +228,7 @@ def build_tuner(overrides: list[str], stored_plan: Plan | None = None) -> Tuner:
     space = resolve_search_space(config.space, space, resolved_plan)
     return Tuner(
         config=config,
-        request=replace(request, argv=("tune", *overrides)),
+        request=replace(request, argv=("tune", *request.argv[1:], *tune_overrides)),
         resolved_plan=resolved_plan,
         study=_build_study(config, space, resolved_plan),
         seeds=seeds,

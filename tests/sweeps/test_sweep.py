@@ -119,6 +119,20 @@ def test_more_seeds_run_only_the_new_cells(
     assert len(endings) == 6
 
 
+def test_the_id_of_a_sweep_runs_it_again_with_its_seeds_and_nothing_else(
+    extended: tuple[Driver, str, dict[str, list[str]]],
+) -> None:
+    driver, _, _ = extended
+    tables, sweep_id = driver.tables(), driver.plan().sweep_id
+    by_id = Driver(driver.folder)
+    by_id.words = (sweep_id[:-2], f"store={driver.folder}")
+    assert "0 to run, 6 already complete" in by_id.run()
+    assert (driver.tables(), driver.plan().sweep_id) == (tables, sweep_id)
+    assert "makes another sweep than" in by_id.run("train.steps=21", status=2)
+    output = by_id.run(command="status")
+    assert output == driver.run("seeds=2", command="status")
+
+
 def test_weights_do_not_depend_on_the_number_of_workers(
     extended: tuple[Driver, str, dict[str, list[str]]], tmp_path: Path
 ) -> None:

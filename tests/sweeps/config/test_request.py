@@ -191,6 +191,7 @@ def test_invalid_seeds_are_refused(word: str) -> None:
         ((ABLATION, "seeds=3.5"), r"seeds must be a whole number or a list, got 3\.5"),
         ((ABLATION, "seeds=[1,1]"), r"seeds=\[1,1\]: give .* a list of different seeds"),
         ((ABLATION, "store=[a]"), r"store must be text"),
+        ((ABLATION, "store="), r"store= is empty: name a folder"),
         ((ABLATION, "seed=3"), r"seed= is set by the sweep: write seeds="),
         ((ABLATION, "stream=1"), r"stream= is set by arms"),
         ((ABLATION, "train=3"), r"train is a section"),

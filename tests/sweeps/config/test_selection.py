@@ -41,6 +41,8 @@ def test_a_sweep_is_found_by_its_id_or_the_start_of_it(get_name: object) -> None
     assert cell_names == ["full/0"]
     assert request.plan_request.seeds == (0,)
     assert request.argv == ("run", *OVERRIDES, "seeds=1")
+    request, _ = selection.select_request("run", [name], [])
+    assert request.argv == ("run", *OVERRIDES, "seeds=[0,1]"), "jobs repeat the seeds of the plan"
     assert request.build_plan().plan.sweep_id == plan.sweep_id
 
 
