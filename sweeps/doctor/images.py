@@ -14,7 +14,7 @@ from uniclip.evaluate.datasets import verify
 from uniclip.io.image_check import ImageFindings
 
 CHECK = "images"
-REPAIR = "repair the images; no run changes its name by that"
+REPAIR = "repair these files; that renames no run, unless data.verify=true"
 MAX_LISTED = 100
 """Unreadable images that a problem lists; it counts the others."""
 NUM_QUICK = 500

@@ -66,7 +66,7 @@ def test_all_broken_images_are_listed_at_once(table: Path) -> None:
     assert diagnostic.message.startswith("3 of ")
     assert all(f"image {path} cannot be read (" in diagnostic.message for path in broken)
     assert "\n" not in diagnostic.message
-    assert "repair the images" in diagnostic.fix
+    assert "repair these files" in diagnostic.fix
 
 
 def test_broken_training_images_and_those_of_one_color_are_warnings(table: Path) -> None:
