@@ -12,6 +12,7 @@ from typing import Any
 
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
+from uniclip.io.hashing import digest_text
 from uniclip.store.json_io import read_json, read_record, to_json_bytes
 from uniclip.store.permissions import find_unreadable, find_unwritable
 from uniclip.store.run_records import (
@@ -24,6 +25,8 @@ from uniclip.store.run_records import (
 )
 from uniclip.store.run_status import EndReason
 
+_MAX_NAME_BYTES = 200
+"""Longest name of a data set in a file name; file systems allow 255 bytes for all of it."""
 _WRITTEN_FOLDERS = ("attempts", "scores", "predictions")
 """Folders of a run in which its attempts write."""
 CACHE_FOLDER = "cache"
@@ -274,7 +277,7 @@ class RunFolder:
 
     def predictions_path(self, dataset: str, evaluation_hash: str) -> Path:
         """Return the path of the outcomes per sample behind those scores."""
-        return self.path / "predictions" / f"{dataset}@{evaluation_hash}.npz"
+        return self.path / "predictions" / f"{_name_evaluation(dataset, evaluation_hash)}.npz"
 
     def read_scores(self, dataset: str, evaluation_hash: str) -> DatasetScores | None:
         """Return the scores of a data set under an evaluation hash, or None if there are none.
@@ -298,4 +301,15 @@ class RunFolder:
 
 
 def _name_scores_file(dataset: str, evaluation_hash: str) -> str:
-    return f"{dataset}@{evaluation_hash}.json"
+    return f"{_name_evaluation(dataset, evaluation_hash)}.json"
+
+
+def _name_evaluation(dataset: str, evaluation_hash: str) -> str:
+    """Return the name of an evaluation as one file name of any file system.
+
+    The name of a user's data set holds a path, such as `csv:images/test.csv`.
+    """
+    name = dataset.replace("%", "%25").replace("/", "%2F")
+    if len(name.encode()) > _MAX_NAME_BYTES:
+        name = f"{dataset.partition(':')[0]}:{digest_text(dataset)}"
+    return f"{name}@{evaluation_hash}"

@@ -112,3 +112,18 @@ def test_an_outcome_is_written_once(tmp_path: Path) -> None:
     assert run.write_outcome(make_outcome(step=3))
     assert not run.write_outcome(make_outcome(step=4))
     assert run.read_outcome() == make_outcome(step=3)
+
+
+def test_scores_of_data_sets_whose_names_are_paths_are_found(tmp_path: Path) -> None:
+    run = Store(tmp_path).get_run("0123456789abcdef")
+    paths = ("a/b.csv", "a%2Fb.csv", "/data/100 %/ü.csv", f"/{'x' * 300}.csv")
+    names = ["csv", *(f"csv:{path}" for path in paths)]
+    for i, name in enumerate(names):
+        assert not run.has_scores({name: "01234567"})
+        path = run.scores_path(name, "01234567")
+        assert atomic.write_once(path, b"{}")
+        assert run.predictions_path(name, "01234567").stem == path.stem
+        assert run.has_scores(dict.fromkeys(names[: i + 1], "01234567"))
+        assert len(path.name.encode()) < 255
+    assert len(run.list_score_paths()) == len(names)
+    assert run.scores_path("csv", "01234567").name == "csv@01234567.json"
