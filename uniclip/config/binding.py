@@ -136,7 +136,7 @@ def list_run_only_fields(cls: type) -> tuple[str, ...]:
 def _bind_tagged_union(union_members: dict[str, type], values: Any, path: str) -> Any:
     if not isinstance(values, Mapping) or "name" not in values:
         raise UserError(f"{path} must be a mapping with a name, got {values!r}")
-    if values["name"] not in union_members:
+    if not isinstance(values["name"], str) or values["name"] not in union_members:
         raise make_unknown_name_error(path, values["name"], union_members)
     return bind(union_members[values["name"]], values, f"{path}.")
 

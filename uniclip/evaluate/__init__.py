@@ -69,13 +69,14 @@ def build_protocol(
 ) -> dict[str, Any]:
     """Return everything that a score of benchmark `name` depends on besides the model.
 
-    As plain JSON. The run's data section counts only where it is what is evaluated. The store's
+    As plain JSON. Of user-defined data the content counts, not where they lie. The run's data
+    section counts only where it is what is evaluated. The store's
     `cache` folder describes data that are missing by now. Raises `UserError` for an unknown name,
     or for a CSV that cannot be read.
     """
     benchmark = _load_benchmark(name, config, Cache(cache_folder))
     record: dict[str, Any] = to_builtins(
-        {"benchmark": name, "split": "test", **benchmark.build_protocol()}
+        {"benchmark": name.partition(":")[0], "split": "test", **benchmark.build_protocol()}
     )
     return record
 
