@@ -25,8 +25,6 @@ from uniclip.store.run_records import (
 )
 from uniclip.store.run_status import EndReason
 
-_MAX_NAME_BYTES = 200
-"""Longest name of a data set in a file name; file systems allow 255 bytes for all of it."""
 _WRITTEN_FOLDERS = ("attempts", "scores", "predictions")
 """Folders of a run in which its attempts write."""
 CACHE_FOLDER = "cache"
@@ -307,9 +305,7 @@ def _name_scores_file(dataset: str, evaluation_hash: str) -> str:
 def _name_evaluation(dataset: str, evaluation_hash: str) -> str:
     """Return the name of an evaluation as one file name of any file system.
 
-    The name of a user's data set holds a path, such as `csv:images/test.csv`.
+    The name of a user's data set holds a path, such as `csv:images/test.csv`. It is left out: the
+    hash holds the content, which has the same scores wherever it lies.
     """
-    name = dataset.replace("%", "%25").replace("/", "%2F")
-    if len(name.encode()) > _MAX_NAME_BYTES:
-        name = f"{dataset.partition(':')[0]}:{digest_text(dataset)}"
-    return f"{name}@{evaluation_hash}"
+    return f"{dataset.partition(':')[0]}@{evaluation_hash}"

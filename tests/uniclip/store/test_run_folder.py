@@ -119,11 +119,13 @@ def test_scores_of_data_sets_whose_names_are_paths_are_found(tmp_path: Path) -> 
     paths = ("a/b.csv", "a%2Fb.csv", "/data/100 %/ü.csv", f"/{'x' * 300}.csv")
     names = ["csv", *(f"csv:{path}" for path in paths)]
     for i, name in enumerate(names):
-        assert not run.has_scores({name: "01234567"})
-        path = run.scores_path(name, "01234567")
+        evaluation_hash = f"{i:08x}"
+        assert not run.has_scores({name: evaluation_hash})
+        path = run.scores_path(name, evaluation_hash)
         assert atomic.write_once(path, b"{}")
-        assert run.predictions_path(name, "01234567").stem == path.stem
-        assert run.has_scores(dict.fromkeys(names[: i + 1], "01234567"))
+        assert run.predictions_path(name, evaluation_hash).stem == path.stem
+        assert run.has_scores({n: f"{j:08x}" for j, n in enumerate(names[: i + 1])})
         assert len(path.name.encode()) < 255
     assert len(run.list_score_paths()) == len(names)
+    assert run.has_scores({"csv:/moved/elsewhere.csv": "00000001"})  # the hash holds the content
     assert run.scores_path("csv", "01234567").name == "csv@01234567.json"
