@@ -12,7 +12,6 @@ from typing import Any
 
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
-from uniclip.io.hashing import digest_text
 from uniclip.store.json_io import read_json, read_record, to_json_bytes
 from uniclip.store.permissions import find_unreadable, find_unwritable
 from uniclip.store.run_records import (

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from uniclip.data.split import SplitName
+from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError
 from uniclip.evaluate.cache import Cache
-from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.evaluate.datasets.dataset import Dataset, fresh_fingerprint_cache
 from uniclip.evaluate.datasets.images import ImageDataset
 
 ARRAY_FIELDS = ("labels", "difficult")
@@ -58,9 +59,29 @@ def open_with_cached_index(
         return dataset.open(root, split)
     index = cache.get_or_compute(
         {"index_of": dict(fingerprint), "split": split},
-        lambda: _pack_index(dataset.open(root, split)),
+        lambda: _read_index(dataset, root, split),
     )
     return _unpack_index(index, LazyReader(dataset, root, split))
+
+
+def _read_index(dataset: Dataset, root: str | Path, split: SplitName) -> dict[str, NDArray[Any]]:
+    """Return the index of a split, for the cache.
+
+    Raises:
+        DataChangedError: A user's data were changed while they were read, so the index would be
+            stored under the fingerprint of other data.
+    """
+    if dataset.user_folder is None:
+        return _pack_index(dataset.open(root, split))
+    with fresh_fingerprint_cache():
+        before = dataset.fingerprint(root, (split,))
+    index = _pack_index(dataset.open(root, split))
+    with fresh_fingerprint_cache():
+        if dataset.fingerprint(root, (split,)) != before:
+            raise DataChangedError(
+                f"{dataset.name} was changed while it was read; {CHANGED_DATA_ADVICE}"
+            )
+    return index
 
 
 def _pack_index(dataset: ImageDataset) -> dict[str, NDArray[Any]]:

@@ -64,6 +64,16 @@ def fingerprint_cache() -> Iterator[None]:
         _fingerprint_memo.reset(token)
 
 
+@contextmanager
+def fresh_fingerprint_cache() -> Iterator[None]:
+    """Fingerprint each file and folder anew within this context, whatever is known around it."""
+    token = _fingerprint_memo.set({})
+    try:
+        yield
+    finally:
+        _fingerprint_memo.reset(token)
+
+
 def _memoize(key: Hashable, compute: Callable[[], T]) -> T:
     memo = _fingerprint_memo.get()
     if memo is None:
