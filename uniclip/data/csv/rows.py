@@ -126,7 +126,8 @@ def read_index(config: CsvData) -> CsvIndex:
         tables.append(_read_table(test_request, default_split="test"))
         _check_overlap(*tables)
     if config.split_column is not None and "validation" not in declared_splits:
-        for row in (*table.samples, *table.faults):
+        rows: list[CsvSample | RowFault] = [*table.samples, *table.faults]
+        for row in rows:
             if row.declared_split == "train":
                 row.declared_split = None  # so that a part becomes the validation split
     has_declared_test = config.split_column is not None or bool(config.test_path)
