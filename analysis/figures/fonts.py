@@ -93,9 +93,9 @@ def find_fallback_fonts(characters: frozenset[str]) -> tuple[tuple[str, ...], fr
     font_sources: tuple[Callable[[], Sequence[FontEntry]], ...] = (_list_fonts, _add_new_fonts)
     for list_fonts in font_sources:
         for entry in _rank_fonts(list_fonts()) if missing else []:
-            if found := missing & _list_characters(entry.fname):
+            if covered := missing & _list_characters(entry.fname):
                 families.append(entry.name)
-                missing -= found
+                missing -= covered
     return tuple(families), frozenset(missing)
 
 

@@ -132,3 +132,25 @@ def test_torch_is_never_imported() -> None:
         [sys.executable, "-c", f"{imports}; import sys; assert 'torch' not in sys.modules"],
         check=True,
     )
+
+
+def test_a_notebook_that_cannot_run_costs_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables, figures and page are there; once the kernel works again, so is the notebook."""
+    store, sweep = fake_sweep.make(tmp_path / "store", Truth(seeds=(0,)))
+    (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit('there is no kernel')")
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        broken = build_report(store, sweep)
+    lines = broken.summary[-2:]
+    assert "there is no kernel" in " ".join(lines)
+    assert max(map(len, broken.summary)) <= 80
+    page = (broken.folder / "report.html").read_text(encoding="utf-8")
+    assert "The notebook report.ipynb has cells without results" in page
+    for name in ("tables/effects.tex", "figures/effects.svg", "report.ipynb", "history.csv"):
+        assert (broken.folder / name).exists()
+    again = build_report(store, sweep)
+    assert again.rebuilt
+    assert again.summary == broken.summary[: len(again.summary)]
+    assert not build_report(store, sweep).rebuilt
