@@ -59,28 +59,29 @@ def open_with_cached_index(
         return dataset.open(root, split)
     index = cache.get_or_compute(
         {"index_of": dict(fingerprint), "split": split},
-        lambda: _read_index(dataset, root, split),
+        lambda: _read_index(dataset, root, split, fingerprint),
     )
     return _unpack_index(index, LazyReader(dataset, root, split))
 
 
-def _read_index(dataset: Dataset, root: str | Path, split: SplitName) -> dict[str, NDArray[Any]]:
+def _read_index(
+    dataset: Dataset, root: str | Path, split: SplitName, fingerprint: Mapping[str, Any]
+) -> dict[str, NDArray[Any]]:
     """Return the index of a split, for the cache.
 
     Raises:
-        DataChangedError: A user's data were changed while they were read, so the index would be
-            stored under the fingerprint of other data.
+        DataChangedError: A user's data are no longer those of the fingerprint, under which the
+            index would be stored.
     """
-    if dataset.user_folder is None:
-        return _pack_index(dataset.open(root, split))
-    with fresh_fingerprint_cache():
-        before = dataset.fingerprint(root, (split,))
     index = _pack_index(dataset.open(root, split))
+    if dataset.user_folder is None:
+        return index
     with fresh_fingerprint_cache():
-        if dataset.fingerprint(root, (split,)) != before:
-            raise DataChangedError(
-                f"{dataset.name} was changed while it was read; {CHANGED_DATA_ADVICE}"
-            )
+        current_files = dataset.fingerprint(root, (split,))["files"]
+    if not current_files.items() <= fingerprint["files"].items():
+        raise DataChangedError(
+            f"{dataset.name} was changed while it was read; {CHANGED_DATA_ADVICE}"
+        )
     return index
 
 
