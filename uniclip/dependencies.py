@@ -90,10 +90,19 @@ def _find_failed_library(error: BaseException) -> str | None:
         name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if frame.f_code.co_name == "<module>" and name not in PROJECT_MODULES:
             return name  # its own code failed, or one of its own imports
+    if isinstance(error, SyntaxError) and error.filename:
+        return _find_library_of_file(Path(error.filename))
     if isinstance(error, ImportError):
         name = (error.name or "").partition(".")[0]
         return name if name and name not in PROJECT_MODULES else None
     return None
+
+
+def _find_library_of_file(path: Path) -> str | None:
+    """Return the top-level module that a source file belongs to; None for one of this project."""
+    while (path.parent / "__init__.py").exists():
+        path = path.parent
+    return path.stem if path.stem not in PROJECT_MODULES else None
 
 
 def _find_distribution(module: str) -> str:

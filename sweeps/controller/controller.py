@@ -255,7 +255,8 @@ class SweepController:
             run = self.store.get_run(run_id)
             if run_id in restart:
                 claim.restart_run(self.store, run, state)
-            run.write_spec(self.resolved_plan.specs[run_id])
+            if state.status != RunStatus.UNREADABLE and run_id not in self.denied_runs:
+                run.write_spec(self.resolved_plan.specs[run_id])
 
     # -- running --
 

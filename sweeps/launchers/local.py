@@ -196,10 +196,11 @@ class LocalLauncher:
             if run not in exhausted_runs
         )
         if len(exhausted_runs) >= MAX_DEAD_RUNS and not has_ended_otherwise:
-            reasons = "; ".join(f"{run}: {s.reason}" for run, s in exhausted_runs.items())
+            run, state = next(iter(exhausted_runs.items()))
             raise UserError(
-                f"{len(exhausted_runs)} runs in a row did not end by themselves ({reasons}): is "
-                "there enough memory? `logs` prints what they wrote, `retry` starts them again"
+                f"{len(exhausted_runs)} runs in a row did not end by themselves ({run}: "
+                f"{state.reason}): is there enough memory? `logs` prints what they wrote, `retry` "
+                "starts them again"
             )
 
     def _get_log_path(self, index: int) -> Path:

@@ -12,6 +12,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -144,7 +145,8 @@ def _write_temporary(path: Path, data: bytes) -> Path:
             stream.flush()
             os.fsync(stream.fileno())
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise
     return temporary
 

@@ -21,12 +21,14 @@ from sweeps.claims.status import (
     END_RULES,
     EXTERNAL_INTERRUPTIONS,
     MAX_ATTEMPTS_WITHOUT_PROGRESS,
+    MAX_EVALUATIONS_WITHOUT_SCORES,
     MAX_REQUEUES,
     MAX_SILENT_DEATHS,
     AttemptEnding,
     RunState,
 )
 from sweeps.slurm import Liveness
+from tests.helpers.other_user import run_as_other_user
 from uniclip.identity import compute_training_hash
 from uniclip.io.atomic import write_once
 from uniclip.store import (
@@ -113,6 +115,7 @@ TABLE: dict[AttemptEnding, tuple[RunStatus, int | None, int | None, int | None]]
     EndReason.DISK_FULL: (RunStatus.INTERRUPTED, 4, None, None),
     EndReason.DIED: (RunStatus.INTERRUPTED, None, 5, None),
     EndReason.STOPPED: (RunStatus.INTERRUPTED, None, None, 20),
+    EndReason.DATA_CHANGED: (RunStatus.FAILED, None, None, None),
     "failed": (RunStatus.FAILED, None, None, None),
     "paused": (RunStatus.PAUSED, None, None, None),
     "trained": (RunStatus.INTERRUPTED, None, None, None),
@@ -136,7 +139,7 @@ def test_each_rule_has_its_limits(ending: AttemptEnding) -> None:
     assert (rule.status, *limits) == TABLE[ending]
 
 
-@pytest.mark.parametrize("reason", EndReason)
+@pytest.mark.parametrize("reason", [r for r in EndReason if r is not EndReason.DATA_CHANGED])
 def test_an_interruption_leads_to_its_status(run: RunFolder, reason: EndReason) -> None:
     attempt_of(run, host="elsewhere").write_end("interrupted", reason=reason)
     state = status.inspect_run(run, EVALUATIONS)
@@ -349,6 +352,34 @@ def test_scores_are_progress(run: RunFolder, last: int, kind: str) -> None:
         status.inspect_run(run, EVALUATIONS, lambda claim_record: EndReason.RESTARTED).status
         == kind
     )
+
+
+def test_evaluations_that_leave_scores_missing_are_limited(run: RunFolder) -> None:
+    """Each attempt ends as evaluated, and the required scores never appear."""
+    publish_outcome(run)
+    statuses = []
+    for _ in range(MAX_EVALUATIONS_WITHOUT_SCORES + 1):
+        attempt_of(run).write_end("evaluated")
+        state = status.inspect_run(run, EVALUATIONS)
+        statuses.append(state.status)
+    allowed = [RunStatus.NEEDS_EVALUATION] * MAX_EVALUATIONS_WITHOUT_SCORES
+    assert statuses == [*allowed, RunStatus.FAILED], "attempt 1 trained"
+    assert state.reason == "evaluated 3 times, and required scores are still missing"
+    write_once(run.path / "scores/other@1.json", b"{}")
+    assert status.inspect_run(run, EVALUATIONS).status == RunStatus.NEEDS_EVALUATION
+
+
+def test_a_run_that_cannot_be_read_has_a_status_of_its_own(run: RunFolder) -> None:
+    for folder in (run.path.parents[2], *run.path.parents[3:5]):
+        folder.chmod(0o755)
+    run.path.chmod(0o700)
+
+    def act_as_other_user() -> None:
+        state = status.inspect_run(run, EVALUATIONS)
+        assert (state.status, state.is_runnable) == (RunStatus.UNREADABLE, False)
+        assert state.reason == f"{run.path} belongs to root (drwx------)"
+
+    run_as_other_user(act_as_other_user)
 
 
 # ---- files that are read -----------------------------------------------------------------------

@@ -109,8 +109,6 @@ def test_limit_uses_measurements_of_the_requested_device_type(tmp_path: Path) ->
     assert "not measured for 2 arms" in diagnostics
     assert "GPU-hours (from" not in diagnostics
     diagnostics = driver.run(other_device, "max_gpu_hours=1", status=2)
-    assert "2 arms could not be measured" in diagnostics
-    (check,) = driver.store.get_sweep(driver.plan().sweep_id).read_audit_checks()
-    assert "runtime.device='cuda:99' is not available" in check.detail, (
-        "the audit used the requested device"
-    )
+    assert "runtime.device=cuda:99: not available" in diagnostics
+    checks = driver.store.get_sweep(driver.plan().sweep_id).read_audit_checks()
+    assert all(check.passed for check in checks), "the audit on the other device is kept"

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ablations.plan.plan import build_plan
-from sweeps.config import request
-from sweeps.costs.audit_scope import compute_audit_key
 from sweeps.doctor import checks, doctor
-from sweeps.doctor import context as context_module
 from sweeps.doctor.context import DoctorContext
 from sweeps.doctor.diagnostic import Diagnostic, ok
-from sweeps.doctor.slurm_cluster import JobRequirements
-from tests.helpers import dataset_trees
-from tests.helpers.command_line import TINY, Driver
+from tests.helpers.command_line import Driver
+from tests.helpers.doctor_context import ARMS
 from uniclip.errors import UserError
-from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl
-from uniclip.store import AuditCheck, AuditRecord
-from uniclip.store.json_io import to_json_bytes
-
-ARMS = ("arms=[full,clip]", "seeds=2", "train.steps=20")
+from uniclip.io.atomic import read_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +32,6 @@ def read_diagnostics(driver: Driver, *words: str, status: int) -> dict[str, tupl
     order = ("ok", "warning", "problem")
     by_level = sorted(text, key=lambda f: order.index(f["level"]))
     return {f["check"]: (f["level"], f["message"]) for f in by_level}
-
-
-def build_context(folder: Path, *words: str) -> DoctorContext:
-    sweep_request = request.parse_request([*TINY, *ARMS, f"store={folder}", *words])
-    resolved_plan = build_plan(sweep_request.plan_request)
-    config = resolved_plan.configs[resolved_plan.plan.reference]
-    return DoctorContext(
-        settings=sweep_request.settings,
-        config=config,
-        store=sweep_request.store,
-        resolved_plan=resolved_plan,
-        submit_test_job=False,
-    )
-
-
-def build_requirements(context: DoctorContext) -> JobRequirements:
-    assert context.slurm_launcher is not None
-    return context_module.build_requirements(context, context.slurm_launcher)
 
 
 def test_probe_measures_and_runs_no_cell(probed: Driver) -> None:
@@ -160,111 +132,5 @@ def test_error_in_a_check_is_a_problem_and_the_next_check_runs(
     assert third.check == "disk space"
 
 
-def test_failed_manipulation_check_is_a_problem(tmp_path: Path) -> None:
-    context = build_context(tmp_path)
-    assert context.resolved_plan is not None
-    sweep = context.store.get_sweep(context.resolved_plan.plan.sweep_id)
-    failed = AuditCheck(arm="clip", name="aware is off", passed=False, detail="x")
-    audit_key = compute_audit_key(context.resolved_plan.plan)
-    audit = AuditRecord(
-        checks=(failed, dataclasses.replace(failed, passed=True)),
-        training_hash=audit_key.training_hash,
-        device_type=audit_key.device_type,
-    )
-    atomic_write(sweep.audit_path, to_json_bytes(audit))
-    first, second = checks.check_audit(context)
-    assert (first.level, "clip: aware is off" in first.message) == ("problem", True)
-    assert "1 of 2" in second.message
-
-
-def test_missing_audit_on_a_cluster_is_a_warning(tmp_path: Path) -> None:
-    (diagnostics,) = checks.check_audit(build_context(tmp_path, "launcher=slurm"))
-    assert (diagnostics.check, diagnostics.level, diagnostics.message) == (
-        "manipulation check",
-        "warning",
-        "not run yet",
-    )
-    assert "plan --probe" in diagnostics.fix
-
-
-def test_failed_probe_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "torch.py").write_text("raise ImportError('libcuda.so.1: no such file')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (diagnostics,) = checks.check_audit(build_context(tmp_path / "store"))
-    assert (diagnostics.check, diagnostics.level) == ("manipulation check", "problem")
-    assert diagnostics.message.endswith(
-        "ended without a result: ImportError: libcuda.so.1: no such file"
-    )
-
-
-def test_data_set_with_unexpected_counts_or_corrupt_is_a_warning(tmp_path: Path) -> None:
-    dataset_trees.cifar100(tmp_path)
-    context = dataclasses.replace(
-        build_context(tmp_path, f"data_root={tmp_path}"), resolved_plan=None
-    )
-    for damage, text in ((None, "train 6 (published: 50,000)"), (b"\x80\x02}q", "test")):
-        if damage is not None:
-            (tmp_path / "cifar-100-python/test").write_bytes(damage)
-        first, last = checks.check_evaluation_datasets(context)
-        assert (first.check, first.level) == ("data sets", "warning")
-        assert first.message.startswith("cifar100: ")
-        assert text in first.message
-        assert f"data_root={tmp_path}" in first.fix
-        assert last.level == "ok"
-
-
-def test_data_set_without_training_images_is_a_warning(tmp_path: Path) -> None:
-    dataset_trees.imagenet(tmp_path)
-    (tmp_path / "imagenet/train").rename(tmp_path / "elsewhere")
-    context = build_context(tmp_path, f"data_root={tmp_path}", "benchmark=[scenes,imagenet]")
-    diagnostics = {f.message: f for f in checks.check_evaluation_datasets(context)}
-    diagnostic = diagnostics["imagenet: its linear probe will be n/a"]
-    assert (diagnostic.check, diagnostic.level) == ("data sets", "warning")
-    assert "imagenet/train" in diagnostic.fix
-
-
-def test_too_small_disk_is_a_problem(tmp_path: Path) -> None:
-    context = build_context(tmp_path)
-    assert context.resolved_plan is not None
-    sweep = context.store.get_sweep(context.resolved_plan.plan.sweep_id)
-    (unmeasured, _) = checks.check_disk_space(context)
-    assert (unmeasured.level, "not measured" in unmeasured.message) == ("ok", True)
-    for arm in ("full", "clip"):
-        times = {"seconds_per_step": 1, "setup_and_eval_seconds": 1}
-        sizes = {"parameters": 1e15, "checkpoint_bytes": 1e15}
-        append_jsonl(sweep.probes_path, {"arm": arm, "device": "cpu", **times, **sizes})
-    (too_small, _) = checks.check_disk_space(context)
-    assert (too_small.level, "GB needed (4 runs)" in too_small.message) == ("problem", True)
-
-
-def test_store_that_cannot_be_created_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    (diagnostics,) = checks.check_store_folder(build_context(tmp_path / "file" / "store"))
-    assert (diagnostics.level, "cannot be written" in diagnostics.message) == ("problem", True)
-
-
 def test_submit_requires_a_cluster(probed: Driver) -> None:
     assert "launcher=slurm" in probed.run("--submit", command="doctor", status=2)
-
-
-def test_requirements_follow_the_launcher(tmp_path: Path) -> None:
-    context = build_context(
-        tmp_path, "launcher=slurm", "launcher.partition=gpu", "launcher.timeout_min=30"
-    )
-    for arm in ("full", "clip"):
-        assert context.resolved_plan is not None
-        probe = {"arm": arm, "device": "cpu", "seconds_per_step": 2.0, "setup_and_eval_seconds": 1}
-        sweep = context.store.get_sweep(context.resolved_plan.plan.sweep_id)
-        append_jsonl(sweep.probes_path, {**probe, "checkpoint_bytes": 5e8})
-    requirements = build_requirements(context)
-    assert {"--partition=gpu", "--time=30", "--requeue"} <= set(requirements.sbatch_options)
-    assert not any("hold" in option or "setup" in option for option in requirements.sbatch_options)
-    assert (requirements.num_jobs, requirements.timeout_min, requirements.save_seconds) == (
-        4,
-        30,
-        7.0,
-    )
-    assert (requirements.signal_delay_s, requirements.gpu_mismatch) == (120, "")
-    idle_context = build_context(tmp_path, "launcher=slurm", "launcher.gpus_per_node=8")
-    assert "8 GPUs per node" in build_requirements(idle_context).gpu_mismatch
-    assert dataclasses.replace(context, resolved_plan=None).list_open_runs() == []

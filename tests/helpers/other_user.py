@@ -1,0 +1,35 @@
+"""Code that runs as another user, in a process of its own: only root can start one."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+
+import pytest
+
+USER_ID, GROUP_ID = 41234, 41235
+"""Ids that no user and no group of the system has."""
+
+
+def run_as_other_user(function: Callable[[], object], umask: int = 0o022) -> None:
+    """Call a function as `USER_ID` in `GROUP_ID`, and fail if it raises.
+
+    The function must import nothing, since its user may not read the folders of Python's modules.
+    """
+    if os.geteuid():
+        pytest.skip("only root can start a process as another user")
+    pid = os.fork()
+    if pid:
+        assert os.waitpid(pid, 0)[1] == 0, "see the output of the child process"
+        return
+    try:
+        os.setgroups([])
+        os.setgid(GROUP_ID)
+        os.setuid(USER_ID)
+        os.umask(umask)
+        function()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
