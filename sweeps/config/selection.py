@@ -132,7 +132,7 @@ def require_no_cells(command: str, cell_names: Sequence[str]) -> None:
     """Raise `UserError` if names are left that are no sweep."""
     if cell_names:
         raise UserError(
-            f"{command} takes a sweep id or words with ablation=, not both: leave out "
+            f"{command} takes one sweep, its id or words with ablation=: leave out "
             f"{' '.join(cell_names)}"
         )
 

@@ -9,15 +9,16 @@ import pytest
 
 from sweeps.cli.commands import doctor as doctor_command
 from tests.helpers.command_line import execute
+from uniclip.store import Plan
 
 
 def replace_diagnostics(monkeypatch: pytest.MonkeyPatch, *levels: str) -> None:
     """Let the checks have these results."""
 
     def collect_diagnostics(
-        overrides: list[str], *, submit_test_job: bool
+        overrides: list[str], *, submit_test_job: bool, stored_plan: Plan | None
     ) -> Iterator[doctor_command.Diagnostic]:
-        assert (overrides, submit_test_job) == (["launcher=slurm"], True)
+        assert (overrides, submit_test_job, stored_plan) == (["launcher=slurm"], True, None)
         for level in levels:
             fix = "free space" if level == "problem" else ""
             yield doctor_command.Diagnostic(
