@@ -217,7 +217,9 @@ def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:
 def _load_ablation(name: object, conf_dirs: list[Path]) -> Ablation:
     if name is None:
         ablation_names = ", ".join(ablation_schema.list_ablations(conf_dirs))
-        raise UserError(f"ablation= is missing: choose from {ablation_names}")
+        raise UserError(
+            f"ablation= is missing: choose from {ablation_names}; or name a sweep (list sweeps)"
+        )
     return ablation_schema.load_ablation(str(name), conf_dirs)
 
 

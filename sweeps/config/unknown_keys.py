@@ -130,6 +130,17 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "space": ("search_space", "params"),
 }
 """Key -> words that users of open_clip, timm, transformers or Slurm type for it."""
+OPTIMIZER_NOTE = "the optimizer is AdamW: see list keys train"
+SCHEDULE_NOTE = "the schedule is a linear warm-up and a cosine decay: see list keys train"
+AUGMENTATION_NOTE = "views are augmented as views.* states: see list keys views"
+NOTES: dict[str, str] = {
+    **dict.fromkeys(("optimizer", "opt", "optim", "momentum", "nesterov"), OPTIMIZER_NOTE),
+    **dict.fromkeys(("scheduler", "schedule", "lr_scheduler", "lr_schedule"), SCHEDULE_NOTE),
+    **dict.fromkeys(("augment", "augmentation", "transform", "transforms"), AUGMENTATION_NOTE),
+}
+"""Word for something that no single key sets -> what sets it."""
+TUNE_KEYS = ("n_trials", "parallel_trials", "pruner", "sampler_seed", "space", "tuning_seeds")
+"""Keys of the command tune alone."""
 
 
 def make_unknown_key_error(
@@ -144,6 +155,12 @@ def make_unknown_key_error(
             {"data.path": "data=csv"}.
     """
     choices_by_key = choices_by_key or {}
+    known_keys = [name for name in known_keys if not name.endswith(".name") or "image" in name]
+    leaf = _normalize(key.rsplit(".", 1)[-1])
+    if key in TUNE_KEYS:
+        return UserError(f"unknown key {key!r}: it is a key of tune (python sweep.py tune ...)")
+    if leaf in NOTES:
+        return UserError(f"unknown key {key!r}: {NOTES[leaf]}")
     if key in choices_by_key:
         choice = choices_by_key[key]
         return UserError(f"{key} is a key of {choice}: add {choice}, or leave {key}= out")
@@ -154,6 +171,10 @@ def make_unknown_key_error(
             for name in suggestions
         )
         return UserError(f"unknown key {key!r}: did you mean {names}?")
+    section = key.split(".")[0]
+    siblings = [name for name in known_keys if name.startswith(f"{section}.")]
+    if siblings and "." in key:
+        return UserError(f"unknown key {key!r}: the keys are {', '.join(sorted(siblings))}")
     sections = {name.split(".")[0] + (".*" if "." in name else "") for name in known_keys}
     close_sections = get_close_matches(key, [s for s in sections if s.endswith(".*")], cutoff=0.6)
     if close_sections:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from sweeps.config import request, sweep_keys
-from sweeps.config.unknown_keys import SYNONYMS, make_unknown_key_error, suggest_keys
+from sweeps.config.unknown_keys import (
+    NOTES,
+    SYNONYMS,
+    TUNE_KEYS,
+    make_unknown_key_error,
+    suggest_keys,
+)
 from sweeps.tuning.tuner import TuneConfig
 from tests.sweeps.cli import OVERRIDES
 from uniclip.config.keys import collect_sections
@@ -60,6 +68,10 @@ def test_the_nearest_key_is_suggested(word: str, key: str) -> None:
         (["launcher.max_workers=2", *LAUNCHER], "is a key of launcher=local: add"),
         (["launcher.gpus=2"], r"did you mean launcher\.gpus_per_node \(of launcher=slurm\)"),
         (["data.pth=x"], r"did you mean data\.path \(of data=csv\)"),
+        (["n_trials=3"], "unknown key 'n_trials': it is a key of tune"),
+        (["train.optimizer=sgd"], "the optimizer is AdamW: see list keys train"),
+        (["train.zzzq=1"], r"the keys are train\.adam_betas, .*train\.weight_decay$"),
+        (["data.xyzzy=1"], r"the keys are data\.[a-z_]+, (?!.*data\.name)"),
         (["zzz=1"], "the keys are ablation, .*train.*see list keys"),
     ],
 )
@@ -76,6 +88,8 @@ def test_every_key_of_the_table_exists() -> None:
     for root in roots:
         existing |= {k.name for s in collect_sections(root.cls, root.prefix) for k in s.keys}
     assert set(SYNONYMS) <= existing
+    assert set(TUNE_KEYS) == {field.name for field in dataclasses.fields(TuneConfig)}
+    assert not set(NOTES) & {word for words in SYNONYMS.values() for word in words}
 
 
 def test_words_are_read_as_users_type_them() -> None:
