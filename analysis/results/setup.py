@@ -114,13 +114,21 @@ def build_arm_config(sweep_data: SweepData, arm: str) -> dict[str, Any]:
 
 
 def _describe_differences(reference: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """Return the keys of an arm that have another value in the reference arm, or none."""
+    """Return the keys of an arm that have another value in the reference arm, or none.
+
+    Keys that another choice of a group (such as another method) does not have are left out.
+    """
     changed = [
         f"{key}={_format(value)}"
         for key, value in config.items()
         if key != "seed" and (key not in reference or reference[key] != value)
     ]
-    dropped = [key for key in reference if key not in config]
+    dropped = [
+        key
+        for key in reference
+        if key not in config
+        and config.get(group := f"{key.partition('.')[0]}.name") == reference.get(group)
+    ]
     return ", ".join([*changed, *(f"no {key}" for key in dropped)])
 
 
