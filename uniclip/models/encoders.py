@@ -174,13 +174,13 @@ def _build_timm_model(config: ImageConfig) -> nn.Module:
     rng_state = torch.random.get_rng_state()
     try:
         return _create_model(config.name, {**config.options, "img_size": config.image_size})
-    except TypeError as error:
-        if "img_size" not in str(error):
+    except Exception as error:  # timm's models check what they are given in many ways
+        if not (isinstance(error, TypeError) and "img_size" in str(error)):
             raise _make_options_error(config, error) from error
     torch.random.set_rng_state(rng_state)
     try:
         return _create_model(config.name, config.options)
-    except TypeError as error:
+    except Exception as error:
         raise _make_options_error(config, error) from error
 
 
@@ -191,10 +191,13 @@ def _create_model(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _make_options_error(config: ImageConfig, error: Exception) -> UserError:
-    return UserError(
-        f"model.image.options do not suit model.image.name={config.name}: {_format_error(error)}"
+    problem = (
+        "model.image.options do not suit"
+        if config.options
+        else f"model.image.image_size={config.image_size} does not suit"
     )
+    return UserError(f"{problem} model.image.name={config.name}: {_format_error(error)}")
 
 
 def _format_error(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).split())[:200] or type(error).__name__

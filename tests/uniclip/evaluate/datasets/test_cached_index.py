@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.helpers import dataset_trees
-from uniclip.errors import UserError
+from uniclip.errors import DataChangedError, UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.datasets import fingerprint_cache
 from uniclip.evaluate.datasets.cached_index import open_with_cached_index
 
 
@@ -36,3 +37,17 @@ def test_labels_and_captions_need_no_files(name: str, tmp_path: Path) -> None:
 def test_without_a_cache_the_data_set_is_opened(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cifar10 is missing"):
         open_with_cached_index(datasets.get("cifar10"), tmp_path, "test", {}, Cache())
+
+
+def test_an_index_that_was_read_from_changed_data_is_not_kept(tmp_path: Path) -> None:
+    dataset_trees.draw(tmp_path / "0.png", 0)
+    table = tmp_path / "mine.csv"
+    dataset_trees.text(table, ["picture,caption", "0.png,zero"])
+    dataset, cache = datasets.get(f"csv:{table}"), Cache(tmp_path / "cache")
+    planned = dataset.fingerprint("", ("test",))
+    dataset_trees.text(table, ["picture,caption", "0.png,another"])
+    with fingerprint_cache(), pytest.raises(DataChangedError, match="changed while it was read"):
+        open_with_cached_index(dataset, "", "test", planned, cache)
+    dataset_trees.text(table, ["picture,caption", "0.png,zero"])
+    opened = open_with_cached_index(dataset, "", "test", planned, cache)
+    assert opened.captions == (("zero",),)

@@ -1,0 +1,45 @@
+"""Encoders are checked when a sweep is planned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ablations.plan import model_check
+from ablations.plan.model_check import check_image_models, describe_image_sizes
+from tests.helpers.small_runs import tiny
+from uniclip.config.image_model import ImageModelFacts
+from uniclip.errors import UserError
+
+
+def facts(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
+    """Let timm say the same of every model."""
+    monkeypatch.setattr(model_check, "query_image_model", lambda *a, **k: ImageModelFacts(**fields))
+
+
+def test_an_error_names_the_arm_if_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts(monkeypatch, error="unknown model")
+    with pytest.raises(UserError, match="^unknown model$"):
+        check_image_models({"one": tiny()})
+    with pytest.raises(UserError, match="^arm one: unknown model$"):
+        check_image_models({"one": tiny(), "two": tiny()})
+
+
+def test_gradient_caching_with_batch_norm_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts(monkeypatch, has_batch_norm=True)
+    chunked = tiny(train={"grad_cache_chunks": 2})
+    check_image_models({"one": tiny(), "locked": tiny(train={"grad_cache_chunks": 2}, lock="both")})
+    with pytest.raises(UserError, match="train.grad_cache_chunks=2 needs encoders without batch"):
+        check_image_models({"one": chunked})
+    facts(monkeypatch, has_batch_norm=False)
+    check_image_models({"one": chunked})
+
+
+def test_both_sizes_are_shown_and_enlarged_images_are_said() -> None:
+    same = tiny(data={"name": "scenes", "image_size": 32})
+    small = tiny(data={"name": "scenes", "image_size": 16})
+    sentences = describe_image_sizes({"a": same, "b": same, "c": small})
+    assert sentences[0] == "images of 32 px; convnext_atto takes 32 px"
+    assert "are enlarged, data.image_size=32 would keep their detail" in sentences[1]
+    assert len(sentences) == 2

@@ -1,0 +1,140 @@
+"""A sweep whose data change under it ends, and goes on when they are back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sweeps.claims.status import RunState, inspect_runs
+from sweeps.controller.changed_data import ChangedDataGuard, describe_changed_data
+from sweeps.controller.reconcile import add_retries
+from sweeps.launchers.worker import StopFlag, Worker
+from tests.helpers.csv_data import write_csv
+from tests.helpers.plans import plan_from_words
+from uniclip.errors import UserError
+from uniclip.identity import ROOT
+from uniclip.store import EndReason, RetryPolicy, RunStatus, Store
+
+WORDS = (
+    "ablation=methods",
+    "arms=[clip]",
+    "budget=smoke",
+    "seeds=2",
+    "data=csv",
+    "train.steps=2",
+    "train.batch_size=8",
+)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Return a table of 40 images."""
+    for i in range(40):
+        Image.new("RGB", (32, 32), (i * 6, 10, 0)).save(tmp_path / f"{i}.png")
+    write_csv(
+        tmp_path,
+        [(f"{i}.png", f"image {i}", "a") for i in range(40)],
+        ("picture", "caption", "kind"),
+    )
+    return tmp_path / "data.csv"
+
+
+def test_workers_refuse_changed_data_and_continue_when_they_are_back(
+    table: Path, tmp_path: Path
+) -> None:
+    original = table.read_bytes()
+    resolved = plan_from_words(*WORDS, f"data.path={table}")
+    store, plan = Store(tmp_path / "store"), resolved.plan
+    for run_id, spec in resolved.specs.items():
+        store.get_run(run_id).write_spec(spec)
+    first, second = plan.required_evaluations()
+    assert describe_changed_data(store, plan) is None
+    guard = ChangedDataGuard(store=store)
+    states = inspect_runs(store, plan.required_evaluations())
+    assert not guard.is_on_hold(plan, states)
+
+    table.write_bytes(original.replace(b"image 1", b"image 7"))
+    worker = Worker(store=store, plan=plan, stop=StopFlag())
+    assert worker.claim_and_execute(first) == "failed"
+    assert worker.claim_and_execute(second) is None  # one refusal is enough
+    run = store.get_run(first)
+    end = run.get_attempt(1).read_end()
+    assert end is not None
+    assert end.reason is EndReason.DATA_CHANGED
+    assert "data.csv has changed since the plan (index); run again" in str(end.error)
+    assert not run.weights_path.exists()
+    states = inspect_runs(store, plan.required_evaluations())
+    assert states[first].status == RunStatus.FAILED
+    with pytest.raises(UserError, match=r"has changed since the plan .* \(0 of 2 runs had ended"):
+        guard.is_on_hold(plan, states)
+    running = {**states, second: RunState(status=RunStatus.RUNNING)}
+    assert guard.is_on_hold(plan, running), "a run that is being executed ends first"
+    assert plan_from_words(*WORDS, f"data.path={table}").plan.sweep_id != plan.sweep_id
+
+    table.write_bytes(original)
+    assert not guard.is_on_hold(plan, states)
+    assert plan_from_words(*WORDS, f"data.path={table}").plan.sweep_id == plan.sweep_id
+    policy = add_retries(RetryPolicy(), states, lambda state: False)
+    assert policy.retry_attempts == ((first, 1),)
+    worker = Worker(store=store, plan=plan, stop=StopFlag(), policy=policy)
+    assert worker.claim_and_execute(first) == "trained"
+
+
+def test_a_plan_of_another_executor_and_one_without_specs_have_no_data(
+    table: Path, tmp_path: Path
+) -> None:
+    plan = plan_from_words(*WORDS, f"data.path={table}").plan
+    store = Store(tmp_path / "store")
+    table.unlink()
+    assert describe_changed_data(store, plan) is None
+    assert (
+        describe_changed_data(store, replace(plan, executor="tests.helpers.trivial_cell")) is None
+    )
+
+
+def test_a_table_that_is_moved_has_the_same_runs(table: Path, tmp_path: Path) -> None:
+    plan = plan_from_words(*WORDS, f"data.path={table}").plan
+    (tmp_path / "link").symlink_to(table.parent)
+    for path in (
+        f"{table.parent}//data.csv",
+        f"{tmp_path}/link/link/data.csv",
+        os.path.relpath(table),
+    ):
+        other = plan_from_words(*WORDS, f"data.path={path}").plan
+        assert (other.sweep_id, other.cells) == (plan.sweep_id, plan.cells), path
+    text = table.read_text()
+    (table.parent / "other.csv").write_text(text + "0.png,one more,a\n")
+    other = plan_from_words(*WORDS, f"data.path={table.parent}/other.csv").plan
+    assert other.sweep_id != plan.sweep_id
+    assert not set(other.cells) & set(plan.cells)
+
+
+def test_a_sweep_whose_data_change_ends_with_one_line(table: Path, tmp_path: Path) -> None:
+    """The whole command: the table changes while the second of many runs is open."""
+    words = [*WORDS, f"data.path={table}", f"store={tmp_path / 'store'}", "launcher.max_workers=1"]
+    words[3] = "seeds=40"
+    original = table.read_bytes()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "sweep.py"), *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not list(tmp_path.glob("store/runs/*/outcome.json")) and process.poll() is None:
+        time.sleep(0.05)
+    table.write_bytes(original.replace(b"image 1", b"image 7"))
+    output, _ = process.communicate()
+    assert process.returncode == 2, output
+    assert "data.csv has changed since the plan (index); run again" in output.splitlines()[-1]
+    ends = [path.read_text() for path in tmp_path.glob("store/runs/*/attempts/*/end.json")]
+    # the run that is open, and the next one if that run had been evaluated
+    assert 1 <= sum("data_changed" in end for end in ends) <= 2
