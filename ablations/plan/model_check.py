@@ -35,7 +35,7 @@ def check_image_models(configs: Mapping[str, RunConfig]) -> None:
 
 def describe_image_sizes(configs: Mapping[str, RunConfig]) -> tuple[str, ...]:
     """Return a sentence on the sizes of the images and of the encoder's input, for each pair."""
-    sentences = {}
+    sentences: dict[str, None] = {}
     for config in configs.values():
         source_size, image = config.data.image_size, config.model.image
         sentence = f"images of {source_size} px; {image.name} takes {image.image_size} px"

@@ -9,6 +9,7 @@ from uniclip.config.data import (
     RedrawProbabilities,
     ScenesData,
 )
+from uniclip.config.derived import CLIP_VOCAB_SIZE
 from uniclip.config.methods import (
     METHODS,
     ClipMethod,
@@ -20,7 +21,6 @@ from uniclip.config.methods import (
     ViewsConfig,
 )
 from uniclip.config.schema import (
-    CLIP_VOCAB_SIZE,
     RUN_ONLY,
     ImageConfig,
     ModelConfig,

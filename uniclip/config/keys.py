@@ -190,6 +190,8 @@ _VALUE_WORDS: dict[Any, str] = {
 
 def format_default(field: Field[Any]) -> str:
     """Return the default of a field as a user types it."""
+    if field.metadata.get("follows_model"):
+        return format_value(None)
     if field.default is not MISSING:
         return format_value(field.default)
     if field.default_factory is not MISSING:
