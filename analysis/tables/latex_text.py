@@ -167,7 +167,8 @@ def _escape_character(character: str) -> str:
         return character
     if character.isspace():
         return " "
-    base, *marks = unicodedata.normalize("NFD", character)
+    decomposed = unicodedata.normalize("NFD", character)
+    base, marks = decomposed[0], list(decomposed[1:])
     if base.isascii() and base.isalpha() and marks and all(mark in ACCENTS for mark in marks):
         latex = {"i": r"\i", "j": r"\j"}.get(base, base) if marks != ["\u0327"] else base
         for mark in marks:

@@ -324,7 +324,8 @@ def _limit_table(table: Sequence[Sequence[Line]], height: int, rest_label: str) 
     lines = [line for group in table for line in group]
     if len(lines) <= height:
         return lines
-    limit, shown_lines, num_shown = height - bool(rest_label), [], 0
+    limit, num_shown = height - bool(rest_label), 0
+    shown_lines: list[Line] = []
     for group in table:
         if len(shown_lines) + len(group) > limit:
             break

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from analysis import formatting
 from analysis.results import comparability
 from sweeps.costs.estimate import COST_HEADINGS, CostEstimate, format_cost_columns
 from sweeps.monitor.columns import Column, layout_table, wrap_text
@@ -96,11 +95,10 @@ def describe_training(plan: Plan) -> str:
 
     image_size, steps = list_values("data.image_size"), list_values("train.steps")
     batch_size = list_values("train.batch_size")
-    score_label = formatting.format_score_label(plan.primary_metric.metric)
     parts = [
         f"data {plan.data}" + (f", images of {image_size} pixels" if image_size else ""),
         f"{steps} steps" + (f" of {batch_size} samples" if batch_size else ""),
-        f"score {score_label}",
+        f"primary score {plan.primary_metric.metric}",
     ]
     return "; ".join(parts)
 
