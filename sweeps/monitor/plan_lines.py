@@ -98,7 +98,7 @@ def describe_training(plan: Plan) -> str:
     parts = [
         f"data {plan.data}" + (f", images of {image_size} pixels" if image_size else ""),
         f"{steps} steps" + (f" of {batch_size} samples" if batch_size else ""),
-        f"primary score {plan.primary_metric.metric}",
+        f"score {plan.primary_metric.metric}",
     ]
     return "; ".join(parts)
 

@@ -80,7 +80,7 @@ def test_everything_is_listed_where_there_is_room() -> None:
     assert lines[:3] == [
         "t",
         "s: 3 arms, seeds 0-2: 9 cells, 6 to run",
-        "data scenes, images of 96 pixels; 9 steps; primary score x",
+        "data scenes, images of 96 pixels; 9 steps; score x",
     ]
     assert sum(line.startswith("arm-") for line in lines) == 9
     assert lines[-6:] == [
