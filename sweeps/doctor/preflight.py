@@ -16,8 +16,10 @@ from sweeps.doctor.context import DoctorContext
 from sweeps.doctor.diagnostic import format_diagnostic
 from sweeps.doctor.doctor import run_checks
 from sweeps.doctor.images import check_user_images
+from sweeps.doctor.slurm_cluster import CONTROLLER_CHECK
 from sweeps.doctor.training_data import check_training_data
-from uniclip.errors import UserError
+from sweeps.slurm import in_follow_up
+from uniclip.errors import RetryLater, UserError
 from uniclip.store import Store
 
 PREFLIGHT_CHECKS: tuple[Check, ...] = (
@@ -79,14 +81,18 @@ def run_preflight(context: DoctorContext, preflight_checks: Iterable[Check] | No
 
     Raises:
         UserError: a check found a problem; one line for each.
+        RetryLater: this process is a follow-up job, and Slurm does not answer.
     """
     problem_lines = []
+    error_class: type[UserError] = UserError
     for diagnostic in run_checks(context, preflight_checks or PREFLIGHT_CHECKS):
         line = format_diagnostic(diagnostic)
         if diagnostic.level == "problem":
             problem_lines.append(line)
+            if diagnostic.check == CONTROLLER_CHECK and in_follow_up():
+                error_class = RetryLater
         elif diagnostic.level == "warning" and line not in _printed_warnings:
             _printed_warnings.add(line)
             context.print_line(f"warning: {line}")
     if problem_lines:
-        raise UserError("\n".join(problem_lines))
+        raise error_class("\n".join(problem_lines))

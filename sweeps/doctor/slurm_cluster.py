@@ -21,6 +21,8 @@ from sweeps.doctor.cluster_info import (
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
 from sweeps.slurm import parse_config, run_command
 
+CONTROLLER_CHECK = "Slurm"
+"""Check that the controller answers."""
 MIN_JOB_AGE_SECONDS = 120
 """How long a cluster without accounting should keep the record of an ended job."""
 FEWER_JOBS_FIX = (
@@ -32,17 +34,21 @@ def check_cluster(requirements: JobRequirements) -> list[Diagnostic]:
     """Query Slurm and return every diagnostic, or a single one if Slurm does not answer."""
     if shutil.which("sbatch") is None:
         fix = "go to a login node of the cluster (module load slurm?), or launcher=local"
-        return [problem("Slurm", "sbatch was not found", fix)]
+        return [problem(CONTROLLER_CHECK, "sbatch was not found", fix)]
     config_result = run_command("scontrol", "show", "config")
     if config_result.returncode != 0:
         message = (config_result.stderr.strip().splitlines() or ["no answer"])[-1]
-        return [problem("Slurm", f"the controller does not answer ({message})", "scontrol ping")]
+        return [
+            problem(
+                CONTROLLER_CHECK, f"the controller does not answer ({message})", "scontrol ping"
+            )
+        ]
     slurm_config = parse_config(config_result.stdout)
     message = (
         f"{slurm_config.get('SLURM_VERSION', '?')}, cluster {slurm_config.get('ClusterName', '?')}"
     )
     return [
-        ok("Slurm", message),
+        ok(CONTROLLER_CHECK, message),
         *run_checks(query_cluster(slurm_config, requirements), requirements),
     ]
 

@@ -12,10 +12,11 @@ from sweeps.doctor import checks, device, preflight
 from sweeps.doctor.context import DoctorContext
 from sweeps.doctor.device import DeviceReport
 from sweeps.doctor.diagnostic import Diagnostic, format_diagnostic, ok, problem, warning
+from sweeps.slurm import FOLLOW_UP_VARIABLE
 from tests.helpers.command_line import Driver, read_files
 from tests.helpers.doctor_context import ARMS, build_context
 from tests.helpers.small_disk import fill, small_disk
-from uniclip.errors import UserError
+from uniclip.errors import RetryLater, UserError
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,20 @@ def test_each_problem_is_a_line_and_a_warning_is_printed_once(context: DoctorCon
         assert str(caught.value).splitlines() == list(map(format_diagnostic, (first, second)))
     assert lines == [f"warning: {format_diagnostic(slow)}"]
     preflight.run_preflight(context, [one_check(slow, ok("y", "good"))])
+
+
+@pytest.mark.parametrize("check_name", ["Slurm", "store"])
+@pytest.mark.parametrize("is_follow_up", [True, False])
+def test_a_follow_up_job_runs_again_later_if_slurm_does_not_answer(
+    context: DoctorContext, monkeypatch: pytest.MonkeyPatch, check_name: str, is_follow_up: bool
+) -> None:
+    """Nobody would repeat its command."""
+    if is_follow_up:
+        monkeypatch.setenv(FOLLOW_UP_VARIABLE, "token")
+    no_answer = problem(check_name, "the controller does not answer", "scontrol ping")
+    with pytest.raises(UserError, match="does not answer") as caught:
+        preflight.run_preflight(context, [one_check(no_answer)])
+    assert isinstance(caught.value, RetryLater) == (is_follow_up and check_name == "Slurm")
 
 
 def test_nothing_is_created_by_the_checks(context: DoctorContext) -> None:
