@@ -42,12 +42,12 @@ def _collect(configs: Iterable[RunConfig], function_name: str) -> dict[Any, None
     They are the keys of the result, in order.
     """
     items: dict[Any, None] = {}
-    asked: list[tuple[Any, ...]] = []
+    described: list[tuple[Any, ...]] = []
     for config in configs:
         inputs = (config.data, config.model.text, config.model.image)
         function = _get_function(config.data, function_name)
-        if function is not None and inputs not in asked:
-            asked.append(inputs)
+        if function is not None and inputs not in described:
+            described.append(inputs)
             items.update(dict.fromkeys(function(config.data, config.model)))
     return items
 

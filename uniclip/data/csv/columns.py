@@ -102,19 +102,19 @@ def _substitute_open_clip_columns(
 def _make_missing_columns_error(
     request: TableRequest, table: TableFormat, keys: Sequence[str]
 ) -> UserError:
-    place = f"{table.path} line {table.header_line}"
+    location = f"{table.path} line {table.header_line}"
     if request.separator is not None:
         detected = detect_format(request.path, None, tuple(request.columns.values()))
         if set(request.columns.values()) <= set(detected.header):
             return UserError(
-                f"{place}: the file is separated by {SEPARATORS[detected.separator]}, not by "
+                f"{location}: the file is separated by {SEPARATORS[detected.separator]}, not by "
                 f"{request.separator!r}: leave data.separator out"
             )
     columns = " or ".join(
         f"{request.columns[key]!r}" + (f" (data.{key})" if request.is_configurable else "")
         for key in keys
     )
-    return UserError(f"{place}: there is no column {columns}: {_suggest(request, table, keys)}")
+    return UserError(f"{location}: there is no column {columns}: {_suggest(request, table, keys)}")
 
 
 def _suggest(request: TableRequest, table: TableFormat, keys: Sequence[str]) -> str:

@@ -110,25 +110,25 @@ def _describe_skipped_rows(index: CsvIndex) -> Iterator[str]:
 
 
 def _describe_repeated_images(index: CsvIndex) -> Iterator[str]:
-    num_repeated = sum(len(sample.names) > 1 for sample in index.samples)
-    if num_repeated:
-        example = next(sample for sample in index.samples if len(sample.names) > 1)
-        verb = "image is" if num_repeated == 1 else "images are"
+    repeated = [sample for sample in index.samples if sample.other_names]
+    if repeated:
+        verb = "image is" if len(repeated) == 1 else "images are"
+        example = f"{repeated[0].path} and {repeated[0].other_names[0]}"
         yield (
-            f"{num_repeated} {verb} listed under several names, such as "
-            f"{' and '.join(sorted(example.names)[:2])}: each is one image with several captions"
+            f"{len(repeated)} {verb} listed under several names, such as {example}: each is one "
+            "image with several captions"
         )
 
 
 def _describe_useless_labels(config: CsvData, index: CsvIndex) -> Iterator[str]:
     if config.label_column is None:
         return
-    place = f"column {config.label_column!r} (data.label_column)"
+    column = f"column {config.label_column!r} (data.label_column)"
     classes = {sample.label for sample in index.samples} - {None}
     if not classes:
-        yield f"{place} is empty in all rows: no class is trained on or evaluated"
+        yield f"{column} is empty in all rows: no class is trained on or evaluated"
     elif len(classes) == 1:
-        yield f"{place} has one class only: classification is right whatever the model is"
+        yield f"{column} has one class only: classification is right whatever the model is"
 
 
 def _describe_missing_labels(config: CsvData, index: CsvIndex) -> Iterator[str]:

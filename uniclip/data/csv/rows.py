@@ -33,7 +33,7 @@ MAX_LISTED = 100
 """Faulty rows that an error lists; it counts the others."""
 
 
-@dataclass
+@dataclass(slots=True)
 class CsvSample:
     """One image with the captions and the label of its rows."""
 
@@ -50,8 +50,8 @@ class CsvSample:
     """The split that the table declares; None = by a hash of the path (`SplitRule`)."""
     file_key: str = ""
     """Equal for all names of one file."""
-    names: set[str] = field(default_factory=set)
-    """Every path under which the tables list it."""
+    other_names: tuple[str, ...] = ()
+    """Other paths under which the table lists it."""
 
 
 @dataclass
@@ -126,8 +126,8 @@ def read_index(config: CsvData) -> CsvIndex:
         tables.append(_read_table(test_request, default_split="test"))
         _check_overlap(*tables)
     if config.split_column is not None and "validation" not in declared_splits:
-        rows: list[CsvSample | RowFault] = [*table.samples, *table.faults]
-        for row in rows:
+        declared_rows: list[CsvSample | RowFault] = [*table.samples, *table.faults]
+        for row in declared_rows:
             if row.declared_split == "train":
                 row.declared_split = None  # so that a part becomes the validation split
     has_declared_test = config.split_column is not None or bool(config.test_path)
@@ -187,8 +187,9 @@ class _Table:
 
 def _read_table(request: TableRequest, default_split: SplitName | None = None) -> _Table:
     columns = find_columns(request)
-    folder = resolve_staged_path(str(Path(request.path).parent))
+    folder = str(resolve_staged_path(str(Path(request.path).parent)))
     samples: dict[str, CsvSample] = {}
+    images: dict[str, tuple[str, int, str]] = {}
     faults = []
     for line, fields in iterate_rows(columns.table):
         texts = {key: fields[position] for key, position in columns.positions.items()}
@@ -196,7 +197,9 @@ def _read_table(request: TableRequest, default_split: SplitName | None = None) -
         if "split_column" in texts:
             split = _parse_split(columns, line, texts["split_column"])
         path, caption = texts["image_column"], texts["caption_column"]
-        file_key, file_size, reason = _find_image(columns, folder, path)
+        if path not in images:
+            images[path] = _find_image(columns, folder, path)
+        file_key, file_size, reason = images[path]
         if is_blank(caption):
             reason = reason or f"column {columns.names['caption_column']!r} is empty"
         if reason:
@@ -213,7 +216,8 @@ def _read_table(request: TableRequest, default_split: SplitName | None = None) -
         )
         sample = samples.setdefault(file_key, new_sample)
         _check_agreement(columns, sample, new_sample)
-        sample.names.add(path)
+        if path != sample.path and path not in sample.other_names:
+            sample.other_names += (path,)
         if caption not in sample.captions:
             sample.captions.append(caption)
     if not samples:
@@ -237,12 +241,12 @@ def is_blank(text: str) -> bool:
     return not any(c.isprintable() and not c.isspace() for c in text)
 
 
-def _find_image(columns: TableColumns, folder: Path, path: str) -> tuple[str, int, str]:
+def _find_image(columns: TableColumns, folder: str, path: str) -> tuple[str, int, str]:
     """Return a key of the image file, its size in bytes, and the reason why it cannot be used."""
     name = columns.names["image_column"]
     if not path:
         return "", 0, f"column {name!r} is empty"
-    image_path = folder / path
+    image_path = os.path.join(folder, path)
     try:
         status = os.stat(image_path)
     except (OSError, ValueError):  # ValueError: a name that no file can have

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import islice
 
 from uniclip.config import TextConfig
 from uniclip.config.binding import to_builtins
 from uniclip.io.hashing import get_library_version, to_canonical_json
 from uniclip.io.memo import disk_memoize
 
-MAX_CAPTIONS = 1_000_000
-"""Distinct captions that are examined: the first ones stand for all."""
+MAX_CAPTIONS = 10_000
+"""Captions that are examined, and that a BPE is trained on for it; of more, every k-th one."""
 SPECIAL_TOKENS = 2
 """The start and the end token, which are part of the context."""
 
@@ -23,7 +22,10 @@ SPECIAL_TOKENS = 2
 class TruncationCounts:
     """What tokenization and `model.text.context_length` do to distinct captions."""
 
+    num_total: int
+    """All distinct captions."""
     num_captions: int
+    """Those that were examined, to which the other counts refer."""
     num_cut: int
     """Captions with more tokens than the context holds."""
     num_merged: int
@@ -41,7 +43,8 @@ def count_truncated(
 ) -> TruncationCounts:
     """Return how many of `captions` are cut to the context, with the tokenizer of a run.
 
-    The counts are kept in the user's cache folder under a digest of the captions.
+    Up to `MAX_CAPTIONS` the counts are exact, beyond they are those of a sample. They are kept in
+    the user's cache folder under a digest of the captions.
 
     Args:
         config: The text encoder.
@@ -51,36 +54,43 @@ def count_truncated(
     Raises:
         UserError: CLIP's vocabulary is not installed.
     """
-    distinct = list(islice(dict.fromkeys(captions), MAX_CAPTIONS))
+    distinct = list(dict.fromkeys(captions))
+    num_total = len(distinct)
+    distinct, training_captions = _thin_out(distinct), _thin_out(training_captions)
     key = blake2b(to_canonical_json(to_builtins(config)).encode(), digest_size=16)
     key.update(get_library_version("tokenizers").encode())
     for texts in (training_captions, distinct):
         key.update(f"\0{len(texts)}\0".encode())
         key.update("\0".join(texts).encode("utf-8", "surrogatepass"))
     counts = disk_memoize(
-        "captions", key.hexdigest(), lambda: asdict(_count(config, training_captions, distinct))
+        "captions", key.hexdigest(), lambda: _count(config, training_captions, distinct)
     )
-    return TruncationCounts(**counts)
+    return TruncationCounts(num_total=num_total, **counts)
+
+
+def _thin_out(captions: Sequence[str]) -> list[str]:
+    """Return at most `MAX_CAPTIONS` of the captions, evenly chosen."""
+    return list(captions[:: max(1, -(-len(captions) // MAX_CAPTIONS))])
 
 
 def _count(
     config: TextConfig, training_captions: Sequence[str], captions: Sequence[str]
-) -> TruncationCounts:
+) -> dict[str, int]:
     from uniclip.data.text.tokenizer import build_tokenizer  # imports numpy: see `uniclip.data`
 
-    tokenizer = build_tokenizer(config, training_captions[:MAX_CAPTIONS])
+    tokenizer = build_tokenizer(config, training_captions)
     tokens = [tuple(ids) for ids in tokenizer.encode_uncut(captions)]
     max_tokens = config.context_length - SPECIAL_TOKENS
     captions_per_tokens = Counter(tokens)
     texts_per_cut_tokens = Counter(ids[:max_tokens] for ids in captions_per_tokens)
-    return TruncationCounts(
-        num_captions=len(captions),
-        num_cut=sum(len(ids) > max_tokens for ids in tokens),
-        num_merged=sum(texts_per_cut_tokens[ids[:max_tokens]] > 1 for ids in tokens),
-        num_left=len(texts_per_cut_tokens),
-        num_equal=sum(captions_per_tokens[ids] > 1 for ids in tokens),
-        longest=max(map(len, tokens), default=0) + SPECIAL_TOKENS,
-    )
+    return {
+        "num_captions": len(captions),
+        "num_cut": sum(len(ids) > max_tokens for ids in tokens),
+        "num_merged": sum(texts_per_cut_tokens[ids[:max_tokens]] > 1 for ids in tokens),
+        "num_left": len(texts_per_cut_tokens),
+        "num_equal": sum(captions_per_tokens[ids] > 1 for ids in tokens),
+        "longest": max(map(len, tokens), default=0) + SPECIAL_TOKENS,
+    }
 
 
 def describe_cut_captions(config: TextConfig, counts: TruncationCounts) -> list[str]:
@@ -94,7 +104,7 @@ def describe_cut_captions(config: TextConfig, counts: TruncationCounts) -> list[
             f"before: {counts.num_captions}, after: {counts.num_left})"
         )
     return [
-        f"{counts.num_cut} of {counts.num_captions} captions are longer than "
+        f"{counts.num_cut} of {_describe_scope(counts)} are longer than "
         f"model.text.context_length={config.context_length} tokens (the longest has "
         f"{counts.longest}) and are cut{merged}"
     ]
@@ -105,6 +115,12 @@ def describe_equal_captions(counts: TruncationCounts) -> list[str]:
     if not counts.num_equal:
         return []
     return [
-        f"{counts.num_equal} of {counts.num_captions} captions have the same tokens as another "
+        f"{counts.num_equal} of {_describe_scope(counts)} have the same tokens as another "
         "one, such as captions that differ in case: retrieval counts them as one caption"
     ]
+
+
+def _describe_scope(counts: TruncationCounts) -> str:
+    if counts.num_captions == counts.num_total:
+        return f"{counts.num_total} captions"
+    return f"{counts.num_captions} captions looked at, of {counts.num_total},"

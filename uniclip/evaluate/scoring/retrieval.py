@@ -10,7 +10,7 @@ matrix never exists (25,010 captions by 5,000 images would be 500 MB).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,6 +59,16 @@ class ImageTextPairs:
     text_groups: Int | None = None
     """(len(texts),): texts with the same number count as one; None = every text is its own."""
 
+    def group_equal_texts(
+        self, encode: Callable[[Sequence[str]], Sequence[Sequence[int]]]
+    ) -> ImageTextPairs:
+        """Return the pairs with texts of equal tokens as one; `encode` returns the tokens."""
+        number_of_row: dict[tuple[int, ...], int] = {}
+        text_groups = [
+            number_of_row.setdefault(tuple(ids), len(number_of_row)) for ids in encode(self.texts)
+        ]
+        return replace(self, text_groups=np.array(text_groups, np.int64))
+
     def list_correct(self) -> tuple[Int, Int]:
         """Return image and text index of every correct pair, each (Q,) with Q >= P.
 
@@ -99,21 +109,10 @@ def build_image_text_pairs(
         for caption in dict.fromkeys(image_captions):
             image_index.append(i)
             text_index.append(position_of_text.setdefault(caption, len(position_of_text)))
-    texts = tuple(position_of_text)
-    return ImageTextPairs(
-        texts,
-        np.array(image_index, np.int64),
-        np.array(text_index, np.int64),
-        None if encode is None else _group_equal(encode(texts)),
+    pairs = ImageTextPairs(
+        tuple(position_of_text), np.array(image_index, np.int64), np.array(text_index, np.int64)
     )
-
-
-def _group_equal(token_ids: Sequence[Sequence[int]]) -> Int:
-    """Return the same number for equal rows, (n,) int64."""
-    number_of_row: dict[tuple[int, ...], int] = {}
-    return np.array(
-        [number_of_row.setdefault(tuple(ids), len(number_of_row)) for ids in token_ids], np.int64
-    )
+    return pairs if encode is None else pairs.group_equal_texts(encode)
 
 
 def rank_keys(

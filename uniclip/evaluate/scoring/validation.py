@@ -29,14 +29,16 @@ MAX_SAMPLES = 512
 def validate(pretrained: PretrainedModel, data_config: DataConfig) -> float:
     """Return the mean R@1 of both ways on at most 512 fixed validation images; chance is near 1/n.
 
-    An image is a hit when its caption is. Raises `UserError` if there is no validation image.
+    An image is a hit when its caption is, or one with equal tokens. Raises `UserError` if there is
+    no validation image.
     """
     pixels, image_text_pairs = _load_images(
         data_config, pretrained.config.model.image.image_size, data.digest_content(data_config)
     )
     images = pretrained.embed_images(pixels)
     texts = pretrained.embed_texts(list(image_text_pairs.texts))
-    to_text, to_image = rank_both_ways(images, texts, image_text_pairs)
+    pairs = image_text_pairs.group_equal_texts(pretrained.tokenizer.encode_uncut)
+    to_text, to_image = rank_both_ways(images, texts, pairs)
     return float(to_text.hits(1).mean() + to_image.hits(1).mean()) / 2
 
 

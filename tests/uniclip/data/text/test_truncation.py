@@ -81,3 +81,12 @@ def test_counts_are_kept_by_content(monkeypatch):
         count_truncated(TextConfig(context_length=5), captions, captions)
     with pytest.raises(pytest.fail.Exception):
         count_truncated(TextConfig(), ["one"], captions)
+
+
+def test_of_many_captions_a_sample_is_counted(monkeypatch):
+    captions = [f"number {i} {PREFIX}" for i in range(50)]
+    monkeypatch.setattr(truncation, "MAX_CAPTIONS", 20)
+    counts = count_truncated(TextConfig(), captions, captions)
+    assert (counts.num_total, counts.num_captions, counts.num_cut) == (50, 17, 17)
+    (sentence,) = describe_cut_captions(TextConfig(), counts)
+    assert sentence.startswith("17 of 17 captions looked at, of 50, are longer than")

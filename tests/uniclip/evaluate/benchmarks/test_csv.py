@@ -185,3 +185,38 @@ def test_training_images_in_a_user_defined_evaluation_set_are_found(kind, tmp_pa
     split_features._open_split.cache_clear()
     verdicts = evaluate.find_near_duplicates(name, config, tmp_path / "cache")
     assert (verdicts == near_duplicates.DUPLICATE).tolist() == [True, True, False]
+
+
+def test_captions_with_equal_tokens_are_right_for_each_other(tmp_path):
+    def describe(name):
+        section = {"name": "csv", "path": str(tmp_path / name), "image_size": 16}
+        config = stub_models.config({**section, "split_column": "split"})
+        stub = stub_models.Stub(config, see_colours, lambda texts: read(map(str.lower, texts)))
+        scores, _ = evaluate.evaluate("csv", stub, config)
+        return {s.name: s for s in scores}
+
+    for name, color in COLOURS.items():
+        dark_color = tuple(c // 2 for c in color)
+        Image.new("RGB", (16, 16), color).save(tmp_path / f"{name}.png")
+        Image.new("RGB", (16, 16), dark_color).save(tmp_path / f"dark {name}.png")
+    for table, captions in {"equal.csv": "a {}|A {}", "other.csv": "a {}|one {}"}.items():
+        with open(tmp_path / table, "w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["picture", "caption", "split"])
+            for name in COLOURS:
+                light, dark = (text.format(name) for text in captions.split("|"))
+                writer.writerows(
+                    [(f"{name}.png", light, "test"), (f"dark {name}.png", dark, "test")]
+                )
+    equal, other = describe("equal.csv"), describe("other.csv")
+    assert equal["retrieval.r1"].value == 1
+    assert other["retrieval.r1"].value == pytest.approx(1 / 2), "tied with a wrong one"
+    assert equal["retrieval.i2t.r1"].chance == pytest.approx(2 * other["retrieval.i2t.r1"].chance)
+
+
+def test_a_table_without_test_images_is_missing_with_a_remedy(tmp_path):
+    config = written(tmp_path, 60, label=False)
+    assert evaluate.describe_missing("csv", config) is None
+    section = {"name": "csv", "path": config.data.path, "image_size": 16, "test_fraction": 0}
+    missing = evaluate.describe_missing("csv", stub_models.config(section))
+    assert "has no test images; add rows, raise data.test_fraction, or name a table" in missing

@@ -53,7 +53,7 @@ def test_at_most_512_validation_images_and_no_test_image(monkeypatch):
 
 def test_images_have_the_size_of_the_model():
     config = stub_models.config(SCENES, model={"image": {"image_size": 16}})
-    pixels, _ = validation._load_images(config.data, config.model.image.image_size)
+    pixels, _ = validation._load_images(config.data, config.model.image.image_size, "")
     assert pixels.shape == (512, 3, 16, 16)
 
 
