@@ -10,7 +10,11 @@ from tests.helpers.csv_data import write_image_set
 from tests.helpers.small_runs import tiny
 from uniclip import data
 from uniclip.data.csv import notes
-from uniclip.data.inspection import check_batch_sizes, describe_training_data
+from uniclip.data.inspection import (
+    check_batch_sizes,
+    describe_training_data,
+    list_data_warnings,
+)
 from uniclip.errors import UserError
 
 
@@ -63,3 +67,21 @@ def test_a_source_of_a_plug_in_may_lack_both_functions(config, monkeypatch):
     monkeypatch.setitem(data.SOURCES, "csv", Source())
     assert describe_training_data([config]) == ()
     check_batch_sizes([with_batch(config, 10_000)])
+
+
+@pytest.mark.parametrize("section", [{"name": "scenes", "num_train": 100}, {"name": "openmoji"}])
+def test_a_short_context_cuts_captions_of_built_in_data_too(section, monkeypatch):
+    config = tiny(data=section)
+
+    def with_text(**changes):
+        text = replace(config.model.text, **changes)
+        return replace(config, model=replace(config.model, text=text))
+
+    short = with_text(context_length=4)
+    (sentence,) = describe_training_data([short])
+    assert "captions are longer than model.text.context_length=4 tokens" in sentence
+    (data_warning,) = list_data_warnings([short])
+    assert data_warning.message == sentence
+    assert data_warning.fix == "raise model.text.context_length"
+    monkeypatch.setattr(data, "open_split", lambda *_: pytest.fail("not needed"))
+    assert describe_training_data([with_text(context_length=32, vocab_size=2000)]) == ()

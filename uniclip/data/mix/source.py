@@ -8,12 +8,15 @@ each sample and epoch. Validation and test are OpenMoji's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from uniclip.config import MixData
+from uniclip.config import MixData, ModelConfig
 from uniclip.data import views
 from uniclip.data.mix.templates import PROMPT_TEMPLATES, build_pairs_config
 from uniclip.data.openmoji import source as openmoji
+from uniclip.data.source import DataWarning
+from uniclip.data.text.truncation import RAISE_CONTEXT, describe_short_context
 from uniclip.io.hashing import get_library_version
 
 if TYPE_CHECKING:
@@ -42,6 +45,16 @@ def describe_missing(config: MixData) -> str | None:
     if "digits" in config.label_sources and get_library_version(DIGITS_PACKAGE) == "absent":
         return f"pip install {DIGITS_PACKAGE}"
     return openmoji.describe_missing(build_pairs_config(config))
+
+
+def describe_content(config: MixData, model: ModelConfig) -> list[str]:
+    """Return what the user should know: captions that a short context cuts."""
+    return describe_short_context(model.text, partial(open_split, config))
+
+
+def list_warnings(config: MixData, model: ModelConfig) -> list[DataWarning]:
+    """Return the same, with what to do."""
+    return [DataWarning(s, RAISE_CONTEXT) for s in describe_content(config, model)]
 
 
 def count_training_samples(config: MixData, enough: int) -> Sequence[SourceShare] | None:

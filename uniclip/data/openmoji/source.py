@@ -6,13 +6,16 @@ their categories; `render` renders them once, `split` divides them into splits.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from uniclip.config import OpenmojiData
+from uniclip.config import ModelConfig, OpenmojiData
 from uniclip.data import views
 from uniclip.data.openmoji import render
 from uniclip.data.openmoji.render import PACKAGES
+from uniclip.data.source import DataWarning
 from uniclip.data.split import SourceShare
+from uniclip.data.text.truncation import RAISE_CONTEXT, describe_short_context
 from uniclip.io.hashing import get_library_version
 
 if TYPE_CHECKING:
@@ -39,6 +42,16 @@ def describe_missing(config: OpenmojiData) -> str | None:
     """Return the pip command that installs missing packages, or None."""
     absent_packages = [name for name in PACKAGES if get_library_version(name) == "absent"]
     return f"pip install {' '.join(absent_packages)}" if absent_packages else None
+
+
+def describe_content(config: OpenmojiData, model: ModelConfig) -> list[str]:
+    """Return what the user should know: captions that a short context cuts."""
+    return describe_short_context(model.text, partial(open_split, config))
+
+
+def list_warnings(config: OpenmojiData, model: ModelConfig) -> list[DataWarning]:
+    """Return the same, with what to do."""
+    return [DataWarning(s, RAISE_CONTEXT) for s in describe_content(config, model)]
 
 
 def count_training_samples(config: OpenmojiData, enough: int) -> list[SourceShare] | None:

@@ -8,10 +8,13 @@ effects; it follows no published data set.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from uniclip.config import ScenesData
+from uniclip.config import ModelConfig, ScenesData
+from uniclip.data.source import DataWarning
 from uniclip.data.split import SourceShare
+from uniclip.data.text.truncation import RAISE_CONTEXT, describe_short_context
 
 if TYPE_CHECKING:
     from uniclip.augmentation.transform import AugmentationParams
@@ -31,6 +34,16 @@ def fingerprint(config: ScenesData) -> dict[str, object]:
 def describe_missing(config: ScenesData) -> None:
     """Return None: the images are generated."""
     return None
+
+
+def describe_content(config: ScenesData, model: ModelConfig) -> list[str]:
+    """Return what the user should know: captions that a short context cuts."""
+    return describe_short_context(model.text, partial(open_split, config))
+
+
+def list_warnings(config: ScenesData, model: ModelConfig) -> list[DataWarning]:
+    """Return the same, with what to do."""
+    return [DataWarning(s, RAISE_CONTEXT) for s in describe_content(config, model)]
 
 
 def count_training_samples(config: ScenesData, enough: int) -> list[SourceShare]:

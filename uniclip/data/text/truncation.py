@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from uniclip.config import TextConfig
 from uniclip.config.binding import to_builtins
+from uniclip.data.split import SPLIT_NAMES, SplitName
 from uniclip.io.hashing import get_library_version, to_canonical_json
 from uniclip.io.memo import disk_memoize
 
+if TYPE_CHECKING:
+    from uniclip.data.split import Split
+
 MAX_CAPTIONS = 10_000
 """Captions that are examined, and that a BPE is trained on for it; of more, every k-th one."""
+USUAL_CONTEXT_LENGTH, USUAL_VOCAB_SIZE = 32, 2_000
+"""Context into which all captions of built-in data fit with a vocabulary of this size."""
+RAISE_CONTEXT = "raise model.text.context_length"
 SPECIAL_TOKENS = 2
 """The start and the end token, which are part of the context."""
 
@@ -118,6 +127,24 @@ def describe_equal_captions(counts: TruncationCounts) -> list[str]:
         f"{counts.num_equal} of {_describe_scope(counts)} have the same tokens as another "
         "one, such as captions that differ in case: retrieval counts them as one caption"
     ]
+
+
+def describe_short_context(
+    config: TextConfig, open_split: Callable[[SplitName], Split]
+) -> list[str]:
+    """Return a sentence on captions of built-in data that are cut, if the context is short.
+
+    The captions fit into the usual context: the splits are opened for other ones only.
+    """
+    is_usual_vocabulary = config.vocab_size >= USUAL_VOCAB_SIZE
+    if config.context_length >= USUAL_CONTEXT_LENGTH and is_usual_vocabulary:
+        return []
+    captions = {
+        name: [text for sample_captions in open_split(name).captions for text in sample_captions]
+        for name in SPLIT_NAMES
+    }
+    counts = count_truncated(config, captions["train"], chain.from_iterable(captions.values()))
+    return describe_cut_captions(config, counts)
 
 
 def _describe_scope(counts: TruncationCounts) -> str:
