@@ -16,6 +16,7 @@ from uniclip.config import RunConfig
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
 from uniclip.training import trainer
+from uniclip.training.metrics_log import MetricsLogger
 
 
 def make_config(path, workers=0, max_broken=0.5, name="clip") -> RunConfig:
@@ -53,9 +54,17 @@ def test_a_killed_and_resumed_run_replaces_the_same_images(path, tmp_path):
     messages = [e["message"] for e in events if e["event"] == "unreadable_image"]
     assert len(messages) == len(set(messages)) == 3, "each is named once, also after a resume"
     assert all(m.startswith(f"{path} line ") and "cannot be read (" in m for m in messages)
-    heartbeat = run.get_attempt(3).read_heartbeat()
+
+
+def test_heartbeats_say_how_many_images_are_replaced(path, tmp_path, capsys):
+    attempt = claimed(opened(tmp_path / "store", make_config(path)))
+    logger = MetricsLogger(make_config(path), attempt)
+    logger.log_unreadable(["x.csv line 2: image a.png cannot be read (why)"], 1)
+    logger.write_heartbeat(3, "training", force=True)
+    heartbeat = attempt.read_heartbeat()
     assert heartbeat is not None
-    assert heartbeat.unreadable_images == 3
+    assert heartbeat.unreadable_images == 1
+    assert "line 2: image a.png cannot be read (why): another training" in capsys.readouterr().out
 
 
 def test_more_unreadable_images_than_allowed_end_the_run_with_one_line(path):
