@@ -111,9 +111,9 @@ class CsvData(DataConfig):
     test_path: str = config_field("", run_only=True, is_path=True)
     """A second table with the same columns, all of which is the test split; "" = none, the test
     images are held out from `path`."""
-    separator: str = config_field("auto", value_if_missing="auto")
+    separator: str = config_field("auto", run_only=True)
     """What separates the fields: comma, semicolon, tab, pipe or another character; auto = whichever
-    separates the names in the header."""
+    separates the names in the header. It is not part of the run's identity: the table is."""
     image_column: str = "picture"
     """Column of the image path."""
     caption_column: str = "caption"
