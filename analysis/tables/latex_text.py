@@ -78,13 +78,27 @@ ACCENTS = {
     "\u030b": "H",
 }
 """Combining character -> command of the accent."""
+GREEK_COMMANDS = {
+    "\u03b1": "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi",
+    "\u03c0": "pi rho varsigma sigma tau upsilon phi chi psi omega",
+}
+"""First Greek letter -> commands of the letters that follow from it in Unicode."""
 GREEK = {
-    name: f"$\\{command}$"
-    for name, command in zip(
-        "\u03b1\u03b2\u03b3\u03b4\u03b5\u03b6\u03b7\u03b8\u03ba\u03bb\u03bc\u03bd\u03be\u03c0\u03c1\u03c3\u03c4\u03c6\u03c7\u03c8\u03c9\u0393\u0394\u0398\u039b\u03a3\u03a6\u03a8\u03a9",
-        "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau "
-        "phi chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega".split(),
-    )
+    chr(ord(first) + i): f"$\\{command}$"
+    for first, commands in GREEK_COMMANDS.items()
+    for i, command in enumerate(commands.split())
+} | {
+    letter: f"$\\{command}$"
+    for letter, command in {
+        "\u0393": "Gamma",
+        "\u0394": "Delta",
+        "\u0398": "Theta",
+        "\u039b": "Lambda",
+        "\u03a3": "Sigma",
+        "\u03a6": "Phi",
+        "\u03a8": "Psi",
+        "\u03a9": "Omega",
+    }.items()
 }
 CHARACTER_MACRO = (
     r"\providecommand{\uniclipchar}[1]"
