@@ -76,10 +76,10 @@ def describe_import_failure(error: BaseException) -> str | None:
 
 def _iterate_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and what caused it, at most once each."""
-    seen: list[BaseException] = []
+    causes: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None and cause not in seen:
-        seen.append(cause)
+    while cause is not None and cause not in causes:
+        causes.append(cause)
         yield cause
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 

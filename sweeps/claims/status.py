@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.claims import process
+from sweeps.claims.attempt_counts import (
+    count_attempts_without_progress,
+    count_evaluations_without_scores,
+)
 from sweeps.slurm import Liveness
 from uniclip.identity import compute_training_hash
 from uniclip.store import (
@@ -341,7 +345,7 @@ def _describe_exhausted_attempts(
     """
     rule = END_RULES[ending]
     if rule.max_without_scores is not None and outcome is not None:
-        num_evaluations = _count_evaluations_without_scores(run, attempt_numbers, outcome)
+        num_evaluations = count_evaluations_without_scores(run, attempt_numbers, outcome)
         if num_evaluations >= rule.max_without_scores:
             return f"evaluated {num_evaluations} times, and required scores are still missing"
     if rule.max_attempts is not None and len(attempt_numbers) >= rule.max_attempts:
@@ -353,8 +357,8 @@ def _describe_exhausted_attempts(
     numbers_since_outcome = [n for n in attempt_numbers if outcome is None or n > outcome.attempt]
     if smallest_limit is None or len(numbers_since_outcome) < smallest_limit:
         return None
-    without_progress, without_exit_record = _count_attempts_without_progress(
-        run, numbers_since_outcome
+    without_progress, without_exit_record = count_attempts_without_progress(
+        run, numbers_since_outcome, EXTERNAL_INTERRUPTIONS
     )
     if (
         rule.max_without_exit_record is not None
@@ -368,55 +372,6 @@ def _describe_exhausted_attempts(
             f"{without_progress} attempts in a row did not reach a checkpoint"
         )
     return None
-
-
-def _count_attempts_without_progress(
-    run: RunFolder, attempt_numbers: Sequence[int]
-) -> tuple[int, int]:
-    """Count the newest consecutive attempts without progress.
-
-    Returns:
-        The number of attempts that were interrupted from outside, or left no exit record, and wrote
-        neither a checkpoint nor scores; and how many of these, from the newest on, left no exit
-        record.
-    """
-    scored_at = max(map(_read_mtime, run.list_score_paths()), default=0.0)
-    count = without_exit_record = 0
-    for number in reversed(attempt_numbers):
-        attempt = run.get_attempt(number)
-        exit_record = attempt.read_end()
-        ended_by_itself = (
-            exit_record is not None and exit_record.reason not in EXTERNAL_INTERRUPTIONS
-        )
-        has_checkpoint = any(attempt.checkpoints_path.glob("*.safetensors"))
-        if ended_by_itself or has_checkpoint or _read_mtime(attempt.claim_path) < scored_at:
-            break
-        without_exit_record += exit_record is None and without_exit_record == count
-        count += 1
-    return count, without_exit_record
-
-
-def _count_evaluations_without_scores(
-    run: RunFolder, attempt_numbers: Sequence[int], outcome: Outcome
-) -> int:
-    """Count the newest consecutive attempts after training that wrote no scores."""
-    scored_at = max(map(_read_mtime, run.list_score_paths()), default=0.0)
-    count = 0
-    for number in reversed(attempt_numbers):
-        if number <= outcome.attempt:
-            break
-        if _read_mtime(run.get_attempt(number).claim_path) < scored_at:
-            break
-        count += 1
-    return count
-
-
-def _read_mtime(path: Path) -> float:
-    """Return when a file was modified, by the clock of its file system; 0 if it is gone."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def _read_previous_ending(run: RunFolder, number: int) -> AttemptEnding | None:
