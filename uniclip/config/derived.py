@@ -74,23 +74,25 @@ def _fill_model(model: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(image, Mapping) and image.get("image_size") is None:
         filled["image"] = _fill_image_size(image)
     if isinstance(text, Mapping) and "vocab_size" in text and text["vocab_size"] is None:
-        kept = {name: value for name, value in text.items() if name != "vocab_size"}
+        other_values = {name: value for name, value in text.items() if name != "vocab_size"}
         is_clip = text.get("tokenizer") == "clip"
-        filled["text"] = {**kept, "vocab_size": CLIP_VOCAB_SIZE} if is_clip else kept
+        filled["text"] = (
+            {**other_values, "vocab_size": CLIP_VOCAB_SIZE} if is_clip else other_values
+        )
     return filled
 
 
 def _fill_image_size(image: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in image.items() if name != "image_size"}
+    other_values = {name: value for name, value in image.items() if name != "image_size"}
     if not isinstance(image.get("name"), str):
-        return kept
+        return other_values
     options = image.get("options") or {}
     if not isinstance(options, Mapping):
-        return kept
+        return other_values
     facts = image_model.query_image_model(image["name"], options, None)
     if facts.error is not None:
         raise UserError(facts.error)
-    return {**kept, "image_size": facts.image_size}
+    return {**other_values, "image_size": facts.image_size}
 
 
 def _follows_model(data: Mapping[str, Any]) -> bool:

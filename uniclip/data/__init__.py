@@ -159,8 +159,8 @@ def _compare_fingerprints(
     changed = sorted(name for name in names if current.get(name) != planned.get(name))
     if not changed:
         return None
-    place = getattr(config, "path", "") or f"data={config.name}"
-    return f"{place} has changed since the plan ({', '.join(changed)}); {CHANGED_DATA_ADVICE}"
+    location = getattr(config, "path", "") or f"data={config.name}"
+    return f"{location} has changed since the plan ({', '.join(changed)}); {CHANGED_DATA_ADVICE}"
 
 
 def sample_view(

@@ -57,7 +57,7 @@ def digest_files(paths: Sequence[Path], memo_name: str = "") -> list[str]:
     """
     memo_path = get_cache_folder() / "digests" / f"{memo_name}.json" if memo_name else None
     stored = _read_memo(memo_path) if memo_path is not None else {}
-    digests, kept, is_changed = [], {}, False
+    digests, settled, is_changed = [], {}, False
     for path in paths:
         name, signature = os.path.abspath(path), read_signature(path)
         for known in (_digests.get(name), stored.get(name)):
@@ -68,10 +68,10 @@ def digest_files(paths: Sequence[Path], memo_name: str = "") -> list[str]:
             digest, signature = _digest_steady(path)
             is_changed = True
         if _is_settled(signature):
-            kept[name] = _digests[name] = (signature, digest)
+            settled[name] = _digests[name] = (signature, digest)
         digests.append(digest)
-    if memo_path is not None and (is_changed or kept.keys() - stored.keys()):
-        content = json.dumps({name: [list(s), d] for name, (s, d) in kept.items()})
+    if memo_path is not None and (is_changed or settled.keys() - stored.keys()):
+        content = json.dumps({name: [list(s), d] for name, (s, d) in settled.items()})
         with suppress(OSError):
             atomic_write(memo_path, content.encode())
     return digests
