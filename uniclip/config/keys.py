@@ -37,7 +37,7 @@ class Key:
     default: str
     """Its default as a user types it; "required" if there is none."""
     range: str
-    """Its range, such as "> 0, ≤ 1"; "" if it has none."""
+    """Its range, such as "> 0"; "" if it has none."""
     meaning: str
     """The docstring of the field, on one line."""
 
@@ -227,7 +227,7 @@ def format_range(field: Field[Any]) -> str:
     if "above" in field.metadata:
         parts.append(f"> {field.metadata['above']:g}")
     if "low" in field.metadata:
-        parts.append(f"≥ {field.metadata['low']:g}")
+        parts.append(f"\N{GREATER-THAN OR EQUAL TO} {field.metadata['low']:g}")
     if "high" in field.metadata:
-        parts.append(f"≤ {field.metadata['high']:g}")
+        parts.append(f"\N{LESS-THAN OR EQUAL TO} {field.metadata['high']:g}")
     return ", ".join(parts)

@@ -1,7 +1,7 @@
 """Parsing of `key=value` words: Hydra's grammar, and text as it stands for keys that hold text.
 
 A command passes what its keys hold (`ValueForms`, see `uniclip.config.keys.collect_value_forms`).
-The value of a key that holds text is then not parsed: `data.path=/home/josé/a(1).csv`, `store=2024`
+The value of a key that holds text is then not parsed: `data.path=my files/a(1).csv`, `store=2024`
 and `launcher.partition=a,b` need no quotes. `~` is the home folder, and `${oc.env:NAME}` is
 replaced by the environment variable.
 """
