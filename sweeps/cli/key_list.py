@@ -73,13 +73,13 @@ def find_keys(prefix: str, overrides: list[str]) -> list[ListedKey]:
     listed_keys = list_keys(overrides)
     name = prefix.rstrip(".").partition("=")[0]
     name = KEY_ALIASES.get(name, name)
+    leaf = name.rsplit(".", 1)[-1].replace("-", "_").lower()
+    meant = {key for key, words in SYNONYMS.items() if leaf in words}
     matches = [k for k in listed_keys if _is_below(k.key.name, name)] or [
-        k for k in listed_keys if k.key.name.startswith(name)
+        k for k in listed_keys if k.key.name.startswith(name) or k.key.name in meant
     ]
-    if not matches:
-        leaf = name.rsplit(".", 1)[-1].replace("-", "_").lower()
-        meant = {key for key, words in SYNONYMS.items() if leaf in words}
-        matches = [k for k in listed_keys if k.key.name in meant or leaf in k.key.name]
+    if not matches or meant:
+        matches += [k for k in listed_keys if leaf in k.key.name and k not in matches]
         matches = matches or [k for k in listed_keys if leaf in k.key.meaning.lower()]
     if not matches:
         raise make_unknown_key_error(name, [k.key.name for k in listed_keys])

@@ -22,6 +22,7 @@ def find_names(prefix: str, *words: str) -> list[str]:
         ("data", {"data.path", "data.image_size"}),
         ("launcher.p", {"launcher.partition", "launcher.python", "launcher.poll_seconds"}),
         ("lr", {"train.learning_rate", "train.min_lr"}),
+        ("train.lr", {"train.learning_rate", "train.lr_base_batch_size"}),
         ("workers", {"runtime.num_workers", "launcher.max_workers"}),
         ("protocol", {"runtime.protocol"}),
         ("temperature", {"method.temperature"}),
