@@ -18,7 +18,7 @@ MAX_WIDTH, MAX_LINES = 80, 22
 """Columns and lines of the terminal summary."""
 MAX_CONTRASTS, MAX_ARMS = 8, 6
 """Contrasts and arms in the terminal summary."""
-LABEL_WIDTH = 26
+LABEL_WIDTH = 28
 """Columns of its first column."""
 MAX_WORD_WIDTH = 6
 """Longest verdict that fits beside the word "diverged"."""
