@@ -8,6 +8,7 @@ anything is computed.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from contextlib import suppress
@@ -24,6 +25,12 @@ from uniclip import distributed
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's mallopt(3)."""
+MAX_HEAP_BLOCK_BYTES = 32 * 2**20
+"""Size up to which a block of memory is taken from the heap: the largest that mallopt accepts."""
+MAX_FREE_HEAP_BYTES = 2**30
+"""Free memory at the end of the heap that is kept for the next step, in bytes."""
 PROC_STATUS, PROC_CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -75,6 +82,19 @@ def apply(num_threads: int) -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Keep the memory of freed tensors for the next ones; no effect without glibc.
+
+    By default glibc maps every block above some size anew and unmaps it when it is freed: each step
+    the kernel clears each page of each intermediate tensor. Values do not depend on it.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, MAX_HEAP_BLOCK_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, MAX_FREE_HEAP_BYTES)
 
 
 class Autocast:
@@ -116,6 +136,8 @@ def reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif PROC_CLEAR_REFS.exists():
+        if platform.libc_ver()[0] == "glibc":
+            ctypes.CDLL(None).malloc_trim(0)  # what an earlier run of this process left
         with suppress(OSError):  # a container may forbid it
             PROC_CLEAR_REFS.write_text("5")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.benchmarks.table import Options
 
-SUBJECTS = ("views", "objectives", "evaluation", "overhead", "front_door")
+SUBJECTS = ("views", "objectives", "evaluation", "overhead", "front_door", "training_step")
 
 
 def main() -> None:
@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument("--form", nargs="*", default=(), help="only these forms")
     parser.add_argument("--sizes", nargs="*", type=int, default=(), help="pairs in a batch")
     parser.add_argument(
-        "--baseline", type=Path, help="front_door: another checkout to compare with"
+        "--baseline",
+        type=Path,
+        help="front_door and training_step: another checkout to compare with",
     )
     arguments = parser.parse_args()
     unknown = sorted({*arguments.subjects} - {*SUBJECTS})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -155,3 +156,24 @@ def test_autocast_rounds_inside_and_answers_in_float32_unit_rows():
 def test_autocast_names_methods_of_the_embedder():
     """An unknown name would silently compute in float32."""
     assert all(callable(getattr(Embedder, name)) for name in numerics.Autocast.AUTOCAST_METHODS)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc keeps memory by mallopt")
+def test_memory_of_freed_tensors_is_used_again():
+    """A step's tensors of some MB cost no page faults once a first step has touched the memory."""
+    program = (
+        "import resource, torch; from uniclip import numerics\n"
+        "count = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def step():\n"
+        "    for _ in range(20): (torch.ones(3_000_000) * 2).sum()\n"
+        "def measure():\n"
+        "    step(); before = count(); step(); return count() - before\n"
+        "before = measure(); numerics.apply(1); print(before, measure())\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC", "GLIBC"))}
+    output = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, capture_output=True
+    ).stdout.split()
+    faults_before, faults_after = map(int, output)
+    assert faults_before > 10_000
+    assert faults_after < 500

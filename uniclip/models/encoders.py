@@ -15,6 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from uniclip.config import ImageConfig, TextConfig
 from uniclip.errors import UserError, make_unknown_name_error
+from uniclip.models.convolution import replace_convolutions
 
 
 class Vocabulary(Protocol):
@@ -51,6 +52,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
         self.body = _build_timm_model(config)
+        replace_convolutions(self.body)
         for name, values in get_normalization(self.body).items():
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.num_features = self._count_features(config)
