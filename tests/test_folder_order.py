@@ -9,8 +9,9 @@ from tests.helpers.source_tree import MODULES
 
 ORDER: dict[str, str] = {
     "uniclip": """
-        errors < io < rng < config < distributed < numerics < store < identity < augmentation
-        < models losses < data < methods < checkpoints < training evaluate < run < cell
+        dependencies errors < io < rng < config < distributed < numerics < store < identity
+        < augmentation < models losses < data < methods < checkpoints < training evaluate < run
+        < cell
     """,
     "uniclip.evaluate": """
         cache metrics prompts < datasets < protocols < features < checks < scoring < benchmarks
@@ -19,7 +20,8 @@ ORDER: dict[str, str] = {
     "ablations": "schema < designs < plan < audit",
     "analysis": "statistics < formatting collect < results < tables figures < report",
     "sweeps": """
-        slurm_environment slurm_reasons < slurm < claims < config < costs < launchers < monitor < doctor < controller < tuning < cli
+        slurm_environment slurm_reasons < slurm < claims < config < costs < launchers < monitor
+        < doctor < controller < tuning < cli
     """,
 }
 """For each package its folders and modules, lowest first; what stands side by side is unrelated."""

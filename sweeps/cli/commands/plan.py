@@ -30,6 +30,8 @@ from uniclip.store import Plan
 if TYPE_CHECKING:
     from rich.console import Console
 
+PIPE_HEIGHT = 23
+"""Lines of a plan that is written to a pipe or a file; a terminal has as many as its screen."""
 CostEstimates = dict[str, estimate.CostEstimate]
 """Arm -> estimated cost of one of its cells; arms that were not measured are left out."""
 
@@ -84,11 +86,11 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _get_height(console: Console) -> int | None:
-    """Return the lines of a screen below the command; None for output to a pipe or file."""
+def _get_height(console: Console) -> int:
+    """Return the lines of a screen below the command; for a pipe or file, of a usual screen."""
     if console.is_terminal or os.environ.get("LINES", "").isdecimal():
         return max(console.height - 1, 10)
-    return None
+    return PIPE_HEIGHT
 
 
 def _describe_estimate(

@@ -75,9 +75,7 @@ def test_a_split_opens_only_if_the_data_are_those_of_the_plan(table):
         captions = data.open_split(config, "train").captions
         table.write_bytes(original.replace(b"picture 1", b"picture 9"))
         for split_name in data.SPLIT_NAMES:
-            with pytest.raises(
-                DataChangedError, match=r"data.csv has changed .* \(index"
-            ):
+            with pytest.raises(DataChangedError, match=r"data.csv has changed .* \(index"):
                 data.open_split(config, split_name)
         assert "has changed" in data.describe_change(config, planned)
         table.unlink()
