@@ -10,6 +10,8 @@ Letters: B images, C channels, H x W pixels, k the kernel size, P = H * W.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -84,17 +86,10 @@ def replace_convolutions(module: nn.Module) -> None:
         if conv_type is None:
             replace_convolutions(child)
             continue
-        assert isinstance(child, nn.Conv2d)
-        replacement = conv_type(
-            child.in_channels,
-            child.out_channels,
-            child.kernel_size,
-            child.stride,
-            child.padding,
-            groups=child.groups,
-            bias=child.bias is not None,
-            device="meta",  # draws no initial weights
-        )
+        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "groups")
+        arguments: dict[str, Any] = {argument: getattr(child, argument) for argument in names}
+        # On the meta device no initial weights are drawn.
+        replacement = conv_type(**arguments, bias=child.bias is not None, device="meta")
         replacement._parameters = child._parameters
         setattr(module, name, replacement.train(child.training))
 
@@ -102,6 +97,8 @@ def replace_convolutions(module: nn.Module) -> None:
 def _select_type(module: nn.Module) -> type[PatchConv2d | DepthwiseConv2d] | None:
     """Return the faster form of a module, or None; subclasses of Conv2d keep their own."""
     if type(module) is not nn.Conv2d or module.dilation != (1, 1):
+        return None
+    if module._forward_pre_hooks or module._forward_hooks:  # such as those of a weight norm
         return None
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         return None
