@@ -53,7 +53,7 @@ def build_terminal_summary(results: Results) -> list[str]:
     contrast_rows = [_format_contrast_row(results, c) for c in contrasts[:MAX_CONTRASTS]]
     if len(contrasts) > MAX_CONTRASTS:
         num_more = len(contrasts) - MAX_CONTRASTS
-        contrast_rows.append(f"... and {num_more} contrasts more: see the report")
+        contrast_rows.append(f"... and {num_more} more contrasts: see the report")
     interval_heading = f"{formatting.format_confidence_level()} interval"
     effect_heading = append_unit("effect", score_format.difference_unit)
     header_row = _format_columns(
@@ -102,7 +102,7 @@ def _truncate_lines(lines: list[str], max_lines: int) -> list[str]:
     if len(lines) <= max_lines:
         return lines
     num_visible = max(max_lines, 1) - 1
-    return [*lines[:num_visible], f"... and {len(lines) - num_visible} lines more: see the report"]
+    return [*lines[:num_visible], f"... and {len(lines) - num_visible} more lines: see the report"]
 
 
 def describe_contrast(results: Results, contrast: Contrast) -> str:

@@ -35,9 +35,10 @@ MAX_FLOAT_HEIGHT = 480.0
 DOCUMENT_HINTS = {
     "table": "% needs \\usepackage{array,booktabs,graphicx}",
     "table*": "% needs \\usepackage{array,booktabs,graphicx}",
-    "longtable": "% needs \\usepackage{array,booktabs,longtable}; with two columns \\onecolumn",
-    "landscape": "% needs \\usepackage{array,booktabs,longtable,pdflscape}; with two columns "
-    "\\onecolumn",
+    "longtable": "% needs \\usepackage{array,booktabs,longtable}; in a two-column document "
+    "\\onecolumn too",
+    "landscape": "% needs \\usepackage{array,booktabs,longtable,pdflscape}; in a two-column "
+    "document \\onecolumn too",
 }
 """Form of a table -> first line of its file."""
 

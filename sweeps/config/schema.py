@@ -37,7 +37,8 @@ class LocalLauncherConfig:
 
     name: Literal["local"] = "local"
     max_workers: int | None = config_field(None, low=1)
-    """Worker processes; null = as many as the cores and train.num_threads allow."""
+    """Worker processes; null = as many as the cores and train.num_threads allow, with
+    runtime.device=cuda at most one for each GPU."""
 
     def max_parallel(self, num_threads: int) -> int:
         """Return how many runs of `num_threads` compute threads each are executed in parallel."""

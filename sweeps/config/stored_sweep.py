@@ -113,7 +113,7 @@ def require_same_sweep(
     reason = _describe_difference(stored_plan, resolved_plan, store)
     raise UserError(
         f"the words that made {old_id} now make {new_id}: {reason}; nothing was run. report and "
-        f"status {old_id} show what it has; the new sweep is {shlex.join(recorded_overrides)}"
+        f"status {old_id} show its results; the new sweep is {shlex.join(recorded_overrides)}"
     )
 
 

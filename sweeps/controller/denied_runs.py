@@ -19,7 +19,7 @@ def describe_denied_runs(store: Store, denied_paths: Mapping[str, Path]) -> str:
     path, num_others = next(iter(denied_paths.values())), len(denied_paths) - 1
     others = f" and {num_others} more" if num_others else ""
     return (
-        f"open runs that are left out, no permission to write: {len(denied_paths)}; "
+        f"open runs left out because you may not write them: {len(denied_paths)}; "
         f"{permissions.describe_denial(path)}{others}; "
         f"fix: {permissions.describe_remedy(path, store.root)}"
     )

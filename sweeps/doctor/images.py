@@ -14,7 +14,7 @@ from uniclip.evaluate.datasets import verify
 from uniclip.io.image_check import ImageFindings
 
 CHECK = "images"
-REPAIR = "repair these files; that renames no run, unless data.verify=true"
+REPAIR = "repair these files; run ids stay the same, unless data.verify=true"
 MAX_LISTED = 100
 """Unreadable images that a problem lists; it counts the others."""
 NUM_QUICK = 500
@@ -115,7 +115,7 @@ def _warn_of_one_color(findings: ImageFindings) -> Iterator[Diagnostic]:
             CHECK,
             f"{len(findings.one_color):,} of {findings.num_images:,} images are of a single color: "
             f"{_name_first(findings.one_color)}",
-            "look at them: they may be empty, or their values be outside the range of their mode",
+            "look at them: they may be empty, or have values outside the range of their mode",
         )
 
 

@@ -22,7 +22,7 @@ PASSING_REJECTIONS = re.compile(
 )
 """Messages of sbatch that may be due to nodes or limits as they are now."""
 UNUSABLE_PATH_CHARACTERS = {
-    "\\": "a backslash, in which Slurm's file names are no patterns",
+    "\\": "a backslash, which turns off the patterns (%j) in Slurm's file names",
     "\n": "a line break, which ends an option of a job's script",
     "\r": "a carriage return, which ends an option of a job's script",
     ":": 'a ":", which separates the folders of PYTHONPATH',
@@ -98,7 +98,7 @@ def check_nodes(cluster_info: ClusterInfo, requirements: JobRequirements) -> Dia
     check, request, groups = "nodes", requirements.node_request, cluster_info.node_groups
     partition_name = _name_partitions(cluster_info, requirements)
     if not groups:
-        return ok(check, "Slurm does not say which there are")
+        return ok(check, "Slurm does not list them")
     num_nodes = count_nodes(request, groups) or sum(group.count for group in groups)
     num_usable = count_nodes(request, [group for group in groups if group.is_usable])
     partitions = cluster_info.find_partitions(requirements)

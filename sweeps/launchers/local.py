@@ -166,8 +166,8 @@ class LocalLauncher:
         log_path = self._get_log_path(workers[0])
         num_starts = sum(self._fruitless_starts.values())
         return UserError(
-            f"workers end before they claim a run: {num_starts} starts in a row, "
-            f"{MAX_FRUITLESS_STARTS} of each worker, claimed none "
+            f"workers end before they claim a run, after {num_starts} starts in a row, "
+            f"{MAX_FRUITLESS_STARTS} of each worker "
             f"({_describe_end(self.jobs[workers[0]], log_path)}); log: {log_path}"
         )
 
@@ -198,7 +198,7 @@ class LocalLauncher:
         if len(exhausted_runs) >= MAX_DEAD_RUNS and not has_ended_otherwise:
             run, state = next(iter(exhausted_runs.items()))
             raise UserError(
-                f"{len(exhausted_runs)} runs in a row did not end by themselves ({run}: "
+                f"the processes of {len(exhausted_runs)} runs in a row died ({run}: "
                 f"{state.reason}): is there enough memory? `logs` prints what they wrote, `retry` "
                 "starts them again"
             )

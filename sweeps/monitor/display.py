@@ -86,7 +86,7 @@ class Display:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or make_console()
-        self.idle_message = "workers start"
+        self.idle_message = "starting workers"
         """Why no cell runs although cells are open."""
         self._has_seen_running = False
         self._meter = ProgressMeter()
@@ -117,7 +117,7 @@ class Display:
     def show_audit(self, plan: Plan) -> None:
         """Show that the arms are audited, which happens before the first cell runs."""
         num_arms = len(plan.arms)
-        text = f"workers start and audit {num_arms} arm{'s' if num_arms > 1 else ''}"
+        text = f"starting workers and auditing {num_arms} arm{'s' if num_arms > 1 else ''}"
         elapsed_text = self._meter.measure(plan, []).times_text
         if self._screen_lines is not None:
             width, _ = get_screen_size(self.console)

@@ -129,12 +129,12 @@ def describe_differences(
     if not plan.contrasts:
         return []
     if not texts:
-        text = f"in all {num_matched} contrasts the two sides are equal in all that is counted"
+        text = f"in all {num_matched} contrasts both sides have equal counts"
         return wrap_text(text, width, INDENT)
     heading = "the two sides of a contrast differ in:"
     if num_matched:
         heading = (
-            f"equal in all counts: {num_matched} of {len(plan.contrasts)} contrasts; "
+            f"in {num_matched} of {len(plan.contrasts)} contrasts both sides have equal counts; "
             "the others differ in:"
         )
     lines = wrap_text(heading, width, INDENT)
@@ -163,7 +163,7 @@ def _join_differences(
         ]
         wrapped = [wrap_text(text, width, INDENT * 2) for text in candidates]
         fitting = [w for w in wrapped if max_lines_each is None or len(w) <= max_lines_each]
-        fallback = wrap_text(f"{INDENT}{label}: {len(differences)} counts", width, INDENT * 2)
+        fallback = wrap_text(f"{INDENT}{label}: {len(differences)} differences", width, INDENT * 2)
         lines += fitting[0] if fitting else fallback
     return lines
 

@@ -35,7 +35,7 @@ CellStatus = RunStatus | QueueStatus
 ADVICE: dict[CellStatus, str] = {
     RunStatus.PENDING: "run",
     QueueStatus.QUEUED: "wait",
-    QueueStatus.BLOCKED: "cancel, then run with another request",
+    QueueStatus.BLOCKED: "cancel, then run with other launcher settings",
     QueueStatus.UNKNOWN: "wait: Slurm does not answer",
     QueueStatus.PREEMPTED: "wait: Slurm starts it again",
     RunStatus.INTERRUPTED: "run",

@@ -107,7 +107,7 @@ class CsvData(DataConfig):
 
     name: Literal["csv"] = "csv"
     path: str = config_field("", run_only=True, is_path=True)
-    """The table, a CSV or TSV file in UTF-8; image paths are relative to its folder."""
+    """The table, a CSV or TSV file; image paths are relative to its folder."""
     test_path: str = config_field("", run_only=True, is_path=True)
     """A second table with the same columns, all of which is the test split; "" = none, the test
     images are held out from `path`."""
@@ -149,7 +149,7 @@ class CsvData(DataConfig):
             if self.separator not in SEPARATOR_NAMES:
                 raise UserError(
                     f"data.separator={self.separator!r} cannot separate fields: use "
-                    f"{', '.join(SEPARATOR_NAMES)} or another sign"
+                    f"{', '.join(SEPARATOR_NAMES)} or another character"
                 )
 
     @property

@@ -43,8 +43,8 @@ class ImageConfig:
     name: str = "convnext_atto"
     """A timm model name."""
     image_size: int = config_field(32, low=16, high=1024)
-    """Side of the encoder's input, in pixels; null, or another `name` than the preset's = the size
-    for which timm's model was made."""
+    """Side of the encoder's input, in pixels; null = the size for which timm's model was made, also
+    the default with a `name` other than the preset's."""
     options: dict[str, Any] = config_field(dict)
     """Keyword arguments of `timm.create_model`."""
 

@@ -73,7 +73,7 @@ def describe_restrictive_umask(root: Path) -> str:
     umask = read_umask()
     if not mode & stat.S_IWOTH or not umask & stat.S_IRWXO:
         return ""
-    return f"{root} lets every user write, and files made with umask {umask:03o} do not"
+    return f"every user may write {root}, but not the files made with umask {umask:03o}"
 
 
 def describe_denial(path: Path) -> str:

@@ -32,7 +32,7 @@ KINDS = (
 FILTERED_KINDS = {"keys": "[prefix]", "runs": "[sweep]", "sweeps": "[start of id]"}
 """Kinds that a second name restricts."""
 EPILOG = """\
-  list keys [prefix]         keys with default, range and meaning; list keys lr
+  list keys [prefix]         keys with default, range and meaning, such as train or lr
   list sweeps                the sweeps of store=: state, date, size, command
   list runs [sweep]          the runs of store=, or of a sweep
   list arms ablation=<name>  the arms of an ablation

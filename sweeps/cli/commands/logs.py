@@ -8,8 +8,6 @@ from typing import Any
 
 from ablations.plan.plan import find_cell
 from sweeps.config.selection import (
-    CELL_HELP,
-    SWEEP_HELP,
     SelectedPlan,
     has_ablation,
     open_store,
@@ -29,7 +27,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="sweep or cell",
-        help=f"{CELL_HELP}, which needs nothing else; with <arm>/<seed> the {SWEEP_HELP}",
+        help="the start of a run id alone; or <arm>/<seed>, with the id of its sweep (or the start "
+        "of it, see list sweeps) or ablation=...",
     )
 
 

@@ -102,7 +102,7 @@ def test_missing_cells_outlast_every_other_warning(tmp_path: Path) -> None:
     lines = summary.build_terminal_summary(replace(results, data_checks=checks))
     assert len(lines) == 22
     assert lines[-1] == "Of 33 cells: 1 pending, 1 diverged."
-    assert re.fullmatch(r"\.\.\. and \d+ lines more: see the report", lines[-2])
+    assert re.fullmatch(r"\.\.\. and \d+ more lines: see the report", lines[-2])
 
 
 def test_the_terminal_summary_is_short_and_plain(complete_results: Results) -> None:
@@ -120,5 +120,5 @@ def test_the_terminal_summary_counts_what_it_leaves_out(complete_results: Result
     lines = summary.build_terminal_summary(replace(complete_results, sweep_data=changed))
     num_more = len(contrasts) - 8
     assert num_more > 0
-    assert f"... and {num_more} contrasts more: see the report" in lines
+    assert f"... and {num_more} more contrasts: see the report" in lines
     assert "contrasts more" not in " ".join(summary.build_terminal_summary(complete_results))

@@ -62,5 +62,5 @@ def test_runs_of_this_user_are_not_denied(tmp_path: Path) -> None:
     store.get_run(first).write_spec(resolved_plan.specs[first])
     assert find_denied_runs(store, [first, second]) == {}
     line = describe_denied_runs(store, dict.fromkeys("ab", store.get_run(first).path))
-    assert "no permission to write: 2; " in line
+    assert "you may not write them: 2; " in line
     assert " and 1 more; fix: " in line

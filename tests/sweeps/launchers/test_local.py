@@ -220,7 +220,7 @@ def test_runs_whose_processes_all_die_end_the_sweep(make_launcher: MakeLauncher)
     states["r0"] = died()
     launcher.submit(["r1"], states)
     states["r1"] = died()
-    with pytest.raises(UserError, match="2 runs in a row did not end by themselves"):
+    with pytest.raises(UserError, match="the processes of 2 runs in a row died"):
         launcher.submit(["r2"], states)
 
 

@@ -108,9 +108,9 @@ def test_a_log_says_that_workers_start_until_a_cell_has_run() -> None:
     shown = Display(output.console)
     shown._last_printed_at -= display.LOG_INTERVAL_SECONDS + 1
     shown.show_audit(plan)
-    assert output.read() == "workers start and audit 3 arms, N s elapsed\n"
+    assert output.read() == "starting workers and auditing 3 arms, N s elapsed\n"
     for status, text in (
-        (RunStatus.PENDING, "[  0/3] workers start: 3 pending; N s elapsed\n"),
+        (RunStatus.PENDING, "[  0/3] starting workers: 3 pending; N s elapsed\n"),
         (RunStatus.RUNNING, "[  0/3] 3 running; N s elapsed; full/0, twin/0, other/0\n"),
         (RunStatus.PENDING, "[  0/3] 3 pending; N s elapsed\n"),
     ):

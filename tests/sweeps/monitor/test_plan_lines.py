@@ -84,7 +84,7 @@ def test_everything_is_listed_where_there_is_room() -> None:
     ]
     assert sum(line.startswith("arm-") for line in lines) == 9
     assert lines[-6:] == [
-        "equal in all counts: 1 of 2 contrasts; the others differ in:",
+        "in 1 of 2 contrasts both sides have equal counts; the others differ in:",
         "  first against arm 2: samples seen 100 vs. 50, not counted (labels): strong",
         "    views",
         "data: the separator is a tab",
@@ -139,7 +139,7 @@ def test_seeds_are_ranges() -> None:
 def test_contrasts_that_are_all_equal_are_one_line() -> None:
     plan = make_seeds_plan()
     assert plan_lines.describe_differences(plan, facts(plan), 80) == [
-        "in all 2 contrasts the two sides are equal in all that is counted"
+        "in all 2 contrasts both sides have equal counts"
     ]
     assert plan_lines.describe_differences(make_plan(), {}, 80) == []
     lines = plan_lines.describe_differences(plan, {}, 80)

@@ -229,7 +229,7 @@ def _read_table(request: TableRequest, default_split: SplitName | None = None) -
 def _parse_split(columns: TableColumns, line: int, word: str) -> SplitName:
     if word.lower() in SPLIT_WORDS:
         return SPLIT_WORDS[word.lower()]
-    problem = f"{word!r} is no split" if word else "it is empty"
+    problem = f"{word!r} is not a split" if word else "it is empty"
     raise UserError(
         f"{columns.table.path} line {line}, column {columns.names['split_column']!r}: {problem}; "
         "write train, validation or test"

@@ -18,7 +18,7 @@ def test_plan_shows_for_every_cell_whether_it_will_run_and_why(
 ) -> None:
     write_finished_cell(Store(work_folder / "store"), plan)
     files = read_files(work_folder)
-    assert execute("plan", *OVERRIDES) == 0
+    assert execute("plan", *OVERRIDES, "--full") == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     for cell in plan.cells:
@@ -50,7 +50,7 @@ def test_plan_compares_time_and_memory_of_each_contrast_once_arms_are_probed(
     labels = {c.label: [t for t in lines if t.startswith(f"{c.label}: ")] for c in plan.contrasts}
     shown = {label: texts for label, texts in labels.items() if texts}
     assert list(shown) == ["UniCLIP vs. CLIP", "UniCLIP vs. CLIP, same views"]
-    assert "equal in all counts: 15 of 17 contrasts; the others differ in:" in lines
+    assert "in 15 of 17 contrasts both sides have equal counts; the others differ in:" in lines
     (comparison,) = shown["UniCLIP vs. CLIP"]
     steps = plan.base_config["train"]["steps"]
     times = f"seconds per run {steps:,} vs. {2 * steps:,}"
@@ -90,7 +90,7 @@ def test_a_plan_takes_one_screen_unless_it_is_to_be_full(
 
 def test_plan_describes_the_recipe_of_each_arm(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["ablation=methods", "budget=smoke", "data=scenes"]
-    assert execute("plan", *words, "recipe=published") == 0
+    assert execute("plan", *words, "recipe=published", "--full") == 0
     text = capsys.readouterr().out
     assert "not a comparison of components" in text
     assert "steps and batch size are the budget's" in text

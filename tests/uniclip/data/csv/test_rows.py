@@ -82,7 +82,10 @@ def test_validation_is_held_out_if_no_row_names_it(folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train", "holdout"], "line 3, column 'split': 'holdout' is no split; write train, val"),
+        (
+            ["train", "holdout"],
+            "line 3, column 'split': 'holdout' is not a split; write train, val",
+        ),
         (["train", " "], "line 3, column 'split': it is empty"),
     ],
 )
