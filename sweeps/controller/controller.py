@@ -191,9 +191,16 @@ class SweepController:
     def _extend_policy(self, states: Mapping[str, RunState]) -> None:
         """Add the retries of the settings and, in a follow-up job, those of the original command.
 
-        The original command's retries are repeated because Slurm may have accepted only a part.
+        The original command's retries are repeated because Slurm may have accepted only a part. A
+        follow-up job retries no run that refused its data: those that it sees itself may be the
+        planned ones while other nodes lack them, and it would submit such runs for ever.
         """
-        self.policy = add_retries(self.policy, states, self.settings.should_run)
+        self.policy = add_retries(
+            self.policy,
+            states,
+            self.settings.should_run,
+            continues_refused=not in_follow_up(),
+        )
         if not in_follow_up():
             return
         if intent := self._sweep_folder.read_intent(os.environ[FOLLOW_UP_VARIABLE]):

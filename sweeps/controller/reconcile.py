@@ -68,17 +68,26 @@ def reconcile(
 
 
 def add_retries(
-    policy: RetryPolicy, states: Mapping[str, RunState], should_run: Callable[[RunState], bool]
+    policy: RetryPolicy,
+    states: Mapping[str, RunState],
+    should_run: Callable[[RunState], bool],
+    *,
+    continues_refused: bool = True,
 ) -> RetryPolicy:
     """Return the policy with the unfinished runs added that the settings ask to continue.
 
-    Runs that refused changed data are continued too: that a plan holds them means that the data
-    are as they were.
+    Args:
+        policy: attempts that are retried already.
+        states: run id -> state.
+        should_run: whether the settings ask for a run in this state to be continued.
+        continues_refused: whether runs that refused changed data are continued too: that a plan
+            holds them means that the data are as they were, where it was made.
     """
     retry_attempts = tuple(
         (run, state.attempt)
         for run, state in states.items()
-        if state.status in TERMINAL_UNFINISHED and (should_run(state) or state.is_data_changed)
+        if state.status in TERMINAL_UNFINISHED
+        and (should_run(state) or (continues_refused and state.is_data_changed))
     )
     return replace(policy, retry_attempts=(*policy.retry_attempts, *retry_attempts))
 

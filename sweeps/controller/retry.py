@@ -1,13 +1,15 @@
 """Retrying cells of a stored plan: the named ones, or all that failed or are open.
 
-Named cells are run alone. The stored plan stays as it is, and the cells are executed and evaluated
-as it states. Without names the whole plan is run, with the seeds that the sweep has.
+Named cells are run alone. The stored plan stays as it is but for where its data lie, and the cells
+are executed and evaluated as it states. Without names the whole plan is run, with the seeds that
+the sweep has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ablations.plan import tuned_arms
 from ablations.plan.plan import ResolvedPlan, find_cell
@@ -52,7 +54,8 @@ def build_retry(
             f"nothing to retry: {sweep_id} was not run in {store.root}{'; ' * bool(hint)}{hint}"
         )
     if cell_names:
-        resolved_plan = _select_runs(store, replace(requested_plan, plan=stored_plan), only_runs)
+        moved_plan = _move_data(stored_plan, requested_plan.plan)
+        resolved_plan = _select_runs(store, replace(requested_plan, plan=moved_plan), only_runs)
         if _changes_execution(stored_plan, requested_plan.plan):
             display.print_line("note: named cells are run and evaluated as their sweep's plan says")
     else:
@@ -64,6 +67,8 @@ def build_retry(
             only_runs=only_runs,
             force=force,
         )
+    if cell_names and moved_plan is not stored_plan:
+        store.get_sweep(sweep_id).write_plan(moved_plan)  # which workers read
     return SweepController(
         store=store,
         resolved_plan=resolved_plan,
@@ -111,6 +116,26 @@ def _changes_execution(stored_plan: Plan, requested_plan: Plan) -> bool:
     return any(
         stored_plan.base_config.get(key) != requested_plan.base_config[key]
         for key in ("runtime", "benchmark")
+    )
+
+
+def _locate_data(plan: Plan) -> dict[str, Any]:
+    """Return arm -> where its data lie and how they are opened."""
+    return {arm.name: plan.run_only_values(arm.name).get("data") for arm in plan.arms}
+
+
+def _move_data(stored_plan: Plan, requested_plan: Plan) -> Plan:
+    """Return the stored plan with the places where the request says that its data lie.
+
+    The data are the same, since both plans are of one sweep.
+    """
+    if _locate_data(stored_plan) == _locate_data(requested_plan):
+        return stored_plan
+    return replace(
+        stored_plan,
+        base_config={**stored_plan.base_config, "data": requested_plan.base_config["data"]},
+        arms=requested_plan.arms,
+        overrides=requested_plan.overrides,
     )
 
 

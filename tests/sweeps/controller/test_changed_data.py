@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from sweeps.claims import process
 from sweeps.claims.status import RunState, inspect_runs
+from sweeps.config.request import parse_request
 from sweeps.controller.changed_data import ChangedDataGuard, describe_changed_data
 from sweeps.controller.reconcile import add_retries
+from sweeps.controller.retry import build_retry
 from sweeps.launchers.worker import StopFlag, Worker
 from tests.helpers.csv_data import write_csv
 from tests.helpers.plans import plan_from_words
@@ -36,14 +39,20 @@ WORDS = (
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """Return a table of 40 images."""
+    return write_table(tmp_path)
+
+
+def write_table(folder: Path) -> Path:
+    """Write 40 images and their table, whose path is returned."""
+    folder.mkdir(exist_ok=True)
     for i in range(40):
-        Image.new("RGB", (32, 32), (i * 6, 10, 0)).save(tmp_path / f"{i}.png")
+        Image.new("RGB", (32, 32), (i * 6, 10, 0)).save(folder / f"{i}.png")
     write_csv(
-        tmp_path,
+        folder,
         [(f"{i}.png", f"image {i}", "a") for i in range(40)],
         ("picture", "caption", "kind"),
     )
-    return tmp_path / "data.csv"
+    return folder / "data.csv"
 
 
 def test_workers_refuse_changed_data_and_continue_when_they_are_back(
@@ -83,6 +92,10 @@ def test_workers_refuse_changed_data_and_continue_when_they_are_back(
     assert plan_from_words(*WORDS, f"data.path={table}").plan.sweep_id == plan.sweep_id
     policy = add_retries(RetryPolicy(), states, lambda state: False)
     assert policy.retry_attempts == ((first, 1),)
+    policy_of_follow_up = add_retries(
+        RetryPolicy(), states, lambda state: False, continues_refused=False
+    )
+    assert policy_of_follow_up == RetryPolicy(), "it would submit the run for ever"
     worker = Worker(store=store, plan=plan, stop=StopFlag(), policy=policy)
     assert worker.claim_and_execute(first) == "trained"
 
@@ -116,24 +129,45 @@ def test_a_table_that_is_moved_has_the_same_runs(table: Path, tmp_path: Path) ->
     assert not set(other.cells) & set(plan.cells)
 
 
+def test_a_named_cell_is_retried_where_the_data_are_now(table: Path, tmp_path: Path) -> None:
+    resolved = plan_from_words(*WORDS, f"data.path={table}")
+    store, run_id = Store(tmp_path / "store"), resolved.plan.cells[0].run_id
+    store.get_sweep(resolved.plan.sweep_id).write_plan(resolved.plan)
+    for run, spec in resolved.specs.items():
+        store.get_run(run).write_spec(spec)
+    attempt = store.get_run(run_id).claim_attempt(1, process.make_claim_record({}))
+    assert attempt is not None
+    attempt.write_end("failed", "ValueError: broken")
+    table.unlink()
+    new_table = write_table(tmp_path / "moved")
+    words = [*WORDS, f"data.path={new_table}", f"store={store.root}"]
+    controller = build_retry(parse_request(words), ["clip/0"], force=False)
+    stored_plan = store.get_sweep(resolved.plan.sweep_id).read_plan()
+    assert stored_plan is not None
+    assert stored_plan.cells == resolved.plan.cells
+    assert describe_changed_data(store, stored_plan) is None
+    worker = Worker(store=store, plan=stored_plan, stop=StopFlag(), policy=controller.policy)
+    assert worker.claim_and_execute(run_id) == "trained"
+
+
 def test_a_sweep_whose_data_change_ends_with_one_line(table: Path, tmp_path: Path) -> None:
     """The whole command: the table changes while the second of many runs is open."""
     words = [*WORDS, f"data.path={table}", f"store={tmp_path / 'store'}", "launcher.max_workers=1"]
     words[3] = "seeds=40"
     original = table.read_bytes()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
+    command = subprocess.Popen(
         [sys.executable, str(ROOT / "sweep.py"), *words],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    while not list(tmp_path.glob("store/runs/*/outcome.json")) and process.poll() is None:
+    while not list(tmp_path.glob("store/runs/*/outcome.json")) and command.poll() is None:
         time.sleep(0.05)
     table.write_bytes(original.replace(b"image 1", b"image 7"))
-    output, _ = process.communicate()
-    assert process.returncode == 2, output
+    output, _ = command.communicate()
+    assert command.returncode == 2, output
     assert "data.csv has changed since the plan (index); run again" in output.splitlines()[-1]
     ends = [path.read_text() for path in tmp_path.glob("store/runs/*/attempts/*/end.json")]
     # the run that is open, and the next one if that run had been evaluated
