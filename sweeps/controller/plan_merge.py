@@ -13,7 +13,8 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
 
     A sweep is extended by seeds and never loses a started one. A stored seed of which no cell was
     submitted or claimed is dropped: its submission was rejected, or it was only probed, and a
-    command that now asks for fewer seeds means it.
+    command that now asks for fewer seeds means it. Runs that another user keeps to himself count
+    as started.
     """
     plan = resolved_plan.plan
     sweep_folder = store.get_sweep(plan.sweep_id)
@@ -27,7 +28,7 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
         for c in stored_plan.cells
         if (c.arm, c.seed) not in planned_cells
         and c.arm in arm_order
-        and store.get_run(c.run_id).has_spec()
+        and (store.get_run(c.run_id).has_spec() or not store.get_run(c.run_id).is_readable())
     ]
     submitted_runs = {
         run
@@ -39,11 +40,14 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
     started_seeds = {
         c.seed
         for c in stored_cells
-        if c.run_id in submitted_runs or store.get_run(c.run_id).list_attempts()
+        if c.run_id in submitted_runs
+        or not (run := store.get_run(c.run_id)).is_readable()
+        or run.list_attempts()
     }
     started_cells = [c for c in stored_cells if c.seed in started_seeds]
     cells = sorted([*plan.cells, *started_cells], key=lambda c: (c.seed, arm_order[c.arm]))
-    started_specs = {c.run_id: store.get_run(c.run_id).read_spec() for c in started_cells}
+    started_runs = [store.get_run(c.run_id) for c in started_cells]
+    started_specs = {run.id: run.read_spec() for run in started_runs if run.is_readable()}
     return replace(
         resolved_plan,
         plan=replace(plan, seeds=tuple(sorted({*plan.seeds, *started_seeds})), cells=tuple(cells)),

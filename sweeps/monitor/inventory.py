@@ -143,7 +143,7 @@ def _make_sweep_entry(store: Store, folder: SweepFolder, run_sizes: dict[str, in
 
 def _make_run_entry(store: Store, run_id: str, state: RunState, cells: tuple[str, ...]) -> RunEntry:
     run = store.get_run(run_id)
-    attempts = run.list_attempts()
+    attempts = [] if state.status == RunStatus.UNREADABLE else run.list_attempts()
     paths = [run.path / "outcome.json"]
     if attempts:
         newest = run.get_attempt(attempts[-1])

@@ -202,8 +202,8 @@ class RunFolder:
         return [self.path, *(self.path / name for name in _WRITTEN_FOLDERS)]
 
     def has_spec(self) -> bool:
-        """Return whether the spec was written."""
-        return (self.path / "spec.json").exists()
+        """Return whether the spec was written, and this user may search the folder."""
+        return os.path.exists(self.path / "spec.json")
 
     def read_spec(self) -> dict[str, Any]:
         """Return the spec, of which the run id is the hash.

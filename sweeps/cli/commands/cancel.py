@@ -66,7 +66,9 @@ def _cancel_jobs(store: Store, folder: SweepFolder, slurm: Slurm, run_ids: set[s
     plan = folder.read_plan()
     cancelled_runs = run_ids or (plan.required_evaluations() if plan else ())
     folder.record_cancelled(
-        (r, max(store.get_run(r).list_attempts(), default=0)) for r in cancelled_runs
+        (run.id, max(run.list_attempts(), default=0))
+        for run in map(store.get_run, cancelled_runs)
+        if run.is_readable()
     )
     if job_ids:  # without jobs, the cached answer of squeue serves the next folder too
         slurm.cancel(job_ids)

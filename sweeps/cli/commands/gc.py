@@ -27,7 +27,7 @@ def run(arguments: Namespace) -> int:
         raise UserError(f"store={store.root} is not a store: it holds neither runs nor sweeps")
     folders = [p for p in (store.root / "superseded", store.cache_path) if p.is_dir()]
     for run_folder in store.iter_runs():
-        if run_folder.read_outcome() is not None:
+        if run_folder.is_readable() and run_folder.read_outcome() is not None:
             folders += _list_checkpoint_folders(run_folder)
     total_bytes = 0
     for folder in folders:

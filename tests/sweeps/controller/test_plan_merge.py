@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from sweeps.claims import process
+from sweeps.cli.commands import gc
 from sweeps.controller.plan_merge import merge_with_stored_plan
+from sweeps.monitor.inventory import list_runs
+from tests.helpers.other_user import run_as_other_user
 from tests.helpers.trivial_sweep import planned
 from uniclip.store import Store
 
@@ -39,3 +43,21 @@ def test_a_plan_with_all_stored_seeds_is_not_changed(store: Store) -> None:
 def test_a_new_sweep_has_the_requested_plan(tmp_path: Path) -> None:
     requested = planned(2, 0.0)
     assert merge_with_stored_plan(requested, Store(tmp_path)) is requested
+
+
+def test_a_seed_that_another_user_keeps_to_himself_is_kept(store: Store) -> None:
+    for folder in (store.root, *store.root.parents[:2]):
+        folder.chmod(0o755)
+    secret = store.get_run(planned(4, 0.0).plan.cells[2].run_id)
+    secret.path.chmod(0o700)
+    requested = planned(1, 0.0)
+
+    def merge() -> None:
+        merged = merge_with_stored_plan(requested, store)
+        assert merged.plan.seeds == (0, 2, 3)
+        assert secret.id not in merged.specs
+        states = {e.id: e.state for e in list_runs(store, [merged.plan], only_planned=True)}
+        assert states[secret.id] == "unreadable"
+        assert gc.run(Namespace(overrides=[f"store={store.root}"], yes=False)) == 0
+
+    run_as_other_user(merge)
