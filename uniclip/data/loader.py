@@ -187,13 +187,17 @@ class TrainingBatches(Dataset[Batch]):
         if workers == 0:
             yield from map(self.build_batch, range(start, stop))
             return
-        yield from DataLoader(
-            self,
-            batch_size=None,
-            sampler=range(start, stop),
-            num_workers=workers,
-            pin_memory=self.config.runtime.device.startswith("cuda"),
-        )
+        try:
+            yield from DataLoader(
+                self,
+                batch_size=None,
+                sampler=range(start, stop),
+                num_workers=workers,
+                pin_memory=self.config.runtime.device.startswith("cuda"),
+            )
+        except UserError as error:  # its message is the traceback of the data worker
+            last_line = str(error).splitlines()[-1]
+            raise type(error)(last_line.partition(": ")[2] or last_line) from None
 
     def __len__(self) -> int:
         return self.config.train.steps

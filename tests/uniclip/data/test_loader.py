@@ -263,3 +263,7 @@ def test_if_no_image_can_be_read_one_line_says_so(tmp_path):
     with pytest.raises(UserError, match=r"line \d+: image .*cannot be read .*no other") as caught:
         batches.build_batch(0)
     assert "\n" not in str(caught.value)
+    (batches,) = open_broken(tmp_path, broken=(), workers=1)
+    with pytest.raises(UserError) as caught_in_worker:
+        list(batches.iterate_batches(0, 1))
+    assert str(caught_in_worker.value) == str(caught.value), "not the traceback of the worker"
