@@ -117,3 +117,11 @@ def test_operations_of_other_devices_are_convolutions():
         with counter:
             model(torch.zeros(1, 6, 2, 2))
     assert set(counter.get_flop_counts()["Global"]) == {torch.ops.aten.convolution}
+
+
+def test_a_convolution_with_hooks_stays():
+    model = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(4, 4, 1)))
+    x = torch.randn(2, 4, 3, 3)
+    expected = model(x)
+    replace_convolutions(model)
+    assert torch.equal(model(x), expected)
