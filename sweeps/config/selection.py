@@ -138,11 +138,13 @@ def require_no_cells(command: str, cell_names: Sequence[str]) -> None:
 
 
 def open_store(overrides: Sequence[str]) -> Store:
-    """Return the store that the words name."""
+    """Return the store that the words name; what is created in it, its group may use."""
     words = [word for word in overrides if word.startswith("store=")]
     values = parse_overrides(words, sweep_keys.collect_value_forms())
     config: SweepConfig = bind(SweepConfig, values)
-    return Store(config.store)
+    store = Store(config.store)
+    store.share_with_group()
+    return store
 
 
 def has_ablation(overrides: Sequence[str]) -> bool:

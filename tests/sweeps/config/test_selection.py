@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from sweeps.config.schema import SlurmLauncherConfig
 from tests.helpers.csv_data import write_image_set
 from tests.sweeps.cli import OVERRIDES
 from uniclip.errors import UserError
-from uniclip.store import Plan, Store
+from uniclip.store import Plan, Store, permissions
 
 
 @pytest.fixture(autouse=True)
@@ -144,3 +145,16 @@ def test_a_forgotten_budget_is_said_in_one_line() -> None:
     assert selection.describe_same_words(Store("store"), plan) == ()
     methods = selection.select_plan("status", [], ["ablation=methods", "data=scenes"])
     assert methods.notes == ()
+
+
+def test_what_a_command_writes_by_the_id_of_a_sweep_is_shared_with_the_group(
+    tmp_path: Path,
+) -> None:
+    plan = store_plan(*OVERRIDES)
+    (tmp_path / "store").chmod(0o2775)
+    umask_before = os.umask(0o077)
+    try:
+        selection.select_plan("report", [plan.sweep_id], [])
+        assert permissions.read_umask() == 0o007
+    finally:
+        os.umask(umask_before)
