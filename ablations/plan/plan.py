@@ -86,7 +86,8 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     cells = build_cells(specs, request.seeds, arm_names)
     plan = _build_plan_record(request, resolver, arms, cells, skipped_arms)
     image_notes = model_check.describe_image_sizes(configs)
-    plan = replace(plan, data_notes=(*data_notes, *image_notes))
+    score_notes = _describe_missing_primary_score(plan)
+    plan = replace(plan, data_notes=(*data_notes, *image_notes, *score_notes))
     return ResolvedPlan(
         plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells}
     )
@@ -357,6 +358,18 @@ def _get_primary_metric(ablation: Ablation, source: str) -> PrimaryMetric:
             f"it has one for {', '.join(sorted(ablation.primary_metrics))}"
         )
     return PrimaryMetric(dataset=source, metric=ablation.primary_metrics[source])
+
+
+def _describe_missing_primary_score(plan: Plan) -> list[str]:
+    """Return that the data set of the primary score is not evaluated, if so."""
+    dataset, metric = plan.primary_metric.dataset, plan.primary_metric.metric
+    evaluated_datasets = {name for hashes in plan.evaluation_hashes.values() for name in hashes}
+    if dataset in evaluated_datasets | set(plan.missing_datasets):
+        return []
+    return [
+        f"the primary score, {metric} of {dataset}, is not evaluated and will be n/a: add "
+        f"{dataset} to benchmark="
+    ]
 
 
 def _compute_sweep_id(

@@ -145,7 +145,8 @@ class Submissions:
             SubmissionRejected: sbatch rejected the job.
         """
         token_parts = [intent.kind, intent.array_tasks, intent.last_attempts, len(self.intents)]
-        intent = replace(intent, token=digest([self.sweep_folder.id, *token_parts], 12))
+        submission_key = self.sweep_folder.get_submission_key()
+        intent = replace(intent, token=digest([submission_key, *token_parts], 12))
         if not self.sweep_folder.record_intent(intent):
             return None
         try:

@@ -159,7 +159,8 @@ def _compare_fingerprints(
     changed = sorted(name for name in names if current.get(name) != planned.get(name))
     if not changed:
         return None
-    location = getattr(config, "path", "") or f"data={config.name}"
+    table_key = "test_path" if changed == ["test_index"] else "path"
+    location = getattr(config, table_key, "") or f"data={config.name}"
     return f"{location} has changed since the plan ({', '.join(changed)}); {CHANGED_DATA_ADVICE}"
 
 

@@ -71,6 +71,16 @@ class SweepFolder:
         audit = read_record(AuditRecord, self.audit_path)
         return audit.checks if audit else ()
 
+    def get_submission_key(self) -> str:
+        """Return 16 hex digits of this store's sweep, drawn once; written before the first job.
+
+        The names of its jobs contain a digest of it: the same sweep in another store of this user
+        has jobs of other names, whatever path leads to either.
+        """
+        key_path = self.submissions_path / "key"
+        write_once(key_path, uuid.uuid4().hex[:16].encode())
+        return key_path.read_text()
+
     def record_intent(self, intent: SubmissionIntent) -> bool:
         """Write what is about to be submitted; return False if there is an intent of that token."""
         return write_once(

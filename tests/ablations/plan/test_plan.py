@@ -235,6 +235,16 @@ def test_every_ablation_has_a_primary_metric_for_every_data_source(ablation: str
     assert set(facts) == ({"scenes"} if ablation == "truth" else set(DATA))
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "num_notes"), [("[openmoji]", 0), ("[scenes]", 1), ("[openmoji,scenes]", 0)]
+)
+def test_a_primary_score_that_is_not_evaluated_is_a_note(benchmark: str, num_notes: int) -> None:
+    words = ("ablation=methods", "data=openmoji", "budget=smoke", f"benchmark={benchmark}")
+    notes = [note for note in plan_from_words(*words).plan.data_notes if "primary score" in note]
+    assert len(notes) == num_notes
+    assert all("add openmoji to benchmark=" in note for note in notes)
+
+
 def test_missing_primary_metric_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ablation").mkdir()
     (tmp_path / "ablation" / "blind.yaml").write_text(

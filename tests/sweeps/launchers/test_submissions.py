@@ -78,3 +78,16 @@ def test_a_retry_does_not_wait_for_the_job_that_failed_the_cell(tmp_path: Path) 
         if i.retry_policy.retry_attempts == retry_attempts and i.kind == "run"
     ]
     assert [i.array_tasks for i in intents] == [((scene.runs[0],),)], "once"
+
+
+def test_the_same_sweep_in_another_store_has_jobs_of_other_names(tmp_path: Path) -> None:
+    scenes = [Scene(Store(tmp_path / name), 2) for name in ("a", "b")]
+    assert scenes[0].folder.id == scenes[1].folder.id
+    tokens = []
+    for scene in scenes:
+        scene.put(scene.build_launcher(cells_per_job=2))
+        tokens.append({intent.token for intent in scene.folder.read_intents()})
+    assert tokens[0]
+    assert tokens[1]
+    assert not tokens[0] & tokens[1]
+    assert scenes[0].folder.get_submission_key() == scenes[0].folder.get_submission_key()

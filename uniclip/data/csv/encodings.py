@@ -5,6 +5,7 @@ The guess is made from the lines that are not UTF-8 and is only worded as a gues
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import unicodedata
@@ -104,7 +105,9 @@ def _has_accents(path: str) -> bool:
         bad_numbers = {number for number, _, _ in _iterate_bad_lines(stream)}
         stream.seek(0)
         return any(
-            not line.isascii() for number, line in enumerate(stream, 1) if number not in bad_numbers
+            not line.removeprefix(codecs.BOM_UTF8).isascii()
+            for number, line in enumerate(stream, 1)
+            if number not in bad_numbers
         )
 
 

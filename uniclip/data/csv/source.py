@@ -18,6 +18,7 @@ from uniclip.data.source import DataWarning
 from uniclip.data.split import SourceShare
 from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
 from uniclip.io import file_digests
+from uniclip.io.hashing import digest
 from uniclip.io.rgb_image import IMAGE_RULE
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ sample_view = views.sample_view
 def fingerprint(config: CsvData) -> dict[str, object]:
     """Return size and digest of each table, the columns and, with `verify`, a digest of all images.
 
+    Which names lead to one image file is part of it: a copy in which hard links or symbolic links
+    became files of their own is split in another way.
+
     Raises:
-        UserError: A table cannot be read.
+        UserError: A table or a row of it cannot be read.
     """
     content: dict[str, object] = {
         "source": "csv",
@@ -44,6 +48,12 @@ def fingerprint(config: CsvData) -> dict[str, object]:
     }
     if config.test_path:
         content["test_index"] = digest_table(config.test_path)
+    if same_images := [
+        (sample.path, *sample.other_names)
+        for sample in rows.recall_index(config).samples
+        if sample.other_names
+    ]:
+        content["same_images"] = digest(same_images, 32)
     if config.verify:
         content["images"] = digest_image_contents(config)
     return content

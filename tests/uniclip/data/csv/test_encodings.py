@@ -63,3 +63,9 @@ def test_binary_files_are_told_apart():
     assert is_binary(b"PK\x03\x04\x14\0\x06\0")
     assert is_binary("picture,caption".encode("utf-16-le"))
     assert not is_binary("picture,caption\n猫".encode())
+
+
+def test_a_byte_order_mark_is_no_character_of_the_file(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"\xef\xbb\xbfpicture,caption\na.png,caf\xe9")
+    assert "looks like cp1252" in describe_bad_byte(str(path))

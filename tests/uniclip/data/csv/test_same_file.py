@@ -72,3 +72,17 @@ def test_a_test_table_shares_no_file_with_the_training_table(tmp_path: Path) -> 
         r"line 5 there; remove them",
     ):
         data.open_split(config, "train")
+
+
+def test_a_copy_without_the_links_is_other_data(tmp_path: Path) -> None:
+    """Each name is a sample of its own there, so that the splits differ."""
+    folder = tmp_path / "images"
+    write_image_set(folder, 10)
+    names = [name for i in range(10) for name in list_names("hard link", folder, f"{i}.png")]
+    write_csv(folder, [(name, f"caption {i}", "a") for i, name in enumerate(names)])
+    shutil.copytree(folder, tmp_path / "copy")
+    shutil.move(folder, tmp_path / "moved")
+    moved, copied = (data.fingerprint(csv_config(tmp_path / name)) for name in ("moved", "copy"))
+    assert moved["index"] == copied["index"]
+    assert "same_images" in moved
+    assert "same_images" not in copied
