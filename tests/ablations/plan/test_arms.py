@@ -226,7 +226,7 @@ def test_override_reaches_the_arms_that_have_the_key() -> None:
         "method.fusion is .* no arm of clip", *large, "method.fusion=concat", "arms=[clip]"
     )
     assert_refused("'method.queu': did you mean method.queue_size", *large, "method.queu=512")
-    assert_refused("unknown key 'method.queue_size'", *SCENES, "method.queue_size=512")
+    assert_refused("method.queue_size is a key of method=declip", *SCENES, "method.queue_size=512")
 
 
 def test_methods_share_the_probability_of_the_evaluation_transform() -> None:

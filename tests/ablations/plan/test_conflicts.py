@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,9 @@ def test_another_method_can_be_chosen_if_no_arm_depends_on_it() -> None:
 def test_choice_that_changes_nothing_is_accepted() -> None:
     for ablation in ("methods", "components", "losses"):
         words = (f"ablation={ablation}", *SMOKE)
-        assert planned(*words, "method=uniclip") == planned(*words)
+        chosen, default = planned(*words, "method=uniclip"), planned(*words)
+        assert replace(chosen.plan, overrides=default.plan.overrides) == default.plan
+        assert (chosen.configs, chosen.specs) == (default.configs, default.specs)
 
 
 def test_recipe_that_an_arm_chooses_cannot_be_chosen_for_all(tmp_path: Path) -> None:
