@@ -78,7 +78,9 @@ def _count_status_operations(folder: Path, num_cells: int) -> Iterator[dict[str,
             rows = status.build_rows(store, resolved.plan)
         assert {row.status for row in rows} == {run_status}
         what = f"status: file operations per cell, {num_cells} {run_status} cells"
-        yield {"what": what, "file operations": len(operations) / num_cells, "at most": 3}
+        # The last loss of a running cell is read from its metrics.
+        limit = 4 if run_status is RunStatus.RUNNING else 3
+        yield {"what": what, "file operations": len(operations) / num_cells, "at most": limit}
 
 
 def _measure_no_ops(folder: Path, jobs: int, rounds: int) -> dict[str, Any]:
