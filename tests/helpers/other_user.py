@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,14 @@ from tests.helpers import ROOT
 
 USER_ID, GROUP_ID = 41234, 41235
 """Ids that no user and no group of the system has."""
+
+
+def open_to_other_users(folder: Path) -> None:
+    """Let every user search a temporary folder and all folders that pytest made above it."""
+    for parent in (folder, *folder.parents):
+        if parent == Path(tempfile.gettempdir()):
+            return
+        parent.chmod(0o755)
 
 
 def run_as_other_user(function: Callable[[], object], umask: int = 0o022) -> None:

@@ -28,7 +28,7 @@ from sweeps.claims.status import (
     RunState,
 )
 from sweeps.slurm import Liveness
-from tests.helpers.other_user import run_as_other_user
+from tests.helpers.other_user import open_to_other_users, run_as_other_user
 from uniclip.identity import compute_training_hash
 from uniclip.io.atomic import write_once
 from uniclip.store import (
@@ -370,8 +370,7 @@ def test_evaluations_that_leave_scores_missing_are_limited(run: RunFolder) -> No
 
 
 def test_a_run_that_cannot_be_read_has_a_status_of_its_own(run: RunFolder) -> None:
-    for folder in (run.path.parents[2], *run.path.parents[3:5]):
-        folder.chmod(0o755)
+    open_to_other_users(run.path)
     run.path.chmod(0o700)
 
     def act_as_other_user() -> None:

@@ -8,15 +8,14 @@ from sweeps.config.schema import SweepConfig
 from sweeps.controller.controller import SweepController
 from sweeps.controller.denied_runs import describe_denied_runs, find_denied_runs
 from sweeps.monitor.display import Display
-from tests.helpers.other_user import run_as_other_user
+from tests.helpers.other_user import open_to_other_users, run_as_other_user
 from tests.helpers.trivial_sweep import planned
 from uniclip.store import RunStatus, Store
 
 
 def open_folders(tmp_path: Path) -> Store:
     """Return a store in which every user may write, below folders that every user may search."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_other_users(tmp_path)
     root = tmp_path / "store"
     for folder in (root, root / "runs", root / "sweeps"):
         folder.mkdir()

@@ -11,7 +11,7 @@ from sweeps.claims import process
 from sweeps.cli.commands import gc
 from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.monitor.inventory import list_runs
-from tests.helpers.other_user import run_as_other_user
+from tests.helpers.other_user import open_to_other_users, run_as_other_user
 from tests.helpers.trivial_sweep import planned
 from uniclip.store import Store
 
@@ -46,8 +46,7 @@ def test_a_new_sweep_has_the_requested_plan(tmp_path: Path) -> None:
 
 
 def test_a_seed_that_another_user_keeps_to_himself_is_kept(store: Store) -> None:
-    for folder in (store.root, *store.root.parents[:2]):
-        folder.chmod(0o755)
+    open_to_other_users(store.root)
     secret = store.get_run(planned(4, 0.0).plan.cells[2].run_id)
     secret.path.chmod(0o700)
     requested = planned(1, 0.0)

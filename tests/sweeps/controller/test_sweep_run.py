@@ -16,7 +16,7 @@ from sweeps.controller.sweep_run import run_cells
 from sweeps.monitor.display import Display
 from tests.helpers import trivial_cell
 from tests.helpers.command_line import read_files
-from tests.helpers.other_user import run_as_other_user
+from tests.helpers.other_user import open_to_other_users, run_as_other_user
 from tests.helpers.trivial_sweep import planned
 from uniclip.store import Store
 
@@ -26,8 +26,7 @@ RESOLVED_PLAN = planned(2, 0.0)
 @pytest.fixture
 def finished(tmp_path: Path) -> Store:
     """A store with a finished sweep, below folders that every user may search."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_other_users(tmp_path)
     store = Store(tmp_path / "store")
     for run_id, spec in RESOLVED_PLAN.specs.items():
         run = store.get_run(run_id)

@@ -20,7 +20,10 @@ from sweeps.monitor.terminal import (
 )
 
 
-def test_a_pipe_gets_wide_lines_and_no_color(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_wide_lines_and_no_color(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     line = " ".join(["name"] * 30)
     make_console().print(line, style="red")
     make_console(stderr=True).print("an error")

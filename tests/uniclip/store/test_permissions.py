@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.other_user import GROUP_ID, USER_ID, run_as_other_user
+from tests.helpers.other_user import (
+    GROUP_ID,
+    USER_ID,
+    open_to_other_users,
+    run_as_other_user,
+)
 from uniclip.io.atomic import write_once
 from uniclip.store import Store, permissions
 
@@ -25,8 +30,7 @@ def umask() -> Iterator[None]:
 @pytest.fixture
 def open_path(tmp_path: Path) -> Path:
     """A folder below folders that every user may search."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_other_users(tmp_path)
     return tmp_path
 
 
