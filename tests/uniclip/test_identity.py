@@ -83,9 +83,9 @@ ALL_LEAVES = [
 ]
 
 
-PLACES = {"csv": ("path", "test_path", "max_broken", "verify")}
-"""Fields of data sections that say where data lie or how they are checked: their content is in the
-fingerprint."""
+PLACES = {"csv": ("path", "test_path", "separator", "max_broken", "verify")}
+"""Fields of data sections that say where data lie, how they are read or checked: their content is
+in the fingerprint."""
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,7 @@ def test_where_data_lie_is_told_apart_from_what_they_are() -> None:
     assert told["data"] == {
         "path": "/there/x.csv",
         "test_path": "",
+        "separator": "auto",
         "max_broken": 0.01,
         "verify": False,
     }
