@@ -313,7 +313,8 @@ def _evaluate(
                     evaluation_hash,
                     should_stop,
                 )
-            _require_planned_protocol(run, config, name, evaluation_hash)
+            if name not in evaluate.datasets.DATASETS:  # published files are not rewritten
+                _require_planned_protocol(run, config, name, evaluation_hash)
         except StopRequested:
             return "interrupted"
         except UserError as error:
@@ -381,11 +382,7 @@ def _score_dataset(
 def _require_planned_protocol(
     run: RunFolder, config: RunConfig, name: str, evaluation_hash: str
 ) -> dict[str, Any]:
-    """Return the protocol of a data set.
-
-    Raises:
-        DataChangedError: its evaluation hash is not the planned one.
-    """
+    """Return the protocol of a data set; `DataChangedError` if its hash is not the planned one."""
     protocol = evaluate.build_protocol(name, config, run.cache_path)
     if digest(protocol, 8) != evaluation_hash:
         raise DataChangedError(
