@@ -61,10 +61,11 @@ def test_with_verify_an_image_that_changes_after_the_split_was_opened_is_refused
     plain.load_pixels(np.array([1]))
 
 
-def test_a_test_table_is_part_of_the_fingerprint(folder):
-    shutil.copyfile(folder / "data.csv", folder / "more.csv")
+def test_a_test_table_is_part_of_the_fingerprint(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "more")
     without = data.fingerprint(csv_config(folder))
-    with_test = data.fingerprint(csv_config(folder, test_path=str(folder / "more.csv")))
+    test_path = str(tmp_path / "more" / "data.csv")
+    with_test = data.fingerprint(csv_config(folder, test_path=test_path))
     assert with_test.pop("test_index") == with_test["index"]
     assert with_test == without
 
