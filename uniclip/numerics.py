@@ -12,6 +12,7 @@ import ctypes
 import os
 import platform
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,16 @@ def keep_freed_memory() -> None:
     By default glibc maps every block above some size anew and unmaps it when it is freed: each step
     the kernel clears each page of each intermediate tensor. Values do not depend on it.
     """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, MAX_HEAP_BLOCK_BYTES)
-        libc.mallopt(M_TRIM_THRESHOLD, MAX_FREE_HEAP_BYTES)
+    glibc = _load_glibc()
+    if glibc is not None:
+        glibc.mallopt(M_MMAP_THRESHOLD, MAX_HEAP_BLOCK_BYTES)
+        glibc.mallopt(M_TRIM_THRESHOLD, MAX_FREE_HEAP_BYTES)
+
+
+@cache
+def _load_glibc() -> ctypes.CDLL | None:
+    """Return the C library of this process if it is glibc."""
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 class Autocast:
@@ -136,8 +143,9 @@ def reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif PROC_CLEAR_REFS.exists():
-        if platform.libc_ver()[0] == "glibc":
-            ctypes.CDLL(None).malloc_trim(0)  # what an earlier run of this process left
+        glibc = _load_glibc()
+        if glibc is not None:
+            glibc.malloc_trim(0)  # what an earlier run of this process left
         with suppress(OSError):  # a container may forbid it
             PROC_CLEAR_REFS.write_text("5")
 
