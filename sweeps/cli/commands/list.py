@@ -113,18 +113,14 @@ def _print_sweeps(console: Console, store: Store, prefix: str, *, as_json: bool)
     from sweeps.monitor import inventory  # here: other lists read no store
 
     entries = [e for e in inventory.list_sweeps(store) if e.id.startswith(prefix)]
-    if as_json:
-        print_json([inventory.to_sweep_record(entry) for entry in entries])
-        return
     rows = [
         (e.id, e.state, e.progress, inventory.format_date(e.date),
          inventory.format_size(e.num_bytes), e.command)
         for e in entries
     ]  # fmt: skip
     headings = ("sweep", "state", "finished", "planned", "size", "command")
-    print_table(console, [Column(heading) for heading in headings], rows)
-    if not rows:
-        console.print(f"store={store.root} holds no sweep", markup=False)
+    records = [inventory.to_sweep_record(entry) for entry in entries]
+    _print_inventory(console, store, headings, rows, records if as_json else None)
 
 
 def _print_runs(console: Console, store: Store, sweep: str, *, as_json: bool) -> None:
@@ -137,18 +133,30 @@ def _print_runs(console: Console, store: Store, sweep: str, *, as_json: bool) ->
             raise make_unknown_name_error("sweep", sweep, [plan.sweep_id for plan in plans])
         plans = [plan for plan in (folder.read_plan(),) if plan is not None]
     entries = inventory.list_runs(store, plans, only_planned=bool(sweep))
-    if as_json:
-        print_json([inventory.to_run_record(entry) for entry in entries])
-        return
     rows = [
         (e.id, e.state, e.progress, inventory.format_date(e.date),
          inventory.format_size(e.num_bytes), "; ".join(e.cells))
         for e in entries
     ]  # fmt: skip
     headings = ("run", "state", "steps", "date", "size", "cells")
+    records = [inventory.to_run_record(entry) for entry in entries]
+    _print_inventory(console, store, headings, rows, records if as_json else None)
+
+
+def _print_inventory(
+    console: Console,
+    store: Store,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    records: Sequence[Mapping[str, object]] | None,
+) -> None:
+    """Print a table, named by its first heading, or the JSON records if they are given."""
+    if records is not None:
+        print_json(records)
+        return
     print_table(console, [Column(heading) for heading in headings], rows)
     if not rows:
-        console.print(f"store={store.root} holds no run", markup=False)
+        console.print(f"store={store.root} holds no {headings[0]}", markup=False)
 
 
 def _make_listings(conf_dirs: Sequence[Path]) -> dict[str, Callable[[], Entries]]:
