@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from tests.helpers.refusals import refused
 from uniclip.config import METHODS, ViewsConfig, build_run_config, compose
 from uniclip.config.methods import ImageTextMethod
-from uniclip.errors import UserError
 
 FOLDERS = [compose.CONF]
-JARGON = re.compile(r"hydra|\+key|\+\w+=|multirun|search ?path|omegaconf|override|struct", re.I)
-
-
-def refused(match: str, action: Any, *arguments: Any) -> None:
-    """One line, and no word of the machinery that the user did not type."""
-    with pytest.raises(UserError, match=match) as caught:
-        action(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    said = [str(a) for a in arguments]
-    assert not [w for w in JARGON.findall(message) if not any(w in s for s in said)], message
 
 
 # ---- groups --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.refusals import refused
 from uniclip.config import overrides
 from uniclip.config.overrides import (
     TEXT,
@@ -25,17 +26,6 @@ from uniclip.errors import UserError
 plain_values = st.one_of(
     *(st.from_regex(p, fullmatch=True) for p in (overrides.SIMPLE_WORD, overrides.SIMPLE_NUMBER))
 )
-JARGON = re.compile(r"hydra|\+key|\+\w+=|multirun|search ?path|omegaconf|override|struct", re.I)
-
-
-def refused(match: str, action: Any, *arguments: Any) -> None:
-    """One line, and no word of the machinery that the user did not type."""
-    with pytest.raises(UserError, match=match) as caught:
-        action(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    said = [str(a) for a in arguments]
-    assert not [w for w in JARGON.findall(message) if not any(w in s for s in said)], message
 
 
 # ---- the grammar of values -----------------------------------------------------------------------
