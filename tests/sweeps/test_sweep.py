@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.command_line import TIMEOUT_SECONDS, Driver, wait_until
+from uniclip.config import CsvData
+from uniclip.data.csv.split import open_split
+from uniclip.data.csv.verification import NUM_TRAINING_IMAGES
 
 ARMS = "arms=[full,no-awareness,clip]"
 
@@ -158,35 +161,34 @@ def test_ctrl_c_reaches_the_workers_and_leaves_everything_resumable(tmp_path: Pa
 
 
 def test_a_failed_cell_is_isolated_shown_and_retried(tmp_path: Path) -> None:
+    """An image that cannot be read, outside the sample that is decoded before the start."""
     images = tmp_path / "images"
     images.mkdir()
-    _write_images(images, 80)
-    image_file = (images / "7.png").read_bytes()
-    (images / "7.png").write_bytes(
-        bytes(len(image_file))
-    )  # as long as before: the same fingerprint
-    words = ["data=csv", f"data.path={images}/index.csv", "arms=[full]", "seeds=1"]
+    _write_images(images, 360)
+    split = open_split(CsvData(path=f"{images}/index.csv"), "train")
+    position = max(range(len(split)), key=lambda i: int(split.ids[i]))
+    assert len(split) > NUM_TRAINING_IMAGES
+    path = Path(split.image_paths[position])
+    content = path.read_bytes()
+    path.write_bytes(bytes(len(content)))  # as long as before: the same fingerprint
     driver = Driver(tmp_path / "store")
-    driver.words = (
-        *(w for w in driver.words if not w.startswith("data")),
-        *words,
-        "train.steps=6",
-    )
+    words = ["data=csv", f"data.path={images}/index.csv", "data.max_broken=0"]
+    words += ["arms=[full]", "seeds=1", f"train.steps={len(split) // 16 + 1}"]
+    driver.words = (*(w for w in driver.words if not w.startswith("data")), *words)
     output = driver.run(status=1)
     assert "failed" in output
-    assert "7.png" in output
+    assert path.name in output
     (row,) = driver.states().values()
     assert row["status"] == "failed"
-    assert "7.png" in driver.run("full/0", command="logs")
+    assert path.name in driver.run("full/0", command="logs")
     assert "0 to run" in driver.run(status=1), "a failure is not run again unless asked"
-    (images / "7.png").write_bytes(image_file)
+    path.write_bytes(content)
     driver.run(command="retry")
     assert {row["status"] for row in driver.states().values()} == {"complete"}
     assert list(driver.endings().values()) == [["failed", "trained"]]
 
 
 def _write_images(folder: Path, n: int) -> None:
-    import csv
     import random
 
     from PIL import Image

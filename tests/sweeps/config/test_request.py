@@ -81,7 +81,7 @@ def test_the_settings_on_the_page_about_slurm_survive_a_shell(
         SlurmLauncherConfig(setup=("module load cuda",)),
         SlurmLauncherConfig(
             setup=(
-                "srun --ntasks-per-node=1 cp -r /shared/data $TMPDIR",
+                "srun --ntasks-per-node=1 cp -a /shared/data $TMPDIR",
                 "export UNICLIP_STAGED=/shared/data:$TMPDIR/data",
             )
         ),

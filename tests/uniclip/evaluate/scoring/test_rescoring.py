@@ -75,7 +75,11 @@ def sets(tmp_path: Path) -> Path:
 def test_an_evaluation_resumes_wherever_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gigabytes: float, whole: int
 ) -> None:
-    """What a large set takes hours for (chapters, fits) is kept where a job is cut off."""
+    """What a large set takes hours for (chapters, fits) is kept where a job is cut off.
+
+    The evaluation checks some 170 times whether to stop. A fit cannot be stopped and kept, and how
+    many checks the longest has depends on the processor (about 30): each attempt may run longer.
+    """
     dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
     run, of = trained(tmp_path / "store")
     of = under(of, tmp_path / "sets", "clip2021", embedding_cache_max_gb=gigabytes)
@@ -86,14 +90,14 @@ def test_an_evaluation_resumes_wherever_it_was_stopped(
     monkeypatch.setattr(probe_cache, "MIN_CACHED_SECONDS", 0.0)
     hashes, ends, beats = {"cifar10": full.evaluation_hash}, [], []
     while ends[-1:] != ["evaluated"]:
-        patience, attempt = iter([False] * 45), claimed(run)
+        patience, attempt = iter([False] * (45 + 4 * len(ends))), claimed(run)
         ends.append(
             run_module.execute_run(
                 run, of, attempt, evaluations=hashes, stop=partial(next, patience, True)
             )
         )
         beats.append(attempt.read_heartbeat())
-        assert len(ends) < 40, "it comes no further"
+        assert len(ends) < 25, "it comes no further"
     assert ends.count("interrupted") == len(ends) - 1 >= 3
     assert {b.phase for b in beats if b is not None} == {"evaluating cifar10"}
     assert run.read_scores("cifar10", full.evaluation_hash) == full
