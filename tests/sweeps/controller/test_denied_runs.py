@@ -10,6 +10,7 @@ from sweeps.controller.denied_runs import describe_denied_runs, find_denied_runs
 from sweeps.monitor.display import Display
 from tests.helpers.other_user import open_to_other_users, run_as_other_user
 from tests.helpers.trivial_sweep import planned
+from uniclip.identity import compute_training_hash
 from uniclip.store import RunStatus, Store
 
 
@@ -24,6 +25,7 @@ def open_folders(tmp_path: Path) -> Store:
 
 
 def test_the_other_runs_are_executed(tmp_path: Path) -> None:
+    compute_training_hash()  # imports modules that the other user may not be able to read
     store, resolved_plan = open_folders(tmp_path), planned(3, 0.0)
     mine, unreadable, _ = resolved_plan.specs
     for run_id in (mine, unreadable):
