@@ -15,7 +15,7 @@ ORDER: dict[str, str] = {
     """,
     "uniclip.evaluate": """
         cache metrics prompts < datasets < protocols < features < checks < scoring < benchmarks
-        < __init__ < __main__
+        < __init__ < planned < __main__
     """,
     "ablations": "schema < designs < plan < audit",
     "analysis": "statistics < formatting collect < results < tables figures < report",

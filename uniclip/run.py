@@ -25,16 +25,11 @@ from uniclip.checkpoints.load import decode_weights, load_from_folder
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.checkpoints.tensor_file import bundle_modules, encode
 from uniclip.config import RunConfig
-from uniclip.errors import (
-    CHANGED_DATA_ADVICE,
-    DataChangedError,
-    StopRequested,
-    UserError,
-    make_not_evaluated_error,
-)
+from uniclip.errors import DataChangedError, StopRequested, UserError, make_not_evaluated_error
 from uniclip.evaluate.datasets import fingerprint_cache
+from uniclip.evaluate.planned import check_user_datasets, require_protocol
 from uniclip.io.atomic import atomic_write, link_once, read_jsonl, write_once
-from uniclip.io.hashing import digest, digest_file
+from uniclip.io.hashing import digest_file
 from uniclip.store import AttemptFolder, DatasetScores, ExitKind, Outcome, RunFolder
 from uniclip.store.json_io import to_json_bytes
 from uniclip.training.metrics_log import HEARTBEAT_INTERVAL_S, tolerate_full_disk
@@ -104,7 +99,7 @@ def _execute(
     exit_kind: ExitKind = (
         existing_outcome.kind
         if existing_outcome
-        else _train(run, config, attempt, stop, needs_training)
+        else _train(run, config, attempt, evaluations, stop, needs_training)
     )
     if exit_kind != "trained":
         return exit_kind
@@ -146,11 +141,13 @@ def _train(
     run: RunFolder,
     config: RunConfig,
     attempt: AttemptFolder,
+    evaluations: Mapping[str, str],
     stop: Callable[[], bool],
     needs_training: bool,
 ) -> ExitKind:
     if needs_training:
         warm_start.check_unchanged(config.pretrained, run.read_spec()["data"])
+        check_user_datasets(evaluations, config, run.cache_path)
         validate = partial(evaluate.validate, data_config=config.data)
         result = train_model(config, attempt=attempt, validate=validate, stop=stop)
         if result.kind == "stopped":
@@ -314,7 +311,7 @@ def _evaluate(
                     should_stop,
                 )
             if name not in evaluate.datasets.DATASETS:  # published files are not rewritten
-                _require_planned_protocol(run, config, name, evaluation_hash)
+                require_protocol(name, evaluation_hash, config, run.cache_path)
         except StopRequested:
             return "interrupted"
         except UserError as error:
@@ -363,7 +360,7 @@ def _score_dataset(
     Raises:
         DataChangedError: its evaluation hash is not the planned one.
     """
-    protocol = _require_planned_protocol(run, config, name, evaluation_hash)
+    protocol = require_protocol(name, evaluation_hash, config, run.cache_path)
     scores, predictions = evaluate.evaluate(
         name, pretrained, config, run.cache_path, weights_digest, stop
     )
@@ -377,18 +374,6 @@ def _score_dataset(
         weights_digest=weights_digest,
         scores=scores,
     ), predictions
-
-
-def _require_planned_protocol(
-    run: RunFolder, config: RunConfig, name: str, evaluation_hash: str
-) -> dict[str, Any]:
-    """Return the protocol of a data set; `DataChangedError` if its hash is not the planned one."""
-    protocol = evaluate.build_protocol(name, config, run.cache_path)
-    if digest(protocol, 8) != evaluation_hash:
-        raise DataChangedError(
-            f"the data or its evaluation protocol has changed since the plan; {CHANGED_DATA_ADVICE}"
-        )
-    return protocol
 
 
 def _to_npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
