@@ -23,6 +23,10 @@ GROUP_MEANINGS = {
     "ablation": "Which arms are compared (list ablations).",
     "budget": "Steps, batch size and seeds (list budgets).",
     "recipe": "Optimizer and schedule (list recipes).",
+    "data": "Training data, unless the arms choose them (list data).",
+    "method": "Method of pre-training, unless the arms choose it (list methods).",
+    "model": "Encoders (list models).",
+    "launcher": "Where runs are executed: local or slurm.",
     "conf_dir": "Your folder of YAML files: ablations, budgets, models, spaces ...",
 }
 """Keys that choose files, which are not fields of a class."""
@@ -95,18 +99,15 @@ def list_keys(overrides: list[str]) -> list[ListedKey]:
     present_choices = {f"{group}={defaults.get(f'{group}.name')}" for group in GROUP_CLASSES}
     listed_keys = [ListedKey(_make_group_key(name)) for name in GROUP_MEANINGS]
     roots = [*sweep_keys.list_key_roots(), KeyRoot(cls=TuneConfig, choice=TUNE_CHOICE)]
-    others: dict[str, ListedKey] = {}
+    roots.sort(key=lambda root: bool(root.choice) and root.choice not in present_choices)
+    found: dict[str, ListedKey] = {}
     for root in roots:
         is_present = not root.choice or root.choice in present_choices
         for key in _iterate_keys(root, defaults if is_present else {}):
-            if is_present:
-                choices = (root.choice,) if root.choice else ()
-                listed_keys.append(ListedKey(key, choices))
-            else:
-                known = others.setdefault(key.name, ListedKey(key))
-                others[key.name] = ListedKey(known.key, (*known.choices, root.choice))
-    present_names = {listed.key.name for listed in listed_keys}
-    return [*listed_keys, *(k for name, k in others.items() if name not in present_names)]
+            known = found.setdefault(key.name, ListedKey(key))
+            choices = (*known.choices, root.choice) if root.choice else ()
+            found[key.name] = ListedKey(known.key, choices)
+    return [*listed_keys, *found.values()]
 
 
 def _iterate_keys(root: KeyRoot, defaults: Mapping[str, object]) -> Iterator[Key]:

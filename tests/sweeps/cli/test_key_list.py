@@ -6,6 +6,7 @@ import pytest
 
 from sweeps.cli import key_list
 from sweeps.config.request import parse_configs
+from uniclip.config import DATA
 from uniclip.errors import UserError
 
 
@@ -66,6 +67,8 @@ def test_every_key_is_listed_once_with_a_meaning() -> None:
         assert lines[1].strip(), listed.key.name
     by_name = {listed.key.name: listed for listed in key_list.find_keys("", [])}
     assert by_name["data.path"].choices == ("data=csv",)
+    assert set(by_name["data.image_size"].choices) == {f"data={name}" for name in DATA}
+    assert {"data", "method", "model", "launcher"} <= set(names)
     assert by_name["method.ssl_mlp_dim"].choices == ("method=slip", "method=declip")
     first_line = next(iter(by_name["train.learning_rate"].format_lines()))
     assert first_line.startswith("train.learning_rate=")
