@@ -261,13 +261,14 @@ def test_make_soak_runs_every_full_count() -> None:
     dry_run = ["env", "--unset=MAKEFLAGS", "--unset=ARGS", "make", "-n", "soak"]
     recipe = subprocess.run(dry_run, cwd=ROOT, capture_output=True, text=True)
     commands = [line for line in recipe.stdout.splitlines() if " pytest " in line]
-    collected = ""
+    collected: list[str] = []
     for command in commands:
-        collect = command.replace(".venv/bin/python", sys.executable) + " --collect-only -q"
+        collect = command.replace(".venv/bin/python", sys.executable)
+        collect += " --noconftest --collect-only -p tests.helpers.collected_files"
         done = subprocess.run(collect, cwd=ROOT, shell=True, capture_output=True, text=True)
-        collected += done.stdout
+        collected += done.stdout.splitlines()
     marked = [
-        str(path.relative_to(ROOT))
+        str(path)
         for path in (ROOT / "tests").rglob("test_*.py")
         if "pytest.mark.soak" in path.read_text() and path != Path(__file__)
     ]

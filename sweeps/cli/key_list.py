@@ -100,14 +100,14 @@ def list_keys(overrides: list[str]) -> list[ListedKey]:
     listed_keys = [ListedKey(_make_group_key(name)) for name in GROUP_MEANINGS]
     roots = [*sweep_keys.list_key_roots(), KeyRoot(cls=TuneConfig, choice=TUNE_CHOICE)]
     roots.sort(key=lambda root: bool(root.choice) and root.choice not in present_choices)
-    found: dict[str, ListedKey] = {}
+    keys_by_name: dict[str, ListedKey] = {}
     for root in roots:
         is_present = not root.choice or root.choice in present_choices
         for key in _iterate_keys(root, defaults if is_present else {}):
-            known = found.setdefault(key.name, ListedKey(key))
+            known = keys_by_name.setdefault(key.name, ListedKey(key))
             choices = (*known.choices, root.choice) if root.choice else ()
-            found[key.name] = ListedKey(known.key, choices)
-    return [*listed_keys, *found.values()]
+            keys_by_name[key.name] = ListedKey(known.key, choices)
+    return [*listed_keys, *keys_by_name.values()]
 
 
 def _iterate_keys(root: KeyRoot, defaults: Mapping[str, object]) -> Iterator[Key]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.multiprocessing
 
 from tests.helpers.process_group_jobs import (
     CHUNKS,
@@ -18,6 +17,7 @@ from tests.helpers.process_group_jobs import (
     slices,
     under_ddp,
 )
+from tests.helpers.processes import start_ranks
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup, get_process_group
 
 PLACES = ("even", "uneven", "nobody")
@@ -29,7 +29,7 @@ def worlds(tmp_path_factory):
 
     def spawned(size):
         folder = tmp_path_factory.mktemp(f"world{size}")
-        torch.multiprocessing.spawn(main, (size, str(folder)), nprocs=size)
+        start_ranks(main, size, size, str(folder))
         return [torch.load(folder / f"{rank}.pt") for rank in range(size)]
 
     return {size: spawned(size) for size in COUNTS}

@@ -23,6 +23,7 @@ SOAK = bool(os.environ.get("UNICLIP_SOAK"))
 ARMS = ("arms=[full,clip]", f"seeds={2 if SOAK else 1}", "train.steps=60")
 ROUNDS = 4 if SOAK else 1
 """Number of kills of each kind."""
+VICTIMS = ("sweep", "worker", "all") if SOAK else ("all",)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("victim", ["sweep", "worker", "all"])
+@pytest.mark.parametrize("victim", VICTIMS)
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_killed_at_a_random_moment(
     undisturbed: Driver, tmp_path: Path, victim: str, round_: int
@@ -71,6 +72,7 @@ def test_two_controllers_at_once_execute_each_run_once(undisturbed: Driver, tmp_
 
 
 @pytest.mark.soak
+@pytest.mark.skipif(not SOAK, reason="half a minute: `make soak`")
 def test_a_worker_that_continues_too_late_changes_nothing(tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", "arms=[full]", "seeds=1", "train.steps=60")
     process = driver.start()

@@ -32,7 +32,8 @@ WORDS = (
     "train.validate_every=3",
 )
 TRIALS = 2
-VICTIMS = ["controller", "all"] * 5 if os.environ.get("UNICLIP_SOAK") else ["controller"]
+SOAK = bool(os.environ.get("UNICLIP_SOAK"))
+VICTIMS = ["controller", "all"] * 5 if SOAK else ["controller"]
 """Processes that are killed."""
 SEED = 1000
 
@@ -265,6 +266,7 @@ def test_a_tuning_that_is_killed_continues_with_the_same_study(
 
 
 @pytest.mark.soak
+@pytest.mark.skipif(not SOAK, reason="half a minute: `make soak`")
 def test_hyperband_pauses_and_continues_real_runs(tmp_path: Path) -> None:
     driver = TuningDriver(tmp_path / "store")
     driver.run("n_trials=3", "pruner=hyperband", command="tune")

@@ -8,10 +8,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as spawn
 from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
+from tests.helpers.processes import start_ranks
 from uniclip.models.batch_norm import BatchNorm, synchronize_batch_norm
 
 SHAPES = {"rows": (8, 4), "maps": (8, 4, 3, 2), "many rows": (1024, 4)}
@@ -82,7 +82,7 @@ def run_rank(rank, path, result_folder, device):
 def results(request, tmp_path_factory):
     """Return the device, and the results of two processes on it."""
     folder = tmp_path_factory.mktemp("norm")
-    spawn.spawn(run_rank, (str(folder / "meet"), str(folder), request.param), nprocs=2)
+    start_ranks(run_rank, 2, str(folder / "meet"), str(folder), request.param)
     return request.param, [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 

@@ -104,7 +104,7 @@ def test_an_untrained_network_is_near_chance():
     from uniclip.methods import build_method
     from uniclip.models.embedder import build_embedder
 
-    config = stub_models.config({**DATA, "num_test": 256}, model=stub_models.SMALL_MODEL)
+    config = stub_models.config({**DATA, "num_test": 96}, model=stub_models.SMALL_MODEL)
     method = build_method(config)
     words = tokenizer.train_bpe(scenes_scores.list_captions(), config.model.text.vocab_size)
     pretrained = PretrainedModel(
