@@ -40,7 +40,9 @@ def check_partition(cluster_info: ClusterInfo, requirements: JobRequirements) ->
     if missing_names or not partitions:
         reason = f"no partition {missing_names[0]}" if missing_names else "no default partition"
         message = f"{reason}; the partitions are {partition_names}"
-        return problem(check, message, "launcher.partition=<name>")
+        is_exported = not requirements.partition and missing_names
+        fix = " (SBATCH_PARTITION, which is exported, names another)" if is_exported else ""
+        return problem(check, message, f"launcher.partition=<name>{fix}")
     states = {p.get("State", "UP") for p in partitions}
     name = ", ".join(p.get("PartitionName", "?") for p in partitions)
     if not states & {"UP", "DOWN"}:

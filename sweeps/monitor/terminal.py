@@ -73,7 +73,7 @@ def needs_ascii(console: Console) -> bool:
 def get_screen_size(console: Console) -> tuple[int, int]:
     """Return columns and lines of the terminal as it is now, at least 20 x 4.
 
-    The terminal itself is asked: COLUMNS may be older than its size.
+    The size is read from the terminal itself: COLUMNS may be older.
     """
     try:
         width, height = os.get_terminal_size(console.file.fileno())

@@ -173,7 +173,7 @@ def apply_overrides(values: dict[str, Any], overrides: Mapping[str, Any]) -> Non
     """Set dotted keys of nested `values` in place, and reset those that belong to a replaced value.
 
     A preset states options of its own image encoder, which do not suit another one. An override of
-    such a dependent key, or of a part of it, is kept.
+    such a dependent key, or of a part of it, is not replaced.
 
     Raises:
         UserError: there is no such key; suggests the nearest ones.

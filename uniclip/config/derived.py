@@ -41,7 +41,7 @@ def fill_derived_values(values: Mapping[str, Any], default_image_size: int) -> d
         default_image_size: Input size of the default image encoder, in pixels.
 
     Raises:
-        UserError: timm has no such model, or could not be asked.
+        UserError: timm has no such model, or cannot be queried.
     """
     filled = dict(values)
     model = filled.get("model")

@@ -48,6 +48,17 @@ def test_partitions_exist_and_accept_jobs(partition: str | None, level: str, tex
     assert (diagnostic.level, text in diagnostic.message) == (level, True)
 
 
+def test_a_partition_that_the_user_has_exported_is_named() -> None:
+    variables = SbatchVariables(applied={"SBATCH_PARTITION": "gpu"})
+    exported = make_requirements(sbatch_variables=variables)
+    diagnostic = job_start.check_partition(make_cluster(), exported)
+    assert "no partition gpu" in diagnostic.message
+    assert "SBATCH_PARTITION" in (diagnostic.fix or "")
+    requested = make_requirements(sbatch_variables=variables, partition="gpus")
+    diagnostic = job_start.check_partition(make_cluster(), requested)
+    assert "SBATCH_PARTITION" not in (diagnostic.fix or "")
+
+
 def test_jobs_wait_for_a_partition_that_is_down() -> None:
     cluster = make_cluster(partitions={"normal": {"Default": "YES", "State": "DOWN"}})
     assert job_start.check_partition(cluster, make_requirements()).level == "warning"
