@@ -84,6 +84,17 @@ def test_extra_memory_is_that_of_the_step_alone(benchmark):
     assert run_once(lambda: existing.sum())[1] < 30
 
 
+def test_orders_of_an_epoch_are_measured_side_by_side(benchmark, tmp_path):
+    rows = benchmark("epoch_order").run(benchmark("table").Options(tmp_path, quick=True)).rows
+    assert [row["order"].split(":")[0] for row in rows] == [
+        "uniclip",
+        "uniclip",
+        "numpy",
+        "torch.randperm",
+    ]
+    assert all(row["4096 samples, CPU ms"] > 0 for row in rows)
+
+
 def test_the_front_door_is_measured_over_cells_of_every_state(benchmark, tmp_path):
     rows = list(benchmark("overhead").measure_front_door(tmp_path, 22, 11))
     assert [row["at most"] for row in rows] == [3.0, 2.0, 3.0, 3, 3, 4, 3]

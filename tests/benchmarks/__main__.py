@@ -12,7 +12,10 @@ from pathlib import Path
 
 from tests.benchmarks.table import Options
 
-SUBJECTS = ("views", "objectives", "evaluation", "overhead", "front_door", "training_step")
+SUBJECTS = (
+    *("views", "objectives", "evaluation", "overhead", "front_door", "training_step"),
+    "epoch_order",
+)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import sparse, stats
 
 from uniclip import rng
 
@@ -123,3 +123,96 @@ def test_every_order_of_three_comes_up_as_often() -> None:
     counts = [seen.count(p) for p in itertools.permutations(range(3))]
     assert sum(counts) == 3000
     assert stats.chisquare(counts).pvalue > 1e-4
+
+
+# ---- random order, looked up by position ---------------------------------------------------------
+
+SIZES = [1, 2, 3, 6, 7, 9, 1000, 4096, 4097, 2**13 - 1, 2**13, 2**13 + 1, 90_001]
+PERMUTATIONS = {
+    "order": lambda key, n: rng.RandomOrder(key, n)[:],
+    "network": lambda key, n: rng.FeistelNetwork(key, n).permute(np.arange(n)),
+}
+
+
+@pytest.mark.parametrize("kind", PERMUTATIONS)
+@pytest.mark.parametrize("n", SIZES)
+def test_an_order_holds_each_item_once_and_depends_on_its_key(n: int, kind: str) -> None:
+    permute = PERMUTATIONS[kind]
+    items = permute(rng.derive_key("epoch order", 0), n)
+    assert items.dtype == np.int64
+    np.testing.assert_array_equal(np.sort(items), np.arange(n))
+    if n > 6:
+        assert items.tolist() != permute(rng.derive_key("epoch order", 1), n).tolist()
+
+
+@pytest.mark.parametrize("n", [1, 7, 4096, 4097, 10_007])
+def test_an_item_is_found_without_those_before_it(n: int) -> None:
+    key = rng.derive_key("epoch order", 3)
+    items, order = rng.RandomOrder(key, n)[:], rng.RandomOrder(key, n)
+    assert len(order) == n
+    positions = np.random.default_rng(0).integers(0, n, 50)
+    np.testing.assert_array_equal(order[positions], items[positions])
+    assert [int(order[np.array([i])][0]) for i in positions[:9]] == items[positions[:9]].tolist()
+    for part in (slice(n // 3, n // 2), slice(n - 1, None), slice(n, None), slice(0, n + 5)):
+        np.testing.assert_array_equal(order[part], items[part])
+
+
+def test_a_long_order_is_a_network_of_constant_memory() -> None:
+    """Fifteen million items: the parts of the order are drawn without a table of it."""
+    order = rng.RandomOrder(rng.derive_key("epoch order", 0), n := 15_061_515)
+    assert order._sorted is None
+    assert order._network is not None
+    assert order._network._terms.nbytes < 2**19
+    items = np.concatenate([order[i : i + 2000] for i in range(0, n, 500_000)])
+    assert 0 <= items.min() < items.max() < n
+    assert len(set(items.tolist())) == len(items)
+
+
+def test_items_and_pairs_of_a_network_are_uniform() -> None:
+    """Over keys, for a table of 5 by 5 cells of which two are left out."""
+    n, num_keys = 23, 6000
+    permute = PERMUTATIONS["network"]
+    drawn = np.stack([permute(rng.derive_key("law", i), n) for i in range(num_keys)])
+    for position in (0, 1, 5, 22):
+        counts = np.bincount(drawn[:, position], minlength=n)
+        assert stats.chisquare(counts).pvalue > 1e-4, position
+    for one, two in ((0, 1), (0, 5), (21, 22)):
+        counts = np.bincount(drawn[:, one] * n + drawn[:, two], minlength=n * n).reshape(n, n)
+        assert not counts.diagonal().any()
+        assert stats.chisquare(counts[~np.eye(n, dtype=bool)]).pvalue > 1e-4, (one, two)
+
+
+def test_an_order_has_the_cycles_of_a_random_one() -> None:
+    """Their number is about H(n), with variance H(n) - pi^2 / 6, and one item stays in place."""
+    n, num_keys = 4500, 150
+    num_cycles, num_fixed = [], 0
+    for i in range(num_keys):
+        items = rng.RandomOrder(rng.derive_key("cycles", i), n)[:]
+        graph = sparse.csr_array((np.ones(n), (np.arange(n), items)), (n, n))
+        num_cycles.append(sparse.csgraph.connected_components(graph, directed=False)[0])
+        num_fixed += int((items == np.arange(n)).sum())
+    harmonic = np.log(n) + np.euler_gamma
+    error = np.sqrt((harmonic - np.pi**2 / 6) / num_keys)
+    assert abs(np.mean(num_cycles) - harmonic) < 4 * error
+    assert abs(num_fixed - num_keys) < 4 * np.sqrt(num_keys)
+
+
+def test_neighbours_in_an_order_are_unrelated() -> None:
+    """Neither steps of a line, nor rows or columns of the table, nor the order of another epoch."""
+    n = 100_003
+    items = rng.RandomOrder(rng.derive_key("lines", 0), n)[:]
+    other = rng.RandomOrder(rng.derive_key("lines", 1), n)[:]
+    side = int(np.ceil(np.sqrt(n)))
+    for lag in (1, 2, side - 1, side, side + 1, n // 2):
+        steps = (items - np.roll(items, lag)) % n
+        counts = np.bincount(steps * 64 // n, minlength=64)
+        assert stats.chisquare(counts).pvalue > 1e-4, lag
+        second_differences = (steps - np.roll(steps, lag)) % n
+        counts = np.bincount(second_differences * 64 // n, minlength=64)
+        assert stats.chisquare(counts).pvalue > 1e-4, lag
+        assert abs(np.corrcoef(items, np.roll(items, lag))[0, 1]) < 0.013
+    assert abs(np.corrcoef(items, other)[0, 1]) < 0.013
+    counts = np.bincount((items - other) % n * 64 // n, minlength=64)
+    assert stats.chisquare(counts).pvalue > 1e-4
+    halves = np.bincount((items // side % 8) * 8 + np.arange(n) // side % 8, minlength=64)
+    assert stats.chisquare(halves, halves.sum() / 64 * np.ones(64)).pvalue > 1e-4

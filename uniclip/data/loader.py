@@ -31,6 +31,7 @@ from uniclip.data.text.augment import IGNORE_INDEX, VocabularyInfo, edit_caption
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
 from uniclip.errors import UserError
+from uniclip.rng import RandomOrder
 
 
 class _MaskedTextMethod(Protocol):
@@ -104,8 +105,8 @@ class TrainingBatches(Dataset[Batch]):
 
     def _build_slice_batch(self, source_slice: _SourceSlice, step: int) -> Batch:
         epoch, position = divmod(step, source_slice.steps_per_epoch)
-        order = _get_cached_permutation(
-            self._derive_key(source_slice.shuffle_purpose, epoch),
+        order = _get_cached_order(
+            self._derive_key(source_slice.order_purpose, epoch),
             source_slice.stop - source_slice.start,
         )
         rows_per_batch, local_rows = (
@@ -121,10 +122,9 @@ class TrainingBatches(Dataset[Batch]):
         unreadable_ids = None
         if not is_readable.all():
             unreadable_ids = np.where(is_readable, -1, rows.index)
-            candidate_order = source_slice.start + order
             for row in np.flatnonzero(~is_readable):
                 candidates = source_slice.list_replacements(
-                    candidate_order, position, local_rows.start + int(row)
+                    order, position, local_rows.start + int(row)
                 )
                 images[row] = self._replace_row(rows, int(row), epoch, candidates)
         return self._assemble_batch(epoch, rows, images, unreadable_ids)
@@ -277,7 +277,7 @@ class _SourceSlice:
     start: int
     stop: int
     rows_per_batch: int
-    shuffle_purpose: str
+    order_purpose: str
     """Purpose of the random stream that orders them."""
     local_rows: range
     """The rows of this process among them."""
@@ -287,18 +287,20 @@ class _SourceSlice:
         """Number of batches in an epoch."""
         return (self.stop - self.start) // self.rows_per_batch
 
-    def list_replacements(self, order: NDArray[np.int64], position: int, row: int) -> Iterator[int]:
+    def list_replacements(self, order: RandomOrder, position: int, row: int) -> Iterator[int]:
         """Yield what may replace a row of the batch at `position` of an epoch, in order.
 
-        order: (stop - start,) the samples in the order of the epoch. No two rows of a batch get the
-        same sample from its other batches; only the last resort is a sample of the same batch.
+        order: The order of the epoch. No two rows of a batch get the same sample from its other
+        batches; only the last resort is a sample of the same batch.
         """
         steps, size = self.steps_per_epoch, self.rows_per_batch
         for step in range(position + 1, position + steps):
-            yield int(order[step % steps * size + row])
+            yield self.start + int(order[np.array([step % steps * size + row])][0])
         remainder, batch = order[steps * size :], order[position * size : (position + 1) * size]
         for others in (remainder, batch):
-            yield from (int(others[(row + i) % len(others)]) for i in range(len(others)))
+            yield from (
+                self.start + int(others[(row + i) % len(others)]) for i in range(len(others))
+            )
 
 
 def _build_source_slices(
@@ -318,7 +320,7 @@ def _build_source_slices(
                 source_share.start,
                 source_share.stop,
                 num_rows,
-                "order" if i == 0 else f"order/{i}",
+                "epoch order" if i == 0 else f"epoch order/{i}",
                 local_rows,
             )
         )
@@ -363,5 +365,5 @@ def _concatenate_batches(batches: list[Batch], pad_id: int) -> Batch:
 
 
 @lru_cache(maxsize=4)
-def _get_cached_permutation(key: int, n: int) -> NDArray[np.int64]:
-    return rng.permutation(key, n)
+def _get_cached_order(key: int, n: int) -> RandomOrder:
+    return RandomOrder(key, n)

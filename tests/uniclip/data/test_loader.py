@@ -9,9 +9,10 @@ import torch
 
 from tests.helpers import csv_data
 from tests.helpers.small_runs import of_method
-from uniclip import data
+from uniclip import data, rng
 from uniclip.augmentation import transform
 from uniclip.config import build_run_config
+from uniclip.data import loader
 from uniclip.data.batch import PER_VIEW_FIELDS
 from uniclip.data.loader import TrainingBatches
 from uniclip.data.text import tokenizer
@@ -44,6 +45,15 @@ def equal(a, b):
     return all(one is two is None or torch.equal(one, two) for one, two in pairs)
 
 
+@pytest.fixture(params=["sorted", "network"])
+def order_kind(request, monkeypatch):
+    """Both kinds of the order of an epoch; that of few samples is otherwise sorted."""
+    monkeypatch.setattr(rng, "MAX_SORTED", 0 if request.param == "network" else rng.MAX_SORTED)
+    loader._get_cached_order.cache_clear()
+    yield
+    loader._get_cached_order.cache_clear()
+
+
 def test_shapes_and_types():
     batches = make_batches(num_strong=2)
     batch = batches.build_batch(0)
@@ -67,6 +77,7 @@ def test_a_batch_is_a_function_of_configuration_and_step():
     )
 
 
+@pytest.mark.usefixtures("order_kind")
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [1, 3])
 def test_data_workers_do_not_change_batches(workers):
@@ -78,12 +89,15 @@ def test_data_workers_do_not_change_batches(workers):
     )
 
 
+@pytest.mark.usefixtures("order_kind")
 def test_each_epoch_shows_each_sample_once_in_a_new_order():
     batches = make_batches()
     epochs = [[batches.build_batch(2 * e + i).sample_ids for i in range(2)] for e in range(2)]
     orders = [torch.cat(epoch) for epoch in epochs]
     assert all(len(set(order.tolist())) == 16 for order in orders)
     assert not torch.equal(*orders)
+    other_seed = torch.cat([make_batches(seed=1).build_batch(i).sample_ids for i in range(2)])
+    assert not torch.equal(other_seed, orders[0])
 
 
 def test_a_sample_gets_new_crops_in_the_next_epoch():
@@ -129,6 +143,7 @@ def test_too_few_samples_for_a_batch_is_one_line():
 # ---- several processes -------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("order_kind")
 @pytest.mark.parametrize("world", [2, 3, 7])
 @pytest.mark.parametrize("name", ["declip", "mix"])
 def test_the_rows_of_all_processes_are_the_batch(name, world):
@@ -187,6 +202,7 @@ def open_broken(folder, broken=(0, 3, 5), name="declip", batch=8, workers=0, wor
     ]
 
 
+@pytest.mark.usefixtures("order_kind")
 def test_an_unreadable_image_is_replaced_by_the_same_row_of_the_next_batch(tmp_path):
     (whole,) = open_broken(tmp_path / "whole", broken=())
     (batches,) = open_broken(tmp_path / "broken")
@@ -231,6 +247,7 @@ def test_data_workers_do_not_change_what_replaces_an_image(workers, tmp_path):
         assert equal(one, other)
 
 
+@pytest.mark.usefixtures("order_kind")
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_do_not_change_what_replaces_an_image(world, tmp_path):
     (single,) = open_broken(tmp_path)
