@@ -40,7 +40,8 @@ MULTI_POSITIVE_LOSSES: dict[str, LossSwitches] = {
 }
 """The members by name: MP-NCE (UniCLIP, Lee et al., NeurIPS 2022), SupCon (Khosla et al., NeurIPS
 2020), MIL-NCE (Miech et al., CVPR 2020), and a cross-entropy for each pair of slots (SimCLR, Chen
-et al., ICML 2020, over all views and the text)."""
+et al., ICML 2020, over all views and the text). The papers of SupCon and MIL-NCE have positives of
+one kind, each of which counts alike; the weights of kinds ("balanced") are our reconstruction."""
 
 if TYPE_CHECKING:
     LossName = str

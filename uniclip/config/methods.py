@@ -11,6 +11,7 @@ from dataclasses import Field, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 from uniclip.config.binding import config_field
+from uniclip.config.heads import Fusion, check_modulation_lr, normalize_modulation_gain
 from uniclip.config.losses import MULTI_POSITIVE_LOSSES, LossName, Negatives, PositiveWeights
 from uniclip.errors import UserError
 
@@ -24,9 +25,10 @@ class ViewsConfig:
     """The views of each image in a training batch."""
 
     num_weak: int = config_field(1, low=0, high=8)
-    """Views with a mild crop."""
+    """Views with a mild crop. For UniCLIP, one weak and two strong views are our reconstruction."""
     num_strong: int = config_field(2, low=0, high=8)
-    """Views with a hard crop, flip, color jitter, grayscale and blur (SimCLR's)."""
+    """Views with a hard crop, flip, color jitter, grayscale and blur (SimCLR's). For UniCLIP, their
+    number is our reconstruction."""
     identity_prob: float = config_field(0.1, low=0, high=1)
     """Probability that a view is the evaluation transform (our reconstruction: so the augmentation
     encoder sees in training what it sees at evaluation)."""
@@ -112,6 +114,8 @@ class ImageTextMethod(SingleCaptionMethod):
         return {"it+": 1, "ti+": num_views, "it-": samples - 1, "ti-": num_views * (samples - 1)}
 
 
+HEAD_KEYS = ("fusion", "modulation_init_gain", "modulation_lr_mult")
+"""Fields of `UniclipMethod` that have no effect without an augmentation encoder."""
 TransformGroup = Literal["crop", "flip", "jitter", "grey", "blur"]
 
 
@@ -125,7 +129,8 @@ class UniclipMethod(SingleCaptionMethod):
     positive_weights: PositiveWeights = "balanced"
     """Weights of image-image, image-text and text-text positives: "balanced" = each domain pair
     counts equally, "uniform" = each positive counts equally, or three numbers. The published
-    weights are unknown to us; "balanced" is our reconstruction."""
+    weights are unknown to us; "balanced" is our reconstruction, also for sup_con and mil_nce,
+    whose papers weight every positive alike ("uniform")."""
     negatives: Negatives = config_field("all", value_if_missing="all")
     """Negatives of mp_nce and sup_con: all; those of the positive's domain; those of its slot (one
     of the views, or the text); or all, but no texts for a text. That texts are negatives of texts
@@ -141,10 +146,20 @@ class UniclipMethod(SingleCaptionMethod):
     )
     """Groups of transforms whose parameters f_A receives, in any order; null = all. It has no
     effect with augmentation_input=identity."""
-    fusion: Literal["film", "concat"] = "film"
-    """How g_I combines augmentation and image features (our reconstruction)."""
+    fusion: Fusion = "film"
+    """How g_I combines augmentation and image features (our reconstruction): "film" scales and
+    shifts the features, "cosine" does so by the cosine of what "film" scales by, "product" adds a
+    low-rank product of both, "concat" passes both to an MLP, and "product_concat" does the last
+    two."""
+    modulation_init_gain: float | None = config_field(None, low=0, value_if_missing=None)
+    """Initial standard deviation of the modulation, as a multiple of that of the features of f_A:
+    of scale and shift (film, cosine) or of the product. 0 = the modulation starts at zero; null =
+    6 for film, else 1 (our reconstruction)."""
+    modulation_lr_mult: float = config_field(1.0, above=0, value_if_missing=1.0)
+    """Learning rate of the modulation, as a multiple of the model's (our reconstruction)."""
     temperature: float = config_field(0.07, low=0.01, high=1)
-    """Initial temperature of every domain pair."""
+    """Initial temperature of every domain pair. That of CLIP, for all domain pairs alike, is our
+    reconstruction: the published initial values are unknown to us."""
 
     min_batch_size: ClassVar[int] = 2
 
@@ -161,10 +176,14 @@ class UniclipMethod(SingleCaptionMethod):
                 "method.augmentation_input=none has no augmentation encoder: leave out "
                 "visible_transforms"
             )
-        if self.augmentation_input == "none" and self.fusion != "film":
-            raise UserError(
-                f"method.augmentation_input=none fuses nothing: leave out fusion={self.fusion}"
-            )
+        gain = normalize_modulation_gain(self.fusion, self.modulation_init_gain)
+        object.__setattr__(self, "modulation_init_gain", gain)
+        check_modulation_lr(self.fusion, self.modulation_lr_mult)
+        for name in HEAD_KEYS if self.augmentation_input == "none" else ():
+            if (value := getattr(self, name)) != getattr(UniclipMethod, name):
+                raise UserError(
+                    f"method.augmentation_input=none fuses nothing: leave out {name}={value}"
+                )
 
     def _normalize_visible_transforms(self, groups: tuple[TransformGroup, ...]) -> None:
         """Bring the groups into one order without repetition: equal settings are one run."""

@@ -103,6 +103,9 @@ class ModelConfig:
     augmentation_width: int = config_field(64, low=4)
     """Width of the augmentation encoder f_A (our reconstruction: the published size is unknown to
     us)."""
+    augmentation_layers: int = config_field(2, low=1, high=12, value_if_missing=2)
+    """Layers of the augmentation encoder f_A (our reconstruction). CASSLE has 6 of width 64
+    (Przewiezlikowski et al., 2023)."""
     initialization: Literal["library", "clip", "unicl"] = config_field(
         "library", value_if_missing="library"
     )
@@ -144,7 +147,8 @@ class TrainConfig:
     grad_clip_norm: float = config_field(1.0, above=0)
     """Largest gradient norm; larger gradients are scaled down to it."""
     similarity_lr_mult: float = config_field(10.0, above=0)
-    """Learning rate of temperatures and offsets, as a multiple of the model's."""
+    """Learning rate of temperatures and offsets, as a multiple of the model's (our reconstruction:
+    at the model's own rate they hardly move in a short run)."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the encoders; losses are always computed in float32."""
     num_threads: int = config_field(1, low=1, high=256)

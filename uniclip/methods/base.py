@@ -46,6 +46,8 @@ class Method(nn.Module, ABC):
     """Weight of each loss term in the loss."""
     forward_passes: dict[str, float]
     """Encoder forward passes per sample, by encoder: {"image": V, "text": 1}."""
+    modulation_lr_mult: float = 1.0
+    """Learning rate of the image head's modulation, as a multiple of the model's."""
 
     @property
     def process_group(self) -> ProcessGroup:

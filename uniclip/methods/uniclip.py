@@ -50,6 +50,7 @@ class Uniclip(Method):
         self.similarity = SIMILARITIES[self.config.similarity](self.config.temperature)
         self.loss_weights = {"contrastive": 1.0}
         self.forward_passes = config.count_forward_passes(views)
+        self.modulation_lr_mult = config.modulation_lr_mult
 
     def prepare_batch(self, batch: Batch) -> Batch:
         """Return the batch; with augmentation_input="shuffled", with vectors of other samples.

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from uniclip import rng
 from uniclip.augmentation import transform
 from uniclip.config import ModelConfig, RunConfig
+from uniclip.config.heads import Fusion as ConfiguredFusion
 from uniclip.models import initialization
 from uniclip.models.encoders import ImageEncoder, TextEncoder, Vocabulary
 from uniclip.models.heads import AugmentationEncoder, Fusion, HeadType, ImageHead
@@ -34,7 +35,9 @@ class AugmentationAwareConfig(Protocol):
     @property
     def visible_transforms(self) -> Sequence[str] | None: ...
     @property
-    def fusion(self) -> Literal["film", "concat"]: ...
+    def fusion(self) -> ConfiguredFusion: ...
+    @property
+    def modulation_init_gain(self) -> float | None: ...
 
 
 class Embedder(nn.Module):
@@ -134,6 +137,11 @@ class Embedder(nn.Module):
             self.text_head(self.text_encoder.select_eos_state(hidden_states, tokens))
         )
 
+    def list_modulation_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of the image head by which the augmentation modulates images."""
+        head = self.image_head
+        return head.list_modulation_parameters() if isinstance(head, ImageHead) else []
+
     def _encode_augmentation(self, vectors: Tensor) -> Tensor | None:
         """Return the features of f_A, (B, W), of vectors (B, A); None without f_A."""
         if self.augmentation_encoder is None:
@@ -174,7 +182,7 @@ def build_embedder(config: RunConfig, vocabulary: Vocabulary, head_type: HeadTyp
     if augmentation_input != "none":
         with fork_seeded_rng(seed, "augmentation_encoder"):
             augmentation_encoder = AugmentationEncoder(
-                transform.VECTOR_DIM, model.augmentation_width
+                transform.VECTOR_DIM, model.augmentation_width, model.augmentation_layers
             )
     with fork_seeded_rng(seed, "image_head"):
         image_head = _build_image_head(model, image_encoder.num_features, head_config)
@@ -200,7 +208,12 @@ def _build_image_head(
         return projection
     fusion: Fusion = "none" if head_config.augmentation_input == "none" else head_config.fusion
     return ImageHead(
-        num_features, model.augmentation_width, model.embed_dim, model.num_head_blocks, fusion
+        num_features,
+        model.augmentation_width,
+        model.embed_dim,
+        model.num_head_blocks,
+        fusion,
+        head_config.modulation_init_gain,
     )
 
 

@@ -1,52 +1,56 @@
 """UniCLIP's augmentation encoder f_A and image head g_I: from features to the joint space.
 
 The image encoder receives the augmented image only; the parameters of the augmentation are combined
-with its features here. How the paper combines them is not known to us. "film" (feature-wise linear
-modulation, Perez et al., 2018) is our reconstruction and the default: a text that says "left" of a
-mirrored image depends on the product of side and flip, which scaling by the augmentation gives
-directly, and which an MLP after "concat" has to learn. Both have the same number of parameters, up
-to one hidden unit.
+with its features here. How the paper combines them is not known to us: each block below is a
+candidate (our reconstruction), and `ablation=heads` compares them. A text that says "left" of a
+mirrored image depends on the product of side and flip. Scaling by the augmentation ("film",
+feature-wise linear modulation, Perez et al., 2018) and a low-rank product ("product", as in
+bilinear pooling, Kim et al., 2017) give that directly; an MLP after "concat" has to learn it. All
+have the same number of parameters, up to one rank or hidden unit.
 
-Initial scales matter (our choice): a product is learned only while both factors are still present,
-and early training shrinks features that are not useful yet. So every MLP preserves variance, gamma
-and beta are drawn wide enough to change the sign of a unit, and biases are zero (the identity
-transform gives gamma = beta = 0).
+Initial scales matter, and are ours too. Every MLP preserves variance, and biases are zero, so that
+the identity transform modulates nothing at first. How large the modulation of another transform is
+at first is the gain, a multiple of the features of f_A (`uniclip.config.heads`). At 0 the head
+starts without the augmentation, as in adaLN-Zero (Peebles and Xie, 2023).
 
 Letters: B images, A dimensions of an augmentation vector, W width of f_A, F features, D width of
-the joint space.
+the joint space, R rank of a product.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import itertools
+from typing import Literal, Union
 
 import torch
 from torch import Tensor, nn
 
+from uniclip.config.heads import MODULATION_INIT_GAINS
+from uniclip.config.heads import Fusion as ConfiguredFusion
+
 HeadType = Literal["augmentation_aware", "linear"]
 """The image head: `ImageHead`, or a linear projection without bias."""
-Fusion = Literal["film", "concat", "none"]
+Fusion = Union[ConfiguredFusion, Literal["none"]]
 """How `ImageHead` combines the features of image and augmentation; "none" = image only."""
 
 MLP_EXPANSION = 2
 """Hidden units of a film block's MLP as a multiple of D."""
-MODULATION_INIT_GAIN = 6.0
-"""Initial standard deviation of gamma and beta as a multiple of that of the features of f_A."""
 GELU_GAIN = 2**0.5
 """Approximate factor by which a GELU reduces the standard deviation."""
 
 
 class AugmentationEncoder(nn.Module):
-    """f_A: a two-layer MLP (our choice) over augmentation vectors, (B, A) -> (B, W).
+    """f_A: an MLP (our choice) over augmentation vectors, (B, A) -> (B, W).
 
     Args:
         vector_dim: A.
-        augmentation_dim: W.
+        augmentation_dim: W, also of the hidden layers.
+        num_layers: linear layers, with a GELU between each two.
     """
 
-    def __init__(self, vector_dim: int, augmentation_dim: int) -> None:
+    def __init__(self, vector_dim: int, augmentation_dim: int, num_layers: int = 2) -> None:
         super().__init__()
-        self.layers = _build_mlp(vector_dim, augmentation_dim, augmentation_dim)
+        self.layers = _build_mlp(vector_dim, *[augmentation_dim] * num_layers)
 
     def forward(self, vectors: Tensor) -> Tensor:
         features: Tensor = self.layers(vectors)
@@ -65,6 +69,8 @@ class ImageHead(nn.Module):
         embed_dim: D.
         num_blocks: the number of residual blocks.
         fusion: the type of the blocks.
+        modulation_gain: initial standard deviation of the modulation, as a multiple of that of the
+            features of f_A; None = the default of the fusion.
     """
 
     def __init__(
@@ -74,12 +80,12 @@ class ImageHead(nn.Module):
         embed_dim: int,
         num_blocks: int,
         fusion: Fusion,
+        modulation_gain: float | None = None,
     ):
         super().__init__()
         self.projection = nn.Linear(num_features, embed_dim)
-        block_class = {"film": FilmBlock, "concat": ConcatBlock, "none": PlainBlock}[fusion]
-        self.blocks = nn.ModuleList(
-            block_class(embed_dim, augmentation_dim) for _ in range(num_blocks)
+        self.blocks = _build_blocks(
+            fusion, embed_dim, augmentation_dim, num_blocks, modulation_gain
         )
 
     def forward(self, features: Tensor, augmentation_features: Tensor | None) -> Tensor:
@@ -87,6 +93,11 @@ class ImageHead(nn.Module):
         for block in self.blocks:
             hidden = block(hidden, augmentation_features)
         return hidden
+
+    def list_modulation_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters by which the augmentation modulates the image, of all blocks."""
+        modulations = [getattr(block, "modulation", None) for block in self.blocks]
+        return [p for m in modulations if isinstance(m, nn.Module) for p in m.parameters()]
 
 
 class FilmBlock(nn.Module):
@@ -96,18 +107,91 @@ class FilmBlock(nn.Module):
     the unmodulated content of the view (such as a side) until the MLP had learned to cancel it.
     """
 
-    def __init__(self, embed_dim: int, augmentation_dim: int) -> None:
+    def __init__(self, embed_dim: int, augmentation_dim: int, gain: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(embed_dim)
-        self.modulation = _init_linear(
-            nn.Linear(augmentation_dim, 2 * embed_dim), MODULATION_INIT_GAIN
-        )
+        self.modulation = _init_linear(nn.Linear(augmentation_dim, 2 * embed_dim), gain)
         self.mlp = _build_mlp(embed_dim, MLP_EXPANSION * embed_dim, embed_dim)
 
     def forward(self, hidden: Tensor, augmentation_features: Tensor) -> Tensor:
         gamma, beta = self.modulation(augmentation_features).chunk(2, dim=-1)
-        hidden = (1 + gamma) * self.norm(hidden) + beta
+        hidden = self.scale(gamma) * self.norm(hidden) + beta
         update: Tensor = self.mlp(hidden)
+        return hidden + update
+
+    def scale(self, gamma: Tensor) -> Tensor:
+        """Return the factors of the features, (B, D), from gamma (B, D)."""
+        return 1 + gamma
+
+
+class CosineBlock(FilmBlock):
+    """A `FilmBlock` with cos(gamma(a)) in place of 1 + gamma(a).
+
+    A factor then lies in [-1, 1]: it can change the sign of a unit, and cannot enlarge it. It is 1
+    at gamma = 0, but its slope there is 0: gamma must not start at zero.
+    """
+
+    def scale(self, gamma: Tensor) -> Tensor:
+        return gamma.cos()
+
+
+class LowRankProduct(nn.Module):
+    """W3 (W1 x * W2 a): a product of image and augmentation of rank R, without biases.
+
+    (B, D) and (B, W) -> (B, D). R is such that there are as many weights as in the modulation of a
+    `FilmBlock`. The gain is that of W3: at 0 the product is zero, and W3 alone learns at first.
+    """
+
+    def __init__(self, embed_dim: int, augmentation_dim: int, gain: float) -> None:
+        super().__init__()
+        rank = compute_rank(embed_dim, augmentation_dim)
+        self.image_factor = _init_linear(nn.Linear(embed_dim, rank, bias=False))
+        self.augmentation_factor = _init_linear(nn.Linear(augmentation_dim, rank, bias=False))
+        self.output = _init_linear(nn.Linear(rank, embed_dim, bias=False), gain)
+
+    def forward(self, features: Tensor, augmentation_features: Tensor) -> Tensor:
+        factors = self.image_factor(features) * self.augmentation_factor(augmentation_features)
+        product: Tensor = self.output(factors)
+        return product
+
+
+class ProductBlock(nn.Module):
+    """u + MLP(u) with u = LN(h) + W3 (W1 LN(h) * W2 a).
+
+    Norm and MLP are those of a `FilmBlock`, drawn before it: they start with the same weights.
+    """
+
+    def __init__(
+        self, film_block: FilmBlock, embed_dim: int, augmentation_dim: int, gain: float
+    ) -> None:
+        super().__init__()
+        self.norm, self.mlp = film_block.norm, film_block.mlp
+        self.modulation = LowRankProduct(embed_dim, augmentation_dim, gain)
+
+    def forward(self, hidden: Tensor, augmentation_features: Tensor) -> Tensor:
+        hidden = self.norm(hidden)
+        hidden = hidden + self.modulation(hidden, augmentation_features)
+        update: Tensor = self.mlp(hidden)
+        return hidden + update
+
+
+class ProductConcatBlock(nn.Module):
+    """u + MLP([u, a]) with u = LN(h) + W3 (W1 LN(h) * W2 a)."""
+
+    def __init__(
+        self, film_block: FilmBlock, embed_dim: int, augmentation_dim: int, gain: float
+    ) -> None:
+        super().__init__()
+        self.norm = film_block.norm
+        self.modulation = LowRankProduct(embed_dim, augmentation_dim, gain)
+        inputs = embed_dim + augmentation_dim
+        hidden_units = _fit_hidden_units(_count_film_mlp_parameters(embed_dim), inputs, embed_dim)
+        self.fusion_mlp = _build_mlp(inputs, hidden_units, embed_dim)
+
+    def forward(self, hidden: Tensor, augmentation_features: Tensor) -> Tensor:
+        hidden = self.norm(hidden)
+        hidden = hidden + self.modulation(hidden, augmentation_features)
+        update: Tensor = self.fusion_mlp(torch.cat([hidden, augmentation_features], dim=-1))
         return hidden + update
 
 
@@ -116,9 +200,14 @@ class ConcatBlock(nn.Module):
 
     def __init__(self, embed_dim: int, augmentation_dim: int) -> None:
         super().__init__()
-        hidden_units = _compute_concat_units(embed_dim, augmentation_dim)
+        inputs = embed_dim + augmentation_dim
+        film_parameters = 2 * embed_dim * (augmentation_dim + 1) + _count_film_mlp_parameters(
+            embed_dim
+        )
         self.norm = nn.LayerNorm(embed_dim)
-        self.fusion_mlp = _build_mlp(embed_dim + augmentation_dim, hidden_units, embed_dim)
+        self.fusion_mlp = _build_mlp(
+            inputs, _fit_hidden_units(film_parameters, inputs, embed_dim), embed_dim
+        )
 
     def forward(self, hidden: Tensor, augmentation_features: Tensor) -> Tensor:
         update: Tensor = self.fusion_mlp(
@@ -130,10 +219,8 @@ class ConcatBlock(nn.Module):
 class PlainBlock(nn.Module):
     """u + MLP(u) with u = LN(h): a `FilmBlock` at gamma = beta = 0, with the same weights."""
 
-    def __init__(self, embed_dim: int, augmentation_dim: int) -> None:
+    def __init__(self, film_block: FilmBlock) -> None:
         super().__init__()
-        # A complete film block is drawn, so that norm and MLP get the same initial weights.
-        film_block = FilmBlock(embed_dim, augmentation_dim)
         self.norm, self.mlp = film_block.norm, film_block.mlp
 
     def forward(self, hidden: Tensor, augmentation_features: Tensor | None) -> Tensor:
@@ -142,17 +229,52 @@ class PlainBlock(nn.Module):
         return hidden + update
 
 
+def compute_rank(embed_dim: int, augmentation_dim: int) -> int:
+    """Return the rank that gives a product as many weights as a film block's modulation."""
+    return round(2 * embed_dim * (augmentation_dim + 1) / (2 * embed_dim + augmentation_dim))
+
+
+def _build_blocks(
+    fusion: Fusion, embed_dim: int, augmentation_dim: int, num_blocks: int, gain: float | None
+) -> nn.ModuleList:
+    """Return the residual blocks with their initial weights; `gain` None = the fusion's default.
+
+    All but those of "concat" take norms and MLPs of complete film blocks, which are drawn first:
+    the parts that they share have the same initial weights.
+    """
+    if fusion == "concat":
+        return nn.ModuleList(ConcatBlock(embed_dim, augmentation_dim) for _ in range(num_blocks))
+    film_class = CosineBlock if fusion == "cosine" else FilmBlock
+    if gain is None:
+        gain = MODULATION_INIT_GAINS.get(fusion, 0.0)
+    films = [film_class(embed_dim, augmentation_dim, gain) for _ in range(num_blocks)]
+    if fusion == "none":
+        return nn.ModuleList(PlainBlock(film) for film in films)
+    if fusion in ("film", "cosine"):
+        return nn.ModuleList(films)
+    product_class = ProductBlock if fusion == "product" else ProductConcatBlock
+    return nn.ModuleList(product_class(film, embed_dim, augmentation_dim, gain) for film in films)
+
+
 def _init_linear(linear: nn.Linear, gain: float = 1.0) -> nn.Linear:
     """Draw `linear` so that outputs have `gain` times the inputs' standard deviation; zero bias."""
     nn.init.normal_(linear.weight, std=gain / linear.in_features**0.5)
-    nn.init.zeros_(linear.bias)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
     return linear
 
 
-def _build_mlp(inputs: int, hidden_units: int, outputs: int) -> nn.Sequential:
-    """Return a two-layer MLP that preserves variance; the second layer compensates for the GELU."""
-    first, second = nn.Linear(inputs, hidden_units), nn.Linear(hidden_units, outputs)
-    return nn.Sequential(_init_linear(first), nn.GELU(), _init_linear(second, GELU_GAIN))
+def _build_mlp(*widths: int) -> nn.Sequential:
+    """Return an MLP that preserves variance: each layer compensates for the GELU before it.
+
+    widths: of the inputs, of each hidden layer, and of the outputs.
+    """
+    linears = [nn.Linear(inputs, outputs) for inputs, outputs in itertools.pairwise(widths)]
+    layers: list[nn.Module] = []
+    for linear in linears:
+        layers += [nn.GELU()] if layers else []
+        layers.append(_init_linear(linear, GELU_GAIN if len(layers) else 1.0))
+    return nn.Sequential(*layers)
 
 
 def _count_mlp_parameters(inputs: int, hidden_units: int, outputs: int) -> int:
@@ -160,12 +282,12 @@ def _count_mlp_parameters(inputs: int, hidden_units: int, outputs: int) -> int:
     return (inputs + 1) * hidden_units + (hidden_units + 1) * outputs
 
 
-def _compute_concat_units(embed_dim: int, augmentation_dim: int) -> int:
-    """Return the hidden units that give a concat block as many parameters as a film block."""
-    film_parameters = 2 * embed_dim * (augmentation_dim + 1) + _count_mlp_parameters(
-        embed_dim, MLP_EXPANSION * embed_dim, embed_dim
-    )
-    inputs = embed_dim + augmentation_dim
-    fixed_parameters = _count_mlp_parameters(inputs, 0, embed_dim)
-    parameters_per_unit = _count_mlp_parameters(inputs, 1, embed_dim) - fixed_parameters
-    return round((film_parameters - fixed_parameters) / parameters_per_unit)
+def _count_film_mlp_parameters(embed_dim: int) -> int:
+    return _count_mlp_parameters(embed_dim, MLP_EXPANSION * embed_dim, embed_dim)
+
+
+def _fit_hidden_units(num_parameters: int, inputs: int, outputs: int) -> int:
+    """Return the hidden units that give a two-layer MLP about `num_parameters` parameters."""
+    fixed_parameters = _count_mlp_parameters(inputs, 0, outputs)
+    parameters_per_unit = _count_mlp_parameters(inputs, 1, outputs) - fixed_parameters
+    return round((num_parameters - fixed_parameters) / parameters_per_unit)

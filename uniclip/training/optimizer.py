@@ -15,8 +15,15 @@ from torch import nn
 
 from uniclip.config import TrainConfig
 
-PARAMETER_GROUPS = ("decay", "no_decay", "similarity")
-"""Weight matrices and filters; other parameters of the model; parameters of the similarity."""
+PARAMETER_GROUPS = (
+    "decay",
+    "no_decay",
+    "modulation_decay",
+    "modulation_no_decay",
+    "similarity",
+)
+"""Weight matrices and filters, and other parameters of the model; both kinds of the image head's
+modulation, if it has a learning rate of its own; parameters of the similarity."""
 
 
 def compute_learning_rate(step: int, train: TrainConfig) -> float:
@@ -38,7 +45,12 @@ def compute_learning_rate(step: int, train: TrainConfig) -> float:
 
 
 def build_optimizer(
-    modules: nn.ModuleDict, similarity_parameters: Sequence[nn.Parameter], train: TrainConfig
+    modules: nn.ModuleDict,
+    similarity_parameters: Sequence[nn.Parameter],
+    train: TrainConfig,
+    *,
+    modulation_parameters: Sequence[nn.Parameter] = (),
+    modulation_lr_mult: float = 1.0,
 ) -> torch.optim.AdamW:
     """Return AdamW over all trainable parameters of `modules`, in `PARAMETER_GROUPS`.
 
@@ -49,15 +61,17 @@ def build_optimizer(
         similarity_parameters: Parameters with train.similarity_lr_mult times the learning rate and
             without weight decay.
         train: Settings of the optimizer.
+        modulation_parameters, modulation_lr_mult: Parameters of the image head, and the multiple of
+            the learning rate that they have.
     """
-    weight_decays = {"decay": train.weight_decay, "no_decay": 0.0, "similarity": 0.0}
-    lr_scales = {"decay": 1.0, "no_decay": 1.0, "similarity": train.similarity_lr_mult}
-    members = group_parameters(modules, similarity_parameters)
+    lr_scales = {"similarity": train.similarity_lr_mult, "modulation": modulation_lr_mult}
+    modulation_parameters = modulation_parameters if modulation_lr_mult != 1 else ()
+    members = group_parameters(modules, similarity_parameters, modulation_parameters)
     groups = [
         {
             "params": members[g],
-            "weight_decay": weight_decays[g],
-            "lr_scale": lr_scales[g],
+            "weight_decay": train.weight_decay if g in ("decay", "modulation_decay") else 0.0,
+            "lr_scale": lr_scales.get(g.split("_")[0], 1.0),
             "name": g,
         }
         for g in PARAMETER_GROUPS
@@ -75,10 +89,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 
 
 def group_parameters(
-    modules: nn.ModuleDict, similarity_parameters: Sequence[nn.Parameter]
+    modules: nn.ModuleDict,
+    similarity_parameters: Sequence[nn.Parameter],
+    modulation_parameters: Sequence[nn.Parameter] = (),
 ) -> dict[str, list[tuple[str, nn.Parameter]]]:
     """Return the trainable parameters with their names, by group, in the order of `modules`."""
     similarity_ids = {id(p) for p in similarity_parameters}
+    modulation_ids = {id(p) for p in modulation_parameters}
     no_decay_names = set(_find_no_decay_names(modules))
     members: dict[str, list[tuple[str, nn.Parameter]]] = {group: [] for group in PARAMETER_GROUPS}
     for name, parameter in modules.named_parameters():
@@ -90,6 +107,8 @@ def group_parameters(
             group = "no_decay"
         else:
             group = "decay"
+        if id(parameter) in modulation_ids:
+            group = f"modulation_{group}"
         members[group].append((name, parameter))
     return members
 

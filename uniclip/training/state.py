@@ -91,9 +91,12 @@ class TrainState:
         """The embedder that the method calls in training: with bf16, a proxy with autocast."""
         if config.train.precision == "bf16":
             self.training_embedder = cast(Embedder, numerics.Autocast(self.embedder, self.device))
-        similarity_parameters = self.method.similarity_parameters()
         self.optimizer = optimizer.build_optimizer(
-            self.modules, similarity_parameters, config.train
+            self.modules,
+            self.method.similarity_parameters(),
+            config.train,
+            modulation_parameters=self.embedder.list_modulation_parameters(),
+            modulation_lr_mult=self.method.modulation_lr_mult,
         )
         self.pretrained = PretrainedModel(self.embedder, self.method, tokenizer, config)
         self.counters = TrainCounters()

@@ -300,6 +300,10 @@ def test_optional_text_may_be_null() -> None:
         ),
         ({"method": {"augmentation_input": "none", "fusion": "concat"}}, "leave out fusion=concat"),
         (
+            {"method": {"augmentation_input": "none", "modulation_init_gain": 1}},
+            "leave out modulation_init_gain=1",
+        ),
+        (
             {"method": {"visible_transforms": []}},
             "shows nothing: that is method.augmentation_input=identity",
         ),
@@ -389,8 +393,17 @@ def test_what_it_is_told_of_is_one_run_however_it_is_written(told: Any, same: An
 
 
 RECONSTRUCTIONS = {
-    UniclipMethod: ("positive_weights", "negatives", "fusion"),
-    ModelConfig: ("num_head_blocks", "augmentation_width"),
+    UniclipMethod: (
+        "positive_weights",
+        "negatives",
+        "fusion",
+        "modulation_init_gain",
+        "modulation_lr_mult",
+        "temperature",
+    ),
+    ModelConfig: ("num_head_blocks", "augmentation_width", "augmentation_layers"),
+    TrainConfig: ("similarity_lr_mult",),
+    ViewsConfig: ("num_weak", "num_strong", "identity_prob"),
 }
 
 

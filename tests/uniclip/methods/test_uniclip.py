@@ -180,6 +180,30 @@ def film(block, hidden, embedder, vectors):
     return hidden + block.mlp(hidden)
 
 
+def cosine(block, hidden, embedder, vectors):
+    gamma, beta = block.modulation(embedder.augmentation_encoder(vectors)).chunk(2, dim=-1)
+    hidden = gamma.cos() * block.norm(hidden) + beta
+    return hidden + block.mlp(hidden)
+
+
+def product(block, hidden, embedder, vectors):
+    hidden = add_product(block, hidden, embedder, vectors)
+    return hidden + block.mlp(hidden)
+
+
+def product_concat(block, hidden, embedder, vectors):
+    hidden = add_product(block, hidden, embedder, vectors)
+    features = embedder.augmentation_encoder(vectors)
+    return hidden + block.fusion_mlp(torch.cat([hidden, features], dim=-1))
+
+
+def add_product(block, hidden, embedder, vectors):
+    features, product = embedder.augmentation_encoder(vectors), block.modulation
+    hidden = block.norm(hidden)
+    factors = product.image_factor(hidden) * product.augmentation_factor(features)
+    return hidden + product.output(factors)
+
+
 def concat(block, hidden, embedder, vectors):
     features = embedder.augmentation_encoder(vectors)
     return hidden + block.fusion_mlp(torch.cat([block.norm(hidden), features], dim=-1))
@@ -214,6 +238,9 @@ def of_vectors(change):
 
 CASES = {
     "film": ({}, fused(film)),
+    "cosine": ({"fusion": "cosine"}, fused(cosine)),
+    "product": ({"fusion": "product"}, fused(product)),
+    "product_concat": ({"fusion": "product_concat"}, fused(product_concat)),
     "concat": ({"fusion": "concat"}, fused(concat)),
     "no f_A": ({"augmentation_input": "none"}, fused(plain)),
     "identity vectors": (

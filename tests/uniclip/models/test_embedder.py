@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from tests.helpers.small_models import (
 )
 from tests.helpers.small_runs import tiny
 from uniclip.augmentation import transform
+from uniclip.config.heads import Fusion
 
 PARTS = ["image_encoder", "text_encoder", "augmentation_encoder", "image_head", "text_head"]
 
@@ -122,10 +125,12 @@ def test_configurations_share_the_initial_weights_of_shared_parts(vocabulary):
 
 USES_VECTOR = {"true": True, "shuffled": True, "identity": False, "none": False}
 """By method.augmentation_input."""
-CASES = [(setting, fusion) for setting in USES_VECTOR for fusion in ("film", "concat")]
+CASES = [(setting, fusion) for setting in USES_VECTOR for fusion in get_args(Fusion)]
 
 
-@pytest.mark.parametrize(("setting", "fusion"), [f for f in CASES if f != ("none", "concat")])
+@pytest.mark.parametrize(
+    ("setting", "fusion"), [c for c in CASES if c[0] != "none" or c[1] == "film"]
+)
 def test_vectors_matter_only_with_awareness(vocabulary, setting, fusion):
     uses_vector = USES_VECTOR[setting]
     embedder = build_small_embedder(
@@ -139,6 +144,20 @@ def test_vectors_matter_only_with_awareness(vocabulary, setting, fusion):
         rows.sum().backward()
         identity_rows = embedder.encode_image(pixels, torch.zeros_like(vectors))
         assert torch.equal(rows, identity_rows)
+
+
+def test_f_a_and_the_modulation_are_built_as_configured(vocabulary):
+    small_start = {"fusion": "product", "modulation_init_gain": 0.25}
+    embedder = build_small_embedder(
+        tiny(method={"name": "uniclip", **small_start}, model={"augmentation_layers": 6}),
+        vocabulary,
+    )
+    default = build_small_embedder(uniclip_config(fusion="product"), vocabulary)
+    assert len(embedder.augmentation_encoder.layers) == 11
+    weight, default_weight = (
+        e.image_head.blocks[0].modulation.output.weight for e in (embedder, default)
+    )
+    torch.testing.assert_close(weight, 0.25 * default_weight)
 
 
 def test_awareness_off_has_the_same_parameters(vocabulary):

@@ -113,6 +113,23 @@ def test_learning_rate_and_decay_of_groups(modules):
     }
 
 
+def test_a_modulation_can_have_a_learning_rate_of_its_own(modules):
+    conv = modules["embedder"].conv
+    arguments = modules, [modules["method"].log_scale], TRAIN
+    adamw = optimizer.build_optimizer(
+        *arguments, modulation_parameters=[conv.weight, conv.bias], modulation_lr_mult=3.0
+    )
+    optimizer.set_learning_rate(adamw, 0.1)
+    groups = {g["name"]: g for g in adamw.param_groups}
+    expected = {"modulation_decay": (conv.weight, 0.3), "modulation_no_decay": (conv.bias, 0.0)}
+    for name, (parameter, weight_decay) in expected.items():
+        assert [id(p) for p in groups[name]["params"]] == [id(parameter)]
+        assert groups[name]["lr"] == pytest.approx(0.3)
+        assert groups[name]["weight_decay"] == weight_decay
+    equal = optimizer.build_optimizer(*arguments, modulation_parameters=[conv.weight, conv.bias])
+    assert [g["name"] for g in equal.param_groups] == ["decay", "no_decay", "similarity"]
+
+
 @pytest.mark.parametrize("epsilon", [1e-8, 0.5])
 def test_a_step_equals_adamw_of_the_paper(modules, epsilon):
     weight = modules["embedder"].conv.weight
