@@ -149,6 +149,9 @@ class TrainConfig:
     similarity_lr_mult: float = config_field(10.0, above=0)
     """Learning rate of temperatures and offsets, as a multiple of the model's (our reconstruction:
     at the model's own rate they hardly move in a short run)."""
+    weight_perturbation: float = config_field(0.0, low=0, high=0.1, value_if_missing=0.0)
+    """Relative standard deviation by which initial weights are perturbed. An A/A arm with 1e-6
+    shows how far training amplifies differences as small as those of rounding."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the encoders; losses are always computed in float32."""
     num_threads: int = config_field(1, low=1, high=256)

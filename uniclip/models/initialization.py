@@ -50,6 +50,15 @@ def init_projection(linear: nn.Linear, scheme: Initialization) -> None:
         _init_linear(linear, linear.in_features**-0.5, _get_initializer(scheme))
 
 
+@torch.no_grad()
+def perturb_parameters(module: nn.Module, relative_std: float) -> None:
+    """Multiply each trainable weight by 1 + `relative_std` times a normal draw of torch's
+    generator; zeros stay zero."""
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            parameter.mul_(1 + relative_std * torch.randn_like(parameter))
+
+
 def _init_linear(
     linear: nn.Linear, std: float, initialize: Callable[[Tensor, float], None]
 ) -> None:

@@ -21,7 +21,8 @@ from uniclip.data.loader import TrainingBatches
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import UserError
 from uniclip.models import batch_norm
-from uniclip.models.embedder import Embedder, build_embedder
+from uniclip.models.embedder import Embedder, build_embedder, fork_seeded_rng
+from uniclip.models.initialization import perturb_parameters
 from uniclip.store import AttemptFolder
 from uniclip.training import checkpoint, optimizer
 
@@ -77,6 +78,9 @@ class TrainState:
         """The parts loaded from `config.pretrained`."""
         self.method.build_heads(self.embedder, tokenizer, config.seed)
         self.modules = tensor_file.bundle_modules(self.embedder, self.method)
+        if config.train.weight_perturbation:
+            with fork_seeded_rng(config.seed, "weight_perturbation"):
+                perturb_parameters(self.modules, config.train.weight_perturbation)
         if distributed.get_process_group().world_size > 1:
             batch_norm.synchronize_batch_norm(self.modules, self.device)
         self.modules.to(self.device).train()

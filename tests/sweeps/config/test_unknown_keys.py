@@ -70,7 +70,7 @@ def test_the_nearest_key_is_suggested(word: str, key: str) -> None:
         (["data.pth=x"], r"did you mean data\.path \(of data=csv\)"),
         (["n_trials=3"], "unknown key 'n_trials': it is a key of tune"),
         (["train.optimizer=sgd"], "the optimizer is AdamW: see list keys train"),
-        (["train.zzzq=1"], r"the keys are train\.adam_betas, .*train\.weight_decay$"),
+        (["train.zzzq=1"], r"the keys are train\.adam_betas, .*train\.weight_perturbation$"),
         (["data.xyzzy=1"], r"the keys are data\.[a-z_]+, (?!.*data\.name)"),
         (["zzz=1"], "the keys are ablation, .*train.*see list keys"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from tests.helpers.small_runs import claimed, opened, tiny
 from tests.helpers.training_runs import copy_weights, equal_weights, stop_after
@@ -58,3 +59,42 @@ def test_the_earliest_best_weights_are_stored(scores, best):
     assert [record["score"] for record in records if record["best"]][-1:] == (
         [scores[best // 2 - 1]] if best else []
     )
+
+
+def perturb(relative_std, **sections):
+    """Return the initial weights of two runs: unchanged, and perturbed."""
+    runs = (tiny(**sections), tiny(train={"weight_perturbation": relative_std}, **sections))
+    return [trainer.setup_training(run)[1] for run in runs]
+
+
+def test_initial_weights_are_perturbed_by_the_stated_share():
+    state, perturbed_state = perturb(1e-3)
+    weights, perturbed = (dict(s.modules.named_parameters()) for s in (state, perturbed_state))
+    ratios = torch.cat(
+        [(perturbed[n] / w)[w != 0].detach().flatten() - 1 for n, w in weights.items() if w.ndim]
+    )
+    assert abs(ratios.mean().item()) < 1e-4
+    assert ratios.std().item() == pytest.approx(1e-3, rel=0.05)
+    assert all(torch.equal(perturbed[n] == 0, w == 0) for n, w in weights.items())
+    again = trainer.setup_training(tiny(train={"weight_perturbation": 1e-3}))[1]
+    assert equal_weights(again.modules.state_dict(), perturbed_state.modules.state_dict())
+
+
+def test_a_perturbation_as_small_as_rounding_changes_the_weights_and_no_draw():
+    state, perturbed_state = perturb(1e-6)
+    name = "embedder.image_head.projection.weight"
+    change = perturbed_state.modules.state_dict()[name] - state.modules.state_dict()[name]
+    assert 0 < change.abs().max() < 1e-5
+    batches = [trainer.setup_training(s.config)[0].build_batch(3) for s in (state, perturbed_state)]
+    assert torch.equal(batches[0].images, batches[1].images)
+    assert torch.equal(batches[0].sample_ids, batches[1].sample_ids)
+
+
+def test_the_perturbation_is_that_of_the_seed_and_leaves_locked_towers():
+    first, other = (perturb(1e-3, seed=seed)[1].modules.state_dict() for seed in (0, 1))
+    assert not equal_weights(first, other)
+    state, perturbed_state = perturb(1e-3, lock="image")
+    tower = "embedder.image_encoder."
+    for name, value in state.modules.state_dict().items():
+        if name.startswith(tower):
+            assert torch.equal(value, perturbed_state.modules.state_dict()[name])
