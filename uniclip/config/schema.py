@@ -204,6 +204,10 @@ class RuntimeConfig:
     protocol: Union[Literal["clip2021", "slip2021", "laion_cb"], dict[str, Any]] = "clip2021"
     """Evaluation protocol of the published data sets: the name of a published one, or a custom one
     (`uniclip.evaluate.protocols.custom`). Scores are stored under a hash of it."""
+    evaluation_split: Literal["test", "validation"] = "test"
+    """Split on which `benchmark` openmoji and scenes are scored. validation is for choices between
+    arms, which would make scores on the test split too good; scores are stored under a hash of
+    it."""
     embedding_cache_max_gb: float = config_field(0.25, low=0)
     """Embeddings of a split of a published data set are cached for later scoring if their file is
     at most this large, in GB; 0 = no cache. At 768 features CIFAR's training images take 0.14 GB,

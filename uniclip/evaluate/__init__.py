@@ -8,13 +8,14 @@ start at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from uniclip import data
 from uniclip.config.binding import to_builtins
-from uniclip.errors import make_unknown_name_error
+from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.cache import Cache
 from uniclip.io import hashing
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.config import DataConfig, RunConfig, RuntimeConfig
     from uniclip.data.split import SplitName
-    from uniclip.evaluate.benchmarks.base import Benchmark, BenchmarkModule, Results
+    from uniclip.evaluate.benchmarks.base import (
+        Benchmark,
+        BenchmarkModule,
+        Results,
+        SourceBenchmark,
+    )
     from uniclip.evaluate.benchmarks.published import PublishedBenchmark
 
 BENCHMARKS: dict[str, str] = {
@@ -106,7 +112,9 @@ def evaluate(
     weights_hash: str = "",
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Results:
-    """Return the scores of a model on the test split of benchmark `name`, and the predictions.
+    """Return the scores of a model on benchmark `name`, and the predictions.
+
+    The split is `runtime.evaluation_split` of the configuration.
 
     The predictions contain, for each score that is a mean, the outcomes (n,) under the score's
     name; `ids` of the samples, true labels as `labels.<name>`, and images for the report as
@@ -219,8 +227,22 @@ def _load_benchmark(
     _require_known(name)
     if name in BENCHMARKS:
         module = cast("BenchmarkModule", import_module(BENCHMARKS[name]))
-        return module.build_benchmark(config.data)
-    return _build_published(name, config.runtime, cache, should_stop)
+        benchmark = module.build_benchmark(config.data)
+    else:
+        benchmark = _build_published(name, config.runtime, cache, should_stop)
+    return _select_split(name, benchmark, config.runtime.evaluation_split)
+
+
+def _select_split(name: str, benchmark: Benchmark, split_name: SplitName) -> Benchmark:
+    """Return the benchmark on a split; `UserError` if it is scored on its test split only."""
+    if split_name == "test":
+        return benchmark
+    if not getattr(benchmark, "scores_validation", False):
+        raise UserError(
+            f"runtime.evaluation_split={split_name}: benchmark {name} is scored on its test split "
+            "only; leave it out"
+        )
+    return replace(cast("SourceBenchmark[Any]", benchmark), split=split_name)
 
 
 def _build_published(

@@ -50,6 +50,8 @@ class Contrast:
     primary: bool
     """Whether it was declared in advance: such contrasts are the family of Holm's correction."""
     component: str | None = None
+    setting: str | None = None
+    """The setting in which it compares a component on and off; None = the default."""
 
     @property
     def arms_by_sign(self) -> tuple[list[str], list[str]]:
@@ -292,6 +294,8 @@ class Plan:
     overrides: tuple[str, ...] = ()
     """The `key=value` words of the command that made it, without seeds and store; paths are
     absolute. Empty in plans from before this field."""
+    first_seed: int = 0
+    """First seed of a number of seeds, such as `seeds=3`."""
     data_notes: tuple[str, ...] = ()
     """What the user should know of the training data, a sentence each: how the table was read,
     rows that are skipped, captions that are cut."""

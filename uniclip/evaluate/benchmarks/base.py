@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from uniclip import data
 from uniclip.config import DataConfig
+from uniclip.data.split import SplitName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,21 +43,27 @@ class Benchmark(ABC):
 
     @abstractmethod
     def evaluate(self, pretrained: PretrainedModel) -> Results:
-        """Return scores and predictions on the test split."""
+        """Return scores and predictions on the split that is evaluated."""
 
 
 @dataclass(frozen=True)
 class SourceBenchmark(Benchmark, Generic[ConfigT]):
-    """A benchmark on the test split of a training source."""
+    """A benchmark on the test split of a training source, or on its validation split."""
 
     data_config: ConfigT
     """The data section that is evaluated."""
+    split: SplitName = "test"
+    """The split that is evaluated."""
+
+    scores_validation: ClassVar[bool] = False
+    """Whether `split` may be "validation"."""
 
     def describe_missing(self) -> str | None:
         return data.describe_missing(self.data_config)
 
     def build_protocol(self) -> dict[str, Any]:
-        return {"data": data.fingerprint(self.data_config), **self.describe_scores()}
+        split = {} if self.split == "test" else {"split": self.split}
+        return {"data": data.fingerprint(self.data_config), **split, **self.describe_scores()}
 
     @abstractmethod
     def describe_scores(self) -> dict[str, Any]:

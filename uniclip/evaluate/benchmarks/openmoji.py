@@ -10,7 +10,7 @@ data set.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from uniclip.config import DataConfig, OpenmojiData
 from uniclip.config.binding import to_builtins
@@ -59,7 +59,9 @@ def build_benchmark(run_data: DataConfig) -> OpenmojiBenchmark:
 
 
 class OpenmojiBenchmark(SourceBenchmark[OpenmojiData]):
-    """The test split of OpenMoji."""
+    """The test split of OpenMoji, or its validation split."""
+
+    scores_validation: ClassVar[bool] = True
 
     def describe_scores(self) -> dict[str, Any]:
         """Retrieval by name, also of strong views; zero-shot with these prompts; a probe."""
@@ -83,7 +85,7 @@ class OpenmojiBenchmark(SourceBenchmark[OpenmojiData]):
         from uniclip.evaluate.scoring import examples, labelled_split, retrieval
         from uniclip.evaluate.scoring.score_card import ScoreCard
 
-        test = split_features.open_split_cached(self.data_config, "test")
+        test = split_features.open_split_cached(self.data_config, self.split)
         score_card = ScoreCard()
         labelled_split.add_ground_truth(score_card, test)
         image_text_pairs = retrieval.build_image_text_pairs(test.captions)
@@ -91,7 +93,9 @@ class OpenmojiBenchmark(SourceBenchmark[OpenmojiData]):
         images = split_features.project_features(pretrained, image_features)
         texts = pretrained.embed_texts(list(image_text_pairs.texts))
         retrieval.score_retrieval(score_card, images, texts, image_text_pairs)
-        for condition, views in test_views.embed_under_conditions(pretrained, self.data_config):
+        for condition, views in test_views.embed_under_conditions(
+            pretrained, self.data_config, self.split
+        ):
             ranks = retrieval.rank_both_ways(views, texts, image_text_pairs)
             name = f"retrieval.r1.views.{condition}"
             retrieval.add_mean_recall(score_card, name, *ranks, image_text_pairs)

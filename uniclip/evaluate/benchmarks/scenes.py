@@ -10,7 +10,7 @@ augmentation damages the shape: it is the negative control; `damaged` is the mea
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from uniclip.config import DataConfig, ScenesData
 from uniclip.config.binding import to_builtins
@@ -45,7 +45,9 @@ def build_benchmark(run_data: DataConfig) -> ScenesBenchmark:
 
 
 class ScenesBenchmark(SourceBenchmark[ScenesData]):
-    """The test split of generated scenes."""
+    """The test split of generated scenes, or the validation split."""
+
+    scores_validation: ClassVar[bool] = True
 
     def describe_scores(self) -> dict[str, Any]:
         """The images; minimal pairs, caption and instance retrieval, calibration, modality gap."""
@@ -70,4 +72,4 @@ class ScenesBenchmark(SourceBenchmark[ScenesData]):
     def evaluate(self, pretrained: PretrainedModel) -> Results:
         from uniclip.evaluate.benchmarks import scenes_scores  # here: it imports numpy
 
-        return scenes_scores.score_scenes(pretrained, self.data_config)
+        return scenes_scores.score_scenes(pretrained, self.data_config, self.split)

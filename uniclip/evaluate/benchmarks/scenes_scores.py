@@ -20,6 +20,7 @@ from uniclip.evaluate.scoring.score_card import ScoreCard
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.data import Split
+    from uniclip.data.split import SplitName
     from uniclip.evaluate.benchmarks.base import Results
 
 Float32 = NDArray[np.float32]
@@ -29,9 +30,11 @@ MINIMAL_PAIR_CHANCE = 0.5
 """Chance level of a minimal pair."""
 
 
-def score_scenes(pretrained: PretrainedModel, data_config: ScenesData) -> Results:
-    """Return scores and predictions on the test split (see `uniclip.evaluate.evaluate`)."""
-    test = split_features.open_split_cached(data_config, "test")
+def score_scenes(
+    pretrained: PretrainedModel, data_config: ScenesData, split_name: SplitName = "test"
+) -> Results:
+    """Return scores and predictions on a split (see `uniclip.evaluate.evaluate`)."""
+    test = split_features.open_split_cached(data_config, split_name)
     score_card = ScoreCard()
     labelled_split.add_ground_truth(score_card, test)
     values = np.stack([test.labels[name] for name in ATTRIBUTES], axis=1)
@@ -43,14 +46,16 @@ def score_scenes(pretrained: PretrainedModel, data_config: ScenesData) -> Result
     true_texts = texts[caption_columns]
 
     _score_pairs(score_card, images, texts, values)
-    for condition, view_embeddings in test_views.embed_under_conditions(pretrained, data_config):
+    for condition, view_embeddings in test_views.embed_under_conditions(
+        pretrained, data_config, split_name
+    ):
         _score_pairs(score_card, view_embeddings, texts, values, f".views.{condition}")
     _score_captions(score_card, test, images, true_texts)
     ece = zero_shot.classify(
         images, texts, caption_columns, pretrained.image_text_scale()
     ).calibration_error
     score_card.add_scalar("caption.ece", ece, kind="error", samples=len(test))
-    _score_instances(score_card, *embed_weak_views(pretrained, data_config))
+    _score_instances(score_card, *embed_weak_views(pretrained, data_config, split_name))
     score_card.add_scalar(
         "gap", compute_modality_gap(images, true_texts), kind="gap", samples=len(test)
     )
@@ -63,12 +68,12 @@ def list_captions() -> list[str]:
 
 
 def embed_weak_views(
-    pretrained: PretrainedModel, data_config: ScenesData
+    pretrained: PretrainedModel, data_config: ScenesData, split_name: SplitName = "test"
 ) -> tuple[Float32, Float32]:
     """Return unit rows (n, D) of two weak views of each image, each given its true vectors."""
     image_size = pretrained.config.model.image.image_size
     first_view, second_view = (
-        test_views.draw_view(data_config, "weak", view_number, image_size)
+        test_views.draw_view(data_config, "weak", view_number, image_size, split_name)
         for view_number in range(2)
     )
     return (

@@ -1,4 +1,4 @@
-"""Augmented views of test images, and the augmentation vectors that a model is given."""
+"""Augmented views of evaluated images, and the augmentation vectors that a model is given."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from uniclip.evaluate.protocols.protocol import TEST_VIEWS_VERSION
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.config import DataConfig
+    from uniclip.data.split import SplitName
 
 Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class View:
-    """One view of every test image."""
+    """One view of every image of a split."""
 
     pixels: NDArray[np.uint8]
     """(n, 3, image_size, image_size)."""
@@ -38,12 +39,13 @@ def draw_view(
     kind: Literal["weak", "strong"],
     number: int,
     image_size: int,
+    split_name: SplitName = "test",
 ) -> View:
-    """Return a view of the test split, the same for every model and never the identity.
+    """Return a view of a split, the same for every model and never the identity.
 
     The random key does not depend on a run's seed. image_size: in pixels.
     """
-    test = split_features.open_split_cached(data_config, "test")
+    test = split_features.open_split_cached(data_config, split_name)
     key = rng.derive_key("evaluate", data_config.name, TEST_VIEWS_VERSION, kind, number)
     drawn = data.sample_view(data_config, kind, key, test.ids, identity_prob=0)
     images = test.load_pixels(np.arange(len(test)))
@@ -53,14 +55,15 @@ def draw_view(
 
 
 def embed_under_conditions(
-    pretrained: PretrainedModel, data_config: DataConfig
+    pretrained: PretrainedModel, data_config: DataConfig, split_name: SplitName = "test"
 ) -> Iterator[tuple[str, Float32]]:
-    """Yield condition and unit rows (n, D) of one strong view of each test image.
+    """Yield condition and unit rows (n, D) of one strong view of each image of a split.
 
     Conditions: the model is given the true augmentation vectors, those of the identity, or the
     next sample's (wrong).
     """
-    strong_view = draw_view(data_config, "strong", 0, pretrained.config.model.image.image_size)
+    image_size = pretrained.config.model.image.image_size
+    strong_view = draw_view(data_config, "strong", 0, image_size, split_name)
     vectors_by_condition = {
         "true": strong_view.vectors,
         "identity": np.zeros_like(strong_view.vectors),

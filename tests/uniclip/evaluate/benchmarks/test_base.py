@@ -12,7 +12,9 @@ import pytest
 from tests.helpers import stub_models
 from uniclip import data, evaluate
 from uniclip.config import ScenesData
+from uniclip.errors import UserError
 from uniclip.evaluate.benchmarks.base import Benchmark, SourceBenchmark
+from uniclip.evaluate.features import test_views
 from uniclip.store import Score
 
 CONFIG = stub_models.config({"name": "scenes", "num_train": 64, "num_test": 16})
@@ -54,3 +56,34 @@ def test_a_benchmark_of_a_plug_in(monkeypatch):
     assert record["samples"] == {"version": 1}
     scores, _ = evaluate.evaluate("samples", stub_models.Stub(CONFIG), CONFIG)
     assert stub_models.values(scores) == {"samples": 0.016}
+
+
+@pytest.mark.parametrize("source", ["openmoji", "scenes"])
+def test_the_validation_split_is_scored_under_a_hash_of_its_own(source):
+    values = {"name": "scenes", "num_train": 64, "num_test": 16}
+    values = values if source == "scenes" else {"name": source}
+    test_config = stub_models.config(values)
+    config = stub_models.config(values, runtime={"evaluation_split": "validation"})
+    assert evaluate.build_protocol(source, config)["split"] == "validation"
+    assert evaluate.build_protocol(source, test_config)["split"] == "test"
+    vectors = []
+
+    def embed(pixels, given_vectors):
+        vectors.append(given_vectors)
+        return np.ones((len(pixels), 4))
+
+    _, predictions = evaluate.evaluate(source, stub_models.Stub(config, embed), config)
+    validation = data.open_split(config.data, "validation")
+    assert list(predictions["ids"]) == list(validation.ids)
+    image_size = config.model.image.image_size
+    true = test_views.draw_view(config.data, "strong", 0, image_size, "validation").vectors
+    assert any(given is not None and np.array_equal(given, true) for given in vectors)
+
+
+@pytest.mark.parametrize("name", ["mix", "csv", "cifar10"])
+def test_other_benchmarks_have_no_validation_scores(name):
+    config = stub_models.config(
+        {"name": "scenes"}, runtime={"evaluation_split": "validation", "data_root": "nowhere"}
+    )
+    with pytest.raises(UserError, match=rf"benchmark {name} is scored on its test split only"):
+        evaluate.build_protocol(name, config)
