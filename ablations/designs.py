@@ -20,6 +20,8 @@ from uniclip.store import Component, Contrast
 
 FULL, NONE = "full", "none"
 CROSSED_LIMIT = 4
+PERTURBATION_KEY = "train.weight_perturbation"
+"""Key of an A/A arm that measures how far training amplifies rounding errors."""
 
 
 def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
@@ -49,12 +51,29 @@ def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
         )
         for off in off_sets
     }
+    design_arms |= _build_setting_arms(ablation, off_sets)
     duplicate_names = set(design_arms) & set(ablation.arms)
     if duplicate_names:
         raise UserError(
             f"ablation {ablation.name}: the design already has an arm {sorted(duplicate_names)[0]}"
         )
     return {**design_arms, **ablation.arms}
+
+
+def _build_setting_arms(
+    ablation: Ablation, off_sets: Sequence[tuple[str, ...]]
+) -> dict[str, ArmDefinition]:
+    """Return the arms of every setting: with all components, and without each."""
+    arms = {}
+    for name, setting in ablation.settings.items():
+        for off in off_sets:
+            without = [f"without {n.replace('_', ' ')}" for n in off]
+            arms[format_setting_arm_name(name, off)] = ArmDefinition(
+                label=", ".join([setting.label, *without]),
+                components_off=off,
+                overrides=setting.overrides,
+            )
+    return arms
 
 
 def validate_ablation(ablation: Ablation, components: dict[str, Component]) -> None:
@@ -108,6 +127,11 @@ def format_arm_name(off: Sequence[str], components: Sequence[str]) -> str:
     return "-".join(["no", *off]).replace("_", "-")
 
 
+def format_setting_arm_name(setting: str, off: Sequence[str]) -> str:
+    """Return the name of the arm of a setting without the components `off`."""
+    return "-".join([setting, *(["no", *off] if off else [])]).replace("_", "-")
+
+
 def find_arm_name(name: str, arm_names: Iterable[str]) -> str:
     """Return the arm that a user calls `name`; "_" and "-" are equal in it.
 
@@ -137,12 +161,22 @@ def build_contrasts(
         )
     for name, definition in ablation.arms.items():
         if definition.role == "noise":
-            label = "noise floor: the same configuration with other random draws"
-            weights = {ablation.reference: 1.0, name: -1.0}
-            all_contrasts.append(
-                Contrast(name="noise", label=label, kind="noise", weights=weights, primary=False)
-            )
+            all_contrasts.append(_build_noise_contrast(ablation, name, all_contrasts))
     return tuple(c for c in all_contrasts if set(c.weights) <= set(arm_names))
+
+
+def _build_noise_contrast(ablation: Ablation, arm: str, contrasts: Sequence[Contrast]) -> Contrast:
+    """Return the contrast of the reference and an A/A arm; the first one is called "noise"."""
+    label = "noise floor: the same configuration with other random draws"
+    if PERTURBATION_KEY in ablation.arms[arm].overrides:
+        label = "noise floor (rounding): the same run from slightly changed initial weights"
+    return Contrast(
+        name=f"noise-{arm}" if any(c.kind == "noise" for c in contrasts) else "noise",
+        label=label,
+        kind="noise",
+        weights={ablation.reference: 1.0, arm: -1.0},
+        primary=False,
+    )
 
 
 def _build_design_contrasts(ablation: Ablation, components: dict[str, Component]) -> list[Contrast]:
@@ -156,7 +190,10 @@ def _build_design_contrasts(ablation: Ablation, components: dict[str, Component]
         for n in names
     ]
     if ablation.design == "leave_one_out":
-        return [_mark_primary(c) for c in single_differences]
+        return [
+            *(_mark_primary(c) for c in single_differences),
+            *_build_setting_contrasts(ablation, components),
+        ]
     design_contrasts = [_build_effect((n,), names, components) for n in names]
     for order in range(2, len(names) + 1):
         design_contrasts += [
@@ -208,6 +245,21 @@ def _build_difference(plus: str, minus: str, label: str, component: str | None) 
         primary=False,
         component=component,
     )
+
+
+def _build_setting_contrasts(
+    ablation: Ablation, components: dict[str, Component]
+) -> list[Contrast]:
+    """Return each component's effect in each setting, and the effect of the setting itself."""
+    contrasts = []
+    for name, setting in ablation.settings.items():
+        full = format_setting_arm_name(name, ())
+        for n in ablation.components:
+            label = f"{components[n].label}, {setting.label}"
+            off_arm = format_setting_arm_name(name, (n,))
+            contrasts.append(replace(_build_difference(full, off_arm, label, n), setting=name))
+        contrasts.append(_build_difference(full, FULL, f"{setting.label} vs. the default", None))
+    return contrasts
 
 
 def _mark_primary(contrast: Contrast) -> Contrast:

@@ -55,6 +55,15 @@ class ContrastDefinition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SettingDefinition:
+    """Another value of a choice that is not a component, under which components are varied too."""
+
+    label: str
+    overrides: dict[str, Any]
+    """Keys that the setting changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ablation:
     """An ablation: its arms, contrasts and primary metrics."""
 
@@ -70,11 +79,17 @@ class Ablation:
     design: Literal["crossed", "leave_one_out", "listed"]
     components: tuple[str, ...] = ()
     """The components that a crossed or leave-one-out design varies."""
+    settings: dict[str, SettingDefinition] = config_field(dict)
+    """Settings in each of which a leave-one-out design is repeated: whether the sign of a
+    component's effect depends on them."""
     reference: str = "full"
     """The arm that the others are compared with."""
     arms: dict[str, ArmDefinition] = config_field(dict)
     contrasts: dict[str, ContrastDefinition] = config_field(dict)
     primary_metrics: dict[str, str]
+    first_seed: int = config_field(0, low=0)
+    """First seed of `seeds=3`. An ablation that chooses between settings starts where no other one
+    does: what is chosen must not be tested on the seeds that chose it."""
     """Data source -> the score on which contrasts are tested."""
     planted_effects: tuple[PlantedEffect, ...] = ()
 
@@ -100,6 +115,8 @@ def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
         raise UserError(f"{path}: reference: {error}")
     if ablation.design != "listed" and not ablation.components:
         raise UserError(f"{path}: a {ablation.design} design needs components")
+    if ablation.settings and ablation.design != "leave_one_out":
+        raise UserError(f"{path}: settings need design: leave_one_out, not {ablation.design}")
     if ablation.reference in ablation.arms and ablation.arms[ablation.reference].match_budget:
         key = f"arms.{ablation.reference}.match_budget"
         raise UserError(f"{path}: {key}: the reference cannot be matched to itself")

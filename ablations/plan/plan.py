@@ -86,7 +86,7 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     cells = build_cells(specs, request.seeds, arm_names)
     plan = _build_plan_record(request, resolver, arms, cells, skipped_arms)
     image_notes = model_check.describe_image_sizes(configs)
-    score_notes = _describe_missing_primary_score(plan)
+    score_notes = [*_describe_missing_primary_score(plan), *_describe_evaluation_split(configs)]
     plan = replace(plan, data_notes=(*data_notes, *image_notes, *score_notes))
     return ResolvedPlan(
         plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells}
@@ -256,6 +256,7 @@ def _build_plan_record(
         missing_probe_data=missing_probe_data,
         base_config=resolver.base_values,
         overrides=request.recorded_overrides,
+        first_seed=ablation.first_seed,
         forward_passes={n: c.method.count_forward_passes(c.views) for n, c in configs.items()},
         comparison_facts={n: collect_comparison_facts(c) for n, c in configs.items()},
         recipe=resolver.choices.get("recipe", DEFAULT_RECIPE),
@@ -370,6 +371,14 @@ def _describe_missing_primary_score(plan: Plan) -> list[str]:
         f"the primary score, {metric} of {dataset}, is not evaluated and will be n/a: add "
         f"{dataset} to benchmark="
     ]
+
+
+def _describe_evaluation_split(configs: Mapping[str, RunConfig]) -> list[str]:
+    """Return that scores are those of the validation split, if so."""
+    splits = {config.runtime.evaluation_split for config in configs.values()}
+    if splits == {"test"}:
+        return []
+    return ["all scores are of the validation split (runtime.evaluation_split)"]
 
 
 def _compute_sweep_id(

@@ -115,7 +115,7 @@ def parse_request(
     _reject_unknown_keys(run_values, choices, conf_dirs, other_keys, ablation)
     store = Store(settings.store)
     store.share_with_group()
-    seeds, argv = settings.resolve_seeds(), ("run", *overrides)
+    seeds, argv = settings.resolve_seeds(ablation.first_seed), ("run", *overrides)
     if stored_plan is not None and not any(word.startswith("seeds=") for word in overrides):
         seeds = stored_plan.seeds
         argv = (*argv, f"seeds=[{','.join(map(str, seeds))}]")

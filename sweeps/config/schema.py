@@ -149,7 +149,8 @@ class SweepConfig:
     """How the cells are executed: nothing here changes the result of a run."""
 
     seeds: Union[int, tuple[int, ...]] = 3
-    """Number of seeds (3 = 0, 1 and 2), or a list of them."""
+    """Number of seeds (3 = 0, 1 and 2; ablations that choose settings start at 100), or a list of
+    them."""
     store: str = config_field("store", is_path=True)
     """Folder of runs, sweeps and reports."""
     launcher: LocalLauncherConfig | SlurmLauncherConfig = config_field(LocalLauncherConfig)
@@ -194,9 +195,9 @@ class SweepConfig:
         """Return how many runs of `num_threads` compute threads each are executed in parallel."""
         return self.launcher.max_parallel(num_threads)
 
-    def resolve_seeds(self) -> tuple[int, ...]:
+    def resolve_seeds(self, first_seed: int = 0) -> tuple[int, ...]:
         """Return the seeds as a tuple; see `resolve_seeds` of this module."""
-        return resolve_seeds("seeds", self.seeds)
+        return resolve_seeds("seeds", self.seeds, first_seed)
 
 
 TAGGED_UNIONS[SweepConfig, "launcher"] = LAUNCHER_CONFIGS

@@ -76,7 +76,8 @@ def format_command(plan: Plan, command: str = "") -> str:
     """Return the words of a command line that makes the sweep of a plan, as a shell reads them."""
     if not plan.overrides:
         return f"{format_known_words(plan)} ..."
-    is_counted = plan.seeds == tuple(range(len(plan.seeds)))
+    counted_seeds = range(plan.first_seed, plan.first_seed + len(plan.seeds))
+    is_counted = plan.seeds == tuple(counted_seeds)
     seeds = str(len(plan.seeds)) if is_counted else f"[{','.join(map(str, plan.seeds))}]"
     verb = "tune" if plan.tuning is not None else command
     return " ".join([*filter(None, [verb]), shlex.join([*plan.overrides, f"seeds={seeds}"])])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ablations import designs, schema
-from ablations.schema import Ablation, ArmDefinition, ContrastDefinition
+from ablations.schema import Ablation, ArmDefinition, ContrastDefinition, SettingDefinition
 from uniclip.config.binding import bind
 from uniclip.errors import UserError
 from uniclip.store import Component, Contrast, PlantedEffect
@@ -282,3 +282,47 @@ def test_names_of_arms_have_one_kind_of_hyphen_and_are_found_by_both() -> None:
     assert designs.find_arm_name("a-b", names) == "a-b"
     with pytest.raises(UserError, match="full"):
         designs.find_arm_name("fill", names)
+
+
+SETTINGS = {
+    "warm": SettingDefinition(label="warm", overrides={"x.t": 1}),
+    "two_d": SettingDefinition(label="in 2D", overrides={"x.d": 2}),
+}
+
+
+def test_a_leave_one_out_design_is_repeated_in_every_setting() -> None:
+    it = ablation(2, "leave_one_out", settings=SETTINGS)
+    arms = designs.build_arms(it)
+    assert list(arms) == [
+        *("full", "no-a", "no-b"),
+        *("warm", "warm-no-a", "warm-no-b"),
+        *("two-d", "two-d-no-a", "two-d-no-b"),
+    ]
+    assert arms["two-d-no-b"].components_off == ("b",)
+    assert arms["two-d-no-b"].overrides == {"x.d": 2}
+    assert arms["two-d-no-b"].label == "in 2D, without b"
+    assert arms["warm"].components_off == ()
+    found = contrasts(it)
+    effects = {n: c for n, c in found.items() if c.component is not None}
+    assert {n: (c.component, c.setting) for n, c in effects.items()} == {
+        "full - no-a": ("a", None),
+        "full - no-b": ("b", None),
+        "warm - warm-no-a": ("a", "warm"),
+        "warm - warm-no-b": ("b", "warm"),
+        "two-d - two-d-no-a": ("a", "two_d"),
+        "two-d - two-d-no-b": ("b", "two_d"),
+    }
+    assert {n for n, c in found.items() if c.primary} == {"full - no-a", "full - no-b"}
+    assert {"warm - full", "two-d - full"} == set(found) - set(effects)
+
+
+def test_each_kind_of_noise_arm_has_a_contrast_of_its_own() -> None:
+    noise_arms = {
+        "again": ArmDefinition(role="noise", overrides={"stream": 1}),
+        "perturbed": ArmDefinition(role="noise", overrides={designs.PERTURBATION_KEY: 1e-6}),
+    }
+    found = contrasts(ablation(1, "leave_one_out", arms=noise_arms))
+    noise = {n: c for n, c in found.items() if c.kind == "noise"}
+    assert list(noise) == ["noise", "noise-perturbed"]
+    assert noise["noise"].weights == {"full": 1.0, "again": -1.0}
+    assert "slightly changed initial weights" in noise["noise-perturbed"].label

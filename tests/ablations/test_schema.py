@@ -9,8 +9,9 @@ import pytest
 
 from ablations import schema
 from ablations.schema import Ablation
-from uniclip.config import METHODS
+from uniclip.config import METHODS, RunConfig
 from uniclip.config.binding import to_builtins
+from uniclip.config.keys import collect_sections
 from uniclip.errors import UserError
 
 SHIPPED = [schema.CONF]
@@ -148,3 +149,40 @@ def test_incomplete_component_is_refused(tmp_path: Path, values: Any) -> None:
     (tmp_path / "components.yaml").write_text(f"extra: {values}\n")
     with pytest.raises(UserError, match="components.yaml"):
         schema.load_components([*SHIPPED, tmp_path])
+
+
+def list_reconstruction_keys() -> set[str]:
+    """Return the keys of a UniCLIP run whose help says that no source states the value."""
+    sections = [
+        *collect_sections(RunConfig),
+        *collect_sections(METHODS["uniclip"], "method."),
+    ]
+    return {k.name for s in sections for k in s.keys if "our reconstruction" in k.meaning}
+
+
+def test_every_choice_of_ours_is_a_setting_of_the_reconstruction() -> None:
+    ablation = schema.load_ablation("reconstruction", SHIPPED)
+    changed = {key for setting in ablation.settings.values() for key in setting.overrides}
+    assert changed == list_reconstruction_keys()
+    assert len(changed) > 10
+
+
+def test_settings_need_a_design_that_is_repeated(tmp_path: Path) -> None:
+    text = LISTED + "settings:\n  warm: {label: warm, overrides: {train.steps: 3}}\n"
+    folders = write_ablation(tmp_path, text)
+    with pytest.raises(UserError, match=r"custom\.yaml: settings need design: leave_one_out"):
+        schema.load_ablation("custom", folders)
+
+
+def test_the_studies_of_the_head_have_the_same_candidates_and_seeds_of_their_own() -> None:
+    heads, flips = (schema.load_ablation(n, SHIPPED) for n in ("heads", "heads_flip"))
+    candidates = {n: s.overrides for n, s in heads.settings.items()}
+    arms = {n: a.overrides for n, a in flips.arms.items() if n not in ("film-6", "nothing")}
+    assert arms == candidates
+    assert set(flips.contrasts) == {*candidates, "film-6"}
+    names = schema.list_ablations(SHIPPED)
+    first_seeds = {n: schema.load_ablation(n, SHIPPED).first_seed for n in names}
+    assert {n for n, seed in first_seeds.items() if seed} == {"heads", "heads_flip"}
+    for study in (heads, flips):
+        assert study.first_seed == 100
+        assert study.overrides["runtime.evaluation_split"] == "validation"

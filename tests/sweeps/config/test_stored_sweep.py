@@ -139,3 +139,14 @@ def test_plans_from_before_words_were_recorded_say_so() -> None:
         stored_sweep.merge_overrides(plan, [])
     assert "\n" not in str(error.value)
     assert stored_sweep.format_command(plan) == "ablation=components budget=smoke data=scenes ..."
+
+
+@pytest.mark.parametrize(
+    ("seeds", "word"),
+    [((100, 101), "seeds=2"), ((0, 1), "'seeds=[0,1]'"), ((100, 102), "'seeds=[100,102]'")],
+)
+def test_seeds_are_counted_from_the_first_one_of_the_ablation(
+    seeds: tuple[int, ...], word: str
+) -> None:
+    plan = replace(plan_words("ablation=heads_flip", "arms=[film-0]").plan, seeds=seeds)
+    assert stored_sweep.format_command(plan).endswith(f" {word}")
