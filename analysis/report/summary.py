@@ -39,6 +39,7 @@ def build_summary_sentences(results: Results) -> list[str]:
     return [
         *results.plan.caveats,
         *(describe_contrast(results, c) for c in results.primary_contrasts),
+        *describe_sign_flips(results),
         *_describe_baselines(results),
         *_describe_noise_floor(results),
         *_describe_missing_cells(results),
@@ -64,6 +65,7 @@ def build_terminal_summary(results: Results) -> list[str]:
     score_heading = append_unit(score_label, score_format.unit)
     lines += [f"{'arm':<{LABEL_WIDTH}} {score_heading:>16}  seeds", *_format_arm_rows(results)]
     optional_warnings = [
+        *describe_sign_flips(results),
         *_describe_baselines(results),
         *format_data_check_warnings(results.data_checks, plan.get_arm(plan.reference)),
     ]
@@ -126,6 +128,25 @@ def describe_contrast(results: Results, contrast: Contrast) -> str:
             f"; with diverged runs at chance {number_format.format_signed(effect.worst_case_mean)}"
         )
     return f"{text}."
+
+
+def describe_sign_flips(results: Results) -> list[str]:
+    """Return a sentence for each component whose sign depends on a choice that no source states."""
+    sentences = []
+    for flip in results.sign_flips:
+        texts = []
+        for contrast in (flip.default, flip.in_setting):
+            effect = results.effects[contrast.name]
+            number_format = results.get_effect_format(effect)
+            value = number_format.format_signed(effect.mean)
+            unit_text = append_unit(value, number_format.difference_unit)
+            texts.append(f"{results.judge(contrast).text} ({unit_text})")
+        verb = "depends" if flip.is_significant else "may depend"
+        sentences.append(
+            f"The sign of an effect {verb} on a choice that no source states: "
+            f"{flip.default.label}: {texts[0]}; {flip.in_setting.label}: {texts[1]}."
+        )
+    return sentences
 
 
 def _describe_baselines(results: Results) -> list[str]:
@@ -199,12 +220,11 @@ def _describe_baseline(results: Results, baseline: Baseline) -> str:
 
 
 def _describe_noise_floor(results: Results) -> list[str]:
-    effects = [results.effects[c.name] for c in results.select_contrasts("noise")]
     return [
-        "Noise floor: the same configuration with other random draws differs by up to "
+        f"Noise floor: {contrast.label.partition(': ')[2]} differs by up to "
         f"{_format_largest_difference(results, effect)} in one seed."
-        for effect in effects
-        if effect.values
+        for contrast in results.select_contrasts("noise")
+        if (effect := results.effects[contrast.name]).values
     ]
 
 

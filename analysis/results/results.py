@@ -15,8 +15,11 @@ from analysis.collect.frame import SweepData
 from analysis.formatting import NumberFormat, choose_score_format, make_number_format
 from analysis.results import alarms, tuning
 from analysis.results.alarms import DataCheck
+from analysis.results.sign_flips import SignFlip, find_sign_flips
+from analysis.results.variance import analyze_variance
 from analysis.statistics.effects import Effect, Observations, compute_test_set_se, estimate_effect
 from analysis.statistics.multiplicity import BestComparison, compare_with_best
+from analysis.statistics.variance_components import VarianceComponent
 from analysis.statistics.verdicts import (
     DeclaredComparison,
     Verdict,
@@ -72,6 +75,8 @@ class Results:
     """Contrast -> standard error due to the choice of test samples, on the primary score."""
     best_comparisons: dict[ScoreKey, BestComparison | None]
     """Score that is maximized and not report-only -> comparison of its best arm with the others."""
+    variance_components: list[VarianceComponent]
+    """Variance of the reference arm's primary score by source; empty without both A/A arms."""
     baselines: list[Baseline]
     """Arms that the reference is compared with, best first."""
     audit_checks: tuple[AuditCheck, ...]
@@ -112,6 +117,11 @@ class Results:
     def judge(self, contrast: Contrast) -> Verdict:
         """Return the verdict on a contrast on the primary score."""
         return judge(self.effects[contrast.name], contrast)
+
+    @cached_property
+    def sign_flips(self) -> list[SignFlip]:
+        """Effects of components whose sign depends on a setting, on the primary score."""
+        return list(find_sign_flips(self.plan.contrasts, self.effects))
 
     @cached_property
     def run_by_cell(self) -> dict[tuple[str, int], str]:
@@ -207,6 +217,7 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
             if sweep_data.get_score_kind(*key) in MAXIMIZED_KINDS
             and not sweep_data.is_report_only(*key)
         },
+        variance_components=analyze_variance(plan, primary_observations, outcomes),
         baselines=_list_baselines(plan, primary_observations, declared),
         audit_checks=store.get_sweep(plan.sweep_id).read_audit_checks(),
         data_checks=alarms.check_published_scores(store, sweep_data),

@@ -18,6 +18,7 @@ from analysis.tables.runs import build_run_table
 from analysis.tables.scores import build_all_scores_table, build_score_table
 from analysis.tables.table import Table
 from analysis.tables.tuning import build_tuned_effects_table, build_tuning_table
+from analysis.tables.variance import build_variance_table
 
 
 def build_tables(results: Results) -> list[Table]:
@@ -35,6 +36,8 @@ def build_tables(results: Results) -> list[Table]:
     tables += build_benchmark_tables(results)
     if results.data_checks:
         tables.append(build_data_checks_table(results.data_checks, plan.get_arm(plan.reference)))
+    if results.variance_components:
+        tables.append(build_variance_table(results))
     if plan.components:
         tables.append(build_component_table(results))
     if plan.comparison_facts:

@@ -122,3 +122,25 @@ def test_the_terminal_summary_counts_what_it_leaves_out(complete_results: Result
     assert num_more > 0
     assert f"... and {num_more} more contrasts: see the report" in lines
     assert "contrasts more" not in " ".join(summary.build_terminal_summary(complete_results))
+
+
+def test_a_sign_that_depends_on_a_choice_of_ours_is_reported(tmp_path: Path) -> None:
+    """The effect of MP-NCE stands for awareness in another setting, where it is turned."""
+    effects = {"awareness": 0.1, "mp_nce": -0.1}
+    store, sweep = fake_sweep.make(tmp_path, Truth(effects=effects, noise=0.002))
+    plan = fake_sweep.plan(Truth(effects=effects))
+    contrasts = tuple(
+        replace(c, setting="s", component="awareness", label="awareness, other head", primary=False)
+        if c.name == "main:mp_nce"
+        else c
+        for c in plan.contrasts
+    )
+    store.get_sweep(sweep).write_plan(replace(plan, contrasts=contrasts))
+    results = analyze_sweep(store, sweep)
+    (sentence,) = [s for s in summary.build_summary_sentences(results) if "The sign" in s]
+    assert re.fullmatch(
+        r"The sign of an effect depends on a choice that no source states: augmentation awareness: "
+        r"helps \(\+[\d.]+ pp\); awareness, other head: hurts\* \(\u2212[\d.]+ pp\)\.",
+        sentence,
+    )
+    assert any(line.startswith("The sign of") for line in summary.build_terminal_summary(results))
