@@ -188,13 +188,21 @@ def _bind_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
     if len(errors) > 1 and all(expected):
         phrases = dict.fromkeys(match[1] for match in expected if match is not None)
         raise UserError(
-            f"{path} must be {' or '.join(phrases)}, got {value!r}{_suggest_value(phrases, value)}"
+            f"{path} must be {' or '.join(phrases)}, got {value!r}"
+            f"{_suggest_value(phrases, value, path)}"
         )
     raise UserError(errors[0])
 
 
-def _suggest_value(phrases: Iterable[str], value: Any) -> str:
+UNITS = {"min": "minutes", "gb": "GB", "seconds": "seconds", "s": "seconds"}
+"""Last part of a key's name -> the unit of its number."""
+
+
+def _suggest_value(phrases: Iterable[str], value: Any, path: str) -> str:
     """Return how to write a value of the wrong type, if that is clear; else ""."""
+    unit = UNITS.get(path.rpartition("_")[2])
+    if unit and isinstance(value, str) and any("number" in phrase for phrase in phrases):
+        return f": write the number of {unit}"
     if "a list" in phrases and isinstance(value, str) and value:
         return f": write [{value}]"
     if "text" in phrases and isinstance(value, (int, float)):
@@ -204,7 +212,7 @@ def _suggest_value(phrases: Iterable[str], value: Any) -> str:
 
 def _bind_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
     if isinstance(value, str) or not isinstance(value, (list, tuple)):
-        suggestion = _suggest_value(["a list"], value)
+        suggestion = _suggest_value(["a list"], value, path)
         raise UserError(f"{path} must be a list, got {value!r}{suggestion}")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(_bind_value(arguments[0], v, f"{path}[{i}]") for i, v in enumerate(value))
@@ -225,7 +233,7 @@ def _bind_scalar(hint: Any, value: Any, path: str) -> Any:
         return value
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     name = names.get(hint, "null")
-    raise UserError(f"{path} must be {name}, got {value!r}{_suggest_value([name], value)}")
+    raise UserError(f"{path} must be {name}, got {value!r}{_suggest_value([name], value, path)}")
 
 
 def _bind_any(value: Any, path: str) -> Any:

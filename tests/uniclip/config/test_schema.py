@@ -81,6 +81,7 @@ def test_a_frozen_configuration_cannot_be_changed() -> None:
         ({"train": 3}, r"train\.? must be a mapping, got 3"),
         ({"data": "openmoji"}, r"data must be a mapping with a name"),
         ({"data": {}}, r"data must be a mapping with a name"),
+        ({"runtime": {"checkpoint_seconds": "5m"}}, "got '5m': write the number of seconds"),
         ({"benchmark": "openmoji"}, r"benchmark must be a list, got 'openmoji': write \[openm"),
         ({"benchmark": [1]}, r"benchmark\[0\] must be text, got 1: in a YAML file, write '1'"),
         ({"train": {"adam_betas": [0.9]}}, r"train\.adam_betas must have 2 entries, got 1"),
