@@ -18,7 +18,7 @@ from pathlib import Path
 
 RUN_ID = re.compile(r"\b[0-9a-f]{16}\b")
 MEASURED_COLUMNS = frozenset(
-    "seconds attempt_seconds spent seconds_per_step peak_memory_bytes".split()
+    "seconds attempt_seconds waited_seconds spent seconds_per_step peak_memory_bytes".split()
 )
 """Columns of times and memory, which differ from one execution to the next."""
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.])")

@@ -69,7 +69,8 @@ class SlurmLauncherConfig:
     tasks_per_node: int | None = config_field(None, low=1)
     """Processes of one cell on a node; null = one for each GPU."""
     cpus_per_task: int | None = config_field(None, low=1)
-    """CPU cores of each process; null = train.num_threads."""
+    """CPU cores of each process; null = train.num_threads and one for each data worker
+    (runtime.num_workers; if that is null, 4 with a GPU, else none)."""
     mem_gb: float | None = config_field(None, above=0)
     """Memory of a node, in GB; null = the partition's default."""
     timeout_min: int = config_field(240, low=1)

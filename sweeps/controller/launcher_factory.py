@@ -71,7 +71,7 @@ def build_slurm_launcher(
         store=store,
         sweep_id=plan.sweep_id,
         launcher_config=settings.launcher,
-        num_threads=plan.num_threads,
+        num_cores=plan.num_cores,
         device=plan.device,
         follow_up_argv=follow_up_argv,
         policy=policy,

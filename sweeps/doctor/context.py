@@ -17,6 +17,7 @@ from sweeps.doctor.cluster_info import JobRequirements
 from sweeps.launchers.sbatch import build_sbatch_options, find_sbatch_variables
 from sweeps.monitor.status import build_rows
 from uniclip.config import RunConfig
+from uniclip.config.cores import count_requested_cores
 from uniclip.store import Cell, Plan, Store
 
 CHECKPOINTS_PER_ACTIVE_RUN = 3
@@ -78,7 +79,9 @@ class DoctorContext:
 def build_requirements(context: DoctorContext, launcher: SlurmLauncherConfig) -> JobRequirements:
     """Return what the jobs of the sweep require of a cluster."""
     config, costs = context.config, context.estimate_costs().values()
-    num_threads = config.train.num_threads
+    num_cores = count_requested_cores(
+        config.train.num_threads, config.runtime.num_workers, config.runtime.device
+    )
     has_follow_up = launcher.follow_up and not context.settings.wait
     variables, device = find_sbatch_variables(launcher), config.runtime.device
     exports_gpus = device != "cpu" and variables.requests_gpus
@@ -87,9 +90,9 @@ def build_requirements(context: DoctorContext, launcher: SlurmLauncherConfig) ->
         nodes=launcher.nodes,
         timeout_min=launcher.timeout_min,
         num_jobs=len(context.list_open_runs()) or 1,
-        sbatch_options=build_sbatch_options(launcher, num_threads),
+        sbatch_options=build_sbatch_options(launcher, num_cores),
         sbatch_variables=variables,
-        follow_up_options=build_sbatch_options(launcher, num_threads, is_follow_up=True)
+        follow_up_options=build_sbatch_options(launcher, num_cores, is_follow_up=True)
         if has_follow_up
         else (),
         follow_up_variables=find_sbatch_variables(launcher, is_follow_up=True),

@@ -32,8 +32,8 @@ class SubmitOptions:
     store: Store
     sweep_id: str
     launcher_config: SlurmLauncherConfig
-    num_threads: int
-    """Compute threads of a run."""
+    num_cores: int
+    """Cores of a process, if the launcher does not state them."""
     device: str = "cpu"
     """`runtime.device` of the runs."""
     follow_up_argv: tuple[str, ...]
@@ -107,7 +107,7 @@ class JobSubmitter:
             options.launcher_config,
             token=intent.token,
             snapshot_folder=self.snapshot_folder,
-            num_threads=options.num_threads,
+            num_cores=options.num_cores,
             is_follow_up=is_follow_up,
             dependency_ids=dependency_ids,
         )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from sweeps.claims.status import RunState
 from sweeps.launchers.worker import WorkerJob
 from uniclip.config import plugins
+from uniclip.config.cores import CORES_VARIABLE, count_process_cores
 from uniclip.dependencies import INSTALL_ALL
 from uniclip.errors import UserError
 from uniclip.identity import ROOT
@@ -124,7 +125,7 @@ class LocalLauncher:
 
         executor = LocalExecutor(self._submitit_folder)
         executor.update_parameters(timeout_min=JOB_TIMEOUT_MINUTES)
-        with _child_process_environment():
+        with _child_process_environment(self.num_workers):
             return executor.submit(job)
 
     # -- workers and runs that make no progress --
@@ -261,14 +262,20 @@ def _read_last_line(path: Path) -> str:
 
 
 @contextmanager
-def _child_process_environment() -> Iterator[None]:
+def _child_process_environment(num_workers: int) -> Iterator[None]:
     """Let child processes import these packages and ignore SIGINT until they handle it.
+
+    They are also told their share of the cores, of which data workers take a part.
 
     A terminal sends SIGINT to the whole process group. submitit's intermediate process would kill
     its worker a second later, in the middle of a step. SIGINT is blocked meanwhile in this process:
     a blocked signal is delivered afterwards, although it is ignored at the time.
     """
-    child_variables = {"PYTHONPATH": plugins.build_python_path(ROOT), "PYTHONSAFEPATH": "1"}
+    child_variables = {
+        "PYTHONPATH": plugins.build_python_path(ROOT),
+        "PYTHONSAFEPATH": "1",
+        CORES_VARIABLE: str(max(1, count_process_cores() // num_workers)),
+    }
     saved_variables = {name: os.environ.get(name) for name in child_variables}
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     previous_handler = signal.signal(signal.SIGINT, signal.SIG_IGN)

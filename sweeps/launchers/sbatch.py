@@ -47,7 +47,7 @@ def build_sbatch_parameters(
     *,
     token: str,
     snapshot_folder: Path,
-    num_threads: int,
+    num_cores: int,
     is_follow_up: bool = False,
     dependency_ids: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -59,13 +59,13 @@ def build_sbatch_parameters(
         launcher_config: the keys of the launcher.
         token: token of the submission; part of the job's name.
         snapshot_folder: the copy of the code that the job imports.
-        num_threads: compute threads of a run, if `cpus_per_task` is not set.
+        num_cores: cores of a process, if `cpus_per_task` is not set.
         is_follow_up: whether the job is a follow-up job.
         dependency_ids: jobs that must have ended before this one starts.
     """
     if is_follow_up:
         launcher_config = _shrink_to_follow_up(launcher_config)
-    num_cpus = launcher_config.cpus_per_task or num_threads
+    num_cpus = launcher_config.cpus_per_task or num_cores
     mem_gb = launcher_config.mem_gb
     parameters = {
         "job_name": f"{JOB_NAME_PREFIX}{token}",
@@ -110,7 +110,7 @@ def format_sbatch_options(parameters: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def build_sbatch_options(
-    launcher_config: SlurmLauncherConfig, num_threads: int, *, is_follow_up: bool = False
+    launcher_config: SlurmLauncherConfig, num_cores: int, *, is_follow_up: bool = False
 ) -> tuple[str, ...]:
     """Return the command-line options of sbatch for one cell, or for a follow-up job.
 
@@ -120,7 +120,7 @@ def build_sbatch_options(
         launcher_config,
         token="doctor",
         snapshot_folder=ROOT,
-        num_threads=num_threads,
+        num_cores=num_cores,
         is_follow_up=is_follow_up,
     )
     return format_sbatch_options(parameters)
@@ -134,7 +134,7 @@ def find_sbatch_variables(
         launcher_config,
         token="",
         snapshot_folder=ROOT,
-        num_threads=1,
+        num_cores=1,
         is_follow_up=is_follow_up,
     )
     names = [*parameters, *parameters["additional_parameters"]]

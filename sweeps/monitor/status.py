@@ -71,6 +71,8 @@ UNKNOWN_JOB = Job(id="", state="", restarts=0, node="", name="", reason="")
 
 METRICS_TAIL_BYTES = 16384
 """Bytes at the end of a file of metrics in which the last training record is looked for."""
+MIN_SHOWN_DATA_WAIT = 0.1
+"""Share of the time of its steps for which a run waits for data, from which on it is shown."""
 PHASE_LABELS = {"": "starting", "opening": "opening data"}
 """Phase of a heartbeat ("" before the first one) -> its text, if it is another."""
 
@@ -170,11 +172,20 @@ class CellRow:
 
     @property
     def phase(self) -> str:
-        """What a run that is executed does: training, validating, ...; empty for others."""
+        """What a run that is executed does: training, validating, ...; empty for others.
+
+        With the share of the time of its steps in which it waits for data, if that is large.
+        """
         if self.state.status != RunStatus.RUNNING:
             return ""
-        phase = self.state.heartbeat.phase if self.state.heartbeat else ""
-        return PHASE_LABELS.get(phase, phase)
+        heartbeat = self.state.heartbeat
+        if heartbeat is None:
+            return PHASE_LABELS[""]
+        label = PHASE_LABELS.get(heartbeat.phase, heartbeat.phase)
+        data_wait = heartbeat.data_wait or 0.0
+        if heartbeat.phase != "training" or data_wait < MIN_SHOWN_DATA_WAIT:
+            return label
+        return f"{label}, {100 * data_wait:.0f} % waiting for data"
 
     @property
     def loss_text(self) -> str:
@@ -332,6 +343,7 @@ def _to_record(row: CellRow) -> dict[str, object]:
         "step": row.step,
         "total_steps": row.total_steps,
         "steps_per_second": heartbeat.steps_per_second if heartbeat else None,
+        "data_wait": heartbeat.data_wait if heartbeat else None,
         "loss": row.loss,
         "unreadable_images": row.num_unreadable_images,
         "seconds_left": row.seconds_left,

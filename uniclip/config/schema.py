@@ -193,8 +193,9 @@ class RuntimeConfig:
 
     device: str = "cpu"
     """A torch device, such as cpu or cuda."""
-    num_workers: int = config_field(0, low=0, high=64)
-    """Processes that load batches; 0 = the training process loads them."""
+    num_workers: int | None = config_field(None, low=0, high=64)
+    """Processes that load batches; 0 = the training process loads them. null = with a GPU one for
+    each core of the process but those of train.num_threads, at most 16; else 0."""
     checkpoint_seconds: float = config_field(30.0, low=0)
     """Seconds between checkpoints; 0 = a checkpoint after every step."""
     log_every: int = config_field(10, low=1)

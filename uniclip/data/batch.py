@@ -48,6 +48,18 @@ class Batch:
             self, **{n: v.to(device, non_blocking=True) for n, v in self._list_present_fields()}
         )
 
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory, from which `to` copies without being waited for.
+
+        Called by torch's DataLoader, which pins what has this method.
+        """
+        return replace(self, **{n: v.pin_memory() for n, v in self._list_present_fields()})
+
+    def record_stream(self, stream: torch.Stream) -> None:
+        """Keep the memory of tensors that another CUDA stream made until `stream` has used them."""
+        for _, value in self._list_present_fields():
+            value.record_stream(stream)
+
     def select_rows(self, row_slice: slice) -> Batch:
         """Return the batch of the samples in `row_slice`."""
         row_fields = {

@@ -11,9 +11,8 @@ seed, epoch and position, whatever the number of data workers and processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol, cast
 
 import numpy as np
@@ -25,13 +24,25 @@ from torch.utils.data import DataLoader, Dataset
 from uniclip import data, rng
 from uniclip.augmentation import apply, transform
 from uniclip.config import RunConfig
+from uniclip.config.cores import derive_num_workers
 from uniclip.data.batch import EXTRA_TEXT_FIELDS, PER_VIEW_FIELDS, Batch
-from uniclip.data.split import SourceShare, Split, allot_rows
+from uniclip.data.sampling import (
+    SourceSlice,
+    build_source_slices,
+    compute_local_rows,
+    divide_rows,
+)
+from uniclip.data.split import Split
 from uniclip.data.text.augment import IGNORE_INDEX, VocabularyInfo, edit_captions, mask_tokens
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
 from uniclip.errors import UserError
-from uniclip.rng import RandomOrder
+
+PREFETCH_FACTOR = 2
+"""Batches, or parts of batches, that each data worker makes in advance."""
+MAX_PREFETCHED_BYTES = 2**31
+"""Bytes of images that the data workers of a process make in advance; if batches need more, each
+worker makes a part of a batch."""
 
 
 class _MaskedTextMethod(Protocol):
@@ -64,14 +75,15 @@ class TrainingBatches(Dataset[Batch]):
         process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.config, self.split = config, split
-        self._source_slices = _build_source_slices(
-            split,
-            config.train.batch_size,
-            _compute_local_rows(
-                config.train.batch_size, config.train.grad_cache_chunks, process_group
-            ),
-            config.data.name,
-        )
+        batch_size, data_name = config.train.batch_size, config.data.name
+        local_rows = compute_local_rows(batch_size, config.train.grad_cache_chunks, process_group)
+        self._source_slices = build_source_slices(split, batch_size, local_rows, data_name)
+        self.num_workers = derive_num_workers(config)
+        """Processes that load batches."""
+        self._part_slices = [
+            build_source_slices(split, batch_size, part_rows, data_name)
+            for part_rows in divide_rows(local_rows, self._count_parts(len(local_rows)))
+        ]
         self.steps_per_epoch = self._source_slices[0].steps_per_epoch
         self._pad_id = tokenizer.pad
         self._eos_id = tokenizer.eos
@@ -92,23 +104,27 @@ class TrainingBatches(Dataset[Batch]):
 
     def build_batch(self, step: int) -> Batch:
         """Return the batch of `step`, counted from 0 over all epochs."""
+        return self._build_rows(self._source_slices, step)
+
+    def _build_rows(self, source_slices: Sequence[SourceSlice], step: int) -> Batch:
         slice_batches = [
             self._build_slice_batch(source_slice, step)
-            for source_slice in self._source_slices
+            for source_slice in source_slices
             if source_slice.local_rows
         ]
-        return (
-            slice_batches[0]
-            if len(slice_batches) == 1
-            else _concatenate_batches(slice_batches, self._pad_id)
-        )
+        return _concatenate_batches(slice_batches, self._pad_id)
 
-    def _build_slice_batch(self, source_slice: _SourceSlice, step: int) -> Batch:
+    def _count_parts(self, num_rows: int) -> int:
+        """Return in how many parts data workers make a batch, to bound the memory of all parts."""
+        config, view_size = self.config, self.config.model.image.image_size
+        num_views = config.views.num_weak + config.views.num_strong
+        batch_bytes = num_views * num_rows * 3 * view_size**2
+        prefetched_bytes = PREFETCH_FACTOR * self.num_workers * batch_bytes
+        return max(1, min(self.num_workers, num_rows, -(-prefetched_bytes // MAX_PREFETCHED_BYTES)))
+
+    def _build_slice_batch(self, source_slice: SourceSlice, step: int) -> Batch:
         epoch, position = divmod(step, source_slice.steps_per_epoch)
-        order = _get_cached_order(
-            self._derive_key(source_slice.order_purpose, epoch),
-            source_slice.stop - source_slice.start,
-        )
+        order = source_slice.get_order(self._derive_key(source_slice.order_purpose, epoch))
         rows_per_batch, local_rows = (
             source_slice.rows_per_batch,
             slice(source_slice.local_rows.start, source_slice.local_rows.stop),
@@ -181,28 +197,46 @@ class TrainingBatches(Dataset[Batch]):
             },
         )
 
-    def iterate_batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """Yield the batches of steps start .. stop - 1, made by `runtime.num_workers` processes."""
-        workers = self.config.runtime.num_workers
-        if workers == 0:
-            yield from map(self.build_batch, range(start, stop))
+    def iterate_batches(
+        self, start: int, stop: int, device: torch.device | None = None
+    ) -> Iterator[Batch]:
+        """Yield the batches of steps start .. stop - 1, made by `num_workers` processes.
+
+        device: Where the batches are put; None = left where they are made. For CUDA they are made
+        in pinned memory, so that the copy need not be waited for.
+        """
+        if self.num_workers == 0:
+            for step in range(start, stop):
+                batch = self.build_batch(step)
+                yield batch if device is None else batch.to(device)
             return
+        num_parts = len(self._part_slices)
+        parts = DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(start * num_parts, stop * num_parts),
+            num_workers=self.num_workers,
+            prefetch_factor=PREFETCH_FACTOR,
+            pin_memory=device is not None and device.type == "cuda",
+        )
         try:
-            yield from DataLoader(
-                self,
-                batch_size=None,
-                sampler=range(start, stop),
-                num_workers=workers,
-                pin_memory=self.config.runtime.device.startswith("cuda"),
-            )
+            pending: list[Batch] = []
+            for part in parts:
+                pending.append(part if device is None else part.to(device))
+                if len(pending) == num_parts:
+                    yield _concatenate_batches(pending, self._pad_id)
+                    pending = []
         except UserError as error:  # its message is the traceback of the data worker
             last_line = str(error).splitlines()[-1]
             raise type(error)(last_line.partition(": ")[2] or last_line) from None
 
     def __len__(self) -> int:
-        return self.config.train.steps
+        return self.config.train.steps * len(self._part_slices)
 
-    __getitem__ = build_batch
+    def __getitem__(self, index: int) -> Batch:
+        """Return a part of a batch; the parts of all batches are counted in order."""
+        step, part = divmod(index, len(self._part_slices))
+        return self._build_rows(self._part_slices[part], step)
 
     def _derive_key(self, purpose: str, epoch: int, *qualifiers: str) -> int:
         return rng.derive_key(self.config.seed, self.config.stream, purpose, epoch, *qualifiers)
@@ -270,77 +304,10 @@ class _BatchRows:
         return _BatchRows(self.index[rows].copy(), self.tokens[rows].copy())
 
 
-@dataclass(frozen=True)
-class _SourceSlice:
-    """The samples start:stop, of which every batch has `rows_per_batch`."""
-
-    start: int
-    stop: int
-    rows_per_batch: int
-    order_purpose: str
-    """Purpose of the random stream that orders them."""
-    local_rows: range
-    """The rows of this process among them."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Number of batches in an epoch."""
-        return (self.stop - self.start) // self.rows_per_batch
-
-    def list_replacements(self, order: RandomOrder, position: int, row: int) -> Iterator[int]:
-        """Yield what may replace a row of the batch at `position` of an epoch, in order.
-
-        order: The order of the epoch. No two rows of a batch get the same sample from its other
-        batches; only the last resort is a sample of the same batch.
-        """
-        steps, size = self.steps_per_epoch, self.rows_per_batch
-        for step in range(position + 1, position + steps):
-            yield self.start + int(order[np.array([step % steps * size + row])][0])
-        remainder, batch = order[steps * size :], order[position * size : (position + 1) * size]
-        for others in (remainder, batch):
-            yield from (
-                self.start + int(others[(row + i) % len(others)]) for i in range(len(others))
-            )
-
-
-def _build_source_slices(
-    split: Split, batch_size: int, batch_rows: range, data_name: str
-) -> list[_SourceSlice]:
-    """Return how many samples of each share a batch has; `UserError` if there are too few."""
-    source_shares = split.source_shares or (SourceShare(0, len(split), 1.0),)
-    rows_per_source = allot_rows(source_shares, batch_size, data_name)
-    source_slices, row_offset = [], 0
-    for i, (source_share, num_rows) in enumerate(zip(source_shares, rows_per_source)):
-        local_rows = range(
-            min(max(batch_rows.start - row_offset, 0), num_rows),
-            min(max(batch_rows.stop - row_offset, 0), num_rows),
-        )
-        source_slices.append(
-            _SourceSlice(
-                source_share.start,
-                source_share.stop,
-                num_rows,
-                "epoch order" if i == 0 else f"epoch order/{i}",
-                local_rows,
-            )
-        )
-        row_offset += num_rows
-    return source_slices
-
-
-def _compute_local_rows(batch_size: int, num_chunks: int, process_group: ProcessGroup) -> range:
-    """Return the rows of this process in a batch; `UserError` if there are fewer than chunks."""
-    rank, world_size = process_group.rank, process_group.world_size
-    if batch_size // world_size < num_chunks:
-        raise UserError(
-            f"train.batch_size={batch_size} is too small for {world_size} processes times "
-            f"train.grad_cache_chunks={num_chunks} chunks; each needs a sample"
-        )
-    return range(batch_size * rank // world_size, batch_size * (rank + 1) // world_size)
-
-
 def _concatenate_batches(batches: list[Batch], pad_id: int) -> Batch:
-    """Concatenate the shares of one batch; texts are padded to the longest."""
+    """Concatenate shares or parts of one batch; texts are padded to the longest."""
+    if len(batches) == 1:
+        return batches[0]
     values_by_field = {
         name: [getattr(batch, name) for batch in batches] for name in Batch.__dataclass_fields__
     }
@@ -362,8 +329,3 @@ def _concatenate_batches(batches: list[Batch], pad_id: int) -> Batch:
             ]
         tensors_by_field[name] = torch.cat(tensors, dim=1 if name in PER_VIEW_FIELDS else 0)
     return Batch(**tensors_by_field)
-
-
-@lru_cache(maxsize=4)
-def _get_cached_order(key: int, n: int) -> RandomOrder:
-    return RandomOrder(key, n)

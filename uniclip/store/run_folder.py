@@ -94,6 +94,7 @@ class AttemptFolder:
         steps_per_second: float,
         phase: str,
         unreadable_images: int = 0,
+        data_wait: float | None = None,
     ) -> None:
         """Write a heartbeat, unless another process holds the claim."""
         if self._holds_claim():
@@ -105,6 +106,7 @@ class AttemptFolder:
                 phase=phase,
                 claim=self._claim_record,
                 unreadable_images=unreadable_images,
+                data_wait=data_wait,
             )
             atomic_write(self.heartbeat_path, to_json_bytes(heartbeat))
 

@@ -79,6 +79,8 @@ class Heartbeat:
     end: AttemptEnd | None = None
     unreadable_images: int = 0
     """Training images that were replaced so far since they cannot be read."""
+    data_wait: float | None = None
+    """Share of the time of the last training steps spent waiting for batches; None: no steps."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from uniclip.config.cores import count_requested_cores
 from uniclip.config.schema import select_run_only
 from uniclip.store.run_records import ClaimRecord
 
@@ -326,6 +327,12 @@ class Plan:
     def num_threads(self) -> int:
         """Compute threads of each of its runs (`train.num_threads`)."""
         return int(self.base_config["train"]["num_threads"])
+
+    @property
+    def num_cores(self) -> int:
+        """Cores of each process of its runs: for compute threads and data workers."""
+        num_workers = self.base_config["runtime"].get("num_workers")
+        return count_requested_cores(self.num_threads, num_workers, self.device)
 
     def run_only_values(self, arm: str) -> dict[str, Any]:
         """Return what states how the runs of an arm are executed, and where their data lie."""

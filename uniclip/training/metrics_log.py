@@ -8,12 +8,13 @@ Metrics are JSON lines; the field `phase` names the kind of record:
     train       step, loss, loss_terms, grad_norm (before clipping), clipped_fraction (share of the
                 steps so far), lr, samples_seen, images_seen (samples times views), seconds (of
                 training behind the weights), attempt_seconds (of this attempt, lost steps
-                included), unreadable_images (training images that were replaced since they
-                cannot be read, if any), and the learned scalars of the method
+                included), waited_seconds (those of them in which training waited for batches, on
+                rank 0), unreadable_images (training images that were replaced since they cannot be
+                read, if any), and the learned scalars of the method
     validation  step, score, best (whether it is the best so far), seconds
     knockout    step, knockout_effect (loss without a component minus loss), relative_change
-    cost        step, seconds_per_step, attempt_seconds, parameters, checkpoint_bytes,
-                peak_memory_bytes (of this attempt's training)
+    cost        step, seconds_per_step, attempt_seconds, waited_seconds, parameters,
+                checkpoint_bytes, peak_memory_bytes (of this attempt's training)
 """
 
 from __future__ import annotations
@@ -64,6 +65,9 @@ class MetricsLogger:
         self.num_unreadable = 0
         self._pending_records: list[dict[str, Any]] = []
         self._last_heartbeat: tuple[float, int] | None = None
+        self._seconds = self._last_seconds = 0.0, 0.0
+        """Seconds of training in this attempt, and those spent waiting for batches: now, and at the
+        last heartbeat."""
         self._last_checkpoint_time = time.monotonic()
 
     # -- records --
@@ -93,6 +97,7 @@ class MetricsLogger:
     def log_step(self, state: TrainState, step_metrics: StepMetrics) -> None:
         """Record a step, every runtime.log_every steps and for the first and the last."""
         step, counters = state.counters.step, state.counters
+        self._seconds = state.attempt_seconds, state.attempt_waited_seconds
         if step % self.config.runtime.log_every and step not in (1, self.config.train.steps):
             return
         samples = step * self.config.train.batch_size
@@ -103,6 +108,7 @@ class MetricsLogger:
             "images_seen": samples * (self.config.views.num_weak + self.config.views.num_strong),
             "seconds": counters.seconds,
             "attempt_seconds": state.attempt_seconds,
+            "waited_seconds": state.attempt_waited_seconds,
             **({"unreadable_images": self.num_unreadable} if self.num_unreadable else {}),
         }
         fields |= rename_taken_names(state.method.get_learned_scalars(), fields)
@@ -134,6 +140,7 @@ class MetricsLogger:
             step,
             seconds_per_step=state.counters.seconds / max(step, 1),
             attempt_seconds=state.attempt_seconds,
+            waited_seconds=state.attempt_waited_seconds,
             parameters=state.count_parameters(),
             checkpoint_bytes=state.count_bytes(),
             peak_memory_bytes=numerics.get_peak_memory_bytes(state.device),
@@ -162,8 +169,16 @@ class MetricsLogger:
                 steps_per_second=steps_per_second,
                 phase=phase,
                 unreadable_images=self.num_unreadable,
+                data_wait=self._compute_data_wait(),
             )
-        self._last_heartbeat = (now, step)
+        self._last_heartbeat, self._last_seconds = (now, step), self._seconds
+
+    def _compute_data_wait(self) -> float | None:
+        """Return the share of training since the last heartbeat spent waiting for batches."""
+        seconds, waited_seconds = (
+            now - before for now, before in zip(self._seconds, self._last_seconds)
+        )
+        return waited_seconds / seconds if seconds > 0 else None
 
     def _record(self, phase: str, step: int, **fields: object) -> None:
         record = {"step": step, "phase": phase, **fields}

@@ -107,6 +107,8 @@ class TrainState:
         self.best_weights: dict[str, Tensor] | None = None
         self.attempt_seconds = 0.0
         """Seconds of training in this attempt, lost steps included."""
+        self.attempt_waited_seconds = 0.0
+        """Those of them for which training waited for its batches."""
         self._initial_parameters = {
             name: _copy_to_cpu(part) for name, part in self._collect_tracked_parameters().items()
         }
@@ -162,12 +164,13 @@ class TrainState:
         }
         attempt.log_event("resumed", step=self.counters.step, numerics_changed=numerics_changes)
 
-    def record_step(self, seconds: float, *, clipped: bool) -> None:
-        """Count one more step."""
+    def record_step(self, seconds: float, *, clipped: bool, waited_seconds: float = 0.0) -> None:
+        """Count one more step; `waited_seconds`: for batches, in this attempt so far."""
         self.counters.step += 1
         self.counters.seconds += seconds
         self.counters.clipped_steps += clipped
         self.attempt_seconds += seconds
+        self.attempt_waited_seconds = waited_seconds
 
     # -- evaluation --
 

@@ -29,6 +29,7 @@ from uniclip.data.split import Split
 from uniclip.data.text import tokenizer
 from uniclip.store import AttemptFolder
 from uniclip.training import optimizer
+from uniclip.training.batch_feed import BatchFeed
 from uniclip.training.grad_cache import CachedEmbeddings
 from uniclip.training.metrics_log import MetricsLogger
 from uniclip.training.state import StepMetrics, TrainState
@@ -91,7 +92,8 @@ def train_model(
     metrics_logger.log_initialization(state)
     step_start = time.perf_counter()
     last_step = config.last_step
-    for batch in batches.iterate_batches(state.counters.step, last_step):
+    feed = BatchFeed(batches, state.counters.step, last_step, state.device)
+    for batch in feed:
         _record_unreadable_images(batch, batches.split, state, metrics_logger)
         step_metrics = training_step(state, batch)
         if not math.isfinite(step_metrics.grad_norm):
@@ -100,6 +102,7 @@ def train_model(
         state.record_step(
             time.perf_counter() - step_start,
             clipped=step_metrics.grad_norm > config.train.grad_clip_norm,
+            waited_seconds=feed.waited_seconds,
         )
         metrics_logger.log_step(state, step_metrics)
         if validate is not None and _is_validation_due(state.counters.step, config.train):

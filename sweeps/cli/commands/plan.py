@@ -77,7 +77,7 @@ def run(arguments: Namespace) -> int:
         ),
         [
             _describe_estimate(request, plan, runs, cost_estimates),
-            *_describe_expected_start(settings.launcher, plan.num_threads),
+            *_describe_expected_start(settings.launcher, plan.num_cores),
         ],
         width=console.width,
         height=None if arguments.full else _get_height(console),
@@ -137,7 +137,7 @@ def _to_plan_records(
 
 
 def _describe_expected_start(
-    launcher: SlurmLauncherConfig | LocalLauncherConfig, num_threads: int
+    launcher: SlurmLauncherConfig | LocalLauncherConfig, num_cores: int
 ) -> list[str]:
     """Return when Slurm expects to start a job that is submitted now; nothing without Slurm."""
     if not isinstance(launcher, SlurmLauncherConfig):
@@ -145,6 +145,6 @@ def _describe_expected_start(
     from sweeps.doctor.slurm_cluster import query_expected_start  # only plans for a cluster need it
     from sweeps.launchers.sbatch import build_sbatch_options, find_sbatch_variables
 
-    sbatch_options = build_sbatch_options(launcher, num_threads)
+    sbatch_options = build_sbatch_options(launcher, num_cores)
     variables = find_sbatch_variables(launcher).applied
     return [f"expected start: {query_expected_start(sbatch_options, variables)}"]

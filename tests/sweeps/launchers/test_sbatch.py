@@ -37,14 +37,14 @@ def intent(
 
 
 def parameters(
-    *, is_follow_up: bool = False, num_threads: int = 1, dependency_ids: Any = (), **keys: Any
+    *, is_follow_up: bool = False, num_cores: int = 1, dependency_ids: Any = (), **keys: Any
 ) -> dict[str, Any]:
     """The parameters of a job for these keys of the launcher."""
     return build_sbatch_parameters(
         SlurmLauncherConfig(**keys),
         token="0123",
         snapshot_folder=CODE,
-        num_threads=num_threads,
+        num_cores=num_cores,
         is_follow_up=is_follow_up,
         dependency_ids=dependency_ids,
     )
@@ -70,8 +70,8 @@ def parameters(
         ({"timeout_min": 90}, "time", 90),
         ({"array_parallelism": 7}, "array_parallelism", 7),
         ({"signal_delay_s": 200}, "signal_delay_s", 200),
-        ({"num_threads": 3}, "cpus_per_task", 3),
-        ({"num_threads": 3, "cpus_per_task": 8}, "cpus_per_task", 8),
+        ({"num_cores": 3}, "cpus_per_task", 3),
+        ({"num_cores": 3, "cpus_per_task": 8}, "cpus_per_task", 8),
     ],
 )
 def test_each_key_of_the_launcher_becomes_a_parameter(
@@ -101,7 +101,7 @@ def test_a_follow_up_asks_for_one_process_on_one_node() -> None:
         "cpus_per_task": 16,
         "timeout_min": 2000,
     }
-    follow_up = parameters(is_follow_up=True, num_threads=16, partition="gpu", **large)
+    follow_up = parameters(is_follow_up=True, num_cores=16, partition="gpu", **large)
     assert (follow_up["nodes"], follow_up["ntasks_per_node"], follow_up["cpus_per_task"]) == (
         1,
         1,
@@ -158,7 +158,7 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
             store=Store(store),
             sweep_id=plan.sweep_id,
             launcher_config=launcher,
-            num_threads=2,
+            num_cores=2,
             follow_up_argv=(),
         )
         return JobSubmitter(options, CODE, print).call_sbatch(

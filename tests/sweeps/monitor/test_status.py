@@ -157,6 +157,11 @@ def test_progress_is_steps_speed_and_remaining_time() -> None:
     assert make_row(running).seconds_left == 30
     interrupted = RunState(status=RunStatus.INTERRUPTED, heartbeat=make_heartbeat())
     assert describe(interrupted) == ("30/90", "", "", "")
+    for data_wait, phase in ((0.04, "training"), (0.316, "training, 32 % waiting for data")):
+        heartbeat = make_heartbeat(data_wait=data_wait)
+        running = RunState(status=RunStatus.RUNNING, heartbeat=heartbeat)
+        assert describe(running)[-1] == phase
+        assert status.to_records([make_row(running)])[0]["data_wait"] == data_wait
     not_measured = make_heartbeat(steps_per_second=0.0, phase="opening")
     running = RunState(status=RunStatus.RUNNING, heartbeat=not_measured)
     assert describe(running) == ("30/90", "", "", "opening data")

@@ -12,7 +12,7 @@ from tests.helpers.small_runs import of_method
 from uniclip import data, rng
 from uniclip.augmentation import transform
 from uniclip.config import build_run_config
-from uniclip.data import loader
+from uniclip.data import loader, sampling
 from uniclip.data.batch import PER_VIEW_FIELDS
 from uniclip.data.loader import TrainingBatches
 from uniclip.data.text import tokenizer
@@ -49,9 +49,9 @@ def equal(a, b):
 def order_kind(request, monkeypatch):
     """Both kinds of the order of an epoch; that of few samples is otherwise sorted."""
     monkeypatch.setattr(rng, "MAX_SORTED", 0 if request.param == "network" else rng.MAX_SORTED)
-    loader._get_cached_order.cache_clear()
+    sampling._get_cached_order.cache_clear()
     yield
-    loader._get_cached_order.cache_clear()
+    sampling._get_cached_order.cache_clear()
 
 
 def test_shapes_and_types():
@@ -79,7 +79,7 @@ def test_a_batch_is_a_function_of_configuration_and_step():
 
 @pytest.mark.usefixtures("order_kind")
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, 4])
 def test_data_workers_do_not_change_batches(workers):
     without_workers, with_workers = make_batches(), make_batches(workers=workers)
     streamed = list(with_workers.iterate_batches(1, 6))
@@ -135,6 +135,16 @@ def test_one_caption_is_drawn_for_a_sample_and_epoch():
     assert sum(len(s) == 2 for s in texts_by_sample.values()) >= 18
 
 
+def test_batches_are_made_in_page_locked_memory_for_a_gpu(monkeypatch):
+    """Of a worker's batch every tensor is pinned: torch ignores what has no `pin_memory`."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
+    batch = make_batches().build_batch(0)
+    pinned = torch.utils.data._utils.pin_memory.pin_memory(batch)
+    for field in batch.__dataclass_fields__:
+        value = getattr(batch, field)
+        assert value is None or torch.equal(getattr(pinned, field), value + 1), field
+
+
 def test_too_few_samples_for_a_batch_is_one_line():
     with pytest.raises(UserError, match="train.batch_size=64.*20 training samples"):
         make_batches(batch=64)
@@ -176,6 +186,29 @@ def test_the_rows_of_all_processes_are_the_batch(name, world):
             for row, expected_row in zip(rows, expected, strict=True):
                 assert torch.equal(row, expected_row[: len(row)])
                 assert len(set(expected_row[len(row) :].tolist())) <= 1
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("world", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("name", ["declip", "unicl"])
+def test_batches_that_workers_share_are_the_same(name, workers, world, monkeypatch):
+    """Bounded memory: each worker makes a part of the rows of a batch of its process."""
+    data_section = {"name": "mix", "image_size": 32, "label_sources": ["digits"]}
+    sections = {"data": data_section} if name == "unicl" else {}
+    config = of_method(name, runtime={"num_workers": workers}, **sections)
+    split = data.open_split(config.data, "train")
+    bpe = tokenizer.train_bpe([c for several in split.captions for c in several], 300)
+    group = ProcessGroup(world - 1, world)
+    whole = TrainingBatches(config, split, bpe, group)
+    assert len(whole) == config.train.steps, "a small batch is made whole"
+    monkeypatch.setattr(loader, "MAX_PREFETCHED_BYTES", 1)
+    shared = TrainingBatches(config, split, bpe, group)
+    num_parts = len(shared) // config.train.steps
+    assert num_parts == min(workers, len(whole.build_batch(0).sample_ids))
+    batches = list(shared.iterate_batches(2, 5, torch.device("cpu")))
+    assert all(equal(batch, whole.build_batch(2 + i)) for i, batch in enumerate(batches))
+    assert len(batches) == 3
 
 
 # ---- images that cannot be read ------------------------------------------------------------------
@@ -238,9 +271,14 @@ def test_an_unreadable_image_is_replaced_by_the_same_row_of_the_next_batch(tmp_p
     assert num_replaced >= 4, "but for those in the remainder of an epoch"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_data_workers_do_not_change_what_replaces_an_image(workers, tmp_path):
-    (alone,), (shared,) = (open_broken(tmp_path, workers=n) for n in (0, workers))
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize(("workers", "max_bytes"), [(1, 2**31), (2, 2**31), (4, 1)])
+def test_data_workers_do_not_change_what_replaces_an_image(
+    workers, max_bytes, tmp_path, monkeypatch
+):
+    (alone,) = open_broken(tmp_path)
+    monkeypatch.setattr(loader, "MAX_PREFETCHED_BYTES", max_bytes)
+    (shared,) = open_broken(tmp_path, workers=workers)
     expected = list(alone.iterate_batches(1, 7))
     assert any(batch.unreadable_ids is not None for batch in expected)
     for one, other in zip(expected, shared.iterate_batches(1, 7), strict=True):

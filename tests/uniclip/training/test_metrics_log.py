@@ -11,7 +11,8 @@ from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import RunFolder
 from uniclip.training import checkpoint, trainer
-from uniclip.training.metrics_log import rename_taken_names
+from uniclip.training.metrics_log import MetricsLogger, rename_taken_names
+from uniclip.training.state import StepMetrics
 from uniclip.training.trainer import train_model
 
 
@@ -30,6 +31,9 @@ def test_records_of_a_run(tmp_path):
     assert last["b_it"] == 0
     assert 0.01 <= last["tau_ii"] <= 1
     assert 0 < last["seconds"] == last["attempt_seconds"]
+    waited = [record["waited_seconds"] for record in steps]
+    assert waited == sorted(waited)
+    assert 0 < waited[0] < last["waited_seconds"] < last["seconds"]
     (knockout,) = [r for r in result.history if r["phase"] == "knockout"]
     assert knockout["knockout_effect"].keys() == {"awareness", "mp_nce", "domain_similarity"}
     assert knockout["relative_change"].keys() == {
@@ -42,9 +46,25 @@ def test_records_of_a_run(tmp_path):
     assert cost["parameters"] == sum(p.numel() for p in result.pretrained.embedder.parameters()) + (
         sum(p.numel() for p in result.pretrained.method.parameters())
     )
+    assert cost["waited_seconds"] == last["waited_seconds"]
     heartbeat = attempt.read_heartbeat()
     assert heartbeat is not None
     assert heartbeat.total_steps == 10
+
+
+def test_a_heartbeat_has_the_share_of_time_since_the_last_one_spent_on_waiting(tmp_path):
+    attempt = claimed(opened(tmp_path, tiny()))
+    logger = MetricsLogger(tiny(), attempt)
+    _, state = trainer.setup_training(tiny())
+    metrics = StepMetrics(loss=1.0, loss_terms={}, grad_norm=1.0, lr=1.0)
+    shares = []
+    for seconds, waited in ((None, None), (8.0, 2.0), (None, None), (2.0, 3.0)):
+        if seconds is not None:
+            state.record_step(seconds, clipped=False, waited_seconds=waited)
+            logger.log_step(state, metrics)
+        logger.write_heartbeat(state.counters.step, "training", force=True)
+        shares.append(attempt.read_heartbeat().data_wait)
+    assert shares == [None, 0.25, None, 0.5]
 
 
 def test_seconds_accumulate_over_attempts(tmp_path):

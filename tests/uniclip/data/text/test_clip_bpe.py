@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import random
 import subprocess
 import sys
 
+import ftfy
 import numpy as np
 import open_clip
 import pytest
@@ -100,13 +102,61 @@ def test_the_vocabulary_is_read_without_importing_open_clip():
     assert completed.stdout.strip() == "set()"
 
 
+def test_plain_texts_are_cleaned_as_by_ftfy():
+    """Differential: the fast path of printable ASCII against ftfy and html, as open_clip calls."""
+    draw = random.Random(1)
+    ascii_characters = [chr(c) for c in range(128)]
+    printable = ascii_characters[32:127]
+    pieces = [
+        *("&amp;", "&lt;", "&amp;amp;", "&eacute", "&EACUTE;", "&#39;", "&#x2019;", "& ", "a&b;"),
+        *(
+            "\r\n",
+            "\t",
+            "\x0b",
+            "\x0c",
+            "\x1b[1m",
+            "\x1b[",
+            "\x1c",
+            "\x7f",
+            "\0",
+            "<b>",
+            "''",
+            "``",
+        ),
+        *("\\u00e9", "%C3%A9", "=?utf-8?", "fi", "A\u0303", "\u00c3\u00a9", "\xa0"),
+    ]
+    texts = ["".join(printable), "".join(ascii_characters), *ascii_characters, *pieces]
+    texts += [a + b for a in printable for b in printable]
+    for alphabet in (printable, ascii_characters, [*printable, *pieces]):
+        texts += ["".join(draw.choices(alphabet, k=draw.randint(1, 60))) for _ in range(2000)]
+    num_fast = 0
+    for text in texts:
+        fixed_text = html.unescape(html.unescape(ftfy.fix_text(text)))
+        expected = " ".join(fixed_text.split()).lower()
+        assert clip_bpe.clean_text(text) == expected, repr(text)
+        num_fast += text.isascii() and text.isprintable() and "&" not in text
+    assert 0.5 * len(texts) < num_fast < 0.95 * len(texts)
+
+
+def test_ftfy_is_asked_only_about_texts_that_it_may_change(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ftfy, "fix_text", lambda text: asked.append(text) or text)
+    plain = ["A photo of  a dog's <b>tail</b>", ""]
+    unclear = ["a &amp; b", "caf\u00e9", "a\tb", "a\x7f"]
+    for text in plain + unclear:
+        clip_bpe.clean_text(text)
+    assert asked == unclear
+    assert clip_bpe.clean_text(plain[0]) == "a photo of a dog's <b>tail</b>"
+
+
 def test_a_missing_package_is_one_line(tokenizer, monkeypatch):
     monkeypatch.setattr(clip_bpe, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"^[^\n]*pip install open_clip_torch$"):
         clip_bpe.load_bpe()
     monkeypatch.setitem(sys.modules, "ftfy", None)
     with pytest.raises(UserError, match=r"^[^\n]*pip install ftfy$"):
-        tokenizer.encode(["a dog"], 8)
+        tokenizer.encode(["caf\u00e9 of a dog"], 8)
+    assert tokenizer.encode(["a dog"], 8).shape == (1, 4), "nothing to repair"
 
 
 def test_a_batch_is_cut_after_the_last_end_token(tokenizer):
