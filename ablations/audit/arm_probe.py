@@ -38,7 +38,9 @@ class ArmProbe:
     report_after_two_steps: dict[str, float]
     """The learned scalars that the method reports after two steps."""
     step_seconds: list[float]
-    """Wall seconds of every step but the first."""
+    """Wall seconds of every step but the first; the batch is made by this process."""
+    batch_seconds: list[float]
+    """Wall seconds of them in which the batch was made."""
     step_flops: int
     """Floating-point operations of a step (`ablations.audit.flops`), summed over all processes."""
     setup_seconds: float
@@ -79,10 +81,12 @@ def probe_arm(config: RunConfig) -> ArmProbe:
     setup_seconds = time.perf_counter() - start
     initial_weights = {name: value.clone() for name, value in state.embedder.state_dict().items()}
     first_batches: list[Batch] = []
-    step_seconds, report_after_two_steps, flop_counter = [], {}, flops.build_flop_counter()
+    step_seconds, batch_seconds = [], []
+    report_after_two_steps, flop_counter = {}, flops.build_flop_counter()
     for step in range(min(MAX_STEPS, max(MIN_STEPS, config.train.steps // 20))):
         step_start = time.perf_counter()
         batch = batches.build_batch(step)
+        batch_seconds.append(time.perf_counter() - step_start)
         with flop_counter if step == 0 else nullcontext():
             training_step(state, batch)
         step_seconds.append(time.perf_counter() - step_start)
@@ -99,6 +103,7 @@ def probe_arm(config: RunConfig) -> ArmProbe:
         initial_weights=initial_weights,
         report_after_two_steps=report_after_two_steps,
         step_seconds=step_seconds[1:],
+        batch_seconds=batch_seconds[1:],
         step_flops=process_group.all_reduce_sum_int(flop_counter.get_total_flops()),
         setup_seconds=setup_seconds,
         peak_memory_bytes=numerics.get_peak_memory_bytes(state.device),

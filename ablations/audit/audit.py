@@ -11,6 +11,7 @@ from ablations.audit.arm_probe import ArmProbe, probe_arm, warm_up_caches
 from ablations.audit.checks import check_arm, check_duplicate
 from uniclip import distributed, evaluate, numerics
 from uniclip.config import RunConfig
+from uniclip.config.cores import derive_num_workers
 from uniclip.store import Arm, AuditCheck, Plan
 
 
@@ -24,9 +25,15 @@ class ProbeRecord:
     device_name: str
     """Model of the device."""
     seconds_per_step: float
-    """Median wall seconds of a step."""
+    """Median wall seconds of a step with the data workers of a run, the wait for data included."""
     step_seconds_range: tuple[float, float]
-    """Wall seconds of the fastest and of the slowest step."""
+    """The same of the fastest and of the slowest step."""
+    compute_seconds_per_step: float
+    """Median wall seconds of a step whose batch is ready."""
+    data_seconds_per_step: float
+    """Median wall seconds in which one process makes a batch."""
+    num_workers: int
+    """Data workers of a run."""
     setup_and_eval_seconds: float
     """Wall seconds of set-up, all validations and the evaluation."""
     flops_per_step: int
@@ -86,12 +93,23 @@ def run_nonzero_rank(plan: Plan, configs: Mapping[str, RunConfig]) -> None:
 
 def _build_probe_record(arm_name: str, probe: ArmProbe, evaluation_seconds: float) -> ProbeRecord:
     numerics_class = numerics.get_numerics_class(probe.config)
+    num_workers = derive_num_workers(probe.config)
+    data_seconds = median(probe.batch_seconds)
+    compute_seconds = [s - b for s, b in zip(probe.step_seconds, probe.batch_seconds)]
+    # While a step is computed, data workers make the next batches, each of them its own.
+    step_seconds = [
+        max(seconds, data_seconds / num_workers) if num_workers else seconds + batch
+        for seconds, batch in zip(compute_seconds, probe.batch_seconds)
+    ]
     return ProbeRecord(
         arm=arm_name,
         device=numerics_class["device"],
         device_name=numerics_class["device_name"],
-        seconds_per_step=median(probe.step_seconds),
-        step_seconds_range=(min(probe.step_seconds), max(probe.step_seconds)),
+        seconds_per_step=median(step_seconds),
+        step_seconds_range=(min(step_seconds), max(step_seconds)),
+        compute_seconds_per_step=median(compute_seconds),
+        data_seconds_per_step=data_seconds,
+        num_workers=num_workers,
         setup_and_eval_seconds=probe.setup_seconds + evaluation_seconds,
         flops_per_step=probe.step_flops,
         parameters=probe.state.count_parameters(),

@@ -13,6 +13,7 @@ from sweeps.config import request
 from sweeps.doctor import checks
 from sweeps.doctor.checks import SEE_MESSAGE, Check
 from sweeps.doctor.context import DoctorContext
+from sweeps.doctor.data_loading import check_data_loading
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem
 from sweeps.doctor.images import check_user_images
 from sweeps.doctor.training_data import check_training_data
@@ -28,9 +29,10 @@ CHECKS: tuple[Check, ...] = (
     checks.check_store_folder,
     checks.check_slurm,
     checks.check_audit,
+    check_data_loading,
     checks.check_disk_space,
 )
-"""Disk space comes last: the audit measures what is needed."""
+"""Data loading and disk space come last: the audit measures them."""
 DEPENDENT_CHECKS: tuple[Check, ...] = (checks.check_audit,)
 """Checks that need everything before them to be in order: they execute training steps."""
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ablations import schema
-from ablations.audit import audit
+from ablations.audit import arm_probe, audit
 from ablations.plan.plan import ResolvedPlan
 from sweeps.monitor.display import Display
 from tests.helpers.plans import TINY_COMPONENTS, plan_from_words
@@ -47,8 +47,31 @@ def test_every_check_of_every_arm_passes(resolved_plan: ResolvedPlan) -> None:
     )
     assert {p.arm for p in result.probes} == {a.name for a in resolved_plan.plan.arms}
     assert all(p.seconds_per_step > 0 for p in result.probes)
+    for p in result.probes:
+        assert p.num_workers == 0
+        assert 0 < p.data_seconds_per_step < p.seconds_per_step
+        assert 0 < p.compute_seconds_per_step < p.seconds_per_step
     assert {p.device for p in result.probes} == {"cpu"}
     assert all(p.device_name for p in result.probes)
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "expected", "fastest"),
+    [(0, 7.0, 6.0), (1, 5.0, 5.0), (2, 2.5, 2.5), (8, 2.0, 1.0)],
+)
+def test_the_price_of_a_step_is_that_of_its_slower_part(
+    resolved_plan: ResolvedPlan, num_workers: int, expected: float, fastest: float
+) -> None:
+    """Five seconds to make a batch, one to three to compute the step."""
+    config = resolved_plan.configs[resolved_plan.plan.reference]
+    probe = arm_probe.probe_arm(config)
+    probe.config = replace(config, runtime=replace(config.runtime, num_workers=num_workers))
+    probe.step_seconds, probe.batch_seconds = [6.0, 7.0, 8.0], [5.0, 5.0, 5.0]
+    record = audit._build_probe_record("full", probe, 0.0)
+    assert record.seconds_per_step == expected
+    assert record.step_seconds_range[0] == fastest
+    assert (record.data_seconds_per_step, record.compute_seconds_per_step) == (5, 2)
+    assert record.num_workers == num_workers
 
 
 @pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))

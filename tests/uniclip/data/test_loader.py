@@ -135,6 +135,18 @@ def test_one_caption_is_drawn_for_a_sample_and_epoch():
     assert sum(len(s) == 2 for s in texts_by_sample.values()) >= 18
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_workers_have_no_tokenizer(workers, monkeypatch):
+    """Captions are encoded once, before workers are forked: its threads do not survive that."""
+    batches = make_batches(workers=workers)
+    assert not any(isinstance(value, tokenizer.Tokenizer) for value in vars(batches).values())
+    expected = batches.build_batch(0).tokens
+    for name in ("encode", "encode_uncut", "decode"):
+        monkeypatch.setattr(tokenizer.Tokenizer, name, None)
+    (batch,) = batches.iterate_batches(0, 1)
+    assert torch.equal(batch.tokens, expected)
+
+
 def test_batches_are_made_in_page_locked_memory_for_a_gpu(monkeypatch):
     """Of a worker's batch every tensor is pinned: torch ignores what has no `pin_memory`."""
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
