@@ -10,8 +10,10 @@ A manipulation check is declared with its component (`components.yaml`); these k
 
 With the component off the condition must hold; with the component on it must not, otherwise the
 switch has no effect. Beside the manipulation checks: arms start from the reference's weights in the
-parts that they share; they see the same samples in the same order (the A/A arm must not) and the
-same crops of the views that they share; crossed arms differ in the keys of their components alone.
+parts that they share, but for a modulation of another initial scale (an A/A arm with perturbed
+weights starts close to them); they see the same samples in the same order (the A/A arm with other
+draws must not) and the same crops of the views that they share; crossed arms differ in the keys of
+their components alone.
 An arm whose weights after some steps equal those of an earlier arm computes the same function, and
 a comparison of the two is empty.
 """
@@ -187,8 +189,16 @@ def _check_initial_weights(
         for n in arm_weights
         if n in reference_weights and arm_weights[n].shape == reference_weights[n].shape
     ]
+    perturbation = probe.config.train.weight_perturbation
+    if perturbation != reference.config.train.weight_perturbation:
+        shared_weights = {n: (arm_weights[n], reference_weights[n]) for n in shared_names}
+        yield _check_perturbation(arm_name, shared_weights, perturbation)
+        return
+    rescaled_names = _list_rescaled_names(probe, reference)
     differing_names = [
-        n for n in shared_names if not torch.equal(arm_weights[n], reference_weights[n])
+        n
+        for n in shared_names
+        if n not in rescaled_names and not torch.equal(arm_weights[n], reference_weights[n])
     ]
     difference = f", not equal: {differing_names[0]}" if differing_names else ""
     yield AuditCheck(
@@ -196,6 +206,36 @@ def _check_initial_weights(
         name="same initial weights",
         passed=bool(shared_names) and not differing_names,
         detail=f"{len(shared_names)} tensors in common{difference}",
+    )
+
+
+def _list_rescaled_names(probe: ArmProbe, reference: ArmProbe) -> set[str]:
+    """Return the weights of the image head's modulation if the arm draws it in another way."""
+    keys = ("fusion", "modulation_init_gain")
+    settings = [[getattr(p.config.method, k, None) for k in keys] for p in (probe, reference)]
+    if settings[0] == settings[1]:
+        return set()
+    embedder = probe.state.embedder
+    modulation_ids = {id(p) for p in embedder.list_modulation_parameters()}
+    return {n for n, p in embedder.named_parameters() if id(p) in modulation_ids}
+
+
+def _check_perturbation(
+    arm_name: str, weights: Mapping[str, tuple[Tensor, Tensor]], relative_std: float
+) -> AuditCheck:
+    """Return the check that pairs of weights differ, by at most ten times `relative_std`."""
+    differing_names = [n for n, pair in weights.items() if not torch.equal(*pair)]
+    far_names = [
+        n
+        for n in differing_names
+        if not torch.allclose(*weights[n], rtol=10 * relative_std, atol=0)
+    ]
+    difference = f", too far: {far_names[0]}" if far_names else ""
+    return AuditCheck(
+        arm=arm_name,
+        name="slightly different initial weights (A/A)",
+        passed=bool(differing_names) and not far_names,
+        detail=f"{len(differing_names)} of {len(weights)} tensors differ{difference}",
     )
 
 

@@ -18,6 +18,7 @@ from uniclip.losses.similarity import DomainSimilarity, SharedSimilarity
 from uniclip.methods import uniclip as method
 from uniclip.models import embedder, heads
 from uniclip.store import Plan
+from uniclip.training import state
 
 ARMS = "arms=[full,no-awareness,no-mp-nce,no-domain-similarity,clip,full-again]"
 
@@ -178,3 +179,33 @@ def test_undeclared_difference_fails_the_check(resolved_plan: ResolvedPlan) -> N
     assert [f.name for f in findings if not f.passed and "declared" in f.name] == [
         "declared differences only"
     ]
+
+
+@pytest.mark.parametrize(("factor", "passes"), [(1.0, True), (0.0, False), (1e3, False)])
+def test_a_perturbation_is_as_small_as_stated(
+    monkeypatch: pytest.MonkeyPatch, factor: float, passes: bool
+) -> None:
+    original = state.perturb_parameters
+    monkeypatch.setattr(state, "perturb_parameters", lambda m, std: original(m, factor * std))
+    perturbed_plan = plan_from_words("ablation=variance", *TINY_COMPONENTS[1:])
+    found = run_audit_of(perturbed_plan, "perturbed")
+    assert found["perturbed", "slightly different initial weights (A/A)"] is passes
+    assert found["perturbed", "same samples in order"]
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_heads_share_all_but_the_scale_of_their_modulation(
+    monkeypatch: pytest.MonkeyPatch, breaks: bool
+) -> None:
+    if breaks:
+        original = heads._build_blocks
+
+        def shifted(fusion: heads.Fusion, *sizes: int) -> torch.nn.ModuleList:
+            if fusion == "product":
+                torch.randn(1)
+            return original(fusion, *sizes)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(heads, "_build_blocks", shifted)
+    words = ["ablation=heads", "arms=[full,product-1]", *TINY_COMPONENTS[1:]]
+    found = run_audit_of(plan_from_words(*words), "product-1")
+    assert found["product-1", "same initial weights"] is not breaks
