@@ -12,9 +12,14 @@ from uniclip.config.binding import bind, config_field
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.io.hashing import digest, get_library_version
 from uniclip.io.memo import disk_memoize
-from uniclip.store import Component, PlantedEffect
+from uniclip.store import DEFAULT_LOOKS, Component, Look, Margin, PlantedEffect
 
 CONF = Path(__file__).parent / "conf"
+
+MAX_ERROR = 0.05
+"""Largest sum of the levels of an ablation's looks."""
+MIN_LOOK_SEEDS = 3
+"""Fewest seeds of a look: with two, a t test has one degree of freedom."""
 
 ConditionalOverrides = dict[str, dict[str, Any]]
 """A condition `group=choice` -> the keys that are set where that choice is in effect, whether it is
@@ -91,7 +96,67 @@ class Ablation:
     """First seed of `seeds=3`. An ablation that chooses between settings starts where no other one
     does: what is chosen must not be tested on the seeds that chose it."""
     """Data source -> the score on which contrasts are tested."""
+    margins: dict[str, dict[str, float]] = config_field(dict)
+    """Data source -> primary score -> the largest effect, either way, that is practically nothing;
+    in the unit of the score, so 0.01 is one percentage point of an accuracy."""
+    margin_reason: str = ""
+    """Why a smaller effect would change no decision; the report prints it."""
+    looks: dict[str, float] = config_field(
+        lambda: {str(look.num_seeds): look.level for look in DEFAULT_LOOKS}
+    )
+    """Number of seeds at which verdicts are made -> probability of a false verdict that is spent
+    there; they add up to at most 0.05."""
     planted_effects: tuple[PlantedEffect, ...] = ()
+
+    def build_looks(self) -> tuple[Look, ...]:
+        """Return the looks, by their numbers of seeds.
+
+        Raises:
+            UserError: a number of seeds or a level is not valid.
+        """
+        for num_seeds, level in self.looks.items():
+            if not num_seeds.isdecimal() or int(num_seeds) < MIN_LOOK_SEEDS:
+                raise UserError(
+                    f"looks: {num_seeds} must be a number of seeds of at least {MIN_LOOK_SEEDS}"
+                )
+            if level <= 0:
+                raise UserError(f"looks.{num_seeds} must be above 0, got {level:g}")
+        total = sum(self.looks.values())
+        if not self.looks or total > MAX_ERROR + 1e-9:
+            raise UserError(
+                f"looks: the levels must add up to at most {MAX_ERROR:g}, got {total:g}"
+            )
+        looks = [Look(num_seeds=int(n), level=level) for n, level in self.looks.items()]
+        return tuple(sorted(looks, key=lambda look: look.num_seeds))
+
+    def build_margins(self) -> tuple[Margin, ...]:
+        """Return the margins of all data sources.
+
+        Raises:
+            UserError: a margin has no reason, is not above 0, or is not that of a primary score.
+        """
+        if self.margins and not self.margin_reason.strip():
+            raise UserError("margin_reason is missing: say why a smaller effect does not matter")
+        margins = []
+        for source, values in self.margins.items():
+            if source not in self.primary_metrics:
+                raise UserError(
+                    f"margins: {make_unknown_name_error('source', source, self.primary_metrics)}"
+                )
+            for metric, value in values.items():
+                primary_metrics = self.list_primary_metrics(source)
+                if metric not in primary_metrics:
+                    error = make_unknown_name_error("primary score", metric, primary_metrics)
+                    raise UserError(f"margins.{source}: {error}")
+                if not value > 0:
+                    raise UserError(f"margins.{source}.{metric} must be above 0, got {value:g}")
+                reason = self.margin_reason.strip()
+                margins.append(Margin(dataset=source, metric=metric, value=value, reason=reason))
+        return tuple(margins)
+
+    def list_primary_metrics(self, source: str) -> list[str]:
+        """Return the scores of a data source on which contrasts are tested."""
+        return [self.primary_metrics[source]]
 
 
 def list_ablations(folders: Sequence[Path]) -> list[str]:
@@ -120,6 +185,10 @@ def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
     if ablation.reference in ablation.arms and ablation.arms[ablation.reference].match_budget:
         key = f"arms.{ablation.reference}.match_budget"
         raise UserError(f"{path}: {key}: the reference cannot be matched to itself")
+    try:
+        ablation.build_looks(), ablation.build_margins()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     _check_conditions("conditional_overrides", ablation.conditional_overrides, path, folders)
     for arm, definition in ablation.arms.items():
         key = f"arms.{arm}.conditional_overrides"

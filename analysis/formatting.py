@@ -7,18 +7,22 @@ standard error supports (`analysis.statistics.precision`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from analysis.statistics.effects import ALPHA, Effect, Observations, estimate_effect
+from analysis.statistics.power import MinimumDetectableEffect
 from analysis.statistics.precision import MAX_DECIMALS, count_decimals
 from analysis.statistics.verdicts import EXPLORATORY_MARK, Verdict
 from uniclip.evaluate.scoring.score_names import CALIBRATION_ERROR, split_class_name
+from uniclip.store import Look
 
 MINUS, PLUS_MINUS = "\u2212", "\u00b1"
 PERCENT_KINDS = ("accuracy", "recall", "map", "error")
 """Kinds of scores that are shown in percent; a gap is a distance."""
+MIN_PERCENT_DECIMALS, MAX_PERCENT_DECIMALS = 1, 2
+"""Decimals of a percentage, as tables of the field have them."""
 POINTS_NOTE = "pp: percentage points."
 
 GOOD, BAD, MUTED = "good", "bad", "muted"
@@ -42,7 +46,8 @@ SCORE_LABELS = {
 REPORT_ONLY_NOTE = "* after a score: reported only, not tested, and in no mean."
 BOLD_NOTE = (
     "Bold: not significantly worse than the best arm. Two arms that a contrast compares on this "
-    "score have the verdict of that contrast; all others: paired t over seeds, Holm over the arms."
+    "score have the verdict of that contrast; all others: paired t over the seeds of the last "
+    "look, Holm over the arms."
 )
 EXPLORATORY_NOTE = f"{EXPLORATORY_MARK} after a verdict: exploratory, not corrected."
 
@@ -95,6 +100,12 @@ class NumberFormat:
             return ""
         return f"[{self.format_signed(effect.low)}, {self.format_signed(effect.high)}]"
 
+    def format_mde(self, mde: MinimumDetectableEffect | None) -> str:
+        """Return an MDE with its interval: `2.1 (1.3 to 6.0)`; empty for None."""
+        if mde is None:
+            return ""
+        return f"{self.format(mde.value)} ({self.format(mde.low)} to {self.format(mde.high)})"
+
 
 def choose_score_format(kind: str, observations: Observations, arms: Iterable[str]) -> NumberFormat:
     """Return the format of one score for all arms: decimals by the median standard error."""
@@ -116,6 +127,8 @@ def make_number_format(kind: str, standard_error: float | None) -> NumberFormat:
     is_percent = kind in PERCENT_KINDS or not kind
     factor = 100.0 if is_percent else 1.0
     decimals = count_decimals(_multiply(standard_error, factor))
+    if is_percent:
+        decimals = min(max(decimals, MIN_PERCENT_DECIMALS), MAX_PERCENT_DECIMALS)
     if not is_percent and not standard_error:
         decimals = 3
     return NumberFormat(is_percent, decimals)
@@ -135,6 +148,14 @@ def get_tone(verdict: Verdict) -> str:
     if not verdict.sign:
         return MUTED
     return BAD if verdict.kind == "noise" or verdict.sign < 0 else GOOD
+
+
+def format_looks(looks: Sequence[Look]) -> str:
+    """Return the schedule: "5 (level 0.02), 8 (0.015) and 12 (0.015) seeds"."""
+    texts = [f"{look.num_seeds} ({look.level:g})" for look in looks]
+    texts[0] = f"{looks[0].num_seeds} (level {looks[0].level:g})"
+    first_text = ", ".join(texts[:-1])
+    return f"{first_text} and {texts[-1]} seeds" if first_text else f"{texts[0]} seeds"
 
 
 def format_exclusions(counts: Mapping[str, int]) -> str:

@@ -87,7 +87,12 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     plan = _build_plan_record(request, resolver, arms, cells, skipped_arms)
     image_notes = model_check.describe_image_sizes(configs)
     score_notes = [*_describe_missing_primary_score(plan), *_describe_evaluation_split(configs)]
-    plan = replace(plan, data_notes=(*data_notes, *image_notes, *score_notes))
+    plan = replace(
+        plan,
+        data_notes=(*data_notes, *image_notes, *score_notes),
+        looks=request.ablation.build_looks(),
+        margins=request.ablation.build_margins(),
+    )
     return ResolvedPlan(
         plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells}
     )

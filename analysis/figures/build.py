@@ -40,7 +40,8 @@ def build_figures(
             "Estimated effects",
             f"Effect on {score_label}, paired by seed. Small circles: seeds. Bar: paired t "
             f"interval ({formatting.format_confidence_level()}, of this contrast alone; none below "
-            "three seeds). Filled: primary (verdict after Holm); open: exploratory. Grey band: "
+            "three seeds). Filled: primary (verdict of the last look, after Holm); open: "
+            "exploratory. Grey band: "
             f"below the {formatting.MDE_LABEL}.",
             lambda: effects.draw_effects(results),
             folder,

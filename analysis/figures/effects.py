@@ -62,7 +62,7 @@ def _draw_effect_row(axes: Axes, y: int, results: Results, contrast: Contrast) -
     factor = number_format.factor
     color = {1: style.GOOD, -1: style.BAD}.get(verdict.sign, style.MUTED)
     if effect.mde is not None and not verdict.sign:
-        mde = factor * effect.mde
+        mde = factor * effect.mde.value
         axes.barh(y, 2 * mde, left=-mde, height=0.62, color=style.GRID, zorder=0.5)
     if effect.low is not None and effect.high is not None:
         axes.plot(

@@ -140,9 +140,13 @@ def _read_current_manifest(report_folder: Path, input_digest: str) -> dict[str, 
 def _load_planted_results(records: list[dict[str, Any]]) -> list[PlantedEffectResult]:
     if not records:
         return []
-    from analysis.results.planted_effects import PlantedEffectResult  # here: it imports scipy
+    # here: it imports scipy
+    from analysis.results.planted_effects import CheckStatus, PlantedEffectResult
 
-    return [PlantedEffectResult(**record) for record in records]
+    return [
+        PlantedEffectResult(**{**record, "status": CheckStatus(record["status"])})
+        for record in records
+    ]
 
 
 def _write_report(store: Store, sweep_id: str, input_digest: str) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from analysis import formatting
 from analysis.figures.build import ReportFigure
 from analysis.report.summary import describe_contrast
 from analysis.results.planted_effects import PlantedEffectResult
+from analysis.results.resolution import describe_resolution
 from analysis.results.results import Results, find_comparability_warnings
 from analysis.results.setup import (
     describe_setup,
     list_all_settings,
     list_arm_setups,
 )
+from analysis.statistics.verdicts import combine_verdicts
 from analysis.tables.alarms import format_data_check_warnings
 from analysis.tables.arms import build_arm_table
 from analysis.tables.benchmark import TABLE_NAME_PREFIXES
@@ -234,14 +236,16 @@ def _build_effect_card(results: Results, contrast: Contrast) -> _EffectCard:
     effect, verdict = results.effects[contrast.name], results.judge(contrast)
     number_format = results.get_effect_format(effect)
     unit = number_format.difference_unit
-    detail_lines = []
+    detail_lines = [results.format_heading(results.primary_score)]
     if effect.low is not None:
         level = formatting.format_confidence_level()
         detail_lines.append(f"{level} interval {number_format.format_interval(effect)}")
     if effect.mde is not None and not verdict.sign:
-        mde_text = formatting.append_unit(number_format.format(effect.mde), unit)
-        detail_lines.append(f"{formatting.MDE_LABEL} {mde_text}")
+        mde_text = formatting.append_unit(number_format.format_mde(effect.mde), unit)
+        detail_lines.append(f"MDE at {effect.mde.num_seeds} seeds {mde_text}")
     detail_lines.append(f"seeds: {formatting.format_seed_count(effect)}")
+    if resolution := describe_resolution(results, contrast):
+        detail_lines.append(resolution)
     if effect.worst_case_mean is not None:
         worst_case_text = number_format.format_signed(effect.worst_case_mean)
         detail_lines.append(f"with diverged runs at chance {worst_case_text}")
@@ -251,8 +255,13 @@ def _build_effect_card(results: Results, contrast: Contrast) -> _EffectCard:
         value=number_format.format_signed(effect.mean),
         unit=unit if effect.mean else "",
         detail_lines=detail_lines,
-        verdict=verdict.text,
+        verdict=_format_card_verdict(results, contrast),
     )
+
+
+def _format_card_verdict(results: Results, contrast: Contrast) -> str:
+    verdicts = results.judge_all(contrast)
+    return verdicts[0].text if len(verdicts) == 1 else combine_verdicts(verdicts)
 
 
 def _render_figure(figure: ReportFigure, figure_folder: Path) -> Markup:

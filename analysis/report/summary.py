@@ -9,8 +9,14 @@ from statistics import stdev
 from analysis import formatting
 from analysis.collect.frame import UNFINISHED_STATUSES
 from analysis.formatting import append_unit
-from analysis.results.results import Baseline, Results, find_comparability_warnings
+from analysis.results.resolution import describe_next_look, describe_resolution
+from analysis.results.results import (
+    Baseline,
+    Results,
+    find_comparability_warnings,
+)
 from analysis.statistics.effects import MIN_SEEDS_FOR_INTERVAL, Effect
+from analysis.statistics.verdicts import ScoreKey, combine_verdicts, judge
 from analysis.tables.alarms import format_data_check_warnings
 from uniclip.store import Arm, Contrast, RunStatus
 
@@ -20,9 +26,9 @@ MAX_CONTRASTS, MAX_ARMS = 8, 6
 """Contrasts and arms in the terminal summary."""
 LABEL_WIDTH = 28
 """Columns of its first column."""
-MAX_WORD_WIDTH = 6
-"""Longest verdict that fits beside the word "diverged"."""
-LEGEND = "MDE: minimum detectable effect (80 %); n.s.: not significant; *: not corrected"
+VERDICT_WIDTH = 16
+"""Columns of a verdict."""
+LEGEND = "MDE: minimum detectable effect at the look (80 %); *: not corrected"
 STATUS_LABELS = {
     RunStatus.PENDING: "pending",
     **dict.fromkeys(UNFINISHED_STATUSES, "unfinished"),
@@ -40,6 +46,7 @@ def build_summary_sentences(results: Results) -> list[str]:
         *results.plan.caveats,
         *(describe_contrast(results, c) for c in results.primary_contrasts),
         *describe_sign_flips(results),
+        *_describe_looks(results),
         *_describe_baselines(results),
         *_describe_noise_floor(results),
         *_describe_missing_cells(results),
@@ -61,12 +68,15 @@ def build_terminal_summary(results: Results) -> list[str]:
         f"effect on {score_label}", effect_heading, interval_heading, "MDE", "verdict"
     )
     lines = _wrap_lines([plan.title, *plan.caveats])
-    lines += [header_row, *contrast_rows, LEGEND] if contrast_rows else []
+    if contrast_rows:
+        lines += [header_row, *contrast_rows, LEGEND, *_wrap_lines(_describe_looks(results))]
     score_heading = append_unit(score_label, score_format.unit)
     lines += [f"{'arm':<{LABEL_WIDTH}} {score_heading:>16}  seeds", *_format_arm_rows(results)]
+    resolutions = [(c.label, describe_resolution(results, c)) for c in results.primary_contrasts]
     optional_warnings = [
         *describe_sign_flips(results),
         *_describe_baselines(results),
+        *(f"{label}: {text}." for label, text in resolutions if text),
         *format_data_check_warnings(results.data_checks, plan.get_arm(plan.reference)),
     ]
     required_warnings = _wrap_lines(
@@ -109,25 +119,53 @@ def _truncate_lines(lines: list[str], max_lines: int) -> list[str]:
 
 def describe_contrast(results: Results, contrast: Contrast) -> str:
     """Return the verdict on a contrast with its numbers, as a sentence."""
-    effect, verdict = results.effects[contrast.name], results.judge(contrast)
     label = f"{contrast.label[:1].upper()}{contrast.label[1:]}"
+    texts = [_describe_effect(results, contrast, key) for key in results.primary_effects]
+    if len(texts) > 1:
+        label += f": {combine_verdicts(results.judge_all(contrast))}"
+    resolution = describe_resolution(results, contrast)
+    return f"{label}: {'; '.join([*texts, *([resolution] if resolution else [])])}."
+
+
+def _describe_effect(results: Results, contrast: Contrast, key: ScoreKey) -> str:
+    """Return the verdict on a contrast on one score, with its numbers."""
+    effect = results.primary_effects[key][contrast.name]
+    verdict_text = judge(effect, contrast).name_score(results.format_heading(key))
     if effect.mean is None or effect.is_exactly_zero:
-        return f"{label}: {verdict.text}."
-    number_format = results.get_effect_format(effect)
+        return verdict_text
+    number_format = results.get_effect_format(effect, key)
     unit = number_format.difference_unit
     value = append_unit(number_format.format_signed(effect.mean), unit)
-    seeds = formatting.format_seed_count(effect)
-    if len(effect.values) < MIN_SEEDS_FOR_INTERVAL:
-        return f"{label}: {value} over {seeds} seeds; {verdict.text}."
-    level, interval = formatting.format_confidence_level(), number_format.format_interval(effect)
-    text = f"{label}: {verdict.text}, {value}, {level} interval {interval}, {seeds} seeds"
-    if not verdict.sign:
-        text += f"; {formatting.MDE_LABEL} {append_unit(number_format.format(effect.mde), unit)}"
-    if effect.worst_case_mean is not None:
-        text += (
-            f"; with diverged runs at chance {number_format.format_signed(effect.worst_case_mean)}"
+    parts = [f"{verdict_text}, {value}"]
+    if effect.low is not None:
+        level, interval = (
+            formatting.format_confidence_level(),
+            number_format.format_interval(effect),
         )
-    return f"{text}."
+        parts.append(f"{level} interval {interval}")
+    parts.append(f"{formatting.format_seed_count(effect)} seeds")
+    if effect.mde is not None:
+        mde_text = append_unit(number_format.format_mde(effect.mde), unit)
+        parts.append(f"{formatting.MDE_LABEL} at {effect.mde.num_seeds} seeds {mde_text}")
+    text = ", ".join(parts)
+    if effect.worst_case_mean is not None:
+        worst_case_text = number_format.format_signed(effect.worst_case_mean)
+        text += f"; with diverged runs at chance {worst_case_text}"
+    return text
+
+
+def _describe_looks(results: Results) -> list[str]:
+    """Return at how many seeds verdicts were made, and when the next ones will be."""
+    looks = [e.look for e in results.effects.values() if e.look is not None]
+    if not looks:
+        return []
+    least = min(looks, key=lambda look: look.num_finished)
+    next_text = describe_next_look(results.sweep_data, least)
+    if least.reached is None:
+        first = least.looks[0].num_seeds
+        return [f"No verdict before {first} seeds, {least.num_finished} finished; {next_text}."]
+    at_text = f"Verdicts of the look at {least.reached.num_seeds} seeds"
+    return [f"{at_text}; {next_text}." if next_text else f"{at_text}, the last one."]
 
 
 def describe_sign_flips(results: Results) -> list[str]:
@@ -196,6 +234,8 @@ def _describe_untold_differences(results: Results, higher_baselines: Sequence[Ba
     """Return why no higher baseline counts as better."""
     signs = [_find_sign(results, b) for b in higher_baselines]
     if all(sign is None for sign in signs):
+        if _awaits_first_look(results):
+            return "no verdict yet"
         fewest_seeds = min(
             len(results.observations[results.primary_score].values.get(b.arm, {}))
             for b in higher_baselines
@@ -205,6 +245,11 @@ def _describe_untold_differences(results: Results, higher_baselines: Sequence[Ba
     if len(signs) == 1:
         return "the difference is not significant with these seeds"
     return "no difference that is tested is significant with these seeds"
+
+
+def _awaits_first_look(results: Results) -> bool:
+    looks = [e.look for e in results.effects.values() if e.look is not None]
+    return bool(looks) and all(look.reached is None for look in looks)
 
 
 def _describe_baseline(results: Results, baseline: Baseline) -> str:
@@ -258,14 +303,15 @@ def _format_contrast_row(results: Results, contrast: Contrast) -> str:
     effect = results.effects[contrast.name]
     number_format = results.get_effect_format(effect)
     verdict = results.judge(contrast).short_text
+    diverged_texts = [f", {effect.num_diverged} {word}" for word in ("diverged", "div.")]
     if effect.num_diverged:
-        word = "diverged" if len(verdict) <= MAX_WORD_WIDTH else "div."
-        verdict += f", {effect.num_diverged} {word}"
+        fitting = [t for t in diverged_texts if len(verdict + t) <= VERDICT_WIDTH]
+        verdict += fitting[0] if fitting else ""
     return _format_columns(
         contrast.label.split(":")[0] if contrast.kind == "noise" else contrast.label,
         number_format.format_signed(effect.mean),
         number_format.format_interval(effect),
-        "" if effect.mde is None else number_format.format(effect.mde),
+        "" if effect.mde is None else number_format.format(effect.mde.value),
         verdict,
     )
 

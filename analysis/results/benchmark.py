@@ -22,7 +22,7 @@ from uniclip.evaluate import datasets
 from uniclip.evaluate.protocols.protocol import RECALL_KS
 from uniclip.evaluate.protocols.published import PROTOCOLS
 from uniclip.evaluate.scoring.score_card import MIN_SAMPLES
-from uniclip.store import Arm, Plan
+from uniclip.store import Arm, Look, Plan
 
 PANEL_TASKS = {
     "zero_shot": ("Zero-shot classification", ("zeroshot",)),
@@ -127,7 +127,9 @@ def build_calibration_panel(results: Results, panel: Panel) -> Panel:
         if c.kind
     ]
     mean_columns = _build_mean_columns(
-        panel.arms, [c for c in columns if c.datasets[0] in panel.common_datasets]
+        panel.arms,
+        [c for c in columns if c.datasets[0] in panel.common_datasets],
+        results.plan.looks,
     )
     return replace(
         panel,
@@ -173,7 +175,11 @@ def _build_panel(
         arms=arms,
         columns=tuple(columns),
         mean_columns=tuple(
-            _build_mean_columns(arms, [c for c in columns if c.datasets[0] in common_datasets])
+            _build_mean_columns(
+                arms,
+                [c for c in columns if c.datasets[0] in common_datasets],
+                results.plan.looks,
+            )
         ),
         common_datasets=common_datasets,
         missing_datasets={
@@ -222,6 +228,7 @@ def _build_columns(
                     tied_for_best=_find_tied_for_best(
                         observations,
                         arms,
+                        results.plan.looks,
                         results.declared_effects
                         if (dataset, score) == results.primary_score
                         else {},
@@ -240,10 +247,11 @@ def _restrict_to_arms(observations: Observations, arms: Sequence[str]) -> Observ
 def _find_tied_for_best(
     observations: Observations,
     arms: Sequence[Arm],
+    looks: Sequence[Look],
     declared_effects: Mapping[tuple[str, str], Effect],
 ) -> frozenset[str]:
     candidates = [a.name for a in arms if a.role != "noise"]
-    comparison = compare_with_best(observations, candidates, declared_effects)
+    comparison = compare_with_best(observations, candidates, looks, declared_effects)
     return frozenset(comparison.bold_arms if comparison else ())
 
 
@@ -275,7 +283,9 @@ def _list_counted_cells(columns: Sequence[Column], arms: Sequence[Arm]) -> list[
     return sorted(cells, key=lambda cell: ([a.name for a in arms].index(cell[0]), cell[1]))
 
 
-def _build_mean_columns(arms: Sequence[Arm], columns: Sequence[Column]) -> Iterator[Column]:
+def _build_mean_columns(
+    arms: Sequence[Arm], columns: Sequence[Column], looks: Sequence[Look]
+) -> Iterator[Column]:
     """Yield the mean of each score and kind that at least two data sets have."""
     columns_by_score: dict[tuple[str, str], list[Column]] = {}
     for column in columns:
@@ -291,7 +301,7 @@ def _build_mean_columns(arms: Sequence[Arm], columns: Sequence[Column]) -> Itera
                 observations=observations,
                 num_samples=None,
                 too_few_samples=False,
-                tied_for_best=_find_tied_for_best(observations, arms, {})
+                tied_for_best=_find_tied_for_best(observations, arms, looks, {})
                 if kind != "error"
                 else frozenset(),
             )

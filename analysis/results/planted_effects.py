@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from analysis.collect.frame import SweepData
 from analysis.formatting import append_unit, make_number_format
-from analysis.statistics.effects import Effect, Observations, estimate_effect
-from analysis.statistics.verdicts import estimate_contrasts
-from uniclip.store import Contrast, PlantedEffect, PrimaryMetric
+from analysis.results.results import build_primary_scores
+from analysis.statistics.effects import Effect, Observations
+from analysis.statistics.verdicts import (
+    EXACTLY_ZERO,
+    NO_VERDICT,
+    PRACTICALLY_NOTHING,
+    UNRESOLVED,
+    PrimaryScore,
+    ScoreKey,
+    Verdict,
+    estimate_contrasts,
+    judge,
+)
+from uniclip.store import Contrast, PlantedEffect
 
 CHANCE_TOLERANCE_SE = 4.0
 """Largest distance of a score "at chance" from chance, in standard errors of the test set."""
+
+
+class CheckStatus(StrEnum):
+    """What became of the check of a planted effect."""
+
+    CONFIRMED = "confirmed"
+    FAILED = "not confirmed"
+    """Contradicted, not shown by the look that was reached, or without complete runs."""
+    NOT_CHECKED = "not checked"
+    """Its first look was not reached: there is no verdict yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,72 +43,73 @@ class PlantedEffectResult:
     """Result of the check of one planted effect."""
 
     description: str
-    passed: bool
+    status: CheckStatus
     detail: str
 
 
 def check_planted_effects(sweep_data: SweepData) -> list[PlantedEffectResult]:
-    """Check every planted effect of the plan; one without complete runs does not pass."""
-    plan = sweep_data.plan
+    """Check every planted effect of the plan; one without complete runs is not confirmed."""
+    effects = estimate_contrasts(
+        sweep_data.plan.contrasts, build_primary_scores(sweep_data), sweep_data.plan.looks
+    )
     return [
-        _check_planted_effect(
-            e,
-            plan.contrasts,
-            plan.primary_metric,
-            sweep_data.get_observations(*score_key),
-            sweep_data.get_score_kind(*score_key),
-        )
-        for e in plan.planted_effects
-        for score_key in [(plan.primary_metric.dataset, e.metric or plan.primary_metric.metric)]
+        _check_planted_effect(planted_effect, sweep_data, effects)
+        for planted_effect in sweep_data.plan.planted_effects
     ]
 
 
 def _check_planted_effect(
     planted_effect: PlantedEffect,
-    contrasts: Sequence[Contrast],
-    primary_metric: PrimaryMetric,
-    observations: Observations,
-    score_kind: str,
+    sweep_data: SweepData,
+    primary_effects: Mapping[ScoreKey, Mapping[str, Effect]],
 ) -> PlantedEffectResult:
+    plan = sweep_data.plan
+    key = plan.primary_metric.dataset, planted_effect.metric or plan.primary_metric.metric
+    observations = sweep_data.get_observations(*key)
     if planted_effect.kind == "at_chance":
         values = observations.values.get(planted_effect.arm or "", {})
-        passed, detail = _check_at_chance(values, observations)
+        status, detail = _check_at_chance(values, observations)
     else:
-        is_primary_metric = planted_effect.metric in (None, primary_metric.metric)
-        contrast = next(c for c in contrasts if c.name == planted_effect.contrast)
-        estimate = _estimate_effect(contrast, contrasts, observations, is_primary_metric)
-        passed = _matches(planted_effect, estimate)
-        detail = _describe_effect(estimate, score_kind)
-    return PlantedEffectResult(description=planted_effect.description, passed=passed, detail=detail)
+        contrast = next(c for c in plan.contrasts if c.name == planted_effect.contrast)
+        effects = primary_effects.get(key) or _estimate_on_other_score(contrast, sweep_data, key)
+        effect = effects[contrast.name]
+        status = _check_effect(planted_effect.kind, effect, judge(effect, contrast))
+        detail = _describe_effect(effect, contrast, sweep_data.get_score_kind(*key), status)
+    return PlantedEffectResult(description=planted_effect.description, status=status, detail=detail)
 
 
-def _estimate_effect(
-    contrast: Contrast,
-    contrasts: Sequence[Contrast],
-    observations: Observations,
-    is_primary_metric: bool,
-) -> Effect:
-    """Estimate a contrast; on the primary metric as in the table of effects."""
-    if not is_primary_metric:
-        return estimate_effect(contrast.weights, observations)
-    return estimate_contrasts(contrasts, observations)[contrast.name]
+def _estimate_on_other_score(
+    contrast: Contrast, sweep_data: SweepData, key: ScoreKey
+) -> dict[str, Effect]:
+    """Return the effect on a score that is not a primary one: without Holm's correction."""
+    score = PrimaryScore(key=key, observations=sweep_data.get_observations(*key))
+    exploratory = replace(contrast, primary=False)
+    return estimate_contrasts([exploratory], [score], sweep_data.plan.looks)[key]
 
 
-def _matches(planted_effect: PlantedEffect, estimate: Effect) -> bool:
-    if not estimate.values or estimate.num_missing or estimate.num_diverged:
-        return False
-    if planted_effect.kind == "exactly_zero":
-        return estimate.is_exactly_zero
-    if planted_effect.kind == "positive_effect":
-        return estimate.sign == 1
-    return estimate.sign == 0
+def _check_effect(kind: str, effect: Effect, verdict: Verdict) -> CheckStatus:
+    if not effect.values or effect.num_missing or effect.num_diverged:
+        return CheckStatus.FAILED
+    if kind == "exactly_zero":
+        return _to_status(effect.is_exactly_zero)
+    if verdict.word == NO_VERDICT:
+        return CheckStatus.NOT_CHECKED
+    if kind == "positive_effect":
+        return _to_status(verdict.sign == 1)
+    return _to_status(verdict.word in (PRACTICALLY_NOTHING, EXACTLY_ZERO))
 
 
-def _check_at_chance(values: Mapping[int, float], observations: Observations) -> tuple[bool, str]:
+def _to_status(is_confirmed: bool) -> CheckStatus:
+    return CheckStatus.CONFIRMED if is_confirmed else CheckStatus.FAILED
+
+
+def _check_at_chance(
+    values: Mapping[int, float], observations: Observations
+) -> tuple[CheckStatus, str]:
     """Return whether the mean over seeds is at chance, with the numbers as text."""
     num_seeds = len(observations.seeds)
     if len(values) < num_seeds or observations.chance is None or not observations.resolution:
-        return False, f"{len(values)} of {num_seeds} seeds have the score"
+        return CheckStatus.FAILED, f"{len(values)} of {num_seeds} seeds have the score"
     chance, samples = observations.chance, 1 / observations.resolution
     standard_error = math.sqrt(chance * (1 - chance) / samples)
     mean = math.fsum(values.values()) / len(values)
@@ -95,17 +118,30 @@ def _check_at_chance(values: Mapping[int, float], observations: Observations) ->
         f"{number_format.format_with_unit(mean)}, chance {number_format.format_exact(chance)} %, "
         f"standard error of the test set {number_format.format(standard_error)} pp"
     )
-    return abs(mean - chance) <= CHANCE_TOLERANCE_SE * standard_error, detail
+    return _to_status(abs(mean - chance) <= CHANCE_TOLERANCE_SE * standard_error), detail
 
 
-def _describe_effect(estimate: Effect, score_kind: str) -> str:
-    if estimate.mean is None:
+def _describe_effect(
+    effect: Effect, contrast: Contrast, score_kind: str, status: CheckStatus
+) -> str:
+    if effect.mean is None:
         return "not measured"
-    if estimate.is_exactly_zero:
-        return f"exactly 0 in {len(estimate.seeds)} seeds"
-    number_format = make_number_format(score_kind, estimate.standard_error)
-    interval = number_format.format_interval(estimate)
-    p_text = "" if estimate.verdict_p is None else f", p = {estimate.verdict_p:.3g}"
+    if effect.is_exactly_zero:
+        return f"exactly 0 in {len(effect.seeds)} seeds"
+    number_format = make_number_format(score_kind, effect.standard_error)
     unit = number_format.difference_unit
-    mean_text = append_unit(number_format.format_signed(estimate.mean), unit)
-    return f"{f'{mean_text} {interval}'.rstrip()}{p_text}, {len(estimate.seeds)} seeds"
+    mean_text = append_unit(number_format.format_signed(effect.mean), unit)
+    parts = [f"{mean_text} {number_format.format_interval(effect)}".rstrip()]
+    look, verdict = effect.look, judge(effect, contrast)
+    if look is not None and look.p is not None:
+        parts.append(f"p = {look.p:.3g}")
+    if look is not None and look.margin is not None:
+        margin_format = make_number_format(score_kind, None)
+        margin = append_unit(margin_format.format_exact(look.margin), unit)
+        p_text = "" if look.p_equivalence is None else f", p = {look.p_equivalence:.3g}"
+        parts.append(f"margin {margin}{p_text}")
+    parts.append(f"{len(effect.seeds)} seeds")
+    if look is not None:
+        is_open = verdict.word == UNRESOLVED and status is CheckStatus.FAILED
+        parts.append(f"not shown with {verdict.num_seeds} seeds" if is_open else verdict.text)
+    return ", ".join(parts)

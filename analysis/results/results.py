@@ -22,6 +22,8 @@ from analysis.statistics.multiplicity import BestComparison, compare_with_best
 from analysis.statistics.variance_components import VarianceComponent
 from analysis.statistics.verdicts import (
     DeclaredComparison,
+    PrimaryScore,
+    ScoreKey,
     Verdict,
     collect_declared_comparisons,
     estimate_contrasts,
@@ -29,8 +31,6 @@ from analysis.statistics.verdicts import (
 )
 from uniclip.store import AuditCheck, Contrast, Plan, Store
 
-ScoreKey = tuple[str, str]
-"""(data set, score)."""
 MAX_NAMES = 3
 """Largest number of contrasts or cells that a warning names."""
 MAXIMIZED_KINDS = ("accuracy", "recall", "map")
@@ -67,8 +67,9 @@ class Results:
 
     sweep_data: SweepData
     observations: dict[ScoreKey, Observations]
-    effects: dict[str, Effect]
-    """Contrast -> effect on the primary score; Holm-corrected over the primary contrasts."""
+    primary_effects: dict[ScoreKey, dict[str, Effect]]
+    """Primary score -> contrast -> effect; the primary contrasts on all of these scores are one
+    family of Holm's correction."""
     other_effects: dict[ScoreKey, dict[str, Effect]]
     """Other score -> contrast -> effect, uncorrected: exploratory."""
     test_set_se: dict[str, float | None]
@@ -94,8 +95,13 @@ class Results:
 
     @property
     def primary_score(self) -> ScoreKey:
-        """Score on which the contrasts are tested."""
-        return self.plan.primary_metric.dataset, self.plan.primary_metric.metric
+        """The first score on which the contrasts are tested."""
+        return next(iter(self.primary_effects))
+
+    @property
+    def effects(self) -> dict[str, Effect]:
+        """Contrast -> effect on the first primary score."""
+        return self.primary_effects[self.primary_score]
 
     @cached_property
     def tied_for_best(self) -> dict[ScoreKey, set[str]]:
@@ -115,8 +121,14 @@ class Results:
         return {pair: comparison.effect for pair, comparison in comparisons.items()}
 
     def judge(self, contrast: Contrast) -> Verdict:
-        """Return the verdict on a contrast on the primary score."""
+        """Return the verdict on a contrast on the first primary score."""
         return judge(self.effects[contrast.name], contrast)
+
+    def judge_all(self, contrast: Contrast) -> list[Verdict]:
+        """Return the verdicts on a contrast on all primary scores."""
+        return [
+            judge(effects[contrast.name], contrast) for effects in self.primary_effects.values()
+        ]
 
     @cached_property
     def sign_flips(self) -> list[SignFlip]:
@@ -192,26 +204,26 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
     """Compute the results of a sweep from its collected data and its saved predictions."""
     plan = sweep_data.plan
     observations = {key: sweep_data.get_observations(*key) for key in sweep_data.list_score_keys()}
-    primary_key = plan.primary_metric.dataset, plan.primary_metric.metric
-    primary_observations = observations[primary_key]
-    effects = estimate_contrasts(plan.contrasts, primary_observations)
-    declared = collect_declared_comparisons(plan.contrasts, effects)
+    scores = build_primary_scores(sweep_data)
+    primary_key, primary_observations = scores[0].key, observations[scores[0].key]
+    primary_effects = estimate_contrasts(plan.contrasts, scores, plan.looks)
+    declared = collect_declared_comparisons(plan.contrasts, primary_effects[primary_key])
     declared_effects = {pair: comparison.effect for pair, comparison in declared.items()}
     candidate_arms = [a.name for a in plan.arms if a.role != "noise"]
     outcomes = predictions.load_outcomes(store, plan, *primary_key)
     return Results(
         sweep_data=sweep_data,
         observations=observations,
-        effects=effects,
+        primary_effects=primary_effects,
         other_effects={
             key: {c.name: estimate_effect(c.weights, o) for c in plan.contrasts}
             for key, o in observations.items()
-            if o is not primary_observations
+            if key not in primary_effects
         },
         test_set_se={c.name: compute_test_set_se(c.weights, outcomes) for c in plan.contrasts},
         best_comparisons={
             key: compare_with_best(
-                o, candidate_arms, declared_effects if key == primary_key else None
+                o, candidate_arms, plan.looks, declared_effects if key == primary_key else None
             )
             for key, o in observations.items()
             if sweep_data.get_score_kind(*key) in MAXIMIZED_KINDS
@@ -224,6 +236,21 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
         training_data_warnings=alarms.describe_unreadable_images(store, sweep_data),
         tuning_comparison=tuning.compare_with_default(store, plan, primary_observations),
     )
+
+
+def build_primary_scores(sweep_data: SweepData) -> list[PrimaryScore]:
+    """Return the scores on which the contrasts of the plan are tested, the first one first."""
+    plan = sweep_data.plan
+    keys = [(plan.primary_metric.dataset, plan.primary_metric.metric)]
+    margins = {key: plan.get_margin(*key) for key in keys}
+    return [
+        PrimaryScore(
+            key=key,
+            observations=sweep_data.get_observations(*key),
+            margin=margin.value if margin is not None else None,
+        )
+        for key, margin in margins.items()
+    ]
 
 
 def compute_knockout_effect(sweep_data: SweepData, component: str) -> KnockoutEffect:

@@ -5,7 +5,7 @@ that all of its arms completed, so whatever a seed does to every arm alike cance
 on an effect has a paired t interval (Student, 1908) from the spread of this contrast alone; below
 that, only the values are reported. The spread is bounded below by the resolution of the score
 (1 / number of test samples), because equal differences in all seeds do not prove a spread of zero.
-Correction for multiple contrasts is in `multiplicity`.
+Correction for multiple contrasts and for repeated looks is in `verdicts` and `looks`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.statistics.power import standardized_mde
+from analysis.statistics.power import MinimumDetectableEffect, estimate_mde
+from uniclip.store import Look
 
 Floats = NDArray[np.float64]
 
@@ -62,6 +63,56 @@ class Observations:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LookResult:
+    """What the last look that was reached tested of a contrast; nothing before the first one."""
+
+    dataset: str
+    metric: str
+    """The score that was tested."""
+    looks: tuple[Look, ...]
+    """The schedule, by number of seeds."""
+    num_finished: int
+    """Seeds 0 to num_finished - 1 have finished."""
+    reached: Look | None = None
+    num_tested: int = 0
+    """Seeds of the test: those of the look without the diverged ones."""
+    mean: float | None = None
+    """Mean of the contrast over these seeds."""
+    p: float | None = None
+    """p-value of "no effect", corrected for the looks; with Holm's correction for a primary
+    contrast. None if nothing was tested."""
+    p_equivalence: float | None = None
+    """The same for "an effect of the margin or more" (two one-sided tests); None without a
+    margin."""
+    margin: float | None = None
+    is_corrected: bool = False
+    """Whether the p-values are corrected for the other primary contrasts."""
+    required_seeds: int | None = None
+    """Fewest seeds that resolve the contrast with 80 % power: an effect of the margin would be
+    detected and an effect of 0 placed within it; without a margin, an effect as large as the
+    estimate would be detected. None if unknown, or above 1000."""
+
+    @property
+    def next_look(self) -> Look | None:
+        """The first look that was not reached."""
+        num_reached = self.reached.num_seeds if self.reached else 0
+        return next((look for look in self.looks if look.num_seeds > num_reached), None)
+
+    @property
+    def is_equivalent(self) -> bool:
+        """Whether the effect is shown to be smaller than the margin."""
+        return self.p_equivalence is not None and self.p_equivalence < ALPHA
+
+    @property
+    def sign(self) -> int | None:
+        """+1 or -1 for an effect that is shown and not within the margin, 0 for none."""
+        if self.p is None or self.mean is None:
+            return None
+        is_shown = self.p < ALPHA and not self.is_equivalent
+        return int(math.copysign(1, self.mean)) if is_shown else 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Effect:
     """Estimate of one contrast."""
 
@@ -77,16 +128,21 @@ class Effect:
     """95 % interval of this contrast alone; None below three seeds."""
     p: float | None = None
     """Two-sided p-value of "no effect", for this contrast alone."""
-    p_adjusted: float | None = None
-    """p-value after Holm's correction over the primary contrasts; None for all others."""
-    mde: float | None = None
-    """Minimum detectable effect: the smallest effect detected with 80 % power."""
+    spread: float | None = None
+    """Standard deviation of the contrast over seeds; None below three seeds."""
+    mde: MinimumDetectableEffect | None = None
+    """The smallest effect detected with 80 % power: at the last look that was reached, before the
+    first one at that one."""
+    look: LookResult | None = None
+    """What the verdict is based on; None for a contrast that is only estimated."""
     variance_ratio: float | None = None
     """Variance of the paired contrast / of the unpaired one; below 1, pairing helps."""
     num_diverged: int = 0
     """Number of seeds lost because an arm diverged."""
     num_missing: int = 0
     """Number of seeds lost because the value of an arm is missing."""
+    diverged_seeds: tuple[int, ...] = ()
+    """The seeds lost because an arm diverged."""
     worst_case_mean: float | None = None
     """Mean with diverged runs at chance; None if none diverged or chance is unknown."""
 
@@ -98,13 +154,20 @@ class Effect:
     @property
     def verdict_p(self) -> float | None:
         """p-value on which the verdict is based."""
-        return self.p if self.p_adjusted is None else self.p_adjusted
+        return self.p if self.look is None else self.look.p
+
+    @property
+    def p_adjusted(self) -> float | None:
+        """p-value after Holm's correction over the primary contrasts; None for all others."""
+        return self.look.p if self.look is not None and self.look.is_corrected else None
 
     @property
     def sign(self) -> int | None:
         """+1 or -1 for a significant effect, 0 for none, None if it cannot be tested."""
         if self.is_exactly_zero:
             return 0
+        if self.look is not None:
+            return self.look.sign
         if self.verdict_p is None or self.mean is None:
             return None
         return int(math.copysign(1, self.mean)) if self.verdict_p < ALPHA else 0
@@ -168,13 +231,14 @@ def estimate_effect(
         variance_ratio=compute_variance_ratio(weights, observations, complete_seeds),
         num_diverged=len(diverged_seeds),
         num_missing=len(missing_seeds),
+        diverged_seeds=tuple(diverged_seeds),
         worst_case_mean=_compute_worst_case_mean(
             weights, observations, [*complete_seeds, *diverged_seeds]
         )
         if diverged_seeds
         else None,
     )
-    min_spread = observations.resolution * math.sqrt(sum(w * w for w in weights.values()) / 12)
+    min_spread = compute_min_spread(weights, observations)
     if len(values) == 1:
         sampling_error = _compute_sampling_error(weights, observations, complete_seeds[0])
         return replace(estimate, standard_error=sampling_error)
@@ -186,8 +250,14 @@ def estimate_effect(
     mean, half_width, p, spread = (
         float(x) for x in paired_t(np.array(values), min_spread=min_spread)
     )
-    mde = standardized_mde(len(values), alpha) * spread
-    return replace(estimate, low=mean - half_width, high=mean + half_width, p=p, mde=mde)
+    mde = estimate_mde(spread, len(values) - 1, len(values), alpha)
+    low, high = mean - half_width, mean + half_width
+    return replace(estimate, low=low, high=high, p=p, spread=spread, mde=mde)
+
+
+def compute_min_spread(weights: Mapping[str, float], observations: Observations) -> float:
+    """Return the standard deviation of a contrast that rounding the scores alone causes."""
+    return observations.resolution * math.sqrt(sum(w * w for w in weights.values()) / 12)
 
 
 def _compute_sampling_error(

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from analysis.statistics.effects import (
     ALPHA,
     MIN_SEEDS_FOR_INTERVAL,
     Effect,
     Observations,
+    compute_min_spread,
     estimate_effect,
 )
+from analysis.statistics.looks import run_look
+from uniclip.store import Look
 
 
 def holm_adjust(p_values: Sequence[float]) -> list[float]:
@@ -26,22 +29,6 @@ def holm_adjust(p_values: Sequence[float]) -> list[float]:
         running_max = max(running_max, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted_p_values[i] = running_max
     return adjusted_p_values
-
-
-def estimate_primary_effects(
-    contrasts: Sequence[Mapping[str, float]], observations: Observations
-) -> list[Effect]:
-    """Estimate the primary contrasts, with Holm's correction over all declared ones.
-
-    A contrast that cannot be tested (yet) counts with p = 1, so results that arrive later never
-    make another verdict weaker. The MDE is stated at Holm's strictest level.
-    """
-    holm_alpha = ALPHA / max(1, len(contrasts))
-    estimates = [estimate_effect(w, observations, alpha=holm_alpha) for w in contrasts]
-    adjusted_p_values = holm_adjust([1.0 if e.p is None else e.p for e in estimates])
-    return [
-        e if e.p is None else replace(e, p_adjusted=a) for e, a in zip(estimates, adjusted_p_values)
-    ]
 
 
 @dataclass(frozen=True)
@@ -65,16 +52,19 @@ class BestComparison:
 def compare_with_best(
     observations: Observations,
     arms: Sequence[str],
+    looks: Sequence[Look],
     declared_effects: Mapping[tuple[str, str], Effect] | None = None,
 ) -> BestComparison | None:
     """Compare the arm with the best mean with every other one; None below two arms of three seeds.
 
     A pair of arms that the plan compares has the verdict of that contrast. All other pairs: paired
-    t tests with Holm's correction over them.
+    t tests at the same looks, with Holm's correction over them. Before the first look every pair
+    ties.
 
     Args:
         observations: values of the score.
         arms: arms that are compared.
+        looks: the schedule, by number of seeds.
         declared_effects: (arm, other arm) -> effect of a contrast of these two on this score.
     """
     eligible_arms = [
@@ -95,9 +85,12 @@ def compare_with_best(
         if effect is not None and effect.sign is not None:
             is_worse[arm] = effect.sign == 1
             continue
-        difference = estimate_effect({best_arm: 1.0, arm: -1.0}, observations)
+        weights = {best_arm: 1.0, arm: -1.0}
+        difference = estimate_effect(weights, observations)
         if difference.is_exactly_zero or difference.p is not None:
-            undeclared_p_values[arm] = 1.0 if difference.p is None else difference.p
+            min_spread = compute_min_spread(weights, observations)
+            result = run_look(difference, looks, ("", ""), min_spread=min_spread)
+            undeclared_p_values[arm] = 1.0 if result.p is None else result.p
     adjusted_p_values = holm_adjust(list(undeclared_p_values.values()))
     is_worse |= {a: p < ALPHA for a, p in zip(undeclared_p_values, adjusted_p_values)}
     return BestComparison(

@@ -1,9 +1,16 @@
-"""Verdicts: the one place where a comparison is called significant or not.
+"""Verdicts: the one place where a comparison is called anything.
 
 There is one family and one correction: Holm's over the contrasts that the plan declares primary, on
-the primary score. Every other contrast is exploratory: it is not corrected, and its verdict is
+all primary scores. Every other contrast is exploratory: it is not corrected, and its verdict is
 marked. What compares two arms elsewhere (the sentence on the baselines, bold in the tables) uses
 the verdict of the contrast of these two arms wherever the plan has one.
+
+A verdict is made at the looks of the ablation (`looks`). Let I be the primary comparisons without
+an effect. In Holm's procedure the first false verdict "helps" or "hurts" needs a p-value of I of at
+most level / |I| at some look. There are |I| comparisons and the levels of the looks add up to 5 %,
+so its probability is at most 5 %, also if comparisons reach their looks at different times.
+"Practically nothing" is corrected in the same way, over the comparisons whose effect is at least
+the margin.
 """
 
 from __future__ import annotations
@@ -11,17 +18,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from analysis.statistics import looks as look_tests
 from analysis.statistics.effects import (
-    MIN_SEEDS_FOR_INTERVAL,
     Effect,
+    LookResult,
     Observations,
+    compute_min_spread,
     estimate_effect,
 )
-from analysis.statistics.multiplicity import estimate_primary_effects
-from uniclip.store import Contrast
+from analysis.statistics.multiplicity import holm_adjust
+from analysis.statistics.power import MinimumDetectableEffect
+from uniclip.store import Contrast, Look
 
-NOT_SIGNIFICANT = "not significant"
+UNRESOLVED = "unresolved"
+PRACTICALLY_NOTHING = "practically nothing"
+MIXED = "mixed"
 EXACTLY_ZERO = "exactly 0"
+NO_VERDICT = "no verdict"
 TOO_FEW_SEEDS = "too few seeds"
 NO_DATA = "no data"
 ALL_DIVERGED = "every seed diverged"
@@ -33,96 +46,212 @@ SIGNIFICANT_VERDICTS = {
     "noise": {1: "differs", -1: "differs"},
 }
 """Kind of contrast -> sign of a significant effect -> verdict."""
+SHORT_WORDS = {PRACTICALLY_NOTHING: "pract. nothing", ALL_DIVERGED: "all diverged"}
+"""Verdict -> how the terminal shows it."""
+ScoreKey = tuple[str, str]
+"""(data set, score)."""
+WeightKey = tuple[tuple[str, float], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class PrimaryScore:
+    """A score on which contrasts are tested."""
+
+    key: ScoreKey
+    observations: Observations
+    margin: float | None = None
+    """Largest effect that is practically nothing; None if none is declared."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What is claimed of one contrast."""
+    """What is claimed of one contrast on one score."""
 
     word: str
-    """Such as "helps" or "not significant"."""
-    sign: int
-    """+1 or -1 if the effect is significant, else 0."""
-    is_exploratory: bool
+    """Such as "helps" or "unresolved"."""
+    sign: int = 0
+    """+1 or -1 if an effect is shown, else 0."""
+    is_exploratory: bool = False
     """Whether it was not corrected for multiple contrasts."""
-    kind: str
+    kind: str = "difference"
     """Kind of the contrast."""
+    metric: str = ""
+    """The score."""
+    num_seeds: int | None = None
+    """Seeds of the look at which it was made; None if no look was reached, or needed."""
+    first_look: int | None = None
+    """Seeds of the first look, if it was not reached."""
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether something is claimed of the effect by a test."""
+        return bool(self.sign) or self.word == PRACTICALLY_NOTHING
+
+    @property
+    def mark(self) -> str:
+        """`*` if it claims something without correction."""
+        return EXPLORATORY_MARK if self.is_claim and self.is_exploratory else ""
 
     @property
     def text(self) -> str:
-        """The word, marked `*` if it claims something without correction."""
-        return self.word + (EXPLORATORY_MARK if self.sign and self.is_exploratory else "")
+        """The word with its mark, and the seeds of its look: "helps* at 5 seeds"."""
+        if self.first_look is not None:
+            return f"{self.word} before {self.first_look} seeds"
+        at_text = "" if self.num_seeds is None else f" at {self.num_seeds} seeds"
+        return f"{self.word}{self.mark}{at_text}"
 
     @property
     def short_text(self) -> str:
-        """The text for the terminal: "n.s. (Holm)" or "n.s." where it is not significant."""
-        if self.word != NOT_SIGNIFICANT:
-            return self.text
-        return "n.s." if self.is_exploratory else "n.s. (Holm)"
+        """The word for the terminal, with its mark."""
+        return SHORT_WORDS.get(self.word, self.word) + self.mark
+
+    def name_score(self, label: str) -> str:
+        """Return the text with the score: "helps on R@1 at 5 seeds"."""
+        if self.num_seeds is None:
+            return f"{self.text} on {label}"
+        return f"{self.word}{self.mark} on {label} at {self.num_seeds} seeds"
 
 
 def judge(effect: Effect, contrast: Contrast) -> Verdict:
-    """Return the verdict on the effect of a contrast."""
-    is_exploratory = effect.p_adjusted is None and not contrast.primary
-    word, sign = _choose_word(effect, contrast.kind)
-    return Verdict(word, sign, is_exploratory, contrast.kind)
-
-
-def _choose_word(effect: Effect, kind: str) -> tuple[str, int]:
+    """Return the verdict on the effect of a contrast on the score that was tested."""
+    look = effect.look
+    is_corrected = look is not None and look.is_corrected
+    verdict = Verdict(
+        word=NO_DATA,
+        is_exploratory=not is_corrected and not contrast.primary,
+        kind=contrast.kind,
+        metric=look.metric if look is not None else "",
+    )
     if not effect.values:
         every_seed_diverged = effect.num_diverged and not effect.num_missing
-        return ALL_DIVERGED if every_seed_diverged else NO_DATA, 0
+        return replace(verdict, word=ALL_DIVERGED if every_seed_diverged else NO_DATA)
     if effect.is_exactly_zero:
-        return EXACTLY_ZERO, 0
-    if len(effect.values) < MIN_SEEDS_FOR_INTERVAL:
-        return TOO_FEW_SEEDS, 0
-    sign = effect.sign
-    assert sign is not None, "three seeds can be tested"
-    return SIGNIFICANT_VERDICTS[kind][sign] if sign else NOT_SIGNIFICANT, sign
+        return replace(verdict, word=EXACTLY_ZERO)
+    if look is None or look.reached is None:
+        first_look = look.looks[0].num_seeds if look is not None else None
+        return replace(verdict, word=NO_VERDICT, first_look=first_look)
+    verdict = replace(verdict, num_seeds=look.reached.num_seeds)
+    if look.sign is None:
+        return replace(verdict, word=TOO_FEW_SEEDS)
+    if look.sign:
+        return replace(verdict, word=SIGNIFICANT_VERDICTS[contrast.kind][look.sign], sign=look.sign)
+    return replace(verdict, word=PRACTICALLY_NOTHING if look.is_equivalent else UNRESOLVED)
+
+
+def combine_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """Return one word for the verdicts on a contrast on several scores; at least one.
+
+    It is their common word, "mixed" for opposite signs, and else the words in their order, each
+    with its score.
+    """
+    words = list(dict.fromkeys(v.word for v in verdicts))
+    if len(words) == 1:
+        return words[0]
+    if {1, -1} <= {v.sign for v in verdicts}:
+        return MIXED
+    return "; ".join(f"{v.word} on {v.metric}" for v in verdicts)
 
 
 def estimate_contrasts(
-    contrasts: Sequence[Contrast], observations: Observations
-) -> dict[str, Effect]:
-    """Return contrast -> effect on the primary score; Holm-corrected over the primary contrasts.
+    contrasts: Sequence[Contrast], scores: Sequence[PrimaryScore], looks: Sequence[Look]
+) -> dict[ScoreKey, dict[str, Effect]]:
+    """Return score -> contrast -> effect, with the result of the last look that was reached.
 
-    Contrasts that compare the same arms with the same weights are one comparison: it is counted
-    once in Holm's family, and all of them have its p-value.
+    The primary contrasts on all of these scores are one family for Holm's correction. A contrast
+    that cannot be tested (yet) counts with p = 1, so results that arrive later never make another
+    verdict weaker. Contrasts that compare the same arms with the same weights are one comparison:
+    it is counted once, and all of them have its p-values.
     """
-    families: dict[tuple[tuple[str, float], ...], list[Contrast]] = {}
+    groups: dict[WeightKey, list[Contrast]] = {}
     for contrast in contrasts:
-        families.setdefault(_normalize_weights(contrast.weights), []).append(contrast)
-    primary_keys = [key for key, same in families.items() if any(c.primary for c in same)]
-    adjusted_effects = estimate_primary_effects(
-        [_choose_primary(families[key]).weights for key in primary_keys], observations
-    )
-    adjusted_by_key = dict(zip(primary_keys, adjusted_effects))
-    effects = {}
-    for contrast in contrasts:
-        adjusted = adjusted_by_key.get(_normalize_weights(contrast.weights))
-        effects[contrast.name] = _estimate_contrast(contrast, observations, adjusted)
-    return {c.name: effects[c.name] for c in contrasts}
+        groups.setdefault(_normalize_weights(contrast.weights), []).append(contrast)
+    representatives = {
+        key: next((c for c in same if c.primary), same[0]) for key, same in groups.items()
+    }
+    family_size = len(scores) * sum(c.primary for c in representatives.values())
+    tested = {
+        (score.key, key): _test_contrast(contrast, score, looks, family_size)
+        for score in scores
+        for key, contrast in representatives.items()
+    }
+    tested |= _correct_family({k: e for k, e in tested.items() if representatives[k[1]].primary})
+    return {
+        score.key: {
+            c.name: _share_result(c, score, tested[score.key, _normalize_weights(c.weights)])
+            for c in contrasts
+        }
+        for score in scores
+    }
 
 
-def _choose_primary(contrasts: Sequence[Contrast]) -> Contrast:
-    return next(c for c in contrasts if c.primary)
-
-
-def _estimate_contrast(
-    contrast: Contrast, observations: Observations, adjusted: Effect | None
+def _test_contrast(
+    contrast: Contrast, score: PrimaryScore, looks: Sequence[Look], family_size: int
 ) -> Effect:
-    effect = estimate_effect(contrast.weights, observations)
-    if adjusted is None:
-        return effect
-    if adjusted.values == effect.values:
-        return adjusted
-    if adjusted.mde is None or effect.mde is None or not adjusted.mean or not effect.mean:
-        return replace(effect, p=adjusted.p, p_adjusted=adjusted.p_adjusted)
-    scale = abs(effect.mean / adjusted.mean)
-    return replace(effect, p=adjusted.p, p_adjusted=adjusted.p_adjusted, mde=adjusted.mde * scale)
+    """Return an effect with the result of its last look, before Holm's correction."""
+    effect = estimate_effect(contrast.weights, score.observations)
+    size = family_size if contrast.primary else 1
+    min_spread = compute_min_spread(contrast.weights, score.observations)
+    result = look_tests.run_look(
+        effect, looks, score.key, margin=score.margin, min_spread=min_spread
+    )
+    planning_look = look_tests.choose_planning_look(looks, result.reached)
+    required = look_tests.estimate_required_seeds(effect, looks, score.margin, size)
+    return replace(
+        effect,
+        look=replace(result, required_seeds=required),
+        mde=look_tests.estimate_look_mde(effect, planning_look, size),
+    )
 
 
-def _normalize_weights(weights: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+def _correct_family(
+    effects: Mapping[tuple[ScoreKey, WeightKey], Effect],
+) -> dict[tuple[ScoreKey, WeightKey], Effect]:
+    """Return the effects of a family with Holm's correction of both of their p-values."""
+    results = [e.look for e in effects.values() if e.look is not None]
+    p_values = holm_adjust([1.0 if r.p is None else r.p for r in results])
+    equivalence = holm_adjust(
+        [1.0 if r.p_equivalence is None else r.p_equivalence for r in results]
+    )
+    return {
+        key: replace(
+            effect,
+            look=replace(
+                result,
+                is_corrected=True,
+                p=None if result.p is None else p,
+                p_equivalence=None if result.p_equivalence is None else p_equivalence,
+            ),
+        )
+        for (key, effect), result, p, p_equivalence in zip(
+            effects.items(), results, p_values, equivalence
+        )
+    }
+
+
+def _share_result(contrast: Contrast, score: PrimaryScore, tested: Effect) -> Effect:
+    """Return the effect of a contrast with the result of the comparison that it is equal to."""
+    effect = estimate_effect(contrast.weights, score.observations)
+    if effect.values == tested.values or not effect.values:
+        return tested
+    scale = (effect.mean or 0.0) / tested.mean if tested.mean else 1.0
+    return replace(
+        effect, look=_scale_look(tested.look, scale), mde=_scale_mde(tested.mde, abs(scale))
+    )
+
+
+def _scale_look(look: LookResult | None, scale: float) -> LookResult | None:
+    if look is None or look.mean is None:
+        return look
+    return replace(look, mean=look.mean * scale)
+
+
+def _scale_mde(mde: MinimumDetectableEffect | None, scale: float) -> MinimumDetectableEffect | None:
+    if mde is None:
+        return None
+    return replace(mde, value=mde.value * scale, low=mde.low * scale, high=mde.high * scale)
+
+
+def _normalize_weights(weights: Mapping[str, float]) -> WeightKey:
     """Return a key that contrasts share if they are equal up to a factor."""
     used = sorted((arm, weight) for arm, weight in weights.items() if weight)
     return tuple((arm, round(weight / used[0][1], 9)) for arm, weight in used) if used else ()
@@ -171,4 +300,5 @@ def negate(effect: Effect) -> Effect:
         low=None if high is None else -high,
         high=None if low is None else -low,
         worst_case_mean=None if worst is None else -worst,
+        look=_scale_look(effect.look, -1.0),
     )

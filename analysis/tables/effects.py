@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from analysis import formatting
-from analysis.results.results import Results, ScoreKey, find_comparability_warnings
+from analysis.results.results import Results, find_comparability_warnings
 from analysis.statistics.effects import Effect
-from analysis.statistics.verdicts import EXACTLY_ZERO
+from analysis.statistics.moderated import ModeratedTests, run_moderated_tests
+from analysis.statistics.verdicts import EXACTLY_ZERO, ScoreKey, judge
 from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Contrast
 
@@ -18,52 +20,139 @@ CROSSED_DESIGN_NOTE = (
 
 
 def build_effect_table(results: Results) -> Table:
-    """Return every contrast on the primary score."""
-    contrasts = results.plan.contrasts
-    difference_unit = results.get_score_format().difference_unit
-    unit = f" ({difference_unit})" if difference_unit else ""
+    """Return every contrast on each primary score."""
+    contrasts, keys = results.plan.contrasts, list(results.primary_effects)
+    units = {results.get_score_format(key).difference_unit for key in keys}
+    unit = f" ({units.pop()})" if len(units) == 1 and units != {""} else ""
     interval_heading = f"{formatting.format_confidence_level()} interval"
+    scores_text = " and ".join(results.format_heading(key) for key in keys)
+    moderated = _run_moderated_tests(results)
     return Table(
         name="effects",
-        title="Estimated effects",
+        title=f"Estimated effects on {scores_text}",
         headings=(
             "contrast",
+            *(["score"] if len(keys) > 1 else []),
             "family",
             "verdict",
             f"effect{unit}",
             interval_heading,
-            "p",
+            "p (corrected)",
             formatting.MDE_LABEL,
             "seeds",
             "variance ratio",
             "test-set SE",
             "image forward passes",
         ),
-        essential=("contrast", f"effect{unit}", interval_heading, "p", "verdict"),
-        rows=tuple(_build_effect_row(results, c) for c in contrasts),
+        essential=("contrast", f"effect{unit}", interval_heading, "p (corrected)", "verdict"),
+        rows=tuple(_build_effect_row(results, c, key) for c in contrasts for key in keys),
         records=tuple(
-            _build_effect_record(results, c, results.effects[c.name], results.primary_score)
+            _build_effect_record(results, c, results.primary_effects[key][c.name], key)
+            | {"p_moderated": moderated.get(key, {}).get(c.name)}
             for c in contrasts
+            for key in keys
         ),
         notes=(
-            f"Effects on {results.format_heading(results.primary_score)}; paired by seed; "
+            f"Effects on {scores_text}; paired by seed, over all seeds that are complete; "
             "interval: paired t of this contrast alone.",
-            f"Verdict and p: Holm-corrected over the {len(results.primary_contrasts)} primary "
-            "contrasts, the only family that is tested together; all others are exploratory, not "
-            "corrected, and their verdicts are marked *.",
+            *_build_verdict_notes(results),
             *([formatting.POINTS_NOTE] if unit else []),
             *([CROSSED_DESIGN_NOTE] if results.plan.design == "crossed" else []),
-            "MDE: minimum detectable effect, the smallest one that these seeds detect with 80 % "
-            "power, at the level that the verdict needs.",
+            "MDE: minimum detectable effect, the smallest one that the look detects with 80 % "
+            "power, after all corrections; in brackets its 95 % interval, because the spread over "
+            "seeds is itself estimated.",
             "Variance ratio: variance of the contrast paired by seed / unpaired; below 1, pairing "
             "helped.",
             "Test-set SE: standard error due to the choice of test samples alone (paired); not "
             "included in any interval.",
+            *_build_moderated_notes(results),
             *find_comparability_warnings(results),
             *(note for c in contrasts for note in _build_notes(results, c)),
         ),
-        num_text_columns=3,
+        num_text_columns=4 if len(keys) > 1 else 3,
     )
+
+
+def _build_verdict_notes(results: Results) -> list[str]:
+    """Return how verdicts were made: their looks, their family and their margins."""
+    num_scores = len(results.primary_effects)
+    scores_text = f" on {num_scores} scores" if num_scores > 1 else ""
+    return [
+        f"Verdicts are made at {formatting.format_looks(results.plan.looks)}, and stand until the "
+        "next look; more seeds between looks change estimates alone. p: corrected for the looks.",
+        f"Holm-corrected over the {len(results.primary_contrasts)} primary contrasts{scores_text}, "
+        "the only family that is tested together; all others are exploratory, not corrected for "
+        "one another, and their verdicts are marked *.",
+        *(describe_margin(results, key) for key in results.primary_effects),
+    ]
+
+
+def describe_margin(results: Results, key: ScoreKey) -> str:
+    """Return the margin of a primary score with its reason, or that there is none."""
+    margin, label = results.plan.get_margin(*key), results.format_heading(key)
+    if margin is None:
+        return (
+            f"No margin is declared for {label}, so no effect on it can be called practically "
+            "nothing."
+        )
+    number_format = results.get_score_format(key)
+    value = number_format.format_exact(margin.value)
+    return (
+        f"Practically nothing: shown to be smaller than "
+        f"{formatting.append_unit(value, number_format.difference_unit)} on {label}, either way "
+        f"(two one-sided tests). Reason of this margin: {margin.reason.rstrip('.')}."
+    )
+
+
+def _select_moderated_effects(
+    results: Results, key: ScoreKey
+) -> tuple[list[Contrast], list[Effect]]:
+    """Return the primary contrasts that have the same seeds as the first one, and their effects."""
+    effects = results.primary_effects[key]
+    contrasts = results.primary_contrasts
+    seeds = effects[contrasts[0].name].seeds if contrasts else ()
+    selected = [c for c in contrasts if effects[c.name].seeds == seeds]
+    return selected, [effects[c.name] for c in selected]
+
+
+def _test_moderated(results: Results, key: ScoreKey) -> ModeratedTests | None:
+    contrasts, effects = _select_moderated_effects(results, key)
+    norms = [math.sqrt(sum(w * w for w in c.weights.values())) for c in contrasts]
+    return run_moderated_tests([e.values for e in effects], norms)
+
+
+def _run_moderated_tests(results: Results) -> dict[ScoreKey, dict[str, float]]:
+    """Return score -> primary contrast -> p-value of the moderated test, where it can be run."""
+    p_values = {}
+    for key in results.primary_effects:
+        tests, (contrasts, _) = (
+            _test_moderated(results, key),
+            _select_moderated_effects(results, key),
+        )
+        names = [c.name for c in contrasts]
+        p_values[key] = dict(zip(names, tests.p_values)) if tests is not None else {}
+    return p_values
+
+
+def _build_moderated_notes(results: Results) -> list[str]:
+    """Return the moderated tests in one line a score, with the check of equal variances."""
+    notes = []
+    for key in results.primary_effects:
+        tests = _test_moderated(results, key)
+        if tests is None:
+            continue
+        contrasts, _ = _select_moderated_effects(results, key)
+        tests_text = ", ".join(
+            f"{c.label} p = {formatting.format_p_value(p)}".replace("= <", "<")
+            for c, p in zip(contrasts, tests.p_values)
+        )
+        notes.append(
+            f"Moderated t test (limma), no verdict, uncorrected, {tests.num_seeds} seeds: "
+            f"{tests_text}. It pools the variances of these contrasts, which is sound only if "
+            f"they are equal (Bartlett's test: p = "
+            f"{formatting.format_p_value(tests.homogeneity_p)}).".replace("= <", "<")
+        )
+    return notes
 
 
 def build_other_effects_table(results: Results) -> Table:
@@ -94,23 +183,24 @@ def build_other_effects_table(results: Results) -> Table:
     )
 
 
-def _build_effect_row(results: Results, contrast: Contrast) -> tuple[TableCell, ...]:
-    effect = results.effects[contrast.name]
+def _build_effect_row(results: Results, contrast: Contrast, key: ScoreKey) -> tuple[TableCell, ...]:
+    effect = results.primary_effects[key][contrast.name]
     diverged_text = formatting.format_exclusions({"diverged": effect.num_diverged})
-    verdict, number_format = results.judge(contrast), results.get_effect_format(effect)
+    verdict, number_format = judge(effect, contrast), results.get_effect_format(effect, key)
     verdict_text = verdict.text + diverged_text
-    test_set_se = results.test_set_se[contrast.name]
+    test_set_se = results.test_set_se[contrast.name] if key == results.primary_score else None
     tone = formatting.get_tone(verdict)
     is_bold = contrast.primary and tone != formatting.MUTED
     forward_passes_text = _format_forward_passes(results, contrast)
     return make_row(
         contrast.label,
+        *([results.format_heading(key)] if len(results.primary_effects) > 1 else []),
         _get_family(contrast.primary),
         TableCell(text=verdict_text, bold=is_bold, tone=tone),
         number_format.format_signed(effect.mean),
         number_format.format_interval(effect),
         formatting.format_p_value(effect.verdict_p),
-        "" if effect.mde is None else number_format.format(effect.mde),
+        number_format.format_mde(effect.mde),
         formatting.format_seed_count(effect),
         "" if effect.variance_ratio is None else formatting.format_number(effect.variance_ratio, 2),
         "" if test_set_se is None else number_format.format_exact(test_set_se),
@@ -146,8 +236,9 @@ def _build_notes(results: Results, contrast: Contrast) -> list[str]:
 def _build_effect_record(
     results: Results, contrast: Contrast, effect: Effect, key: ScoreKey
 ) -> dict[str, Any]:
-    run_by_cell = results.run_by_cell
-    is_primary_score = key == results.primary_score
+    run_by_cell, look, mde = results.run_by_cell, effect.look, effect.mde
+    is_primary_score = key in results.primary_effects
+    verdict = judge(effect, contrast) if is_primary_score else None
     return {
         "contrast": contrast.name,
         "label": contrast.label,
@@ -155,19 +246,29 @@ def _build_effect_record(
         "dataset": key[0],
         "score": key[1],
         "family": _get_family(contrast.primary and is_primary_score),
-        "verdict": results.judge(contrast).word if is_primary_score else "",
+        "verdict": verdict.word if verdict else "",
+        "verdict_seeds": verdict.num_seeds if verdict else None,
         "effect": effect.mean,
         "ci_low": effect.low,
         "ci_high": effect.high,
         "p": effect.p,
         "p_adjusted": effect.p_adjusted,
-        "mde": effect.mde,
+        "p_look": look.p if look else None,
+        "p_equivalence": look.p_equivalence if look else None,
+        "margin": look.margin if look else None,
+        "mde": mde.value if mde else None,
+        "mde_low": mde.low if mde else None,
+        "mde_high": mde.high if mde else None,
+        "mde_seeds": mde.num_seeds if mde else None,
+        "required_seeds": look.required_seeds if look else None,
         "num_seeds": len(effect.seeds),
         "num_diverged": effect.num_diverged,
         "num_missing": effect.num_missing,
         "worst_case_mean": effect.worst_case_mean,
         "variance_ratio": effect.variance_ratio,
-        "test_set_se": results.test_set_se[contrast.name] if is_primary_score else None,
+        "test_set_se": (
+            results.test_set_se[contrast.name] if key == results.primary_score else None
+        ),
         "forward_passes": _format_forward_passes(results, contrast),
         "per_seed": " ".join(f"{s}:{v:.10g}" for s, v in zip(effect.seeds, effect.values)),
         "runs": " ".join(run_by_cell[a, s] for s in effect.seeds for a in contrast.weights),

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from analysis import formatting
-from analysis.results.results import Results, ScoreKey
+from analysis.results.results import Results
 from analysis.statistics.effects import MIN_SEEDS_FOR_INTERVAL
+from analysis.statistics.verdicts import ScoreKey
 from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Arm, RunStatus
 
@@ -97,6 +98,9 @@ def _format_bold_note(results: Results, key: ScoreKey) -> str:
     if any(results.tied_for_best.values()):
         return formatting.BOLD_NOTE
     fewest_seeds = min((len(v) for v in results.observations[key].values.values()), default=0)
+    first_look = results.plan.looks[0].num_seeds
+    if MIN_SEEDS_FOR_INTERVAL <= fewest_seeds < first_look:
+        return f"Nothing is bold before {first_look} seeds."
     if fewest_seeds >= MIN_SEEDS_FOR_INTERVAL:
         return "Nothing is bold: no arm is significantly worse than the best."
     return "Nothing is bold: fewer than three seeds."

@@ -13,6 +13,7 @@ from uniclip.config import METHODS, RunConfig
 from uniclip.config.binding import to_builtins
 from uniclip.config.keys import collect_sections
 from uniclip.errors import UserError
+from uniclip.store import DEFAULT_LOOKS, Look, Margin
 
 SHIPPED = [schema.CONF]
 LISTED = """
@@ -186,3 +187,64 @@ def test_the_studies_of_the_head_have_the_same_candidates_and_seeds_of_their_own
     for study in (heads, flips):
         assert study.first_seed == 100
         assert study.overrides["runtime.evaluation_split"] == "validation"
+
+
+@pytest.mark.parametrize("name", schema.list_ablations(SHIPPED))
+def test_every_shipped_ablation_has_looks_and_a_margin_for_each_primary_score(name: str) -> None:
+    ablation = schema.load_ablation(name, SHIPPED)
+    looks = ablation.build_looks()
+    assert sum(look.level for look in looks) == pytest.approx(schema.MAX_ERROR)
+    assert looks == DEFAULT_LOOKS or name == "truth"
+    margins = ablation.build_margins()
+    scores = {(m.dataset, m.metric) for m in margins}
+    assert scores == {
+        (source, metric)
+        for source in ablation.primary_metrics
+        for metric in ablation.list_primary_metrics(source)
+    }
+    assert all(0 < m.value < 0.05 and len(m.reason) > 20 for m in margins)
+
+
+def test_looks_and_margins_are_read(tmp_path: Path) -> None:
+    text = LISTED + (
+        "looks: {8: 0.03, 3: 0.01}\n"
+        "margins: {scenes: {minimal.side: 0.02}}\n"
+        "margin_reason: it would cost more than it gains\n"
+    )
+    ablation = schema.load_ablation("custom", write_ablation(tmp_path, text))
+    assert ablation.build_looks() == (
+        Look(num_seeds=3, level=0.01),
+        Look(num_seeds=8, level=0.03),
+    )
+    reason = "it would cost more than it gains"
+    assert ablation.build_margins() == (
+        Margin(dataset="scenes", metric="minimal.side", value=0.02, reason=reason),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("looks: {3: 0.03, 5: 0.03}", "looks: the levels must add up to at most 0.05, got 0.06"),
+        ("looks: {2: 0.01}", "looks: 2 must be a number of seeds of at least 3"),
+        ("looks: {3: 0}", "looks.3 must be above 0, got 0"),
+        ("looks: {}", "looks: the levels must add up to at most 0.05, got 0"),
+        ("margins: {scenes: {minimal.side: 0.02}}", "margin_reason is missing"),
+        ("margins: {scene: {x: 1}}\nmargin_reason: r", "margins: unknown source 'scene'"),
+        (
+            "margins: {scenes: {minimal.sid: 1}}\nmargin_reason: r",
+            "margins.scenes: unknown primary score 'minimal.sid'",
+        ),
+        (
+            "margins: {scenes: {minimal.side: 0}}\nmargin_reason: r",
+            "margins.scenes.minimal.side must be above 0, got 0",
+        ),
+    ],
+)
+def test_looks_and_margins_that_are_not_valid_are_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        schema.load_ablation("custom", write_ablation(tmp_path, f"{LISTED}{text}\n"))
+    assert message in str(caught.value)
+    assert "custom.yaml" in str(caught.value)

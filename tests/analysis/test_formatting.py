@@ -33,17 +33,20 @@ def test_scores_are_percent_with_the_decimals_of_their_standard_error() -> None:
     assert fine.format_with_unit(0.54321) == "54.32 %"
     assert fine.format_signed(-0.0123) == f"{formatting.MINUS}1.23"
     assert formatting.make_number_format("recall", 0.004).format(0.54321) == "54.3"
-    assert formatting.make_number_format("recall", 0.05).format(0.54321) == "54"
+    assert formatting.make_number_format("recall", 0.05).format(0.54321) == "54.3"
     assert formatting.make_number_format("recall", None).format(0.54321) == "54.3"
     gap = formatting.make_number_format("gap", 0.02)
     assert (gap.format(0.8123), gap.unit, gap.difference_unit) == ("0.812", "", "")
 
 
-def test_a_tiny_effect_is_not_rounded_to_zero() -> None:
+def test_a_percentage_has_one_or_two_decimals_and_zero_has_no_sign() -> None:
     number_format = formatting.make_number_format("recall", 1e-6)
-    assert number_format.format_signed(0.00002) == "+0.00200"
-    effect = make_effect(0.1, low=-0.00001, high=0.00005)
-    assert number_format.format_interval(effect) == f"[{formatting.MINUS}0.00100, +0.00500]"
+    assert number_format.format_signed(0.00002) == "0.00"
+    assert number_format.format_signed(-0.0002) == f"{formatting.MINUS}0.02"
+    effect = make_effect(0.1, low=-0.00001, high=0.0005)
+    assert number_format.format_interval(effect) == "[0.00, +0.05]"
+    distance = formatting.make_number_format("gap", 1e-5)
+    assert distance.format_signed(0.00002) == "+0.000020"
 
 
 def test_chance_has_at_least_two_digits() -> None:
@@ -64,7 +67,7 @@ def test_the_decimals_of_all_arms_are_those_of_the_median_error() -> None:
     assert formatting.choose_score_format("recall", observations, values).decimals == 1
     one_seed = Observations(seeds=(0,), values={"a": {0: 0.5}}, resolution=1 / 10_000)
     assert formatting.choose_score_format("recall", one_seed, ["a", "none"]).decimals == 1
-    assert formatting.choose_proportion_format(0.5, 100).format(0.5) == "50"
+    assert formatting.choose_proportion_format(0.5, 100).format(0.5) == "50.0"
     assert formatting.choose_proportion_format(None, 0).format(None) == "n/a"
 
 

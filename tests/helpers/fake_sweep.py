@@ -22,6 +22,8 @@ from uniclip.store import (
     Component,
     Contrast,
     DatasetScores,
+    Look,
+    Margin,
     Outcome,
     Plan,
     PrimaryMetric,
@@ -50,6 +52,9 @@ class Truth:
     diverged: tuple[tuple[str, int], ...] = ()
     missing: tuple[tuple[str, int], ...] = ()
     unscored: tuple[tuple[str, int], ...] = ()
+    looks: tuple[Look, ...] = (Look(num_seeds=3, level=0.05),)
+    margin: float | None = None
+    """Margin of the primary score."""
     other_code: tuple[tuple[str, int], ...] = ()
     """Cells trained by other code, in another numerics class."""
 
@@ -190,7 +195,16 @@ def plan(truth: Truth) -> Plan:
         forward_passes={
             a.name: {"image": 1.0 if a.name == "clip" else 3.0, "text": 1.0} for a in all_arms
         },
+        looks=truth.looks,
+        margins=margins(truth),
     )
+
+
+def margins(truth: Truth) -> tuple[Margin, ...]:
+    if truth.margin is None:
+        return ()
+    reason = "a smaller gain would not pay for a second encoder"
+    return (Margin(dataset="openmoji", metric="retrieval.r1", value=truth.margin, reason=reason),)
 
 
 def run_id(arm: str, seed: int) -> str:

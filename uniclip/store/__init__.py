@@ -13,12 +13,15 @@ from uniclip.store.run_records import (
 from uniclip.store.run_status import EndReason, RunStatus
 from uniclip.store.store import Store, StudyFolder, SweepFolder
 from uniclip.store.sweep_records import (
+    DEFAULT_LOOKS,
     Arm,
     AuditCheck,
     AuditRecord,
     Cell,
     Component,
     Contrast,
+    Look,
+    Margin,
     Plan,
     PlantedEffect,
     PrimaryMetric,
@@ -32,6 +35,7 @@ from uniclip.store.sweep_records import (
 )
 
 __all__ = [
+    "DEFAULT_LOOKS",
     "Arm",
     "AttemptFolder",
     "AuditRecord",
@@ -42,6 +46,8 @@ __all__ = [
     "RunStatus",
     "Component",
     "Contrast",
+    "Look",
+    "Margin",
     "AttemptEnd",
     "PlantedEffect",
     "AuditCheck",

@@ -104,10 +104,39 @@ class PrimaryMetric:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """A number of seeds at which verdicts are made."""
+
+    num_seeds: int
+    """It is reached when the runs of seeds 0 to num_seeds - 1 have finished."""
+    level: float
+    """Probability of a false verdict that is spent at this look."""
+
+
+DEFAULT_LOOKS = (
+    Look(num_seeds=5, level=0.02),
+    Look(num_seeds=8, level=0.015),
+    Look(num_seeds=12, level=0.015),
+)
+"""The looks of an ablation that declares none; their levels add up to 0.05."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margin:
+    """The largest effect on a score, either way, that counts as practically nothing."""
+
+    dataset: str
+    metric: str
+    value: float
+    """In the unit of the score: 0.01 is one percentage point of an accuracy."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlantedEffect:
     """A result that is known in advance, because the data were generated so."""
 
-    kind: Literal["positive_effect", "no_significant_effect", "exactly_zero", "at_chance"]
+    kind: Literal["positive_effect", "practically_nothing", "exactly_zero", "at_chance"]
     description: str
     """Description for the report."""
     contrast: str | None = None
@@ -300,10 +329,19 @@ class Plan:
     data_notes: tuple[str, ...] = ()
     """What the user should know of the training data, a sentence each: how the table was read,
     rows that are skipped, captions that are cut."""
+    looks: tuple[Look, ...] = DEFAULT_LOOKS
+    """The numbers of seeds at which verdicts are made, increasing."""
+    margins: tuple[Margin, ...] = ()
+    """What counts as practically nothing, for each score that has a margin."""
 
     def get_arm(self, name: str) -> Arm:
         """Return the arm of that name."""
         return next(a for a in self.arms if a.name == name)
+
+    def get_margin(self, dataset: str, metric: str) -> Margin | None:
+        """Return the margin of a score; None if none is declared."""
+        margins = (m for m in self.margins if (m.dataset, m.metric) == (dataset, metric))
+        return next(margins, None)
 
     @property
     def caveats(self) -> tuple[str, ...]:

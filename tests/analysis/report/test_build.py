@@ -17,6 +17,7 @@ from analysis.report.build import (
     build_report,
     compute_input_digest,
 )
+from analysis.results.planted_effects import CheckStatus
 from tests.helpers import ROOT, fake_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip.errors import UserError
@@ -81,7 +82,7 @@ def test_the_sweep_is_collected_once_and_planted_effects_are_in_the_result(
     monkeypatch.setattr(frame, "collect_sweep_data", collect_and_count)
     first = build_report(store, sweep)
     (result,) = first.planted_results
-    assert (result.description, result.passed) == ("it helps", True)
+    assert (result.description, result.status) == ("it helps", CheckStatus.CONFIRMED)
     again = build_report(store, sweep)
     assert (first.rebuilt, again.rebuilt) == (True, False)
     assert again.planted_results == first.planted_results

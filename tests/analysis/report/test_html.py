@@ -10,7 +10,7 @@ from pathlib import Path
 from analysis.figures.build import ReportFigure
 from analysis.report.build import ReportResult
 from analysis.report.html import collect_warnings, render_html, render_table
-from analysis.results.planted_effects import PlantedEffectResult
+from analysis.results.planted_effects import CheckStatus, PlantedEffectResult
 from analysis.results.results import Results
 from analysis.tables import build_tables
 from analysis.tables.table import Table, TableCell, make_row
@@ -67,7 +67,9 @@ def test_text_is_escaped() -> None:
 def test_sections_without_content_are_left_out(complete_results: Results, tmp_path: Path) -> None:
     figure = {"title": "F", "caption": "", "skip_reason": "no <input>"}
     names = ("effects", "interactions", "curves", "examples", "temperatures")
-    planted = [PlantedEffectResult(description="it <helps>", passed=False, detail="p = 1")]
+    planted = [
+        PlantedEffectResult(description="it <helps>", status=CheckStatus.FAILED, detail="p = 1")
+    ]
     tables = build_tables(complete_results)
     page = render_html(
         complete_results,

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from analysis.collect.frame import SweepData
-from analysis.results.planted_effects import check_planted_effects
+from analysis.results.planted_effects import CheckStatus, check_planted_effects
 from analysis.results.results import Results
 from tests.helpers.analyzed_sweeps import analyze_fake_sweep
 from tests.helpers.fake_sweep import Truth
-from uniclip.store import PlantedEffect
+from uniclip.store import Look, PlantedEffect
 
 
 def plant(data: SweepData, *effects: PlantedEffect) -> SweepData:
@@ -23,24 +23,54 @@ def effect_of(kind: str, contrast: str, metric: str | None = None) -> PlantedEff
     return PlantedEffect(kind=kind, description=kind, contrast=contrast, metric=metric)  # type: ignore[arg-type]
 
 
+CONFIRMED, FAILED, NOT_CHECKED = CheckStatus
+
+
 def test_each_kind_is_checked(complete_results: Results) -> None:
     data = complete_results.sweep_data
     effects = {
-        effect_of("positive_effect", "main:awareness"): True,
-        effect_of("positive_effect", "main:mp_nce"): False,
-        effect_of("no_significant_effect", "main:mp_nce"): True,
-        effect_of("no_significant_effect", "main:awareness"): False,
-        effect_of("exactly_zero", "main:awareness", metric="gap"): True,
-        effect_of("exactly_zero", "main:awareness"): False,
-        PlantedEffect(kind="at_chance", description="", arm="clip"): False,
-        PlantedEffect(kind="at_chance", description="", arm="clip", metric="gap"): False,
+        effect_of("positive_effect", "main:awareness"): CONFIRMED,
+        effect_of("positive_effect", "main:mp_nce"): FAILED,
+        effect_of("practically_nothing", "main:awareness"): FAILED,
+        effect_of("practically_nothing", "main:awareness", metric="gap"): CONFIRMED,
+        effect_of("exactly_zero", "main:awareness", metric="gap"): CONFIRMED,
+        effect_of("exactly_zero", "main:awareness"): FAILED,
+        PlantedEffect(kind="at_chance", description="", arm="clip"): FAILED,
+        PlantedEffect(kind="at_chance", description="", arm="clip", metric="gap"): FAILED,
     }
     results = check_planted_effects(plant(data, *effects))
-    assert [r.passed for r in results] == list(effects.values())
+    assert [r.status for r in results] == list(effects.values())
     assert "p = " in results[0].detail
     assert results[4].detail == "exactly 0 in 3 seeds"
     assert "chance 0.17 %, standard error of the test set 0.17 pp" in results[6].detail
     assert results[7].detail == "3 of 3 seeds have the score", "without a chance level"
+
+
+@pytest.mark.parametrize(
+    ("margin", "status", "detail"),
+    [
+        (0.1, CONFIRMED, "practically nothing at 3 seeds"),
+        (0.003, FAILED, "not shown with 3 seeds"),
+        (None, FAILED, "not shown with 3 seeds"),
+    ],
+)
+def test_a_planted_equivalence_needs_a_margin_and_enough_seeds(
+    tmp_path: Path, margin: float | None, status: CheckStatus, detail: str
+) -> None:
+    data = analyze_fake_sweep(tmp_path, Truth(margin=margin)).sweep_data
+    planted = effect_of("practically_nothing", "main:mp_nce")
+    (result,) = check_planted_effects(plant(data, planted))
+    assert (result.status, result.detail.endswith(detail)) == (status, True), result.detail
+    assert ("margin" in result.detail) == (margin is not None)
+
+
+@pytest.mark.parametrize("kind", ["positive_effect", "practically_nothing"])
+def test_before_its_first_look_an_effect_is_not_checked(tmp_path: Path, kind: str) -> None:
+    truth = Truth(margin=0.1, looks=(Look(num_seeds=5, level=0.05),))
+    data = analyze_fake_sweep(tmp_path, truth).sweep_data
+    (result,) = check_planted_effects(plant(data, effect_of(kind, "main:awareness")))
+    assert result.status is NOT_CHECKED
+    assert result.detail.endswith("3 seeds, no verdict before 5 seeds")
 
 
 def test_a_primary_contrast_is_corrected_as_in_the_report(complete_results: Results) -> None:
@@ -56,4 +86,4 @@ def test_an_incomplete_contrast_does_not_pass(tmp_path: Path, lost: str) -> None
     results = analyze_fake_sweep(tmp_path, Truth(**{lost: (("full", 0),)}))  # type: ignore[arg-type]
     planted = effect_of("positive_effect", "main:awareness")
     (result,) = check_planted_effects(plant(results.sweep_data, planted))
-    assert not result.passed
+    assert result.status is FAILED

@@ -11,6 +11,7 @@ from analysis.report import summary
 from analysis.report.html import collect_warnings
 from analysis.results.results import (
     Results,
+    build_primary_scores,
     compute_knockout_effect,
     find_comparability_warnings,
     find_mixed_numerics,
@@ -28,9 +29,10 @@ def test_only_the_planted_effect_is_significant(complete_results: Results) -> No
     assert all(effect.p_adjusted is not None for effect in primary.values())
     again = estimate_contrasts(
         complete_results.plan.contrasts,
-        complete_results.observations[complete_results.primary_score],
+        build_primary_scores(complete_results.sweep_data),
+        complete_results.plan.looks,
     )
-    assert again == complete_results.effects
+    assert again == complete_results.primary_effects
 
 
 def test_the_headings_of_scores(complete_results: Results) -> None:
@@ -77,7 +79,9 @@ def test_two_seeds_allow_no_verdict(tmp_path: Path) -> None:
     results = analyze_fake_sweep(tmp_path, Truth(seeds=(0, 1)))
     assert {e.sign for e in results.effects.values()} <= {None, 0}
     assert not any(results.tied_for_best.values())
-    assert all("too few seeds" in s for s in summary.build_summary_sentences(results)[:3])
+    assert all(
+        "no verdict before 3 seeds" in s for s in summary.build_summary_sentences(results)[:3]
+    )
 
 
 def test_lost_seeds_of_an_effect_are_counted(tmp_path: Path) -> None:

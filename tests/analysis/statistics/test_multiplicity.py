@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.statistics.effects import ALPHA, Observations, estimate_effect, paired_t
-from analysis.statistics.multiplicity import (
-    compare_with_best,
-    estimate_primary_effects,
-    holm_adjust,
-)
-from tests.analysis.statistics.test_effects import DIFFERENCE, SIMULATIONS, make_rng, observe
-from tests.helpers import fake_sweep
+from analysis.statistics.effects import ALPHA, estimate_effect, paired_t
+from analysis.statistics.looks import run_look
+from analysis.statistics.multiplicity import compare_with_best, holm_adjust
+from tests.analysis.statistics.test_effects import SIMULATIONS, make_rng, observe
+from uniclip.store import Look
+
+LOOKS = (Look(num_seeds=3, level=0.05),)
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
@@ -28,34 +27,10 @@ def test_without_effect_a_family_errs_at_the_stated_rate(seeds: int) -> None:
     assert any_claim > 0.045
 
 
-def test_false_verdicts_of_crossed_arms() -> None:
-    """The same through `estimate_primary_effects`: crossed arms without any effect, three seeds."""
-    contrasts = [c.weights for c in fake_sweep.contrasts()[:3]]
-    names = [a.name for a in fake_sweep.arms()[:8]]
-    g, trials, wrong = make_rng(4), 1500, 0
-    for _ in range(trials):
-        table = g.normal(size=(3, 1)) + g.normal(size=(3, 8))
-        values = {n: dict(enumerate(table[:, i].tolist())) for i, n in enumerate(names)}
-        effect = estimate_primary_effects(contrasts, Observations(seeds=(0, 1, 2), values=values))
-        wrong += any(e.sign for e in effect)
-    assert 0.03 < wrong / trials < 0.07  # 5 % +- 3.5 standard errors
-
-
 def test_holm_by_hand() -> None:
     assert holm_adjust([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm_adjust([0.9, 0.8]) == [1.0, 1.0]
     assert holm_adjust([]) == []
-
-
-def test_a_missing_arm_does_not_weaken_the_correction() -> None:
-    """A contrast that cannot be tested yet still counts in the family."""
-    observations = observe({"a": [0.5, 0.6, 0.7], "b": [0.4, 0.51, 0.59], "c": [0.2]})
-    alone, pair = (
-        estimate_primary_effects([DIFFERENCE], observations)[0],
-        estimate_primary_effects([DIFFERENCE, {"a": 1.0, "c": -1.0}], observations)[0],
-    )
-    assert alone.p_adjusted == pytest.approx(alone.p)
-    assert pair.p_adjusted == pytest.approx(2 * (alone.p or 0))
 
 
 def test_arms_that_tie_for_the_best_mean() -> None:
@@ -65,14 +40,23 @@ def test_arms_that_tie_for_the_best_mean() -> None:
         "far": [0.50, 0.52, 0.50, 0.53],
         "few": [0.95, 0.96],
     }
-    comparison = compare_with_best(observe(arms), list(arms))
+    comparison = compare_with_best(observe(arms), list(arms), LOOKS)
     assert comparison is not None
     assert (comparison.best_arm, comparison.bold_arms) == ("best", {"best", "near"})
     assert comparison.worse_arms == {"far"}
-    few = compare_with_best(observe(arms), ["best", "near"])
+    few = compare_with_best(observe(arms), ["best", "near"], LOOKS)
     assert few is not None
     assert few.bold_arms == set()
-    assert compare_with_best(observe({"a": [0.1, 0.2], "b": [0.3, 0.4]}), ["a", "b"]) is None
+    two_seeds = observe({"a": [0.1, 0.2], "b": [0.3, 0.4]})
+    assert compare_with_best(two_seeds, ["a", "b"], LOOKS) is None
+
+
+def test_before_the_first_look_every_arm_ties() -> None:
+    arms = {"best": [0.90, 0.92, 0.91, 0.93], "far": [0.50, 0.52, 0.50, 0.53]}
+    comparison = compare_with_best(observe(arms), list(arms), [Look(num_seeds=5, level=0.05)])
+    assert comparison is not None
+    assert comparison.tied_arms == {"best", "far"}
+    assert comparison.bold_arms == set()
 
 
 def test_a_declared_comparison_precedes_the_test_against_the_best_arm() -> None:
@@ -80,8 +64,9 @@ def test_a_declared_comparison_precedes_the_test_against_the_best_arm() -> None:
     arms = {"a": [0.90, 0.95, 0.91], "b": [0.80, 0.88, 0.86], "c": [0.10, 0.30, 0.20]}
     observations = observe(arms)
     alone = estimate_effect({"a": 1.0, "b": -1.0}, observations)
-    for p_adjusted, expected in ((0.01, {"b", "c"}), (0.9, {"c"})):
-        declared = {("a", "b"): replace(alone, p_adjusted=p_adjusted)}
-        comparison = compare_with_best(observations, list(arms), declared)
+    look = run_look(alone, LOOKS, ("set", "score"))
+    for p, expected in ((0.01, {"b", "c"}), (0.9, {"c"})):
+        declared = {("a", "b"): replace(alone, look=replace(look, p=p))}
+        comparison = compare_with_best(observations, list(arms), LOOKS, declared)
         assert comparison is not None
         assert comparison.worse_arms == expected

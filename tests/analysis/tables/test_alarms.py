@@ -66,7 +66,7 @@ def test_near_duplicates_among_other_images_are_not_compared(tmp_path: Path) -> 
         "data_checks"
     ]
     rows = {row[0].text: [e.text for e in row] for row in table.rows}
-    assert rows["dtd"][4] == "zero-shot accuracy 30 %, without them not comparable"
+    assert rows["dtd"][4] == "zero-shot accuracy 30.0 %, without them not comparable"
 
 
 def test_scores_at_chance_are_marked(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.helpers.fake_sweep import Truth
 def test_only_the_planted_effect_is_significant(complete_results: Results) -> None:
     verdicts = {r["contrast"]: r for r in read_records(build_effect_table(complete_results))}
     assert verdicts["main:awareness"]["verdict"] == "helps"
-    assert verdicts["main:mp_nce"]["verdict"] == "not significant"
+    assert verdicts["main:mp_nce"]["verdict"] == "unresolved"
     assert float(verdicts["main:mp_nce"]["mde"]) > 0
     assert verdicts["full - clip"]["family"] == "exploratory"
     assert verdicts["full - clip"]["forward_passes"] == "3 vs. 1 image forward passes"
@@ -44,7 +44,7 @@ def test_without_runs_there_is_no_data(tmp_path: Path) -> None:
 def test_excluded_seeds_have_a_note(tmp_path: Path) -> None:
     table = build_effect_table(analyze_fake_sweep(tmp_path, Truth(diverged=(("clip", 1),))))
     row = next(row for row in table.rows if row[0].text == "UniCLIP against CLIP")
-    assert row[2].text == "too few seeds (1 diverged)"
+    assert row[2].text == "too few seeds at 3 seeds (1 diverged)"
     assert row[7].text == "2 of 3 (1 diverged)"
     assert any(
         note.startswith("UniCLIP against CLIP: 1 seed excluded because a run diverged; with")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.report import build
+from analysis.results.planted_effects import CheckStatus
 from sweeps.cli.commands import report as report_command
 from tests.helpers.command_line import execute, write_finished_cell
 from tests.sweeps.cli import OVERRIDES
@@ -20,14 +21,18 @@ from uniclip.store import Plan, Store
 class Check:
     """The result of checking one planted effect."""
 
-    passed: bool
+    status: str
     description: str = "awareness helps"
     detail: str = "0.1"
 
 
 @pytest.mark.parametrize(
     ("results", "exit_status"),
-    [((), 0), ((Check(True),), 0), ((Check(True), Check(False)), 1)],
+    [
+        ((), 0),
+        ((Check("confirmed"), Check("not checked")), 0),
+        ((Check("confirmed"), Check("not confirmed")), 1),
+    ],
 )
 def test_the_report_prints_its_summary_and_the_planted_effects(
     results: tuple[Check, ...],
@@ -51,6 +56,7 @@ def test_the_report_prints_its_summary_and_the_planted_effects(
     assert calls == [(plan.sweep_id, True)]
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["a summary", "report: r/report.html"]
-    verdicts = ["confirmed" if check.passed else "NOT CONFIRMED" for check in results]
-    assert lines[2:] == [f"planted effect: {v}: awareness helps (0.1)" for v in verdicts]
+    labels = [check.status.replace("not confirmed", "NOT CONFIRMED") for check in results]
+    assert lines[2:] == [f"planted effect: {label}: awareness helps (0.1)" for label in labels]
+    assert report_command.FAILED == CheckStatus.FAILED
     assert report_command.EXIT_PLANTED_EFFECT_MISSED == 1
