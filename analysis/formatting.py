@@ -7,7 +7,7 @@ standard error supports (`analysis.statistics.precision`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -16,7 +16,6 @@ from analysis.statistics.power import MinimumDetectableEffect
 from analysis.statistics.precision import MAX_DECIMALS, count_decimals
 from analysis.statistics.verdicts import EXPLORATORY_MARK, Verdict
 from uniclip.evaluate.scoring.score_names import CALIBRATION_ERROR, split_class_name
-from uniclip.store import Look
 
 MINUS, PLUS_MINUS = "\u2212", "\u00b1"
 PERCENT_KINDS = ("accuracy", "recall", "map", "error")
@@ -148,14 +147,6 @@ def get_tone(verdict: Verdict) -> str:
     if not verdict.sign:
         return MUTED
     return BAD if verdict.kind == "noise" or verdict.sign < 0 else GOOD
-
-
-def format_looks(looks: Sequence[Look]) -> str:
-    """Return the schedule: "5 (level 0.02), 8 (0.015) and 12 (0.015) seeds"."""
-    texts = [f"{look.num_seeds} ({look.level:g})" for look in looks]
-    texts[0] = f"{looks[0].num_seeds} (level {looks[0].level:g})"
-    first_text = ", ".join(texts[:-1])
-    return f"{first_text} and {texts[-1]} seeds" if first_text else f"{texts[0]} seeds"
 
 
 def format_exclusions(counts: Mapping[str, int]) -> str:

@@ -73,8 +73,11 @@ def _check_planted_effect(
         contrast = next(c for c in plan.contrasts if c.name == planted_effect.contrast)
         effects = primary_effects.get(key) or _estimate_on_other_score(contrast, sweep_data, key)
         effect = effects[contrast.name]
-        status = _check_effect(planted_effect.kind, effect, judge(effect, contrast))
-        detail = _describe_effect(effect, contrast, sweep_data.get_score_kind(*key), status)
+        verdict = judge(effect, contrast)
+        status = _check_effect(planted_effect.kind, effect, verdict)
+        detail = _describe_effect(effect, verdict, sweep_data.get_score_kind(*key))
+        if verdict.word == UNRESOLVED and status is CheckStatus.FAILED:
+            detail += f": not shown with {verdict.num_seeds} seeds"
     return PlantedEffectResult(description=planted_effect.description, status=status, detail=detail)
 
 
@@ -121,9 +124,7 @@ def _check_at_chance(
     return _to_status(abs(mean - chance) <= CHANCE_TOLERANCE_SE * standard_error), detail
 
 
-def _describe_effect(
-    effect: Effect, contrast: Contrast, score_kind: str, status: CheckStatus
-) -> str:
+def _describe_effect(effect: Effect, verdict: Verdict, score_kind: str) -> str:
     if effect.mean is None:
         return "not measured"
     if effect.is_exactly_zero:
@@ -132,16 +133,13 @@ def _describe_effect(
     unit = number_format.difference_unit
     mean_text = append_unit(number_format.format_signed(effect.mean), unit)
     parts = [f"{mean_text} {number_format.format_interval(effect)}".rstrip()]
-    look, verdict = effect.look, judge(effect, contrast)
+    look = effect.look
     if look is not None and look.p is not None:
         parts.append(f"p = {look.p:.3g}")
-    if look is not None and look.margin is not None:
+    if look is not None and look.margin is not None and not verdict.sign:
         margin_format = make_number_format(score_kind, None)
         margin = append_unit(margin_format.format_exact(look.margin), unit)
         p_text = "" if look.p_equivalence is None else f", p = {look.p_equivalence:.3g}"
         parts.append(f"margin {margin}{p_text}")
     parts.append(f"{len(effect.seeds)} seeds")
-    if look is not None:
-        is_open = verdict.word == UNRESOLVED and status is CheckStatus.FAILED
-        parts.append(f"not shown with {verdict.num_seeds} seeds" if is_open else verdict.text)
-    return ", ".join(parts)
+    return ", ".join([*parts, verdict.text])

@@ -65,6 +65,7 @@ def describe_resolution(results: Results, contrast: Contrast) -> str:
     if required <= look.num_finished:
         return "its next look is expected to resolve it" if look.next_look else ""
     more_text = describe_more_seeds(results.sweep_data, required - look.num_finished)
-    target = "" if look.margin is not None else " (an effect as large as the estimate)"
+    is_within = look.margin is not None and abs(effect.mean or 0.0) < look.margin
+    target = "" if is_within else " (if it is as large as estimated)"
     text = f"about {required} seeds would resolve it{target}: {more_text}"
     return text if required <= last_look else f"{text}; the last look is at {last_look}"

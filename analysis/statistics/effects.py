@@ -88,9 +88,8 @@ class LookResult:
     is_corrected: bool = False
     """Whether the p-values are corrected for the other primary contrasts."""
     required_seeds: int | None = None
-    """Fewest seeds that resolve the contrast with 80 % power: an effect of the margin would be
-    detected and an effect of 0 placed within it; without a margin, an effect as large as the
-    estimate would be detected. None if unknown, or above 1000."""
+    """Seeds that would resolve the contrast with 80 % power (`looks.estimate_required_seeds`); None
+    if unknown, or above 1000."""
 
     @property
     def next_look(self) -> Look | None:

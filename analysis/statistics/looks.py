@@ -132,16 +132,20 @@ def estimate_required_seeds(
 ) -> int | None:
     """Return the seeds of the first look that would resolve an effect, with 80 % power.
 
-    Beyond the schedule it is the number of seeds that a test at the level of the last look needs.
+    If the estimate is within the margin, an effect of 0 is to be placed within it and an effect of
+    the margin to be detected; else an effect as large as the estimate is to be detected. Beyond the
+    schedule it is the number of seeds that a test at the level of the last look needs.
     """
-    size = margin if margin is not None else abs(effect.mean or 0.0)
+    estimate = abs(effect.mean or 0.0)
+    is_within = margin is not None and estimate < margin
+    size = margin if margin is not None and is_within else estimate
     if not effect.spread or not size:
         return None
-    ratio, has_margin = size / effect.spread, margin is not None
+    ratio = size / effect.spread
     required = None
     for look in looks:
         level = look.level / max(1, family_size)
-        required = find_required_seeds(ratio, level, equivalence=has_margin)
+        required = find_required_seeds(ratio, level, equivalence=is_within)
         if required is not None and required <= look.num_seeds:
             return look.num_seeds
     return required

@@ -78,7 +78,7 @@ def _build_verdict_notes(results: Results) -> list[str]:
     num_scores = len(results.primary_effects)
     scores_text = f" on {num_scores} scores" if num_scores > 1 else ""
     return [
-        f"Verdicts are made at {formatting.format_looks(results.plan.looks)}, and stand until the "
+        f"Verdicts are made at {results.plan.looks_text}, and stand until the "
         "next look; more seeds between looks change estimates alone. p: corrected for the looks.",
         f"Holm-corrected over the {len(results.primary_contrasts)} primary contrasts{scores_text}, "
         "the only family that is tested together; all others are exploratory, not corrected for "

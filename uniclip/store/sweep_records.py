@@ -338,6 +338,15 @@ class Plan:
         """Return the arm of that name."""
         return next(a for a in self.arms if a.name == name)
 
+    @property
+    def looks_text(self) -> str:
+        """The schedule of verdicts, such as "5 (level 0.02), 8 (0.015) and 12 (0.015) seeds"."""
+        texts = [
+            f"{look.num_seeds} ({'' if i else 'level '}{look.level:g})"
+            for i, look in enumerate(self.looks)
+        ]
+        return f"{' and '.join(filter(None, [', '.join(texts[:-1]), texts[-1]]))} seeds"
+
     def get_margin(self, dataset: str, metric: str) -> Margin | None:
         """Return the margin of a score; None if none is declared."""
         margins = (m for m in self.margins if (m.dataset, m.metric) == (dataset, metric))

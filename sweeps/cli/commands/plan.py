@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ablations.plan.plan import ResolvedPlan
+from analysis.results.pilot import describe_power
 from sweeps.config.request import SweepRequest
 from sweeps.config.schema import LocalLauncherConfig, SlurmLauncherConfig
 from sweeps.config.selection import (
@@ -76,6 +77,7 @@ def run(arguments: Namespace) -> int:
             plan, estimate.read_probes(request.store.get_sweep(plan.sweep_id), plan.device).values()
         ),
         [
+            *describe_power(request.store, plan),
             _describe_estimate(request, plan, runs, cost_estimates),
             *_describe_expected_start(settings.launcher, plan.num_cores),
         ],

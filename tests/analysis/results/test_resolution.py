@@ -57,13 +57,17 @@ def test_the_next_look_and_the_required_seeds_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("margin", [None, 1e-7])
-def test_without_a_margin_the_estimate_is_to_be_detected(
+def test_outside_the_margin_the_estimate_is_to_be_detected(
     tmp_path: Path, margin: float | None
 ) -> None:
     results = analyze_fake_sweep(tmp_path, Truth(margin=margin, looks=DEFAULT_LOOKS))
     contrast = next(c for c in results.plan.contrasts if c.name == "main:mp_nce")
     text = describe_resolution(results, contrast)
-    if margin is None:
-        assert "seeds would resolve it (an effect as large as the estimate): " in text
-    else:
-        assert text == "more than 1000 seeds would be needed to resolve it"
+    assert "seeds would resolve it (if it is as large as estimated): " in text
+    effect = results.effects[contrast.name]
+    assert effect.look is not None
+    hopeless = replace(effect, look=replace(effect.look, required_seeds=None))
+    key = results.primary_score
+    changed = replace(results, primary_effects={key: {contrast.name: hopeless}})
+    text = describe_resolution(changed, contrast)
+    assert text == "more than 1000 seeds would be needed to resolve it"

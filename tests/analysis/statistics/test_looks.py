@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -103,7 +105,7 @@ def test_the_mde_of_a_look_has_the_interval_of_the_spread() -> None:
 
 @pytest.mark.parametrize("ratio", [0.3, 1.0, 1.7, 6.0])
 def test_the_required_seeds_resolve_both_ways_with_80_percent_power(ratio: float) -> None:
-    effect, family = estimate(VALUES), 3
+    effect, family = replace(estimate(VALUES), mean=0.0), 3
     assert effect.spread is not None
     required = estimate_required_seeds(effect, DEFAULT_LOOKS, ratio * effect.spread, family)
     assert required is not None
@@ -115,3 +117,5 @@ def test_the_required_seeds_resolve_both_ways_with_80_percent_power(ratio: float
     assert (required == 5) == (ratio == 6.0)
     assert (required > 12) == (ratio < 1.7)
     assert estimate_required_seeds(effect, DEFAULT_LOOKS, 1e-9, family) is None
+    large = replace(effect, mean=20 * effect.spread)
+    assert estimate_required_seeds(large, DEFAULT_LOOKS, ratio * effect.spread, family) == 5

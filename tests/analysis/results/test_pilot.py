@@ -1,0 +1,48 @@
+"""What a plan says of power: unknown before runs, and the MDE of the report after them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from analysis.results.pilot import describe_power, read_primary_scores
+from tests.helpers import fake_sweep
+from tests.helpers.analyzed_sweeps import analyze_sweep
+from tests.helpers.fake_sweep import Truth
+from uniclip.store import DEFAULT_LOOKS, Store
+
+
+def test_before_any_run_the_mde_is_not_known(tmp_path: Path) -> None:
+    plan = fake_sweep.plan(Truth(looks=DEFAULT_LOOKS))
+    schedule, power = describe_power(Store(tmp_path), plan)
+    assert schedule == (
+        "verdicts at 5 (level 0.02), 8 (0.015) and 12 (0.015) seeds; with these seeds none: the "
+        "first look needs seeds=5"
+    )
+    assert power.endswith("not known before 3 seeds of this sweep have run")
+    more_seeds = replace(plan, seeds=tuple(range(9)))
+    assert describe_power(Store(tmp_path), more_seeds)[0].endswith("up to the look at 8")
+    assert describe_power(Store(tmp_path), replace(plan, contrasts=())) == []
+
+
+def test_with_pilot_seeds_it_is_the_mde_of_the_report(tmp_path: Path) -> None:
+    truth = Truth(looks=DEFAULT_LOOKS, missing=(("clip", 0),))
+    store, sweep_id = fake_sweep.make(tmp_path, truth)
+    plan = fake_sweep.plan(truth)
+    scores = read_primary_scores(store, plan)
+    assert len(scores) == len(plan.cells) - 1
+    assert ("clip", 0) not in scores
+    results = analyze_sweep(store, sweep_id)
+    text = describe_power(store, plan)[1]
+    assert "from the spread of 3 seeds" in text
+    for contrast in results.primary_contrasts:
+        effect = results.effects[contrast.name]
+        mde = results.get_effect_format(effect).format_mde(effect.mde)
+        assert f"{contrast.label} {mde} pp at 5 seeds, " in text
+
+
+def test_two_seeds_have_no_spread_to_rely_on(tmp_path: Path) -> None:
+    truth = Truth(seeds=(0, 1))
+    store, _ = fake_sweep.make(tmp_path, truth)
+    text = describe_power(store, fake_sweep.plan(truth))[1]
+    assert text.endswith("not known before 3 seeds of this sweep have run")
