@@ -133,30 +133,18 @@ class Ablation:
         """Return the margins of all data sources.
 
         Raises:
-            UserError: a margin has no reason, is not above 0, or is not that of a primary score.
+            UserError: a margin has no reason, or is not above 0.
         """
-        if self.margins and not self.margin_reason.strip():
+        reason = self.margin_reason.strip()
+        if self.margins and not reason:
             raise UserError("margin_reason is missing: say why a smaller effect does not matter")
         margins = []
         for source, values in self.margins.items():
-            if source not in self.primary_metrics:
-                raise UserError(
-                    f"margins: {make_unknown_name_error('source', source, self.primary_metrics)}"
-                )
             for metric, value in values.items():
-                primary_metrics = self.list_primary_metrics(source)
-                if metric not in primary_metrics:
-                    error = make_unknown_name_error("primary score", metric, primary_metrics)
-                    raise UserError(f"margins.{source}: {error}")
                 if not value > 0:
                     raise UserError(f"margins.{source}.{metric} must be above 0, got {value:g}")
-                reason = self.margin_reason.strip()
                 margins.append(Margin(dataset=source, metric=metric, value=value, reason=reason))
         return tuple(margins)
-
-    def list_primary_metrics(self, source: str) -> list[str]:
-        """Return the scores of a data source on which contrasts are tested."""
-        return [self.primary_metrics[source]]
 
 
 def list_ablations(folders: Sequence[Path]) -> list[str]:

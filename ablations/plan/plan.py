@@ -22,7 +22,7 @@ from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate.datasets import fingerprint_cache
 from uniclip.identity import build_spec, compute_run_ids, to_hashable_config
 from uniclip.io.hashing import digest
-from uniclip.store import Arm, Cell, Component, Contrast, Plan, PlantedEffect, PrimaryMetric
+from uniclip.store import Arm, Cell, Component, Contrast, Margin, Plan, PlantedEffect, PrimaryMetric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
         plan,
         data_notes=(*data_notes, *image_notes, *score_notes),
         looks=request.ablation.build_looks(),
-        margins=request.ablation.build_margins(),
+        margins=_select_margins(request.ablation, plan),
     )
     return ResolvedPlan(
         plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells}
@@ -364,6 +364,17 @@ def _get_primary_metric(ablation: Ablation, source: str) -> PrimaryMetric:
             f"it has one for {', '.join(sorted(ablation.primary_metrics))}"
         )
     return PrimaryMetric(dataset=source, metric=ablation.primary_metrics[source])
+
+
+def _select_margins(ablation: Ablation, plan: Plan) -> tuple[Margin, ...]:
+    """Return the margins of the primary scores of a plan."""
+    dataset, primary_metrics = plan.primary_metric.dataset, [plan.primary_metric.metric]
+    margins = [m for m in ablation.build_margins() if m.dataset == dataset]
+    for margin in margins:
+        if margin.metric not in primary_metrics:
+            error = make_unknown_name_error("primary score", margin.metric, primary_metrics)
+            raise UserError(f"ablation {ablation.name}: margins.{dataset}: {error}")
+    return tuple(margins)
 
 
 def _describe_missing_primary_score(plan: Plan) -> list[str]:

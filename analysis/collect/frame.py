@@ -93,6 +93,7 @@ class SweepData:
         chance, samples = rows["chance"].dropna(), rows["samples"].dropna()
         return Observations(
             seeds=self.plan.seeds,
+            first_seed=self.plan.first_seed,
             values=values,
             diverged_cells=self._diverged_cells,
             chance=float(chance.iloc[0]) if len(chance) else None,

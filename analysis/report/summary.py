@@ -16,7 +16,7 @@ from analysis.results.results import (
     find_comparability_warnings,
 )
 from analysis.statistics.effects import MIN_SEEDS_FOR_INTERVAL, Effect
-from analysis.statistics.verdicts import ScoreKey, combine_verdicts, judge
+from analysis.statistics.verdicts import ScoreKey, combine_verdicts
 from analysis.tables.alarms import format_data_check_warnings
 from uniclip.store import Arm, Contrast, RunStatus
 
@@ -120,7 +120,7 @@ def _truncate_lines(lines: list[str], max_lines: int) -> list[str]:
 def describe_contrast(results: Results, contrast: Contrast) -> str:
     """Return the verdict on a contrast with its numbers, as a sentence."""
     label = f"{contrast.label[:1].upper()}{contrast.label[1:]}"
-    texts = [_describe_effect(results, contrast, key) for key in results.primary_effects]
+    texts = [_describe_effect(results, contrast, key) for key in results.primary_scores]
     if len(texts) > 1:
         label += f": {combine_verdicts(results.judge_all(contrast))}"
     resolution = describe_resolution(results, contrast)
@@ -129,8 +129,8 @@ def describe_contrast(results: Results, contrast: Contrast) -> str:
 
 def _describe_effect(results: Results, contrast: Contrast, key: ScoreKey) -> str:
     """Return the verdict on a contrast on one score, with its numbers."""
-    effect = results.primary_effects[key][contrast.name]
-    verdict_text = judge(effect, contrast).name_score(results.format_heading(key))
+    effect = results.get_effects(key)[contrast.name]
+    verdict_text = results.judge(contrast, key).name_score(results.format_heading(key))
     if effect.mean is None or effect.is_exactly_zero:
         return verdict_text
     number_format = results.get_effect_format(effect, key)

@@ -316,6 +316,7 @@ def _average_columns(columns: Sequence[Column], arms: Sequence[Arm]) -> Observat
     chances = [c.observations.chance for c in columns if c.observations.chance is not None]
     return Observations(
         seeds=first_observations.seeds,
+        first_seed=first_observations.first_seed,
         values=values,
         diverged_cells=first_observations.diverged_cells,
         chance=math.fsum(chances) / num_columns if len(chances) == num_columns else None,

@@ -60,12 +60,19 @@ def read_primary_scores(store: Store, plan: Plan) -> dict[tuple[str, int], Score
 
 def _describe_first_look(plan: Plan) -> str:
     """Return what the number of planned seeds means for the schedule."""
-    reached = [
-        look.num_seeds for look in plan.looks if set(range(look.num_seeds)) <= set(plan.seeds)
-    ]
+    num_planned = count_planned(plan)
+    reached = [look.num_seeds for look in plan.looks if look.num_seeds <= num_planned]
     if not reached:
         return f"with these seeds none: the first look needs seeds={plan.looks[0].num_seeds}"
     return f"with these seeds up to the look at {reached[-1]}"
+
+
+def count_planned(plan: Plan) -> int:
+    """Return the number of planned seeds from the first one on, without a gap."""
+    num_planned = 0
+    while plan.first_seed + num_planned in plan.seeds:
+        num_planned += 1
+    return num_planned
 
 
 def _estimate_effects(plan: Plan, scores: Mapping[tuple[str, int], Score]) -> dict[str, Effect]:
@@ -84,7 +91,10 @@ def _build_observations(plan: Plan, scores: Mapping[tuple[str, int], Score]) -> 
         values.setdefault(arm, {})[seed] = score.value
     num_samples = max(score.num_samples for score in scores.values())
     return Observations(
-        seeds=plan.seeds, values=values, resolution=1 / num_samples if num_samples else 0.0
+        seeds=plan.seeds,
+        first_seed=plan.first_seed,
+        values=values,
+        resolution=1 / num_samples if num_samples else 0.0,
     )
 
 

@@ -8,6 +8,7 @@ from analysis.collect.frame import SweepData
 from analysis.collect.run_time import format_duration
 from analysis.results.results import Results
 from analysis.statistics.effects import LookResult
+from analysis.statistics.looks import estimate_required_seeds
 from analysis.statistics.power import MAX_SEEDS
 from analysis.statistics.verdicts import NO_VERDICT, UNRESOLVED, judge
 from uniclip.store import Contrast
@@ -57,9 +58,9 @@ def describe_resolution(results: Results, contrast: Contrast) -> str:
     verdict, look = judge(effect, contrast), effect.look
     if look is None or verdict.word not in (UNRESOLVED, NO_VERDICT):
         return ""
-    last_look, required = look.looks[-1].num_seeds, look.required_seeds
     if effect.spread is None:
         return ""
+    last_look, required = look.looks[-1].num_seeds, estimate_required_seeds(effect)
     if required is None:
         return f"more than {MAX_SEEDS} seeds would be needed to resolve it"
     if required <= look.num_finished:

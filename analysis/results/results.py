@@ -120,15 +120,24 @@ class Results:
         comparisons = collect_declared_comparisons(self.plan.contrasts, self.effects)
         return {pair: comparison.effect for pair, comparison in comparisons.items()}
 
-    def judge(self, contrast: Contrast) -> Verdict:
-        """Return the verdict on a contrast on the first primary score."""
-        return judge(self.effects[contrast.name], contrast)
+    @property
+    def primary_scores(self) -> list[ScoreKey]:
+        """The scores on which the contrasts are tested, the first one first."""
+        return list(self.primary_effects)
+
+    def get_effects(self, key: ScoreKey | None = None) -> dict[str, Effect]:
+        """Return contrast -> effect on a score; on the first primary one by default."""
+        if key is None or key in self.primary_effects:
+            return self.primary_effects[key or self.primary_score]
+        return self.other_effects[key]
+
+    def judge(self, contrast: Contrast, key: ScoreKey | None = None) -> Verdict:
+        """Return the verdict on a contrast on a primary score; on the first one by default."""
+        return judge(self.get_effects(key)[contrast.name], contrast)
 
     def judge_all(self, contrast: Contrast) -> list[Verdict]:
         """Return the verdicts on a contrast on all primary scores."""
-        return [
-            judge(effects[contrast.name], contrast) for effects in self.primary_effects.values()
-        ]
+        return [self.judge(contrast, key) for key in self.primary_scores]
 
     @cached_property
     def sign_flips(self) -> list[SignFlip]:

@@ -39,6 +39,8 @@ class Observations:
     """Arm -> seed -> value, for the runs that have one."""
     diverged_cells: frozenset[tuple[str, int]] = frozenset()
     """(arm, seed) of the runs that diverged."""
+    first_seed: int = 0
+    """The seed from which looks count."""
     chance: float | None = None
     """Score of guessing; stands for diverged runs in the worst case."""
     resolution: float = 0.0
@@ -72,7 +74,7 @@ class LookResult:
     looks: tuple[Look, ...]
     """The schedule, by number of seeds."""
     num_finished: int
-    """Seeds 0 to num_finished - 1 have finished."""
+    """So many seeds, from the first one on and without a gap, have finished."""
     reached: Look | None = None
     num_tested: int = 0
     """Seeds of the test: those of the look without the diverged ones."""
@@ -87,9 +89,8 @@ class LookResult:
     margin: float | None = None
     is_corrected: bool = False
     """Whether the p-values are corrected for the other primary contrasts."""
-    required_seeds: int | None = None
-    """Seeds that would resolve the contrast with 80 % power (`looks.estimate_required_seeds`); None
-    if unknown, or above 1000."""
+    family_size: int = 1
+    """Number of tests that Holm's correction covers; 1 for an exploratory contrast."""
 
     @property
     def next_look(self) -> Look | None:

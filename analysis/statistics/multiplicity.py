@@ -89,7 +89,13 @@ def compare_with_best(
         difference = estimate_effect(weights, observations)
         if difference.is_exactly_zero or difference.p is not None:
             min_spread = compute_min_spread(weights, observations)
-            result = run_look(difference, looks, ("", ""), min_spread=min_spread)
+            result = run_look(
+                difference,
+                looks,
+                ("", ""),
+                min_spread=min_spread,
+                first_seed=observations.first_seed,
+            )
             undeclared_p_values[arm] = 1.0 if result.p is None else result.p
     adjusted_p_values = holm_adjust(list(undeclared_p_values.values()))
     is_worse |= {a: p < ALPHA for a, p in zip(undeclared_p_values, adjusted_p_values)}

@@ -177,8 +177,9 @@ def estimate_contrasts(
     tested |= _correct_family({k: e for k, e in tested.items() if representatives[k[1]].primary})
     return {
         score.key: {
-            c.name: _share_result(c, score, tested[score.key, _normalize_weights(c.weights)])
+            c.name: _share_result(c, representatives[key], score, tested[score.key, key])
             for c in contrasts
+            for key in [_normalize_weights(c.weights)]
         }
         for score in scores
     }
@@ -192,13 +193,17 @@ def _test_contrast(
     size = family_size if contrast.primary else 1
     min_spread = compute_min_spread(contrast.weights, score.observations)
     result = look_tests.run_look(
-        effect, looks, score.key, margin=score.margin, min_spread=min_spread
+        effect,
+        looks,
+        score.key,
+        margin=score.margin,
+        min_spread=min_spread,
+        first_seed=score.observations.first_seed,
     )
     planning_look = look_tests.choose_planning_look(looks, result.reached)
-    required = look_tests.estimate_required_seeds(effect, looks, score.margin, size)
     return replace(
         effect,
-        look=replace(result, required_seeds=required),
+        look=replace(result, family_size=size),
         mde=look_tests.estimate_look_mde(effect, planning_look, size),
     )
 
@@ -228,11 +233,13 @@ def _correct_family(
     }
 
 
-def _share_result(contrast: Contrast, score: PrimaryScore, tested: Effect) -> Effect:
+def _share_result(
+    contrast: Contrast, representative: Contrast, score: PrimaryScore, tested: Effect
+) -> Effect:
     """Return the effect of a contrast with the result of the comparison that it is equal to."""
-    effect = estimate_effect(contrast.weights, score.observations)
-    if effect.values == tested.values or not effect.values:
+    if contrast.weights == representative.weights:
         return tested
+    effect = estimate_effect(contrast.weights, score.observations)
     scale = (effect.mean or 0.0) / tested.mean if tested.mean else 1.0
     return replace(
         effect, look=_scale_look(tested.look, scale), mde=_scale_mde(tested.mde, abs(scale))

@@ -8,8 +8,9 @@ from typing import Any
 from analysis import formatting
 from analysis.results.results import Results, find_comparability_warnings
 from analysis.statistics.effects import Effect
+from analysis.statistics.looks import estimate_required_seeds
 from analysis.statistics.moderated import ModeratedTests, run_moderated_tests
-from analysis.statistics.verdicts import EXACTLY_ZERO, ScoreKey, judge
+from analysis.statistics.verdicts import EXACTLY_ZERO, ScoreKey
 from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Contrast
 
@@ -21,7 +22,7 @@ CROSSED_DESIGN_NOTE = (
 
 def build_effect_table(results: Results) -> Table:
     """Return every contrast on each primary score."""
-    contrasts, keys = results.plan.contrasts, list(results.primary_effects)
+    contrasts, keys = results.plan.contrasts, results.primary_scores
     units = {results.get_score_format(key).difference_unit for key in keys}
     unit = f" ({units.pop()})" if len(units) == 1 and units != {""} else ""
     interval_heading = f"{formatting.format_confidence_level()} interval"
@@ -47,7 +48,7 @@ def build_effect_table(results: Results) -> Table:
         essential=("contrast", f"effect{unit}", interval_heading, "p (corrected)", "verdict"),
         rows=tuple(_build_effect_row(results, c, key) for c in contrasts for key in keys),
         records=tuple(
-            _build_effect_record(results, c, results.primary_effects[key][c.name], key)
+            _build_effect_record(results, c, results.get_effects(key)[c.name], key)
             | {"p_moderated": moderated.get(key, {}).get(c.name)}
             for c in contrasts
             for key in keys
@@ -83,7 +84,7 @@ def _build_verdict_notes(results: Results) -> list[str]:
         f"Holm-corrected over the {len(results.primary_contrasts)} primary contrasts{scores_text}, "
         "the only family that is tested together; all others are exploratory, not corrected for "
         "one another, and their verdicts are marked *.",
-        *(describe_margin(results, key) for key in results.primary_effects),
+        *(describe_margin(results, key) for key in results.primary_scores),
     ]
 
 
@@ -108,7 +109,7 @@ def _select_moderated_effects(
     results: Results, key: ScoreKey
 ) -> tuple[list[Contrast], list[Effect]]:
     """Return the primary contrasts that have the same seeds as the first one, and their effects."""
-    effects = results.primary_effects[key]
+    effects = results.get_effects(key)
     contrasts = results.primary_contrasts
     seeds = effects[contrasts[0].name].seeds if contrasts else ()
     selected = [c for c in contrasts if effects[c.name].seeds == seeds]
@@ -124,7 +125,7 @@ def _test_moderated(results: Results, key: ScoreKey) -> ModeratedTests | None:
 def _run_moderated_tests(results: Results) -> dict[ScoreKey, dict[str, float]]:
     """Return score -> primary contrast -> p-value of the moderated test, where it can be run."""
     p_values = {}
-    for key in results.primary_effects:
+    for key in results.primary_scores:
         tests, (contrasts, _) = (
             _test_moderated(results, key),
             _select_moderated_effects(results, key),
@@ -137,7 +138,7 @@ def _run_moderated_tests(results: Results) -> dict[ScoreKey, dict[str, float]]:
 def _build_moderated_notes(results: Results) -> list[str]:
     """Return the moderated tests in one line a score, with the check of equal variances."""
     notes = []
-    for key in results.primary_effects:
+    for key in results.primary_scores:
         tests = _test_moderated(results, key)
         if tests is None:
             continue
@@ -184,9 +185,9 @@ def build_other_effects_table(results: Results) -> Table:
 
 
 def _build_effect_row(results: Results, contrast: Contrast, key: ScoreKey) -> tuple[TableCell, ...]:
-    effect = results.primary_effects[key][contrast.name]
+    effect = results.get_effects(key)[contrast.name]
     diverged_text = formatting.format_exclusions({"diverged": effect.num_diverged})
-    verdict, number_format = judge(effect, contrast), results.get_effect_format(effect, key)
+    verdict, number_format = results.judge(contrast, key), results.get_effect_format(effect, key)
     verdict_text = verdict.text + diverged_text
     test_set_se = results.test_set_se[contrast.name] if key == results.primary_score else None
     tone = formatting.get_tone(verdict)
@@ -238,7 +239,7 @@ def _build_effect_record(
 ) -> dict[str, Any]:
     run_by_cell, look, mde = results.run_by_cell, effect.look, effect.mde
     is_primary_score = key in results.primary_effects
-    verdict = judge(effect, contrast) if is_primary_score else None
+    verdict = results.judge(contrast, key) if is_primary_score else None
     return {
         "contrast": contrast.name,
         "label": contrast.label,
@@ -260,7 +261,7 @@ def _build_effect_record(
         "mde_low": mde.low if mde else None,
         "mde_high": mde.high if mde else None,
         "mde_seeds": mde.num_seeds if mde else None,
-        "required_seeds": look.required_seeds if look else None,
+        "required_seeds": estimate_required_seeds(effect),
         "num_seeds": len(effect.seeds),
         "num_diverged": effect.num_diverged,
         "num_missing": effect.num_missing,

@@ -151,7 +151,8 @@ class SweepConfig:
 
     seeds: Union[int, tuple[int, ...]] = 3
     """Number of seeds (3 = 0, 1 and 2; ablations that choose settings start at 100), or a list of
-    them."""
+    them. Verdicts are made at certain numbers of seeds, by default 5, 8 and 12 (`plan` shows those
+    of an ablation)."""
     store: str = config_field("store", is_path=True)
     """Folder of runs, sweeps and reports."""
     launcher: LocalLauncherConfig | SlurmLauncherConfig = config_field(LocalLauncherConfig)

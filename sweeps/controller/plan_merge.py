@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ablations.plan.plan import ResolvedPlan
-from uniclip.store import Store
+from uniclip.store import Plan, Store
 
 
 def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> ResolvedPlan:
@@ -19,7 +19,12 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
     plan = resolved_plan.plan
     sweep_folder = store.get_sweep(plan.sweep_id)
     stored_plan = sweep_folder.read_plan()
-    if stored_plan is None or not set(stored_plan.seeds) - set(plan.seeds):
+    if stored_plan is None:
+        return resolved_plan
+    if rule_changes := _describe_rule_changes(plan, stored_plan, store):
+        plan = replace(plan, rule_changes=rule_changes)
+        resolved_plan = replace(resolved_plan, plan=plan)
+    if not set(stored_plan.seeds) - set(plan.seeds):
         return resolved_plan
     planned_cells = {(c.arm, c.seed) for c in plan.cells}
     arm_order = {arm.name: i for i, arm in enumerate(plan.arms)}
@@ -53,3 +58,33 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
         plan=replace(plan, seeds=tuple(sorted({*plan.seeds, *started_seeds})), cells=tuple(cells)),
         specs={**resolved_plan.specs, **started_specs},
     )
+
+
+def _describe_rule_changes(plan: Plan, stored_plan: Plan, store: Store) -> tuple[str, ...]:
+    """Return what the stored plan says of changed looks and margins, and what changes now.
+
+    A verdict is a function of a schedule that was fixed before the data; the report says where that
+    does not hold. Before the first attempt anything may be changed.
+    """
+    changes = stored_plan.rule_changes
+    old_rules, new_rules = (_describe_rules(p) for p in (stored_plan, plan))
+    changed_names = [name for name in old_rules if old_rules[name] != new_rules[name]]
+    if not changed_names or not any(
+        (run := store.get_run(cell.run_id)).is_readable() and run.list_attempts()
+        for cell in stored_plan.cells
+    ):
+        return changes
+    seeds_text = f"{len(stored_plan.seeds)} seed{'s' * (len(stored_plan.seeds) > 1)}"
+    return (
+        *changes,
+        *(
+            f"The {name} were changed after {seeds_text} had started: from {old_rules[name]} to "
+            f"{new_rules[name]}."
+            for name in changed_names
+        ),
+    )
+
+
+def _describe_rules(plan: Plan) -> dict[str, str]:
+    margins = ", ".join(f"{m.value:g} on {m.metric}" for m in plan.margins)
+    return {"looks": plan.looks_text, "margins": margins or "none"}

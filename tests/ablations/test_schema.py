@@ -197,11 +197,7 @@ def test_every_shipped_ablation_has_looks_and_a_margin_for_each_primary_score(na
     assert looks == DEFAULT_LOOKS or name == "truth"
     margins = ablation.build_margins()
     scores = {(m.dataset, m.metric) for m in margins}
-    assert scores == {
-        (source, metric)
-        for source in ablation.primary_metrics
-        for metric in ablation.list_primary_metrics(source)
-    }
+    assert scores == {(source, metric) for source, metric in ablation.primary_metrics.items()}
     assert all(0 < m.value < 0.05 and len(m.reason) > 20 for m in margins)
 
 
@@ -230,11 +226,6 @@ def test_looks_and_margins_are_read(tmp_path: Path) -> None:
         ("looks: {3: 0}", "looks.3 must be above 0, got 0"),
         ("looks: {}", "looks: the levels must add up to at most 0.05, got 0"),
         ("margins: {scenes: {minimal.side: 0.02}}", "margin_reason is missing"),
-        ("margins: {scene: {x: 1}}\nmargin_reason: r", "margins: unknown source 'scene'"),
-        (
-            "margins: {scenes: {minimal.sid: 1}}\nmargin_reason: r",
-            "margins.scenes: unknown primary score 'minimal.sid'",
-        ),
         (
             "margins: {scenes: {minimal.side: 0}}\nmargin_reason: r",
             "margins.scenes.minimal.side must be above 0, got 0",

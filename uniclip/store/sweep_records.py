@@ -333,6 +333,8 @@ class Plan:
     """The numbers of seeds at which verdicts are made, increasing."""
     margins: tuple[Margin, ...] = ()
     """What counts as practically nothing, for each score that has a margin."""
+    rule_changes: tuple[str, ...] = ()
+    """Sentences on looks or margins that were changed after runs had started."""
 
     def get_arm(self, name: str) -> Arm:
         """Return the arm of that name."""
@@ -354,11 +356,11 @@ class Plan:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Sentences that every table shows, if arms differ in their recipes."""
+        """Sentences that every table shows: on recipes that differ, and on changed rules."""
         if len(set(self.recipe_descriptions.values())) < 2:
-            return ()
+            return self.rule_changes
         caveat = "arms differ in optimiser and schedule too; not a comparison of components"
-        return (f"recipe={self.recipe}: {caveat}.",)
+        return (f"recipe={self.recipe}: {caveat}.", *self.rule_changes)
 
     @property
     def plugins(self) -> tuple[str, ...]:

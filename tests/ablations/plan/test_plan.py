@@ -17,6 +17,7 @@ from tests.helpers.plans import (
     assert_refused,
     get_run_id,
     plan_from_words,
+    write_ablation,
 )
 from uniclip.config import DATA
 from uniclip.errors import UserError
@@ -276,3 +277,19 @@ def test_specs_hash_to_the_run_ids(crossed: ResolvedPlan) -> None:
     hashed = build_spec(full, crossed.specs[get_run_id(crossed, "full", 0)]["data"])
     assert compute_run_id(hashed) == get_run_id(crossed, "full", 0)
     assert set(hashed["config"]) >= {"data", "views", "model", "method", "train", "seed"}
+
+
+def test_looks_and_margins_of_the_data_are_in_the_plan() -> None:
+    plan = plan_from_words("ablation=truth", "budget=smoke").plan
+    assert plan.looks_text == "3 (level 0.02), 5 (0.015) and 8 (0.015) seeds"
+    margin = plan.get_margin("scenes", "minimal.side")
+    assert margin is not None
+    assert (margin.value, plan.margins) == (0.02, (margin,))
+    assert plan.get_margin("scenes", "minimal.hue") is None
+
+
+def test_a_margin_of_a_score_that_is_not_primary_is_refused(tmp_path: Path) -> None:
+    text = (schema.CONF / "ablation" / "truth.yaml").read_text()
+    words = write_ablation(tmp_path, text.replace("{minimal.side: 0.02}", "{minimal.hue: 0.02}"))
+    message = "margins.scenes: unknown primary score 'minimal.hue'"
+    assert_refused(message, *words, "budget=smoke")

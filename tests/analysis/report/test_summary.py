@@ -20,6 +20,7 @@ from tests.helpers.analyzed_sweeps import (
     format_all_tables,
 )
 from tests.helpers.fake_sweep import Truth
+from uniclip.store import DEFAULT_LOOKS
 
 
 def test_a_loss_to_a_simpler_arm_is_reported(tmp_path: Path) -> None:
@@ -141,7 +142,37 @@ def test_a_sign_that_depends_on_a_choice_of_ours_is_reported(tmp_path: Path) -> 
     (sentence,) = [s for s in summary.build_summary_sentences(results) if "The sign" in s]
     assert re.fullmatch(
         r"The sign of an effect depends on a choice that no source states: augmentation awareness: "
-        r"helps \(\+[\d.]+ pp\); awareness, other head: hurts\* \(\u2212[\d.]+ pp\)\.",
+        r"helps at 3 seeds \(\+[\d.]+ pp\); awareness, other head: hurts\* at 3 seeds "
+        r"\(\u2212[\d.]+ pp\)\.",
         sentence,
     )
     assert any(line.startswith("The sign of") for line in summary.build_terminal_summary(results))
+
+
+def test_before_the_first_look_the_summary_says_when_it_is(tmp_path: Path) -> None:
+    results = analyze_fake_sweep(tmp_path, Truth(looks=DEFAULT_LOOKS, margin=0.01))
+    sentences = summary.build_summary_sentences(results)
+    assert sentences[0].startswith("Augmentation awareness: no verdict before 5 seeds on R@1 both")
+    assert "MDE (80 % power) at 5 seeds " in sentences[0]
+    assert "No verdict before 5 seeds, 3 finished; next look at 5 seeds (2 more seeds" in " ".join(
+        sentences
+    )
+    lines = summary.build_terminal_summary(results)
+    rows = [line for line in lines if line.endswith(" no verdict")]
+    assert len(rows) == 6
+    assert any(line.startswith("No verdict before 5 seeds, 3 finished;") for line in lines)
+    assert "no verdict yet" in " ".join(lines)
+
+
+def test_between_looks_the_verdict_of_the_last_one_stands(tmp_path: Path) -> None:
+    truth = Truth(seeds=tuple(range(7)), looks=DEFAULT_LOOKS, margin=0.002)
+    results = analyze_fake_sweep(tmp_path, truth)
+    sentences = summary.build_summary_sentences(results)
+    assert sentences[0].startswith("Augmentation awareness: helps on R@1 both ways at 5 seeds, +")
+    assert ", 7 seeds, " in sentences[0]
+    assert "unresolved on R@1 both ways at 5 seeds" in sentences[1]
+    assert " seeds would resolve it: " in sentences[1]
+    lines = summary.build_terminal_summary(results)
+    assert "Verdicts of the look at 5 seeds; next look at 8 seeds (1 more seed" in " ".join(lines)
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 22

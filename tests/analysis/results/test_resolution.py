@@ -14,6 +14,7 @@ from analysis.results.resolution import (
     estimate_seconds_per_seed,
 )
 from analysis.results.results import Results
+from analysis.statistics.looks import estimate_required_seeds
 from tests.helpers.analyzed_sweeps import analyze_fake_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip.store import DEFAULT_LOOKS, Look
@@ -45,7 +46,7 @@ def test_the_next_look_and_the_required_seeds_are_named(tmp_path: Path) -> None:
     look = results.effects[contrast.name].look
     assert look is not None
     assert describe_next_look(results.sweep_data, look).startswith("next look at 5 seeds (2 more")
-    required = look.required_seeds
+    required = estimate_required_seeds(results.effects[contrast.name])
     assert required is not None
     assert required > 5
     text = describe_resolution(results, contrast)
@@ -66,7 +67,7 @@ def test_outside_the_margin_the_estimate_is_to_be_detected(
     assert "seeds would resolve it (if it is as large as estimated): " in text
     effect = results.effects[contrast.name]
     assert effect.look is not None
-    hopeless = replace(effect, look=replace(effect.look, required_seeds=None))
+    hopeless = replace(effect, mean=1e-9, look=replace(effect.look, margin=None))
     key = results.primary_score
     changed = replace(results, primary_effects={key: {contrast.name: hopeless}})
     text = describe_resolution(changed, contrast)

@@ -65,6 +65,7 @@ def test_a_gap_delays_a_look_and_a_diverged_seed_does_not() -> None:
     diverged = run_look(estimate(values, diverged_cells=frozenset({("a", 3)})), LOOKS, SCORE)
     assert (diverged.num_finished, diverged.reached, diverged.num_tested) == (6, LOOKS[1], 4)
     assert count_finished({1, 2, 3}) == 0, "seed 0 is missing"
+    assert count_finished({100, 101, 102, 104}, 100) == 3
     assert find_reached_look(LOOKS, 2) is None
     assert choose_planning_look(LOOKS, None) == LOOKS[0]
 
@@ -105,9 +106,14 @@ def test_the_mde_of_a_look_has_the_interval_of_the_spread() -> None:
 
 @pytest.mark.parametrize("ratio", [0.3, 1.0, 1.7, 6.0])
 def test_the_required_seeds_resolve_both_ways_with_80_percent_power(ratio: float) -> None:
-    effect, family = replace(estimate(VALUES), mean=0.0), 3
-    assert effect.spread is not None
-    required = estimate_required_seeds(effect, DEFAULT_LOOKS, ratio * effect.spread, family)
+    spread, family = float(np.std(VALUES, ddof=1)), 3
+    effect = replace(estimate(VALUES), mean=0.0, spread=spread)
+
+    def find_seeds(effect: Effect, margin: float) -> int | None:
+        look = replace(run_look(effect, DEFAULT_LOOKS, SCORE, margin=margin), family_size=family)
+        return estimate_required_seeds(replace(effect, look=look))
+
+    required = find_seeds(effect, ratio * spread)
     assert required is not None
     level = next((k.level for k in DEFAULT_LOOKS if k.num_seeds == required), 0.015) / family
     assert compute_detection_power(required, level, ratio) >= 0.8
@@ -116,6 +122,17 @@ def test_the_required_seeds_resolve_both_ways_with_80_percent_power(ratio: float
         assert compute_equivalence_power(required - 1, level, ratio) < 0.8
     assert (required == 5) == (ratio == 6.0)
     assert (required > 12) == (ratio < 1.7)
-    assert estimate_required_seeds(effect, DEFAULT_LOOKS, 1e-9, family) is None
-    large = replace(effect, mean=20 * effect.spread)
-    assert estimate_required_seeds(large, DEFAULT_LOOKS, ratio * effect.spread, family) == 5
+    assert find_seeds(effect, 1e-9) is None
+    assert find_seeds(replace(effect, mean=20 * spread), ratio * spread) == 5
+    assert estimate_required_seeds(effect) is None, "it was not tested"
+
+
+def test_looks_count_from_the_first_seed_of_the_ablation() -> None:
+    observations = observe({"a": VALUES[:4], "b": [0.0] * 4}, first_seed=100)
+    seeds = (100, 101, 102, 103)
+    values = {arm: dict(zip(seeds, v.values())) for arm, v in observations.values.items()}
+    effect = estimate_effect(DIFFERENCE, replace(observations, seeds=seeds, values=values))
+    later = run_look(effect, LOOKS, SCORE, first_seed=100)
+    expected = run_look(estimate(VALUES[:4]), LOOKS, SCORE)
+    assert (later.p, later.num_tested, later.num_finished) == (expected.p, 3, 4)
+    assert run_look(effect, LOOKS, SCORE).reached is None

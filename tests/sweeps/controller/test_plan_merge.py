@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.monitor.inventory import list_runs
 from tests.helpers.other_user import open_to_other_users, run_as_other_user
 from tests.helpers.trivial_sweep import planned
-from uniclip.store import Store
+from uniclip.store import Look, Margin, Store
 
 
 @pytest.fixture
@@ -38,6 +39,31 @@ def test_started_seeds_are_kept_and_others_dropped(store: Store) -> None:
 def test_a_plan_with_all_stored_seeds_is_not_changed(store: Store) -> None:
     requested = planned(5, 0.0)
     assert merge_with_stored_plan(requested, store) is requested
+
+
+def test_rules_that_change_after_the_first_run_are_a_caveat(store: Store) -> None:
+    requested = planned(4, 0.0)
+    margin = Margin(dataset="d", metric="m", value=0.01, reason="r")
+    rules = {"looks": (Look(num_seeds=3, level=0.05),), "margins": (margin,)}
+    changed = replace(requested, plan=replace(requested.plan, **rules))  # type: ignore[arg-type]
+    merged = merge_with_stored_plan(changed, store).plan
+    assert merged.caveats == (
+        "The looks were changed after 4 seeds had started: from 5 (level 0.02), 8 (0.015) and 12 "
+        "(0.015) seeds to 3 (level 0.05) seeds.",
+        "The margins were changed after 4 seeds had started: from none to 0.01 on m.",
+    )
+    store.get_sweep(merged.sweep_id).write_plan(merged)
+    again = merge_with_stored_plan(changed, store).plan
+    assert again.rule_changes == merged.rule_changes, "it is kept, and not said twice"
+    assert len(merge_with_stored_plan(requested, store).plan.rule_changes) == 4, "and back"
+
+
+def test_before_the_first_run_rules_may_change(tmp_path: Path) -> None:
+    requested, store = planned(4, 0.0), Store(tmp_path)
+    store.get_sweep(requested.plan.sweep_id).write_plan(requested.plan)
+    looks = (Look(num_seeds=3, level=0.05),)
+    changed = replace(requested, plan=replace(requested.plan, looks=looks))
+    assert merge_with_stored_plan(changed, store).plan.caveats == ()
 
 
 def test_a_new_sweep_has_the_requested_plan(tmp_path: Path) -> None:
