@@ -1,9 +1,9 @@
 """Looks: at which numbers of seeds a contrast is tested, and at which level.
 
 An ablation fixes a schedule of looks, each with its share of the 5 % of false verdicts. The look at
-n seeds tests seeds 0 to n - 1 (or as many from the ablation's first seed on), once all of their runs have finished. Only the last look that was
-reached counts, so a verdict is a function of the schedule and of the finished seeds, not of how
-often somebody looked.
+n seeds tests the first n seeds of the ablation, once all of their runs have finished. Only the last
+look that was reached counts, so a verdict is a function of the schedule and of the finished seeds,
+not of how often somebody looked.
 
 The levels of the looks add up to at most 5 % (Bonferroni's inequality over looks). This holds for
 any schedule and any dependence between looks. The boundaries of Lan and DeMets (Biometrika, 1983)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from analysis.results.sign_flips import find_sign_flips
-from analysis.statistics.effects import Effect
-from uniclip.store import Contrast
+from analysis.statistics.effects import Effect, LookResult
+from uniclip.store import Contrast, Look
 
 
 def build_contrast(name: str, setting: str | None, component: str | None = "c") -> Contrast:
@@ -22,7 +22,12 @@ def build_contrast(name: str, setting: str | None, component: str | None = "c") 
 
 
 def build_effect(mean: float, p: float) -> Effect:
-    return Effect(seeds=(0, 1, 2), values=(mean,) * 3, mean=mean, p=p)
+    look = Look(num_seeds=3, level=0.05)
+    result = LookResult(
+        dataset="set", metric="score", looks=(look,), num_finished=3, reached=look, num_tested=3,
+        mean=mean, p=p,
+    )  # fmt: skip
+    return Effect(seeds=(0, 1, 2), values=(mean,) * 3, mean=mean, p=p, look=result)
 
 
 CONTRASTS = [build_contrast("default", None), build_contrast("other", "s")]
