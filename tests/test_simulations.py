@@ -98,7 +98,7 @@ def test_boundaries_for_normal_statistics_do_not_hold_for_t_tests() -> None:
     seeds = [1, 2, 3, 4, 5]
     shares = program.spend_like_pocock(program.np.array(seeds) / 5)
     levels = compute_lan_demets_levels(seeds, shares, 0.05)
-    assert levels[0] == pytest.approx(0.05 * shares[0])
+    assert levels[0] == pytest.approx(0.05 * shares[0], rel=1e-3)
     assert ((levels > 0.014) & (levels < 0.018)).all(), "Pocock's constant level is 0.0158"
     early = (3, 5, 8)
     spent = program.spend_like_pocock(program.np.array(early) / 8)
