@@ -34,7 +34,7 @@ from uniclip.evaluate.checks import near_duplicates
 from uniclip.evaluate.protocols import custom
 from uniclip.io.atomic import atomic_write
 from uniclip.io.hashing import digest_file
-from uniclip.store import RunFolder, Store
+from uniclip.store import RunFolder, Store, get_score_kind_traits
 from uniclip.store.json_io import to_json_bytes
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _evaluate_benchmark(
 
 def _format_score(name: str, score: Score) -> str:
     """Return a score's row of the table; a report-only score is marked with *."""
-    is_percent = score.kind != "gap"
+    is_percent = get_score_kind_traits(score.kind).is_percent
 
     def format_value(value: float) -> str:
         return f"{100 * value:.2f} %" if is_percent else f"{value:.4f}"

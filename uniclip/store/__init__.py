@@ -11,6 +11,12 @@ from uniclip.store.run_records import (
     Score,
 )
 from uniclip.store.run_status import EndReason, RunStatus
+from uniclip.store.score_kinds import (
+    ScoreKind,
+    ScoreKindTraits,
+    get_score_kind_traits,
+    is_better,
+)
 from uniclip.store.store import Store, StudyFolder, SweepFolder
 from uniclip.store.sweep_records import (
     DEFAULT_LOOKS,
@@ -60,6 +66,10 @@ __all__ = [
     "TuningRound",
     "RunFolder",
     "Score",
+    "ScoreKind",
+    "ScoreKindTraits",
+    "get_score_kind_traits",
+    "is_better",
     "DatasetScores",
     "Store",
     "StudyFolder",

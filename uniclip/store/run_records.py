@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from uniclip.store.run_status import EndReason
+from uniclip.store.score_kinds import ScoreKind
 
 ExitKind = Literal[
     "trained", "diverged", "evaluated", "failed", "interrupted", "paused", "superseded"
@@ -110,8 +111,8 @@ class Score:
     name: str
     """Such as retrieval.r1 or minimal.side."""
     value: float
-    kind: Literal["accuracy", "recall", "map", "gap", "error"]
-    """Averages are taken within one kind only; gap and error are not maximized."""
+    kind: ScoreKind
+    """What it measures: says which direction is better (`score_kinds`)."""
     chance: float | None
     num_samples: int
     """Number of test samples."""

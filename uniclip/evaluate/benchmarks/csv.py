@@ -66,7 +66,13 @@ class CsvBenchmark(Benchmark):
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
         from uniclip.evaluate.features import split_features  # here: it imports numpy
-        from uniclip.evaluate.scoring import examples, labelled_split, retrieval
+        from uniclip.evaluate.scoring import (
+            examples,
+            labelled_split,
+            retrieval,
+            retrieval_scores,
+            temperature,
+        )
         from uniclip.evaluate.scoring.score_card import ScoreCard
 
         config = self._require_data()
@@ -75,13 +81,18 @@ class CsvBenchmark(Benchmark):
             raise UserError(f"{config.path} has no test images; {TEST_IMAGES_HINT}")
         score_card = ScoreCard()
         labelled_split.add_ground_truth(score_card, test)
-        image_text_pairs = retrieval.build_image_text_pairs(
-            test.captions, pretrained.tokenizer.encode_uncut
-        )
+        encode = pretrained.tokenizer.encode_uncut
+        image_text_pairs = retrieval.build_image_text_pairs(test.captions, encode)
         image_features = split_features.compute_image_features(pretrained, test)
         images = split_features.project_features(pretrained, image_features)
         texts = pretrained.embed_texts(list(image_text_pairs.texts))
-        retrieval.score_retrieval(score_card, images, texts, image_text_pairs)
+        retrieval_scores.score_retrieval(
+            score_card,
+            images,
+            texts,
+            image_text_pairs,
+            temperature.fit_validation_temperature(pretrained, config, encode),
+        )
         examples.add_examples(score_card, test, images, texts, image_text_pairs)
         if LABEL in test.labels:
             names = {c: (c,) for c in test.class_names[LABEL]}

@@ -18,6 +18,7 @@ from uniclip.evaluate.benchmarks.base import SourceBenchmark
 from uniclip.evaluate.protocols.protocol import (
     RETRIEVAL_RECORD,
     TEST_VIEWS_VERSION,
+    VERSION,
     build_probe_record,
     build_zero_shot_record,
 )
@@ -68,8 +69,10 @@ class OpenmojiBenchmark(SourceBenchmark[OpenmojiData]):
         return {
             "retrieval": {**RETRIEVAL_RECORD, "captions": "English name"},
             "views": {
-                **RETRIEVAL_RECORD,
+                "metric": RETRIEVAL_RECORD["metric"],
                 "ks": [1],
+                "features": "embedding",
+                "version": VERSION,
                 "views": f"strong, never the evaluation transform ({TEST_VIEWS_VERSION})",
                 "conditions": ["true", "identity", "wrong: the next image's"],
             },
@@ -82,7 +85,13 @@ class OpenmojiBenchmark(SourceBenchmark[OpenmojiData]):
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
         from uniclip.evaluate.features import split_features, test_views  # here: numpy
-        from uniclip.evaluate.scoring import examples, labelled_split, retrieval
+        from uniclip.evaluate.scoring import (
+            examples,
+            labelled_split,
+            retrieval,
+            retrieval_scores,
+            temperature,
+        )
         from uniclip.evaluate.scoring.score_card import ScoreCard
 
         test = split_features.open_split_cached(self.data_config, self.split)
@@ -92,13 +101,19 @@ class OpenmojiBenchmark(SourceBenchmark[OpenmojiData]):
         image_features = split_features.compute_image_features(pretrained, test)
         images = split_features.project_features(pretrained, image_features)
         texts = pretrained.embed_texts(list(image_text_pairs.texts))
-        retrieval.score_retrieval(score_card, images, texts, image_text_pairs)
+        retrieval_scores.score_retrieval(
+            score_card,
+            images,
+            texts,
+            image_text_pairs,
+            temperature.fit_validation_temperature(pretrained, self.data_config),
+        )
         for condition, views in test_views.embed_under_conditions(
             pretrained, self.data_config, self.split
         ):
             ranks = retrieval.rank_both_ways(views, texts, image_text_pairs)
             name = f"retrieval.r1.views.{condition}"
-            retrieval.add_mean_recall(score_card, name, *ranks, image_text_pairs)
+            retrieval_scores.add_mean_recall(score_card, name, *ranks, image_text_pairs)
         examples.add_examples(score_card, test, images, texts, image_text_pairs)
         for label, names in NAMES.items():
             labelled_split.score_zero_shot(

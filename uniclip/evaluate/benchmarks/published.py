@@ -3,7 +3,8 @@
 `uniclip.evaluate.datasets` reads the images, `protocols` defines how they are evaluated, `scoring`
 computes the scores. A data set that is not under `runtime.data_root` is missing, with the line that
 says how to get it; the others are evaluated without it. With test images alone (ImageNet is often
-stored so) there is no probe. A data set that is gone, but was evaluated before with the same cache,
+stored so) there is no probe, and without the validation images of a retrieval set no log
+likelihood. A data set that is gone, but was evaluated before with the same cache,
 is not missing: models whose embeddings are cached are scored again without images.
 """
 
@@ -21,7 +22,13 @@ from uniclip.evaluate.benchmarks.base import Benchmark
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.protocols import custom
-from uniclip.evaluate.protocols.protocol import DEFAULT_DATASET, VERSION, EvaluationProtocol
+from uniclip.evaluate.protocols.protocol import (
+    DEFAULT_DATASET,
+    RETRIEVAL_VERSION,
+    TEMPERATURE_RECORD,
+    VERSION,
+    EvaluationProtocol,
+)
 from uniclip.io import hashing
 from uniclip.io.atomic import resolve_staged_path
 
@@ -69,6 +76,8 @@ class PublishedBenchmark(Benchmark):
     def describe_missing_probe_data(self) -> str | None:
         dataset = self.resolve_dataset()
         required_splits = _required_splits(dataset)
+        if dataset.kind == "retrieval":
+            return None
         splits, _ = self._resolve_data(dataset)
         if splits == required_splits:
             return None
@@ -78,7 +87,8 @@ class PublishedBenchmark(Benchmark):
         dataset = self.resolve_dataset()
         protocol = self._with_stored_templates(dataset)
         splits, fingerprint = self._resolve_data(dataset)
-        has_probe = dataset.kind != "retrieval" and splits == _required_splits(dataset)
+        is_retrieval = dataset.kind == "retrieval"
+        has_probe = not is_retrieval and splits == _required_splits(dataset)
         return {
             "protocol": protocol.name,
             "data": fingerprint,
@@ -89,7 +99,7 @@ class PublishedBenchmark(Benchmark):
             "linear_probe": to_builtins(protocol.probe_config) if has_probe else None,
             "difficult_objects": protocol.difficult_objects,
             "deviations": list(protocol.deviations),
-            "version": VERSION,
+            **(_build_retrieval_record(splits) if is_retrieval else {"version": VERSION}),
         }
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
@@ -166,9 +176,16 @@ class PublishedBenchmark(Benchmark):
         return hashing.digest([self.name, root, dataset.split_rule])
 
 
+def _build_retrieval_record(splits: Splits) -> dict[str, Any]:
+    """Return what retrieval scores depend on; without validation images no temperature is fitted,
+    and there is no log likelihood."""
+    temperature = TEMPERATURE_RECORD if "validation" in splits else None
+    return {"version": RETRIEVAL_VERSION, "temperature": temperature}
+
+
 def _required_splits(dataset: Dataset) -> Splits:
     """Return the splits that all scores together need."""
+    needed: Splits = ("test", "train", "validation")
     if dataset.kind == "retrieval":
-        return ("test",)
-    all_splits: Splits = ("test", "train", "validation")
-    return tuple(split for split in all_splits if split in dataset.splits)
+        needed = ("test", "validation")
+    return tuple(split for split in needed if split in dataset.splits)

@@ -16,7 +16,12 @@ from uniclip.config import DataConfig, ScenesData
 from uniclip.config.binding import to_builtins
 from uniclip.data.scenes.attributes import ATTRIBUTES, DAMAGEABLE_ATTRIBUTES
 from uniclip.evaluate.benchmarks.base import SourceBenchmark
-from uniclip.evaluate.protocols.protocol import RETRIEVAL_RECORD, TEST_VIEWS_VERSION, VERSION
+from uniclip.evaluate.protocols.protocol import (
+    RETRIEVAL_RECORD,
+    RETRIEVAL_VERSION,
+    TEST_VIEWS_VERSION,
+    VERSION,
+)
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
@@ -65,7 +70,11 @@ class ScenesBenchmark(SourceBenchmark[ScenesData]):
             },
             "retrieval": {**RETRIEVAL_RECORD, "captions": "the one of each image"},
             "caption": {"ece": "of the nearest of all captions, at the model's scale", **embedding},
-            "instance": {"views": f"two weak ones, {view_rule}", **embedding},
+            "instance": {
+                "views": f"two weak ones, {view_rule}",
+                **embedding,
+                "version": RETRIEVAL_VERSION,
+            },
             "gap": {"metric": "distance of the modalities' mean embeddings", **embedding},
         }
 

@@ -13,7 +13,15 @@ from uniclip.config import ScenesData
 from uniclip.data.scenes.attributes import ATTRIBUTES, DAMAGEABLE_ATTRIBUTES, format_caption
 from uniclip.evaluate.features import split_features, test_views
 from uniclip.evaluate.metrics import Float
-from uniclip.evaluate.scoring import examples, labelled_split, minimal_pairs, retrieval, zero_shot
+from uniclip.evaluate.scoring import (
+    examples,
+    labelled_split,
+    minimal_pairs,
+    retrieval,
+    retrieval_scores,
+    temperature,
+    zero_shot,
+)
 from uniclip.evaluate.scoring.retrieval import ImageTextPairs
 from uniclip.evaluate.scoring.score_card import ScoreCard
 
@@ -50,7 +58,13 @@ def score_scenes(
         pretrained, data_config, split_name
     ):
         _score_pairs(score_card, view_embeddings, texts, values, f".views.{condition}")
-    _score_captions(score_card, test, images, true_texts)
+    _score_captions(
+        score_card,
+        test,
+        images,
+        true_texts,
+        temperature.fit_validation_temperature(pretrained, data_config),
+    )
     ece = zero_shot.classify(
         images, texts, caption_columns, pretrained.image_text_scale()
     ).calibration_error
@@ -106,14 +120,23 @@ def _score_pairs(
 
 
 def _score_captions(
-    score_card: ScoreCard, test: Split, images: Float32, true_texts: Float32
+    score_card: ScoreCard,
+    test: Split,
+    images: Float32,
+    true_texts: Float32,
+    fitted_temperature: float | None,
 ) -> None:
     """Score retrieval between images (n, D) and their true captions (n, D)."""
     image_text_pairs = retrieval.build_image_text_pairs(test.captions)
     texts = true_texts[np.unique(image_text_pairs.text_index, return_index=True)[1]]
-    to_text, to_image = retrieval.rank_both_ways(images, texts, image_text_pairs)
-    retrieval.add_mean_recall(
-        score_card, "retrieval.caption.r1", to_text, to_image, image_text_pairs
+    retrieval_scores.score_retrieval(
+        score_card,
+        images,
+        texts,
+        image_text_pairs,
+        fitted_temperature,
+        name="retrieval.caption",
+        ks=(),
     )
     examples.add_examples(score_card, test, images, texts, image_text_pairs)
 
@@ -122,9 +145,6 @@ def _score_instances(score_card: ScoreCard, first_views: Float32, second_views: 
     """Score retrieval between the two views (n, D) of each image."""
     n = len(first_views)
     image_text_pairs = ImageTextPairs(tuple(map(str, range(n))), np.arange(n), np.arange(n))
-    first_to_second, second_to_first = retrieval.rank_both_ways(
-        first_views, second_views, image_text_pairs
-    )
-    retrieval.add_mean_recall(
-        score_card, "retrieval.instance.r1", first_to_second, second_to_first, image_text_pairs
-    )
+    ranks = retrieval.rank_both_ways(first_views, second_views, image_text_pairs)
+    retrieval_scores.add_mean_recall(score_card, "retrieval.instance.r1", *ranks, image_text_pairs)
+    retrieval_scores.add_rank_scores(score_card, "retrieval.instance", ranks, image_text_pairs)

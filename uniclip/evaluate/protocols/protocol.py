@@ -25,8 +25,20 @@ PROBE_VERSION = 2
 TEST_VIEWS_VERSION = 1
 """Version of the augmented views of test images; raised when they are drawn differently."""
 
+RETRIEVAL_VERSION = 2
+"""Version of the retrieval scores; 2 since ranks and log likelihoods are scored beside R@k."""
+
 RECALL_KS = (1, 5, 10)
 """The k of R@k."""
+
+MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-3, 10.0
+"""Bounds of the temperature of log likelihoods: cosines divided by 10 are all but equal."""
+
+TEMPERATURE_TOLERANCE = 1e-6
+"""Tolerance of the logarithm of the fitted temperature."""
+
+MAX_TEMPERATURE_IMAGES = 1024
+"""Largest number of validation images to which the temperature is fitted."""
 
 L2_VALUES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 """L2 penalties that a probe of the built-in benchmarks selects from, strongest first."""
@@ -34,11 +46,20 @@ L2_VALUES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 GRADIENT_TOLERANCE = 1e-4
 """A probe's fit ends when no component of the gradient exceeds this."""
 
+TEMPERATURE_RECORD = {
+    "fitted_on": f"validation, at most {MAX_TEMPERATURE_IMAGES} images, mean of both ways",
+    "bounds": [MIN_TEMPERATURE, MAX_TEMPERATURE],
+    "tolerance": TEMPERATURE_TOLERANCE,
+}
+"""Protocol of the temperature of log likelihoods."""
+
 RETRIEVAL_RECORD = {
     "metric": "recall by caption; ties at their expectation",
     "ks": list(RECALL_KS),
+    "log_likelihood": "mean over the correct keys",
+    "temperature": TEMPERATURE_RECORD,
     "features": "embedding",
-    "version": VERSION,
+    "version": RETRIEVAL_VERSION,
 }
 """Protocol of the retrieval scores of the built-in benchmarks."""
 

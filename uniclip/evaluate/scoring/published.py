@@ -27,12 +27,22 @@ from uniclip.evaluate.protocols.protocol import (
     EvaluationProtocol,
     LinearProbeConfig,
 )
-from uniclip.evaluate.scoring import classification, linear_probe, probe_cache, retrieval, zero_shot
+from uniclip.evaluate.scoring import (
+    classification,
+    linear_probe,
+    probe_cache,
+    retrieval,
+    retrieval_scores,
+    zero_shot,
+)
 from uniclip.evaluate.scoring.embeddings import CachedEncoder
 from uniclip.evaluate.scoring.linear_probe import LabelledFeatures, LinearProbeResult
+from uniclip.evaluate.scoring.log_likelihood import fit_temperature
 from uniclip.evaluate.scoring.logistic_regression import LogisticRegression
 from uniclip.evaluate.scoring.probe_cache import ProbeFitCache
+from uniclip.evaluate.scoring.retrieval import ImageTextPairs
 from uniclip.evaluate.scoring.score_card import ScoreCard
+from uniclip.evaluate.scoring.temperature import select_images
 
 if TYPE_CHECKING:
     from uniclip.data.split import SplitName
@@ -101,9 +111,31 @@ class DatasetScorer:
         encode = self.encoder.pretrained.tokenizer.encode_uncut if is_users else None
         pairs = retrieval.build_image_text_pairs(test.captions, encode)
         (template,) = protocol.templates
-        captions = [zero_shot.fill_template(template, caption) for caption in pairs.texts]
-        texts = self.encoder.embed_texts(captions)
-        retrieval.score_retrieval(score_card, images, texts, pairs, tie=0)
+        texts = self._embed_captions(pairs, template)
+        temperature = self._fit_temperature(protocol, encode)
+        retrieval_scores.score_retrieval(score_card, images, texts, pairs, temperature, tie=0)
+
+    def _fit_temperature(
+        self, protocol: DatasetProtocol, encode: Callable[..., Any] | None
+    ) -> float | None:
+        """Return the temperature fitted on validation images; None if there are none."""
+        if "validation" not in self.splits.names:
+            return None
+        validation = self.splits.open("validation")
+        index = select_images(len(validation))
+        embedding_input = (self.splits.fingerprint, validation, protocol.preprocessing)
+        features = self.encoder.compute_image_features(*embedding_input)[index]
+        self.encoder.remove_partial_features(*embedding_input)
+        images = split_features.project_features(self.encoder.pretrained, features)
+        captions = [validation.captions[i] for i in index]
+        pairs = retrieval.build_image_text_pairs(captions, encode)
+        (template,) = protocol.templates
+        return fit_temperature(images, self._embed_captions(pairs, template), pairs)
+
+    def _embed_captions(self, pairs: ImageTextPairs, template: str) -> Float32:
+        return self.encoder.embed_texts(
+            [zero_shot.fill_template(template, caption) for caption in pairs.texts]
+        )
 
     def _score_classification(
         self,

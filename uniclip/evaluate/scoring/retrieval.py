@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from uniclip.evaluate.metrics import TIE_TOLERANCE, Float, Int, Numbers, hit_probability
-from uniclip.evaluate.protocols.protocol import RECALL_KS
-from uniclip.evaluate.scoring.score_card import ScoreCard
 
 SIMILARITIES_PER_BLOCK = 1 << 21
 """Similarities in memory at once (8 MB as float32)."""
@@ -37,13 +35,49 @@ class Ranks:
         """Return hits among the first k keys, (n,) float64: 0 or 1; in a tie their expectation."""
         return hit_probability(self.num_right, self.num_tied, k - self.num_above)
 
-    def worst_ranks(self) -> Int:
-        """Return the rank from 1, (n,) int64; in a tie the worst one."""
-        return self.num_above + self.num_tied + 1
+    def reciprocals(self) -> Float:
+        """Return 1 / rank, (n,) float64 in (0, 1]; in a tie its expectation."""
+        return self._expect(lambda ranks: 1 / ranks)
+
+    def logarithms(self) -> Float:
+        """Return the natural logarithm of the rank, (n,) float64; in a tie its expectation."""
+        return self._expect(np.log)
+
+    def expected_ranks(self) -> Float:
+        """Return the rank from 1, (n,) float64; in a tie its expectation."""
+        return self._expect(lambda ranks: ranks)
+
+    def _expect(self, function: Callable[[Float], Float]) -> Float:
+        """Return the expectation of a function of the rank over random orders of a tie, (n,)."""
+        expectations = np.array(function(np.asarray(self.num_above + 1, np.float64)), np.float64)
+        tied = np.flatnonzero(self.num_tied)
+        if not len(tied):
+            return expectations
+        counts = np.stack([self.num_above, self.num_tied, self.num_right])[:, tied]
+        distinct, inverse = np.unique(counts, axis=1, return_inverse=True)
+        values = [_expect_in_tie(function, *column) for column in distinct.T.tolist()]
+        expectations[tied] = np.array(values)[inverse.ravel()]
+        return expectations
 
     def __getitem__(self, index: Int) -> Ranks:
         """Return the ranks of some queries."""
         return Ranks(self.num_above[index], self.num_tied[index], self.num_right[index])
+
+
+def _expect_in_tie(
+    function: Callable[[Float], Float], num_above: int, num_wrong: int, num_right: int
+) -> float:
+    """Return the expectation of a function of the rank of the first right key of one tie.
+
+    It is at position j of the tie with probability C(t - j, r - 1) / C(t, r), for t keys of which r
+    are right.
+    """
+    position = np.arange(1, num_wrong + 1)
+    ratios = (num_wrong - position + 1) / (num_wrong + num_right - position)
+    first_probability = num_right / (num_right + num_wrong)
+    probabilities = first_probability * np.concatenate([[1.0], np.cumprod(ratios)])
+    ranks = np.asarray(num_above + 1 + np.arange(num_wrong + 1), np.float64)
+    return float(np.dot(probabilities, function(ranks)))
 
 
 @dataclass(frozen=True)
@@ -134,7 +168,7 @@ def rank_keys(
         key_index: (P,) int64, the keys of the correct pairs.
         tie: Inner products that differ by no more are tied.
     """
-    queries, keys = _replace_non_finite(queries), _replace_non_finite(keys)
+    queries, keys = replace_non_finite(queries), replace_non_finite(keys)
     order = np.argsort(query_index, kind="stable")
     query_index, key_index = query_index[order], key_index[order]
     first_pair = np.searchsorted(query_index, np.arange(len(queries) + 1))
@@ -152,7 +186,7 @@ def rank_keys(
     return Ranks(*(np.concatenate(column) for column in zip(*blocks)))
 
 
-def _replace_non_finite(rows: Numbers) -> Numbers:
+def replace_non_finite(rows: Numbers) -> Numbers:
     """Return the rows themselves if they are finite; else with zeros for non-finite values."""
     if np.isfinite(rows.min(initial=0)) and np.isfinite(rows.max(initial=0)):
         return rows
@@ -190,57 +224,22 @@ def rank_both_ways(
     return to_text, to_image[image_text_pairs.text_index]
 
 
-def chance_recall(image_text_pairs: ImageTextPairs, k: int) -> tuple[float, float]:
-    """Return the exact R@k of a random ranking: image to caption, caption to image."""
+def build_chance_ranks(image_text_pairs: ImageTextPairs) -> tuple[Ranks, Ranks]:
+    """Return the ranks of a model for which all keys are tied; their scores are those of chance.
+
+    Of captions for each image (n), and of images for each pair's caption (P).
+    """
     n, m = int(image_text_pairs.image_index.max()) + 1, len(image_text_pairs.texts)
     image_index, text_index = image_text_pairs.list_correct()
     texts_per_image = np.bincount(image_index, minlength=n)
     images_per_text = np.bincount(text_index, minlength=m)[image_text_pairs.text_index]
     return (
-        float(hit_probability(texts_per_image, m - texts_per_image, k).mean()),
-        float(hit_probability(images_per_text, n - images_per_text, k).mean()),
+        Ranks(np.zeros_like(texts_per_image), m - texts_per_image, texts_per_image),
+        Ranks(np.zeros_like(images_per_text), n - images_per_text, images_per_text),
     )
 
 
-def score_retrieval(
-    score_card: ScoreCard,
-    images: Numbers,
-    texts: Numbers,
-    image_text_pairs: ImageTextPairs,
-    tie: float = TIE_TOLERANCE,
-) -> None:
-    """Add R@1, R@5 and R@10 both ways, their mean R@1, and the ranks.
-
-    `retrieval.i2t` retrieves captions for images, `retrieval.t2i` images for captions. In published
-    protocols only equal scores are tied (tie=0).
-    """
-    to_text, to_image = rank_both_ways(images, texts, image_text_pairs, tie)
-    for i, (direction, ranks) in enumerate({"i2t": to_text, "t2i": to_image}.items()):
-        for k in RECALL_KS:
-            chance = chance_recall(image_text_pairs, k)[i]
-            name = f"retrieval.{direction}.r{k}"
-            score_card.add_outcomes(name, ranks.hits(k), kind="recall", chance=chance)
-        score_card.add_array(f"retrieval.{direction}.rank", ranks.worst_ranks().astype(np.int32))
-    add_mean_recall(score_card, "retrieval.r1", to_text, to_image, image_text_pairs)
-
-
-def add_mean_recall(
-    score_card: ScoreCard,
-    name: str,
-    to_text: Ranks,
-    to_image: Ranks,
-    image_text_pairs: ImageTextPairs,
-) -> None:
-    """Add the mean R@1 of both ways.
-
-    An image's outcome is the mean of its hit and its share of its captions' hits, weighted so that
-    the mean over images is the mean of both scores whatever the number of captions.
-    """
-    n, num_pairs = len(to_text.num_above), len(image_text_pairs.image_index)
-    caption_hits = np.bincount(
-        image_text_pairs.image_index, weights=to_image.hits(1), minlength=n
-    ) * (n / num_pairs)
-    chance = float(np.mean(chance_recall(image_text_pairs, 1)))
-    score_card.add_outcomes(
-        name, (to_text.hits(1) + caption_hits) / 2, kind="recall", chance=chance
-    )
+def chance_recall(image_text_pairs: ImageTextPairs, k: int) -> tuple[float, float]:
+    """Return the exact R@k of a random ranking: image to caption, caption to image."""
+    to_text, to_image = build_chance_ranks(image_text_pairs)
+    return float(to_text.hits(k).mean()), float(to_image.hits(k).mean())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from uniclip.evaluate.metrics import Numbers
-from uniclip.store import Score
+from uniclip.store import Score, ScoreKind
 
 MIN_SAMPLES = 50
 """A score over fewer test samples is report-only: never a primary metric."""
@@ -25,7 +23,7 @@ class ScoreCard:
         name: str,
         outcome: Numbers,
         *,
-        kind: Literal["accuracy", "recall"],
+        kind: ScoreKind,
         chance: float,
         report_only: bool = False,
     ) -> None:
@@ -42,7 +40,7 @@ class ScoreCard:
         name: str,
         value: float,
         *,
-        kind: Literal["accuracy", "recall", "map", "gap", "error"],
+        kind: ScoreKind,
         samples: int,
         chance: float | None = None,
         report_only: bool = False,

@@ -60,21 +60,53 @@ def test_an_oracle_is_right_and_chance_is_stated(tmp_path, name):
     assert np.array_equal(predictions["zeroshot.prediction"], test.labels)
 
 
+def make_retrieval_oracle(of, truth):
+    """A stub that knows the images of flickr30k by their order: first test, then validation."""
+    number = {}
+    for split in ("test", "validation"):
+        for _, captions in truth.rows[split]:
+            number |= dict.fromkeys(
+                (f"a photo of {c}" for c in captions), len(set(number.values()))
+            )
+    size, num_shown = len(set(number.values())), []
+
+    def images(pixels, vectors):
+        start = sum(num_shown)
+        num_shown.append(len(pixels))
+        return np.eye(size)[start : start + len(pixels)]
+
+    return stub_models.Stub(of, images, lambda texts: np.eye(size)[[number[t] for t in texts]])
+
+
 def test_an_oracle_retrieves_every_caption(tmp_path):
     truth = dataset_trees.WRITERS["flickr30k"](tmp_path)
     of = config(tmp_path)
-    captions = [captions for _, captions in truth.rows["test"]]
-    n, shown = len(captions), []
-    own = {f"a photo of {c}": i for i, several in enumerate(captions) for c in several}
+    scores, _ = evaluate.evaluate("flickr30k", make_retrieval_oracle(of, truth), of)
+    value = stub_models.values(scores)
+    assert value["retrieval.i2t.r1"] == value["retrieval.t2i.r1"] == value["retrieval.mrr"] == 1
+    # one validation image: every temperature fits, so it stays where the search began
+    assert 1e-3 < value["retrieval.temperature"] < 10
+    by_name = {s.name: s for s in scores}
+    for way in ("i2t", "t2i"):
+        likelihood = by_name[f"retrieval.{way}.log_likelihood"]
+        assert likelihood.chance < likelihood.value < 0
 
-    def images(pixels, vectors):
-        shown.append(len(pixels))
-        return np.eye(n)
 
-    stub = stub_models.Stub(of, images, lambda texts: np.eye(n)[[own[t] for t in texts]])
-    scores, _ = evaluate.evaluate("flickr30k", stub, of)
-    assert stub_models.values(scores)["retrieval.i2t.r1"] == 1
-    assert stub_models.values(scores)["retrieval.t2i.r1"] == 1
+def test_without_validation_images_there_is_no_log_likelihood(tmp_path):
+    truth = dataset_trees.WRITERS["flickr30k"](tmp_path)
+    of = config(tmp_path)
+    whole = evaluate.build_protocol("flickr30k", of)
+    assert whole["temperature"]["bounds"] == [1e-3, 10.0]
+    for path in tmp_path.rglob("flickr30k_val_karpathy.txt"):
+        path.unlink()
+    part = evaluate.build_protocol("flickr30k", of)
+    assert part["temperature"] is None
+    assert evaluate.describe_missing("flickr30k", of) is None
+    assert evaluate.describe_missing_probe_data("flickr30k", of) is None
+    scores, _ = evaluate.evaluate("flickr30k", make_retrieval_oracle(of, truth), of)
+    value = stub_models.values(scores)
+    assert value["retrieval.mrr"] == 1
+    assert not [name for name in value if "likelihood" in name or "temperature" in name]
 
 
 def test_a_list_is_expanded_and_missing_data_sets_say_how_to_get_them(tmp_path):

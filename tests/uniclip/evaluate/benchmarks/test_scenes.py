@@ -11,6 +11,7 @@ from uniclip import data, evaluate
 from uniclip.augmentation import transform
 from uniclip.data.scenes.attributes import ATTRIBUTES, DAMAGEABLE_ATTRIBUTES
 from uniclip.evaluate.benchmarks import scenes_scores
+from uniclip.evaluate.protocols.protocol import MAX_TEMPERATURE
 
 FLIP = transform.VECTOR_COLUMNS.index("flip")
 
@@ -27,12 +28,14 @@ def test_an_oracle_is_always_right(truth):
     scores, predictions = evaluate_stub(stub)
     value = stub_models.values(scores)
     assert all(v == 1 for name, v in value.items() if name.startswith("minimal"))
-    assert value["retrieval.caption.r1"] == 1
+    assert value["retrieval.caption.r1"] == value["retrieval.caption.mrr"] == 1
+    assert value["retrieval.caption.log_rank"] == 0
+    assert value["retrieval.instance.i2t.median_rank"] == 1
     assert value["gap"] == pytest.approx(0, abs=1e-5)
     assert len([name for name in value if name.startswith("minimal")]) == 7 * 4
     for score in scores:
         assert score.num_samples == N
-        if score.kind not in ("gap", "error"):
+        if score.kind not in ("gap", "error", "rank", "temperature"):
             assert predictions[score.name].mean() == pytest.approx(score.value)
     assert (predictions["labels.side"] == truth[:, -1]).all()
 
@@ -43,6 +46,8 @@ def test_a_constant_model_is_at_chance():
         if score.kind in ("gap", "error"):
             assert score.value == pytest.approx(0, abs=1e-9)
             assert score.chance is None
+        elif score.kind == "temperature":
+            assert score.value == pytest.approx(MAX_TEMPERATURE, rel=1e-4)  # all are equally good
         else:
             assert score.value == pytest.approx(score.chance), score.name
         assert score.chance in (None, 0.5) or score.name.startswith("retrieval")

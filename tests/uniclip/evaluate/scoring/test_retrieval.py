@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
 from uniclip.evaluate.scoring import retrieval
-from uniclip.evaluate.scoring.score_card import ScoreCard
 
 
 def unit(rows):
@@ -26,10 +27,10 @@ def test_by_hand_with_several_captions_an_image():
     to_text, to_image = retrieval.rank_both_ways(images, texts, relation)
     # Picture 0 sees 0.1 0.6 0.5 0.0: its best is 0.6, first. Picture 1 sees 0.9 0.7 0.2 0.1: its
     # best is 0.2, third. Picture 2 sees 0.2 0.1 0.3 0.8: first.
-    assert to_text.worst_ranks().tolist() == [1, 3, 1]
+    assert to_text.expected_ranks().tolist() == [1, 3, 1]
     # Caption a: 0.1 among 0.1 0.9 0.2, third. b: 0.6 below 0.7, second. c: 0.2 below 0.5 and 0.3,
     # third. d, for pictures 1 and 2 alike: best 0.8, first.
-    assert to_image.worst_ranks().tolist() == [3, 2, 3, 1, 1]
+    assert to_image.expected_ranks().tolist() == [3, 2, 3, 1, 1]
     assert to_text.hits(1).tolist() == [1, 0, 1]
     assert to_image.hits(2).tolist() == [0, 1, 0, 1, 1]
 
@@ -43,7 +44,7 @@ def test_equals_the_literal_rank_in_any_blocks(monkeypatch):
     expected = [literal_rank(queries[i] @ keys.T, set(np.flatnonzero(right[i]))) for i in range(23)]
     for block in (1, 31 * 5, 1 << 20):
         monkeypatch.setattr(retrieval, "SIMILARITIES_PER_BLOCK", block)
-        assert retrieval.rank_keys(queries, keys, query, key).worst_ranks().tolist() == expected
+        assert retrieval.rank_keys(queries, keys, query, key).expected_ranks().tolist() == expected
 
 
 def test_the_order_does_not_matter():
@@ -63,26 +64,42 @@ def test_pairs_in_any_order():
     rows = unit(random.normal(size=(6, 3)))
     order = random.permutation(6)
     shuffled = retrieval.rank_keys(rows, rows, order, order)
-    assert shuffled.worst_ranks().tolist() == [1] * 6
-
-
-def test_constant_model_scores_chance():
-    captions = [["a"], ["b", "c"], ["a"], ["d"], ["e"], ["f"]]
-    relation = retrieval.build_image_text_pairs(captions)
-    images = np.tile(unit(np.ones((1, 5))), (6, 1))
-    texts = np.tile(unit(np.ones((1, 5))), (len(relation.texts), 1))
-    sheet = ScoreCard()
-    retrieval.score_retrieval(sheet, images, texts, relation)
-    scores, _ = sheet.get_results()
-    assert len(scores) == 7
-    for score in scores:
-        assert score.value == pytest.approx(score.chance)
+    assert shuffled.expected_ranks().tolist() == [1] * 6
 
 
 def test_a_diverged_model_is_at_chance():
     rows = np.full((8, 3), np.nan, np.float32)
     found = retrieval.rank_keys(rows, rows, np.arange(8), np.arange(8))
     assert found.hits(1) == pytest.approx(1 / 8)
+
+
+def literal_expectation(function, similarity, right):
+    """The mean of function(rank of the first right key) over all orders of equal keys."""
+    n = len(similarity)
+    ranks = []
+    for order in permutations(range(n)):
+        ranked = sorted(order, key=lambda j: -similarity[j])  # stable: ties stay in this order
+        ranks.append(1 + min(ranked.index(j) for j in right))
+    return np.mean([function(rank) for rank in ranks])
+
+
+def test_ranks_in_a_tie_are_expectations_over_its_orders():
+    """Against all orders of six keys, with ties of any kind."""
+    random = np.random.default_rng(7)
+    for _ in range(12):
+        similarity = random.integers(0, 3, 6).astype(np.float64)
+        right = np.flatnonzero(random.random(6) < 0.4)
+        right = right if len(right) else np.array([2])
+        ranks = retrieval.rank_keys(
+            np.ones((1, 1)), similarity[:, None], np.zeros(len(right), np.int64), right
+        )
+        for values, function in (
+            (ranks.reciprocals(), lambda rank: 1 / rank),
+            (ranks.logarithms(), np.log),
+            (ranks.expected_ranks(), float),
+        ):
+            assert values.shape == (1,)
+            assert values[0] == pytest.approx(literal_expectation(function, similarity, right))
 
 
 def test_chance_is_the_mean_of_random_rankings():
@@ -113,23 +130,6 @@ def test_pairs_of_the_docstring_example():
     assert relation.texts == ("a dog", "a cat", "a pet")
     assert relation.image_index.tolist() == [0, 1, 1, 2]
     assert relation.text_index.tolist() == [0, 1, 2, 2]
-
-
-def test_mean_of_both_ways_with_uneven_captions():
-    relation = retrieval.build_image_text_pairs([["a"], ["b", "c", "d"], ["a"]])
-    random = np.random.default_rng(5)
-    sheet = ScoreCard()
-    retrieval.score_retrieval(
-        sheet, unit(random.normal(size=(3, 4))), unit(random.normal(size=(4, 4))), relation
-    )
-    scores, predictions = sheet.get_results()
-    value = {s.name: s.value for s in scores}
-    mean = (value["retrieval.i2t.r1"] + value["retrieval.t2i.r1"]) / 2
-    assert value["retrieval.r1"] == pytest.approx(mean)
-    for name in value:
-        assert predictions[name].mean() == pytest.approx(value[name])
-    assert predictions["retrieval.i2t.rank"].shape == (3,)
-    assert predictions["retrieval.t2i.rank"].shape == (5,)
 
 
 def encode_lower_case(texts):
