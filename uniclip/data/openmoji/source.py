@@ -21,7 +21,11 @@ from uniclip.io.hashing import get_library_version
 if TYPE_CHECKING:
     from uniclip.data.split import Split, SplitName
 
-SPLIT_RULE = "openmoji/1: hash of the smallest code of equal images, 0.6/0.1/0.3"
+SPLIT_RULES = {
+    "image": "openmoji/1: hash of the smallest code of equal images, 0.6/0.1/0.3",
+    "family": "openmoji/1: hash of the smallest code of a family of variants, 0.6/0.1/0.3",
+}
+"""Value of `data.split_by` -> the rule, as fingerprints state it."""
 
 LEAST_TRAINING_SAMPLES = 2_000
 """The training split of any version of the packages has more; it is not opened to count them."""
@@ -33,7 +37,7 @@ def fingerprint(config: OpenmojiData) -> dict[str, object]:
     """Return package versions, renderer version, image size and the rule of the split."""
     return {
         "source": "openmoji",
-        "split": SPLIT_RULE,
+        "split": SPLIT_RULES[config.split_by],
         **render.describe_rendering(config.image_size),
     }
 

@@ -1,7 +1,8 @@
 """The splits of OpenMoji: images with captions and labels.
 
 The split of an image is given by a hash of its code points. Images that render identically (such as
-flags of dependencies) stay together: the smallest of their codes decides for all.
+flags of dependencies) stay together: the smallest of their codes decides for all. With
+`split_by=family` all variants of an emoji (`families`) stay together.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.config import OpenmojiData
-from uniclip.data.openmoji import render
+from uniclip.data.openmoji import families, render
 from uniclip.data.openmoji.render import Emoji
 from uniclip.data.split import Split, SplitName, assign_split
 from uniclip.rng import hash_sample_id
@@ -51,7 +53,8 @@ class OpenmojiSplit(Split):
 def open_split(config: OpenmojiData, split_name: SplitName) -> OpenmojiSplit:
     """Return one split; the images are rendered first if they are not cached."""
     images_path, emojis = render.load_rendered(config.image_size)
-    split_names = assign_splits(emojis)
+    family_codes = families.find_families(emojis)
+    split_names = assign_splits(emojis, config.split_by)
     rows = np.array([i for i in range(len(emojis)) if split_names[i] == split_name], np.int64)
     split_emojis = [emojis[i] for i in rows]
     categories = tuple(
@@ -79,26 +82,32 @@ def open_split(config: OpenmojiData, split_name: SplitName) -> OpenmojiSplit:
             "gender": GENDERS,
         },
         sample_names=tuple(emoji.name for emoji in split_emojis),
+        families=np.array(
+            [hash_sample_id(f"openmoji/family/{family_codes[i]}") for i in rows], np.uint64
+        ),
         images_path=str(images_path),
         rows=rows,
     )
 
 
-def assign_splits(emojis: Sequence[Emoji]) -> list[SplitName]:
-    """Return the split of each emoji."""
+def assign_splits(
+    emojis: Sequence[Emoji], split_by: Literal["image", "family"] = "image"
+) -> list[SplitName]:
+    """Return the split of each emoji; equal images, or whole families, are in one split."""
+    if split_by == "family":
+        return [_assign_split(code) for code in families.find_families(emojis)]
     smallest_code: dict[str, str] = {}
     for emoji in emojis:
         smallest_code[emoji.image_digest] = min(
             emoji.code, smallest_code.get(emoji.image_digest, emoji.code)
         )
-    return [
-        assign_split(
-            f"openmoji/{smallest_code[emoji.image_digest]}",
-            validation_fraction=VALIDATION_FRACTION,
-            test_fraction=TEST_FRACTION,
-        )
-        for emoji in emojis
-    ]
+    return [_assign_split(smallest_code[emoji.image_digest]) for emoji in emojis]
+
+
+def _assign_split(code: str) -> SplitName:
+    return assign_split(
+        f"openmoji/{code}", validation_fraction=VALIDATION_FRACTION, test_fraction=TEST_FRACTION
+    )
 
 
 def get_skin_tone(emoji: Emoji) -> str | None:
