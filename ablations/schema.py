@@ -91,11 +91,15 @@ class Ablation:
     """The arm that the others are compared with."""
     arms: dict[str, ArmDefinition] = config_field(dict)
     contrasts: dict[str, ContrastDefinition] = config_field(dict)
-    primary_metrics: dict[str, str]
+    primary_metrics: dict[str, str] = config_field(dict)
+    """Data source -> the score on which contrasts are tested; empty = on any source, with the one
+    that the source declares."""
+    co_primary_metrics: dict[str, str | None] = config_field(dict)
+    """Data source -> a second, more sensitive score on which contrasts are tested, or null for
+    none; sources that are not named have the one that they declare."""
     first_seed: int = config_field(0, low=0)
     """First seed of `seeds=3`. An ablation that chooses between settings starts where no other one
     does: what is chosen must not be tested on the seeds that chose it."""
-    """Data source -> the score on which contrasts are tested."""
     margins: dict[str, dict[str, float]] = config_field(dict)
     """Data source -> primary score -> the largest effect, either way, that is practically nothing;
     in the unit of the score, so 0.01 is one percentage point of an accuracy."""

@@ -7,7 +7,7 @@ standard error supports (`analysis.statistics.precision`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -16,10 +16,9 @@ from analysis.statistics.power import MinimumDetectableEffect
 from analysis.statistics.precision import MAX_DECIMALS, count_decimals
 from analysis.statistics.verdicts import EXPLORATORY_MARK, Verdict
 from uniclip.evaluate.scoring.score_names import CALIBRATION_ERROR, split_class_name
+from uniclip.store import get_score_kind_traits
 
 MINUS, PLUS_MINUS = "\u2212", "\u00b1"
-PERCENT_KINDS = ("accuracy", "recall", "map", "error")
-"""Kinds of scores that are shown in percent; a gap is a distance."""
 MIN_PERCENT_DECIMALS, MAX_PERCENT_DECIMALS = 1, 2
 """Decimals of a percentage, as tables of the field have them."""
 POINTS_NOTE = "pp: percentage points."
@@ -35,6 +34,14 @@ DIRECTION_LABELS = {
     "instance": "instances",
 }
 """Second word of the name of a retrieval score -> what is retrieved."""
+RETRIEVAL_WORDS = {
+    "mrr": "MRR",
+    "median_rank": "median rank",
+    "log_rank": "mean log rank",
+    "log_likelihood": "log likelihood",
+    "temperature": "temperature",
+}
+"""Word of the name of a retrieval score that says what is scored -> label; r<k> is R@k."""
 SCORE_LABELS = {
     "zeroshot": "zero-shot",
     "probe": "linear probe",
@@ -57,6 +64,8 @@ class NumberFormat:
 
     is_percent: bool = True
     decimals: int = 1
+    plain_unit: str = ""
+    """Unit of a number that is not in percent, such as nats."""
 
     @property
     def factor(self) -> float:
@@ -65,13 +74,13 @@ class NumberFormat:
 
     @property
     def unit(self) -> str:
-        """Unit of a value: "%" or nothing."""
-        return "%" if self.is_percent else ""
+        """Unit of a value: "%", another one, or nothing."""
+        return "%" if self.is_percent else self.plain_unit
 
     @property
     def difference_unit(self) -> str:
-        """Unit of a difference: percentage points or nothing."""
-        return "pp" if self.is_percent else ""
+        """Unit of a difference: percentage points, another one, or nothing."""
+        return "pp" if self.is_percent else self.plain_unit
 
     def format(self, value: float | None) -> str:
         """Return a value without its unit; n/a for None and NaN."""
@@ -95,9 +104,13 @@ class NumberFormat:
 
     def format_interval(self, effect: Effect) -> str:
         """Return `[low, high]`; empty below three seeds."""
-        if effect.low is None or effect.high is None:
+        return self.format_bounds(effect.low, effect.high)
+
+    def format_bounds(self, low: float | None, high: float | None) -> str:
+        """Return `[low, high]` of a difference; empty if there is no interval."""
+        if low is None or high is None:
             return ""
-        return f"[{self.format_signed(effect.low)}, {self.format_signed(effect.high)}]"
+        return f"[{self.format_signed(low)}, {self.format_signed(high)}]"
 
     def format_mde(self, mde: MinimumDetectableEffect | None) -> str:
         """Return an MDE with its interval: `2.1 (1.3 to 6.0)`; empty for None."""
@@ -123,14 +136,15 @@ def choose_proportion_format(value: float | None, num_samples: int) -> NumberFor
 
 def make_number_format(kind: str, standard_error: float | None) -> NumberFormat:
     """Return the format of a number of this kind of score with this standard error."""
-    is_percent = kind in PERCENT_KINDS or not kind
+    traits = get_score_kind_traits(kind)
+    is_percent = traits.is_percent
     factor = 100.0 if is_percent else 1.0
     decimals = count_decimals(_multiply(standard_error, factor))
     if is_percent:
         decimals = min(max(decimals, MIN_PERCENT_DECIMALS), MAX_PERCENT_DECIMALS)
     if not is_percent and not standard_error:
         decimals = 3
-    return NumberFormat(is_percent, decimals)
+    return NumberFormat(is_percent, decimals, traits.unit)
 
 
 def append_unit(text: str, unit: str) -> str:
@@ -223,14 +237,29 @@ def format_score_label(name: str) -> str:
 
 def _format_base_label(name: str) -> str:
     parts = name.split(".")
-    if parts[0] == "retrieval" and parts[-1][:1] == "r":
-        direction = DIRECTION_LABELS.get(parts[1], parts[1]) if len(parts) > 2 else "both ways"
-        return f"R@{parts[-1][1:]} {direction}"
+    if parts[0] == "retrieval":
+        return _format_retrieval_label(parts[1:])
     if parts[0] in SCORE_LABELS:
         words = [SCORE_LABELS[parts[0]], *(part.replace("_", " ") for part in parts[1:2])]
         suffix = f" ({parts[3]} vector)" if parts[2:3] == ["views"] and len(parts) > 3 else ""
         return " ".join(words) + suffix
     return name.replace("_", " ")
+
+
+def _format_retrieval_label(parts: Sequence[str]) -> str:
+    """Return the label of a retrieval score from the words after the first.
+
+    i2t.r5 is "R@5 image to text", caption.t2i.mrr is "MRR captions, text to image".
+    """
+    is_recall = [p[0] == "r" and p[1:].isdecimal() for p in parts]
+    position = next((i for i, p in enumerate(parts) if p in RETRIEVAL_WORDS or is_recall[i]), None)
+    if position is None:
+        return " ".join(["retrieval", *parts]).replace("_", " ")
+    word, directions, rest = parts[position], parts[:position], parts[position + 1 :]
+    label = f"R@{word[1:]}" if is_recall[position] else RETRIEVAL_WORDS[word]
+    way = ", ".join(DIRECTION_LABELS.get(p, p) for p in directions) or "both ways"
+    suffix = f" ({rest[1]} vector)" if rest[:1] == ["views"] and len(rest) > 1 else ""
+    return f"{label} {way}{suffix}"
 
 
 def format_confidence_level() -> str:

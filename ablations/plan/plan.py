@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import designs
-from ablations.plan import conflicts, duplicates, model_check
+from ablations.plan import conflicts, duplicates, model_check, primary_metrics
 from ablations.plan.arms import ArmResolver, ComposeFunction, ResolvedArm, diff_config
 from ablations.plan.comparison_facts import collect_comparison_facts
 from ablations.plan.recipe import DEFAULT_RECIPE, describe_recipes
@@ -22,7 +22,7 @@ from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate.datasets import fingerprint_cache
 from uniclip.identity import build_spec, compute_run_ids, to_hashable_config
 from uniclip.io.hashing import digest
-from uniclip.store import Arm, Cell, Component, Contrast, Margin, Plan, PlantedEffect, PrimaryMetric
+from uniclip.store import Arm, Cell, Component, Contrast, Plan, PlantedEffect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +86,15 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     cells = build_cells(specs, request.seeds, arm_names)
     plan = _build_plan_record(request, resolver, arms, cells, skipped_arms)
     image_notes = model_check.describe_image_sizes(configs)
-    score_notes = [*_describe_missing_primary_score(plan), *_describe_evaluation_split(configs)]
+    score_notes = [
+        *primary_metrics.describe_missing_primary_score(plan),
+        *primary_metrics.describe_evaluation_split(configs),
+    ]
     plan = replace(
         plan,
         data_notes=(*data_notes, *image_notes, *score_notes),
         looks=request.ablation.build_looks(),
-        margins=_select_margins(request.ablation, plan),
+        margins=primary_metrics.select_margins(request.ablation, plan),
     )
     return ResolvedPlan(
         plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells}
@@ -232,12 +235,11 @@ def _build_plan_record(
     evaluations, missing_datasets, missing_probe_data = _resolve_evaluations(
         configs, request.cache_path
     )
-    duplicate_of = duplicates.find_duplicate_arms(cells)
-    contrasts = duplicates.select_informative_contrasts(
-        designs.build_contrasts(ablation, request.components, list(arms)),
-        duplicate_of,
-        ablation.planted_effects,
+    primary_metric, co_primary_metric = primary_metrics.get_primary_metrics(
+        ablation, reference_config.data
     )
+    duplicate_of = duplicates.find_duplicate_arms(cells)
+    contrasts = _build_contrasts(request, arms, duplicate_of)
     planted_effects = _select_planted_effects(ablation.planted_effects, contrasts, arms)
     return Plan(
         sweep_id=_compute_sweep_id(request, resolver.base_config, configs),
@@ -253,7 +255,8 @@ def _build_plan_record(
         reference=reference,
         components=_select_components(request, arms),
         contrasts=contrasts,
-        primary_metric=_get_primary_metric(ablation, reference_config.data.name),
+        primary_metric=primary_metric,
+        co_primary_metric=co_primary_metric,
         seeds=request.seeds,
         cells=cells,
         evaluation_hashes=evaluations,
@@ -277,6 +280,17 @@ def _build_plan_record(
             *duplicates.describe_duplicate_arms(duplicate_of),
             *_describe_unchecked_effects(ablation.planted_effects, planted_effects),
         ),
+    )
+
+
+def _build_contrasts(
+    request: PlanRequest, arms: Mapping[str, ResolvedArm], duplicate_of: Mapping[str, str]
+) -> tuple[Contrast, ...]:
+    """Return the contrasts of the design that can be informative."""
+    return duplicates.select_informative_contrasts(
+        designs.build_contrasts(request.ablation, request.components, list(arms)),
+        duplicate_of,
+        request.ablation.planted_effects,
     )
 
 
@@ -355,46 +369,6 @@ def _resolve_evaluations(
                 if instructions:
                     missing_probe_data[name] = instructions
     return evaluations, missing_datasets, missing_probe_data
-
-
-def _get_primary_metric(ablation: Ablation, source: str) -> PrimaryMetric:
-    if source not in ablation.primary_metrics:
-        raise UserError(
-            f"ablation {ablation.name} declares no primary score for data={source}; "
-            f"it has one for {', '.join(sorted(ablation.primary_metrics))}"
-        )
-    return PrimaryMetric(dataset=source, metric=ablation.primary_metrics[source])
-
-
-def _select_margins(ablation: Ablation, plan: Plan) -> tuple[Margin, ...]:
-    """Return the margins of the primary scores of a plan."""
-    dataset, primary_metrics = plan.primary_metric.dataset, [plan.primary_metric.metric]
-    margins = [m for m in ablation.build_margins() if m.dataset == dataset]
-    for margin in margins:
-        if margin.metric not in primary_metrics:
-            error = make_unknown_name_error("primary score", margin.metric, primary_metrics)
-            raise UserError(f"ablation {ablation.name}: margins.{dataset}: {error}")
-    return tuple(margins)
-
-
-def _describe_missing_primary_score(plan: Plan) -> list[str]:
-    """Return that the data set of the primary score is not evaluated, if so."""
-    dataset, metric = plan.primary_metric.dataset, plan.primary_metric.metric
-    evaluated_datasets = {name for hashes in plan.evaluation_hashes.values() for name in hashes}
-    if dataset in evaluated_datasets | set(plan.missing_datasets):
-        return []
-    return [
-        f"the primary score, {metric} of {dataset}, is not evaluated and will be n/a: add "
-        f"{dataset} to benchmark="
-    ]
-
-
-def _describe_evaluation_split(configs: Mapping[str, RunConfig]) -> list[str]:
-    """Return that scores are those of the validation split, if so."""
-    splits = {config.runtime.evaluation_split for config in configs.values()}
-    if splits == {"test"}:
-        return []
-    return ["all scores are of the validation split (runtime.evaluation_split)"]
 
 
 def _compute_sweep_id(

@@ -20,7 +20,17 @@ from analysis.statistics.effects import Observations
 from uniclip.errors import UserError
 from uniclip.evaluate.scoring.score_names import rename_early_class_scores
 from uniclip.io.atomic import read_jsonl
-from uniclip.store import Cell, DatasetScores, Outcome, Plan, RunFolder, RunStatus, Score, Store
+from uniclip.store import (
+    Cell,
+    DatasetScores,
+    Outcome,
+    Plan,
+    RunFolder,
+    RunStatus,
+    Score,
+    Store,
+    get_score_kind_traits,
+)
 
 FRAME_COLUMNS = (
     "arm",
@@ -91,23 +101,26 @@ class SweepData:
             if not math.isnan(value):
                 values.setdefault(arm, {})[int(seed)] = float(value)
         chance, samples = rows["chance"].dropna(), rows["samples"].dropna()
+        traits = get_score_kind_traits(self.get_score_kind(dataset, score))
+        has_steps = traits.has_steps and len(samples) > 0 and samples.max() > 0
         return Observations(
             seeds=self.plan.seeds,
             first_seed=self.plan.first_seed,
             values=values,
             diverged_cells=self._diverged_cells,
             chance=float(chance.iloc[0]) if len(chance) else None,
-            resolution=1.0 / float(samples.max()) if len(samples) and samples.max() > 0 else 0.0,
+            resolution=1.0 / float(samples.max()) if has_steps else 0.0,
+            higher_is_better=traits.higher_is_better is not False,
         )
 
     def list_score_keys(self) -> list[tuple[str, str]]:
-        """Return (data set, score) of every score, the primary one first."""
-        primary_key = (self.plan.primary_metric.dataset, self.plan.primary_metric.metric)
+        """Return (data set, score) of every score, the primary ones first."""
+        primary_keys = [(m.dataset, m.metric) for m in self.plan.primary_metrics]
         score_keys = dict.fromkeys(zip(self.frame["dataset"], self.frame["score"]))
-        return [primary_key, *(p for p in score_keys if p != primary_key)]
+        return [*primary_keys, *(p for p in score_keys if p not in primary_keys)]
 
     def get_score_kind(self, dataset: str, score: str) -> str:
-        """Return accuracy, recall, map, gap or error; empty while nothing is scored."""
+        """Return the kind of a score (`uniclip.store.ScoreKind`); empty while nothing is scored."""
         rows = self.select_score_rows(dataset, score)
         return str(rows["kind"].iloc[0]) if len(rows) else ""
 
@@ -229,7 +242,7 @@ def _read_unfinished_status(run: RunFolder, attempt_numbers: list[int]) -> RunSt
 
 
 def _build_score_rows(plan: Plan, runs: Mapping[str, _RunData]) -> Iterator[tuple[Any, ...]]:
-    """Yield a row for each cell and each score that any cell has (the primary one always)."""
+    """Yield a row for each cell and each score that any cell has (the primary ones always)."""
     scores_by_run = {
         run_id: {
             (dataset, name): score
@@ -239,7 +252,7 @@ def _build_score_rows(plan: Plan, runs: Mapping[str, _RunData]) -> Iterator[tupl
         for run_id, run in runs.items()
     }
     example_scores: dict[tuple[str, str], Score | None] = {
-        (plan.primary_metric.dataset, plan.primary_metric.metric): None
+        (m.dataset, m.metric): None for m in plan.primary_metrics
     }
     for cell in plan.cells:
         for key, score in scores_by_run[cell.run_id].items():

@@ -57,6 +57,27 @@ def load_outcomes(
     return outcomes_by_arm
 
 
+def load_families(store: Store, plan: Plan, dataset: str, score: str) -> NDArray[np.generic] | None:
+    """Return the family of each outcome of a score, shape (n,); None if no run saved families.
+
+    Outcomes of captions (`t2i`) are of the family of their image, and if images come in no
+    families, those of one image are a family.
+    """
+    prefix, separator, _ = score.partition(".t2i.")
+    image_name = f"{prefix}.t2i.image" if separator else ""
+    for cell in plan.cells:
+        evaluation = plan.evaluation_hashes[cell.arm].get(dataset)
+        saved_arrays = load_arrays(
+            store.get_run(cell.run_id), dataset, evaluation, ("family", image_name)
+        )
+        families, images = saved_arrays.get("family"), saved_arrays.get(image_name)
+        if images is not None:
+            return images if families is None else families[images]
+        if families is not None:
+            return families
+    return None
+
+
 def load_examples(store: Store, plan: Plan) -> RetrievalExamples | None:
     """Return the examples of the reference arm's first seed that has some; None without any."""
     array_names = [f"examples.{name}" for name in EXAMPLE_ARRAYS]

@@ -228,7 +228,9 @@ def _collect_key_facts(plan: Plan, num_complete_cells: int) -> dict[str, str]:
         "seeds": ", ".join(str(s) for s in plan.seeds),
         "arms": str(len(plan.arms)),
         "cells complete": f"{num_complete_cells} of {len(plan.cells)}",
-        "primary score": formatting.format_score_label(plan.primary_metric.metric),
+        "primary score": " and ".join(
+            formatting.format_score_label(m.metric) for m in plan.primary_metrics
+        ),
     }
 
 

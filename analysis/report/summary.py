@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from statistics import stdev
@@ -18,7 +19,7 @@ from analysis.results.results import (
 from analysis.statistics.effects import MIN_SEEDS_FOR_INTERVAL, Effect
 from analysis.statistics.verdicts import ScoreKey, combine_verdicts
 from analysis.tables.alarms import format_data_check_warnings
-from uniclip.store import Arm, Contrast, RunStatus
+from uniclip.store import Arm, Contrast, RunStatus, is_better
 
 MAX_WIDTH, MAX_LINES = 80, 22
 """Columns and lines of the terminal summary."""
@@ -202,19 +203,21 @@ def _describe_baselines(results: Results) -> list[str]:
     )
     term = "simpler arm" if reference.role == "crossed" else "baseline"
     better_baselines = [b for b in results.baselines if _find_sign(results, b) == -1]
-    higher_baselines = [b for b in results.baselines if b.mean > reference_mean]
+    kind = results.sweep_data.get_score_kind(*results.primary_score)
+    leading_baselines = [b for b in results.baselines if is_better(b.mean, reference_mean, kind)]
+    word = "higher" if results.observations[results.primary_score].higher_is_better else "lower"
     if better_baselines:
         baseline_texts = "; ".join(_describe_baseline(results, b) for b in better_baselines)
         return [f"{reference.label} loses to {term}s: {baseline_texts}."]
-    if not higher_baselines:
-        return [f"No {term} scores higher than {reference_text}."]
-    num_more = len(higher_baselines) - 1
-    more_text = f", and {num_more} more {term}s score higher" if num_more else ""
+    if not leading_baselines:
+        return [f"No {term} scores {word} than {reference_text}."]
+    num_more = len(leading_baselines) - 1
+    more_text = f", and {num_more} more {term}s score {word}" if num_more else ""
     if num_more == 1:
-        more_text = f", and 1 more {term} scores higher"
+        more_text = f", and 1 more {term} scores {word}"
     return [
-        f"{reference_text} is not the best: {_describe_baseline(results, higher_baselines[0])}"
-        f"{more_text}; {_describe_untold_differences(results, higher_baselines)}."
+        f"{reference_text} is not the best: {_describe_baseline(results, leading_baselines[0])}"
+        f"{more_text}; {_describe_untold_differences(results, leading_baselines)}."
     ]
 
 
@@ -230,15 +233,15 @@ def _find_sign(results: Results, baseline: Baseline) -> int | None:
     return 0 if results.plan.reference in best_comparison.tied_arms else None
 
 
-def _describe_untold_differences(results: Results, higher_baselines: Sequence[Baseline]) -> str:
+def _describe_untold_differences(results: Results, leading_baselines: Sequence[Baseline]) -> str:
     """Return why no higher baseline counts as better."""
-    signs = [_find_sign(results, b) for b in higher_baselines]
+    signs = [_find_sign(results, b) for b in leading_baselines]
     if all(sign is None for sign in signs):
         if _awaits_first_look(results):
             return "no verdict yet"
         fewest_seeds = min(
             len(results.observations[results.primary_score].values.get(b.arm, {}))
-            for b in higher_baselines
+            for b in leading_baselines
         )
         too_few = fewest_seeds < MIN_SEEDS_FOR_INTERVAL
         return "too few seeds to test a difference" if too_few else "no contrast compares them"
@@ -359,7 +362,10 @@ def _rank_arms(results: Results) -> list[Arm]:
 
     def sort_key(arm: Arm) -> float:
         mean = results.compute_mean(arm.name)
-        return 1.0 if mean is None else -mean
+        if mean is None:
+            return math.inf
+        observations = results.observations[results.primary_score]
+        return -mean if observations.higher_is_better else mean
 
     return sorted(candidates, key=sort_key)
 

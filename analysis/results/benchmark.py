@@ -22,7 +22,7 @@ from uniclip.evaluate import datasets
 from uniclip.evaluate.protocols.protocol import RECALL_KS
 from uniclip.evaluate.protocols.published import PROTOCOLS
 from uniclip.evaluate.scoring.score_card import MIN_SAMPLES
-from uniclip.store import Arm, Look, Plan
+from uniclip.store import Arm, Look, Plan, get_score_kind_traits
 
 PANEL_TASKS = {
     "zero_shot": ("Zero-shot classification", ("zeroshot",)),
@@ -215,7 +215,9 @@ def _build_columns(
                 samples, kind = rows["samples"].max(), sweep_data.get_score_kind(dataset, score)
                 # errors are report-only whatever their number of samples
                 too_few_samples = bool(
-                    samples < MIN_SAMPLES if kind == "error" else rows["report_only"].any()
+                    rows["report_only"].any()
+                    if get_score_kind_traits(kind).is_ranked
+                    else samples < MIN_SAMPLES
                 )
                 yield Column(
                     datasets=(dataset,),
@@ -233,7 +235,7 @@ def _build_columns(
                         if (dataset, score) == results.primary_score
                         else {},
                     )
-                    if kind != "error" and not too_few_samples
+                    if get_score_kind_traits(kind).is_ranked and not too_few_samples
                     else frozenset(),
                 )
 
@@ -302,7 +304,7 @@ def _build_mean_columns(
                 num_samples=None,
                 too_few_samples=False,
                 tied_for_best=_find_tied_for_best(observations, arms, looks, {})
-                if kind != "error"
+                if get_score_kind_traits(kind).is_ranked
                 else frozenset(),
             )
 
@@ -321,6 +323,7 @@ def _average_columns(columns: Sequence[Column], arms: Sequence[Arm]) -> Observat
         diverged_cells=first_observations.diverged_cells,
         chance=math.fsum(chances) / num_columns if len(chances) == num_columns else None,
         resolution=min(c.observations.resolution for c in columns) / num_columns,
+        higher_is_better=first_observations.higher_is_better,
     )
 
 

@@ -17,7 +17,8 @@ from analysis.results import alarms, tuning
 from analysis.results.alarms import DataCheck
 from analysis.results.sign_flips import SignFlip, find_sign_flips
 from analysis.results.variance import analyze_variance
-from analysis.statistics.effects import Effect, Observations, compute_test_set_se, estimate_effect
+from analysis.statistics.effects import Effect, Observations, estimate_effect
+from analysis.statistics.item_families import ItemUncertainty, estimate_item_uncertainty
 from analysis.statistics.multiplicity import BestComparison, compare_with_best
 from analysis.statistics.variance_components import VarianceComponent
 from analysis.statistics.verdicts import (
@@ -29,11 +30,10 @@ from analysis.statistics.verdicts import (
     estimate_contrasts,
     judge,
 )
-from uniclip.store import AuditCheck, Contrast, Plan, Store
+from uniclip.store import AuditCheck, Contrast, Plan, Store, get_score_kind_traits
 
 MAX_NAMES = 3
 """Largest number of contrasts or cells that a warning names."""
-MAXIMIZED_KINDS = ("accuracy", "recall", "map")
 COMPONENT_PARTS = {
     "awareness": ("augmentation_encoder", "image_head"),
     "domain_similarity": ("similarity",),
@@ -72,10 +72,10 @@ class Results:
     family of Holm's correction."""
     other_effects: dict[ScoreKey, dict[str, Effect]]
     """Other score -> contrast -> effect, uncorrected: exploratory."""
-    test_set_se: dict[str, float | None]
-    """Contrast -> standard error due to the choice of test samples, on the primary score."""
+    item_uncertainties: dict[ScoreKey, dict[str, ItemUncertainty | None]]
+    """Primary score -> contrast -> uncertainty due to the choice of test samples."""
     best_comparisons: dict[ScoreKey, BestComparison | None]
-    """Score that is maximized and not report-only -> comparison of its best arm with the others."""
+    """Score by which arms are ranked -> comparison of its best arm with the others."""
     variance_components: list[VarianceComponent]
     """Variance of the reference arm's primary score by source; empty without both A/A arms."""
     baselines: list[Baseline]
@@ -229,13 +229,15 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
             for key, o in observations.items()
             if key not in primary_effects
         },
-        test_set_se={c.name: compute_test_set_se(c.weights, outcomes) for c in plan.contrasts},
+        item_uncertainties={
+            key: _estimate_item_uncertainties(store, plan, key) for key in primary_effects
+        },
         best_comparisons={
             key: compare_with_best(
                 o, candidate_arms, plan.looks, declared_effects if key == primary_key else None
             )
             for key, o in observations.items()
-            if sweep_data.get_score_kind(*key) in MAXIMIZED_KINDS
+            if get_score_kind_traits(sweep_data.get_score_kind(*key)).is_ranked
             and not sweep_data.is_report_only(*key)
         },
         variance_components=analyze_variance(plan, primary_observations, outcomes),
@@ -250,7 +252,7 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
 def build_primary_scores(sweep_data: SweepData) -> list[PrimaryScore]:
     """Return the scores on which the contrasts of the plan are tested, the first one first."""
     plan = sweep_data.plan
-    keys = [(plan.primary_metric.dataset, plan.primary_metric.metric)]
+    keys = [(m.dataset, m.metric) for m in plan.primary_metrics]
     margins = {key: plan.get_margin(*key) for key in keys}
     return [
         PrimaryScore(
@@ -260,6 +262,16 @@ def build_primary_scores(sweep_data: SweepData) -> list[PrimaryScore]:
         )
         for key, margin in margins.items()
     ]
+
+
+def _estimate_item_uncertainties(
+    store: Store, plan: Plan, key: ScoreKey
+) -> dict[str, ItemUncertainty | None]:
+    outcomes = predictions.load_outcomes(store, plan, *key)
+    families = predictions.load_families(store, plan, *key)
+    return {
+        c.name: estimate_item_uncertainty(c.weights, outcomes, families) for c in plan.contrasts
+    }
 
 
 def compute_knockout_effect(sweep_data: SweepData, component: str) -> KnockoutEffect:
@@ -357,4 +369,4 @@ def _list_baselines(
         if is_baseline and arm.name != reference.name and arm.role != "noise" and mean is not None:
             comparison = declared.get((reference.name, arm.name))
             baselines.append(Baseline(arm=arm.name, mean=mean, comparison=comparison))
-    return sorted(baselines, key=lambda b: -b.mean)
+    return sorted(baselines, key=lambda b: b.mean, reverse=observations.higher_is_better)

@@ -71,5 +71,6 @@ def _estimate_gain(
         ),
         chance=tuned_observations.chance,
         resolution=max(tuned_observations.resolution, default_observations.resolution),
+        higher_is_better=tuned_observations.higher_is_better,
     )
     return estimate_effect({TUNED: 1.0, DEFAULT: -1.0}, paired_observations)

@@ -45,6 +45,8 @@ class Observations:
     """Score of guessing; stands for diverged runs in the worst case."""
     resolution: float = 0.0
     """Smallest step of the score: 1 / number of test samples; 0 for a continuous score."""
+    higher_is_better: bool = True
+    """Direction of an improvement (`uniclip.store.score_kinds`)."""
 
     def compute_mean(self, arm: str) -> float | None:
         """Return the mean of one arm over its completed seeds; None without any."""
@@ -91,6 +93,8 @@ class LookResult:
     """Whether the p-values are corrected for the other primary contrasts."""
     family_size: int = 1
     """Number of tests that Holm's correction covers; 1 for an exploratory contrast."""
+    higher_is_better: bool = True
+    """Whether a positive mean is an improvement."""
 
     @property
     def next_look(self) -> Look | None:
@@ -105,11 +109,13 @@ class LookResult:
 
     @property
     def sign(self) -> int | None:
-        """+1 or -1 for an effect that is shown and not within the margin, 0 for none."""
+        """+1 for an improvement that is shown and not within the margin, -1 for the opposite, 0 for
+        neither."""
         if self.p is None or self.mean is None:
             return None
         is_shown = self.p < ALPHA and not self.is_equivalent
-        return int(math.copysign(1, self.mean)) if is_shown else 0
+        is_improvement = (self.mean > 0) == self.higher_is_better
+        return (1 if is_improvement else -1) if is_shown else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +151,8 @@ class Effect:
     """The seeds lost because an arm diverged."""
     worst_case_mean: float | None = None
     """Mean with diverged runs at chance; None if none diverged or chance is unknown."""
+    higher_is_better: bool = True
+    """Whether a positive effect is an improvement."""
 
     @property
     def is_exactly_zero(self) -> bool:
@@ -163,14 +171,16 @@ class Effect:
 
     @property
     def sign(self) -> int | None:
-        """+1 or -1 for a significant effect, 0 for none, None if it cannot be tested."""
+        """+1 for a significant improvement, -1 for the opposite, 0 for neither, None if it cannot
+        be tested."""
         if self.is_exactly_zero:
             return 0
         if self.look is not None:
             return self.look.sign
         if self.verdict_p is None or self.mean is None:
             return None
-        return int(math.copysign(1, self.mean)) if self.verdict_p < ALPHA else 0
+        is_improvement = (self.mean > 0) == self.higher_is_better
+        return (1 if is_improvement else -1) if self.verdict_p < ALPHA else 0
 
 
 def paired_t(values: Floats, *, min_spread: float = 0.0) -> tuple[Floats, Floats, Floats, Floats]:
@@ -229,6 +239,7 @@ def estimate_effect(
         values=tuple(values),
         mean=math.fsum(values) / len(values) if values else None,
         variance_ratio=compute_variance_ratio(weights, observations, complete_seeds),
+        higher_is_better=observations.higher_is_better,
         num_diverged=len(diverged_seeds),
         num_missing=len(missing_seeds),
         diverged_seeds=tuple(diverged_seeds),

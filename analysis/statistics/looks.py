@@ -102,6 +102,7 @@ def run_look(
         reached=reached,
         num_tested=len(values),
         margin=margin,
+        higher_is_better=effect.higher_is_better,
     )
     if reached is None or len(values) < MIN_SEEDS_FOR_INTERVAL:
         return result

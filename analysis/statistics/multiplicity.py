@@ -72,9 +72,12 @@ def compare_with_best(
     ]
     if len(eligible_arms) < 2:
         return None
+    direction = 1 if observations.higher_is_better else -1
     best_arm = max(
         eligible_arms,
-        key=lambda a: math.fsum(observations.values[a].values()) / len(observations.values[a]),
+        key=lambda a: (
+            direction * math.fsum(observations.values[a].values()) / len(observations.values[a])
+        ),
     )
     is_worse: dict[str, bool] = {}
     undeclared_p_values: dict[str, float] = {}

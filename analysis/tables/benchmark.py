@@ -22,7 +22,7 @@ from analysis.results.results import Results
 from analysis.statistics.effects import estimate_effect
 from analysis.tables.table import Table, TableCell, make_row
 from uniclip.evaluate.scoring.score_card import MIN_SAMPLES
-from uniclip.store import Arm, RunStatus
+from uniclip.store import Arm, RunStatus, get_score_kind_traits
 
 TABLE_NAME_PREFIXES = (
     *PANEL_TASKS,
@@ -75,7 +75,7 @@ def _build_score_table(results: Results, panel: Panel, calibration_panel: Panel 
     ]
     missing_headings = [_format_heading(d, s) for d in panel.missing_datasets for s in panel.scores]
     chances = [
-        _get_format(panel, c).format_exact(c.observations.chance) if _is_maximized(c) else ""
+        _get_format(panel, c).format_exact(c.observations.chance) if _is_ranked(c) else ""
         for c in columns
     ]
     sample_counts = ["" if c.num_samples is None else f"{c.num_samples:,}" for c in columns]
@@ -137,8 +137,8 @@ def _build_mean_cell(panel: Panel, arm: Arm, column: Column) -> TableCell:
     return TableCell(text=text, bold=arm.name in column.tied_for_best, link=f"#runs-{arm.name}")
 
 
-def _is_maximized(column: Column) -> bool:
-    return column.kind != "error"
+def _is_ranked(column: Column) -> bool:
+    return get_score_kind_traits(column.kind).is_ranked
 
 
 def _format_heading(dataset: str, score: str) -> str:

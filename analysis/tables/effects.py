@@ -43,6 +43,7 @@ def build_effect_table(results: Results) -> Table:
             "seeds",
             "variance ratio",
             "test-set SE",
+            "seeds and test set",
             "image forward passes",
         ),
         essential=("contrast", f"effect{unit}", interval_heading, "p (corrected)", "verdict"),
@@ -65,7 +66,9 @@ def build_effect_table(results: Results) -> Table:
             "Variance ratio: variance of the contrast paired by seed / unpaired; below 1, pairing "
             "helped.",
             "Test-set SE: standard error due to the choice of test samples alone (paired); not "
-            "included in any interval.",
+            "included in the interval. Seeds and test set: interval for new seeds and new test "
+            "samples (two-way random effects).",
+            *_describe_test_samples(results),
             *_build_moderated_notes(results),
             *find_comparability_warnings(results),
             *(note for c in contrasts for note in _build_notes(results, c)),
@@ -189,7 +192,8 @@ def _build_effect_row(results: Results, contrast: Contrast, key: ScoreKey) -> tu
     diverged_text = formatting.format_exclusions({"diverged": effect.num_diverged})
     verdict, number_format = results.judge(contrast, key), results.get_effect_format(effect, key)
     verdict_text = verdict.text + diverged_text
-    test_set_se = results.test_set_se[contrast.name] if key == results.primary_score else None
+    uncertainty = results.item_uncertainties.get(key, {}).get(contrast.name)
+    bounds = (uncertainty.low, uncertainty.high) if uncertainty else (None, None)
     tone = formatting.get_tone(verdict)
     is_bold = contrast.primary and tone != formatting.MUTED
     forward_passes_text = _format_forward_passes(results, contrast)
@@ -204,9 +208,32 @@ def _build_effect_row(results: Results, contrast: Contrast, key: ScoreKey) -> tu
         number_format.format_mde(effect.mde),
         formatting.format_seed_count(effect),
         "" if effect.variance_ratio is None else formatting.format_number(effect.variance_ratio, 2),
-        "" if test_set_se is None else number_format.format_exact(test_set_se),
+        "" if uncertainty is None else number_format.format_exact(uncertainty.item_se),
+        number_format.format_bounds(*bounds),
         forward_passes_text.removesuffix(" image forward passes"),
     )
+
+
+def _describe_test_samples(results: Results) -> list[str]:
+    """Return how test samples depend on each other, and on training images."""
+    uncertainties = [
+        u for by_contrast in results.item_uncertainties.values() for u in by_contrast.values() if u
+    ]
+    notes = []
+    if uncertainties and uncertainties[0].num_families < uncertainties[0].num_samples:
+        notes.append(
+            f"The {uncertainties[0].num_samples:,} test samples come in "
+            f"{uncertainties[0].num_families:,} families of variants, which are the units that "
+            "these two count as independent."
+        )
+    split_by = results.plan.base_config.get("data", {}).get("split_by")
+    if split_by == "image":
+        notes.append(
+            "data.split_by=image: variants of a test image may be among the training images."
+        )
+    if split_by == "family":
+        notes.append("data.split_by=family: no variant of a test image is a training image.")
+    return notes
 
 
 def _get_family(is_primary: bool) -> str:
@@ -240,6 +267,7 @@ def _build_effect_record(
     run_by_cell, look, mde = results.run_by_cell, effect.look, effect.mde
     is_primary_score = key in results.primary_effects
     verdict = results.judge(contrast, key) if is_primary_score else None
+    uncertainty = results.item_uncertainties.get(key, {}).get(contrast.name)
     return {
         "contrast": contrast.name,
         "label": contrast.label,
@@ -267,9 +295,10 @@ def _build_effect_record(
         "num_missing": effect.num_missing,
         "worst_case_mean": effect.worst_case_mean,
         "variance_ratio": effect.variance_ratio,
-        "test_set_se": (
-            results.test_set_se[contrast.name] if key == results.primary_score else None
-        ),
+        "test_set_se": uncertainty.item_se if uncertainty else None,
+        "test_families": uncertainty.num_families if uncertainty else None,
+        "seeds_and_test_set_low": uncertainty.low if uncertainty else None,
+        "seeds_and_test_set_high": uncertainty.high if uncertainty else None,
         "forward_passes": _format_forward_passes(results, contrast),
         "per_seed": " ".join(f"{s}:{v:.10g}" for s, v in zip(effect.seeds, effect.values)),
         "runs": " ".join(run_by_cell[a, s] for s in effect.seeds for a in contrast.weights),

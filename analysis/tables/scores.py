@@ -162,11 +162,11 @@ def _format_seed_count(results: Results, arm: Arm) -> str:
 
 
 def _select_leading_scores(results: Results) -> list[ScoreKey]:
-    """Return the primary score and further tested scores of the sweep's own benchmarks."""
+    """Return the primary scores and further ranked scores of the sweep's own benchmarks."""
     candidate_keys = [
         k
         for k in results.observations
-        if k != results.primary_score
+        if k not in results.primary_scores
         and k in results.tied_for_best
         and k[0] not in results.published_datasets
         and not results.sweep_data.is_report_only(*k)
@@ -178,8 +178,9 @@ def _select_leading_scores(results: Results) -> list[ScoreKey]:
     ranked_keys = sorted(
         (i, k) for family_keys in keys_by_family.values() for i, k in enumerate(family_keys)
     )
-    selected_keys = {k for _, k in ranked_keys[: MAX_LEADING_SCORES - 1]}
-    return [results.primary_score, *(k for k in candidate_keys if k in selected_keys)]
+    num_others = MAX_LEADING_SCORES - len(results.primary_scores)
+    selected_keys = {k for _, k in ranked_keys[:num_others]}
+    return [*results.primary_scores, *(k for k in candidate_keys if k in selected_keys)]
 
 
 def _format_chance(results: Results, key: ScoreKey) -> str:

@@ -85,7 +85,7 @@ def build_planned_cells(
 
 
 def describe_training(plan: Plan) -> str:
-    """Return the data, the size of the images, the training and the primary score, in one line."""
+    """Return the data, the size of the images, the training and the primary scores, in one line."""
     base_values = flatten(plan.base_config)
 
     def list_values(key: str) -> str:
@@ -98,7 +98,7 @@ def describe_training(plan: Plan) -> str:
     parts = [
         f"data {plan.data}" + (f", images of {image_size} pixels" if image_size else ""),
         f"{steps} steps" + (f" of {batch_size} samples" if batch_size else ""),
-        f"score {plan.primary_metric.metric}",
+        f"score {' and '.join(m.metric for m in plan.primary_metrics)}",
     ]
     return "; ".join(parts)
 

@@ -61,6 +61,7 @@ def _read_settings(plan: Plan) -> dict[str, Any]:
     return {
         **{k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()},
         "primary score": f"{metric.metric} of {metric.dataset}",
+        "co-primary score": plan.co_primary_metric and plan.co_primary_metric.metric,
         "tuned in space": tuned_in,
         "benchmark data sets": sorted(datasets),
     }

@@ -121,10 +121,6 @@ def test_unknown_ablation_suggests_a_similar_name() -> None:
         ("- a list\n", "must hold a mapping"),
         ("a: [1\n", "cannot be read"),
         ("a: ${nowhere}\n", "cannot be read"),
-        (
-            LISTED.replace("primary_metrics: {scenes: minimal.side}", ""),
-            "primary_metrics is missing",
-        ),
     ],
 )
 def test_error_names_file_and_key(tmp_path: Path, text: str, match: str) -> None:

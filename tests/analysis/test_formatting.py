@@ -89,6 +89,12 @@ def test_forward_passes_of_both_sides() -> None:
     ("name", "label"),
     [
         ("retrieval.r1", "R@1 both ways"),
+        ("retrieval.r1.views.true", "R@1 both ways (true vector)"),
+        ("retrieval.log_likelihood", "log likelihood both ways"),
+        ("retrieval.t2i.mrr", "MRR text to image"),
+        ("retrieval.caption.r1", "R@1 captions"),
+        ("retrieval.caption.i2t.median_rank", "median rank captions, image to text"),
+        ("retrieval.unknown", "retrieval unknown"),
         ("retrieval.i2t.r5", "R@5 image to text"),
         ("zeroshot.skin_tone", "zero-shot skin tone"),
         ("probe.category.views.identity", "linear probe category (identity vector)"),

@@ -13,7 +13,7 @@ from analysis.tables import build_tables
 from analysis.tables.table import TABLE_FORMATS, Table, to_csv
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
-from uniclip.store import Store
+from uniclip.store import PrimaryMetric, Store
 
 
 def analyze_sweep(store: Store, sweep_id: str) -> Results:
@@ -24,6 +24,24 @@ def analyze_sweep(store: Store, sweep_id: str) -> Results:
 def analyze_fake_sweep(root: Path, truth: Truth = Truth()) -> Results:  # noqa: B008
     """Write a synthetic sweep into a new store at `root`, and analyze it."""
     return analyze_sweep(*fake_sweep.make(root, truth))
+
+
+def analyze_with_metrics(
+    root: Path,
+    primary: str,
+    co_primary: str | None,
+    truth: Truth = Truth(),  # noqa: B008
+) -> Results:
+    """Analyze a synthetic sweep whose contrasts are tested on other scores."""
+    store, sweep_id = fake_sweep.make(root, truth)
+    metrics = [
+        None if name is None else PrimaryMetric(dataset="openmoji", metric=name)
+        for name in (primary, co_primary)
+    ]
+    assert metrics[0] is not None
+    plan = replace(fake_sweep.plan(truth), primary_metric=metrics[0], co_primary_metric=metrics[1])
+    store.get_sweep(sweep_id).write_plan(plan)
+    return analyze_sweep(store, sweep_id)
 
 
 def analyze_listed_sweep(root: Path, truth: Truth) -> Results:

@@ -321,6 +321,8 @@ class Plan:
     """Arms and planted effects that this budget leaves out, each with its reason."""
     tuning: Tuning | None = None
     """How the arms were tuned; None for arms with declared values."""
+    co_primary_metric: PrimaryMetric | None = None
+    """A more sensitive score on which the contrasts are tested, too; None if there is none."""
     overrides: tuple[str, ...] = ()
     """The `key=value` words of the command that made it, without seeds and store; paths are
     absolute. Empty in plans from before this field."""
@@ -335,6 +337,11 @@ class Plan:
     """What counts as practically nothing, for each score that has a margin."""
     rule_changes: tuple[str, ...] = ()
     """Sentences on looks or margins that were changed after runs had started."""
+
+    @property
+    def primary_metrics(self) -> tuple[PrimaryMetric, ...]:
+        """The primary metric, then the co-primary one if there is one."""
+        return tuple(m for m in (self.primary_metric, self.co_primary_metric) if m is not None)
 
     def get_arm(self, name: str) -> Arm:
         """Return the arm of that name."""

@@ -19,7 +19,6 @@ from tests.helpers.plans import (
     plan_from_words,
     write_ablation,
 )
-from uniclip.config import DATA
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets import dataset
 from uniclip.identity import build_spec, compute_run_id, config_from_spec
@@ -228,23 +227,6 @@ def test_arms_that_the_budget_leaves_out_are_named() -> None:
 )
 def test_error_of_a_plan_is_one_line(words: tuple[str, ...], match: str) -> None:
     assert_refused(match, *words)
-
-
-@pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
-def test_every_ablation_has_a_primary_metric_for_every_data_source(ablation: str) -> None:
-    facts = schema.load_ablation(ablation, [schema.CONF]).primary_metrics
-    limited = {"truth": {"scenes"}, "heads_flip": {"scenes"}, "heads": {"openmoji", "scenes"}}
-    assert set(facts) == limited.get(ablation, set(DATA))
-
-
-@pytest.mark.parametrize(
-    ("benchmark", "num_notes"), [("[openmoji]", 0), ("[scenes]", 1), ("[openmoji,scenes]", 0)]
-)
-def test_a_primary_score_that_is_not_evaluated_is_a_note(benchmark: str, num_notes: int) -> None:
-    words = ("ablation=methods", "data=openmoji", "budget=smoke", f"benchmark={benchmark}")
-    notes = [note for note in plan_from_words(*words).plan.data_notes if "primary score" in note]
-    assert len(notes) == num_notes
-    assert all("add openmoji to benchmark=" in note for note in notes)
 
 
 def test_missing_primary_metric_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.collect.predictions import load_arrays, load_examples, load_outcomes
+from analysis.collect.predictions import (
+    load_arrays,
+    load_examples,
+    load_families,
+    load_outcomes,
+)
 from analysis.results.results import Results
 from tests.helpers import fake_sweep
 from tests.helpers.analyzed_sweeps import analyze_sweep
@@ -29,6 +35,31 @@ def test_the_mean_of_the_outcomes_is_the_score(
             assert outcomes[arm][seed].shape == (fake_sweep.NUM_SAMPLES,)
             assert outcomes[arm][seed].mean() == pytest.approx(value)
     assert load_outcomes(Store(complete_root), plan, "openmoji", "ece") == {}
+
+
+def test_families_of_images_and_of_captions(tmp_path: Path) -> None:
+    """Captions are of the family of their image; without families an image is one."""
+    store, sweep_id = fake_sweep.make(tmp_path, fake_sweep.Truth(seeds=(0,)))
+    plan = store.get_sweep(sweep_id).read_plan()
+    assert plan is not None
+
+    def load(**arrays: np.ndarray) -> list[list[int] | None]:
+        for cell in plan.cells:
+            path = store.get_run(cell.run_id).predictions_path("openmoji", fake_sweep.EVALUATION)
+            stream = io.BytesIO()
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
+            atomic_write(path, stream.getvalue())
+        loaded = [
+            load_families(store, plan, "openmoji", score)
+            for score in ("retrieval.r1", "retrieval.t2i.mrr")
+        ]
+        return [None if families is None else families.tolist() for families in loaded]
+
+    families, image = np.array([7, 7, 9], np.uint64), np.array([0, 1, 1, 2], np.int32)
+    assert load(ids=families) == [None, None]
+    assert load(family=families) == [[7, 7, 9], [7, 7, 9]]
+    assert load(**{"retrieval.t2i.image": image}) == [None, [0, 1, 1, 2]]
+    assert load(family=families, **{"retrieval.t2i.image": image}) == [[7, 7, 9], [7, 7, 7, 9]]
 
 
 def test_examples_are_those_of_the_reference_arm(

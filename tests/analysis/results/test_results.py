@@ -19,7 +19,13 @@ from analysis.results.results import (
 )
 from analysis.statistics.verdicts import estimate_contrasts
 from analysis.tables.effects import build_effect_table
-from tests.helpers.analyzed_sweeps import analyze_fake_sweep, analyze_listed_sweep
+from tests.helpers.analyzed_sweeps import (
+    analyze_fake_sweep,
+    analyze_listed_sweep,
+    analyze_with_metrics,
+    select_record,
+    tables_by_name,
+)
 from tests.helpers.fake_sweep import Truth
 
 
@@ -102,3 +108,34 @@ def test_the_baselines_of_a_listed_reference_are_the_arms_it_is_compared_with(
     comparisons = [b.comparison for b in results.baselines]
     assert all(c is not None and c.effect.p_adjusted is not None for c in comparisons)
     assert replace(results, baselines=[]).compute_mean("full") == results.compute_mean("full")
+
+
+def test_a_co_primary_score_is_tested_in_the_same_family(tmp_path: Path) -> None:
+    results = analyze_with_metrics(tmp_path, "retrieval.r1", "zeroshot.skin_tone")
+    key = ("openmoji", "zeroshot.skin_tone")
+    assert list(results.primary_effects) == [("openmoji", "retrieval.r1"), key]
+    assert key not in results.other_effects
+    looks = [effects["main:awareness"].look for effects in results.primary_effects.values()]
+    num_primary = len([c for c in results.plan.contrasts if c.primary])
+    assert {look.family_size for look in looks if look} == {2 * num_primary}
+    awareness = next(c for c in results.plan.contrasts if c.name == "main:awareness")
+    assert results.judge(awareness, key).word == "helps"
+    table = tables_by_name(results)["effects"]
+    record = select_record(table, contrast="main:awareness", score="zeroshot.skin_tone")
+    assert (record["family"], record["verdict"]) == ("primary", "helps")
+    assert float(record["seeds_and_test_set_low"]) < float(record["effect"])
+    assert tables_by_name(results)["scores"].headings[2] == "zero-shot skin tone (%)"
+    assert len(summary.build_terminal_summary(results)) <= summary.MAX_LINES
+
+
+def test_lower_is_better_reverses_verdicts_and_not_numbers(tmp_path: Path) -> None:
+    """Awareness raises the calibration error, as it raises the other scores."""
+    results = analyze_with_metrics(tmp_path, "ece", None)
+    awareness = next(c for c in results.plan.contrasts if c.name == "main:awareness")
+    effect = results.effects["main:awareness"]
+    assert effect.mean is not None
+    assert effect.mean > 0
+    assert (effect.sign, results.judge(awareness).word) == (-1, "hurts")
+    means = [b.mean for b in results.baselines]
+    assert means == sorted(means)
+    assert "simpler arm scores higher" not in " ".join(summary.build_summary_sentences(results))

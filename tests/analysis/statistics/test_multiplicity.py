@@ -70,3 +70,13 @@ def test_a_declared_comparison_precedes_the_test_against_the_best_arm() -> None:
         comparison = compare_with_best(observations, list(arms), LOOKS, declared)
         assert comparison is not None
         assert comparison.worse_arms == expected
+
+
+def test_the_best_arm_of_a_score_of_which_lower_is_better() -> None:
+    values = {"a": [1.0, 1.1, 1.2], "b": [2.0, 2.1, 2.2], "c": [1.01, 1.1, 1.19]}
+    for higher_is_better, best in ((True, "b"), (False, "a")):
+        observations = replace(observe(values), higher_is_better=higher_is_better)
+        comparison = compare_with_best(observations, list(values), (Look(num_seeds=3, level=0.05),))
+        assert comparison is not None
+        assert comparison.best_arm == best
+        assert ("b" in comparison.worse_arms) == (not higher_is_better)
