@@ -48,7 +48,8 @@ class AugmentationParams:
     """Parameters of n images: each field is (n,) float32, 0 (area: 1) for no change."""
 
     area: Float32
-    """Area of the crop box, as a fraction of the image; above 1 zooms out (repeats the border)."""
+    """Area of the crop box, as a fraction of the image (of a photograph: of its largest square);
+    above 1 zooms out (repeats the border)."""
     aspect: Float32
     """Log of width over height of the box."""
     x: Float32

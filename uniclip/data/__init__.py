@@ -19,7 +19,7 @@ from uniclip.data.mix import source as mix
 from uniclip.data.openmoji import source as openmoji
 from uniclip.data.scenes import source as scenes
 from uniclip.data.split import SPLIT_NAMES, Split, SplitName
-from uniclip.data.views import ViewKind
+from uniclip.data.views import VIEWS_VERSION, ViewKind
 from uniclip.errors import (
     CHANGED_DATA_ADVICE,
     DataChangedError,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SOURCES",
     "SPLIT_NAMES",
+    "VIEWS_VERSION",
     "Split",
     "SplitName",
     "ViewKind",
@@ -62,10 +63,12 @@ SOURCES: dict[str, DataSource[Any]] = {
 def fingerprint(config: DataConfig) -> dict[str, object]:
     """Return a description of the data as plain JSON, without reading images.
 
+    It includes the version of the views that are made of the images.
+
     Args:
         config: A data section.
     """
-    return SOURCES[config.name].fingerprint(config)
+    return {**SOURCES[config.name].fingerprint(config), "views": VIEWS_VERSION}
 
 
 def describe_missing(config: DataConfig) -> str | None:

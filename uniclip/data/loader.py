@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -134,7 +134,7 @@ class TrainingBatches(Dataset[Batch]):
         )
         # Drawn for all processes: the longest caption determines which tokens are masked.
         rows = _BatchRows(index, self._draw_captions(epoch, index)).select(local_rows)
-        images, is_readable = self.split.load_readable_pixels(rows.index)
+        images, is_readable = self.split.load_view_sources(rows.index)
         unreadable_ids = None
         if not is_readable.all():
             unreadable_ids = np.where(is_readable, -1, rows.index)
@@ -147,7 +147,7 @@ class TrainingBatches(Dataset[Batch]):
 
     def _replace_row(
         self, rows: _BatchRows, row: int, epoch: int, candidates: Iterable[int]
-    ) -> NDArray[np.uint8]:
+    ) -> Any:
         """Replace a row by the first candidate that can be read; return its image.
 
         Its caption may not be longer than the longest of the batch, which all processes know.
@@ -158,13 +158,12 @@ class TrainingBatches(Dataset[Batch]):
             tokens = self._draw_captions(epoch, index)
             if tokens.shape[1] > num_tokens:
                 continue
-            images, is_readable = self.split.load_readable_pixels(index)
+            images, is_readable = self.split.load_view_sources(index)
             if is_readable.all():
                 rows.index[row] = candidate
                 rows.tokens[row] = self._pad_id
                 rows.tokens[row, : tokens.shape[1]] = tokens[0]
-                image: NDArray[np.uint8] = images[0]
-                return image
+                return images[0]
         raise UserError(
             f"{self.split.describe_unreadable(int(rows.index[row]))}, and no other training image "
             "can take its place; repair the images"
@@ -174,10 +173,10 @@ class TrainingBatches(Dataset[Batch]):
         self,
         epoch: int,
         rows: _BatchRows,
-        images: NDArray[np.uint8],
+        images: apply.Images,
         unreadable_ids: NDArray[np.int64] | None,
     ) -> Batch:
-        """Return the batch of these rows and their source images (N, 3, H, W)."""
+        """Return the batch of these rows and their source images."""
         index, tokens = rows.index, rows.tokens
         pixels, vectors = self._render_views(epoch, index, images)
         text_variants = self._build_text_variants(epoch, index, tokens)
@@ -242,7 +241,7 @@ class TrainingBatches(Dataset[Batch]):
         return rng.derive_key(self.config.seed, self.config.stream, purpose, epoch, *qualifiers)
 
     def _render_views(
-        self, epoch: int, index: NDArray[np.int64], images: NDArray[np.uint8]
+        self, epoch: int, index: NDArray[np.int64], images: apply.Images
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return views (V, N, 3, H, W), weak ones first, and their vectors (V, N, A)."""
         config, ids = self.config, self.split.ids[index]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from uniclip.augmentation.resample import Photograph
     from uniclip.rng import UInt64
 
 SplitName = Literal["train", "validation", "test"]
@@ -67,6 +68,16 @@ class Split(ABC):
         import numpy as np
 
         return self.load_pixels(index), np.ones(len(index), np.bool_)
+
+    def load_view_sources(
+        self, index: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8] | list[Photograph], NDArray[np.bool_]]:
+        """Return what training views are made of, and which images can be read (b,).
+
+        Images of one size (b, 3, H, W), or photographs; what stands for an image that cannot be
+        read has no meaning.
+        """
+        return self.load_readable_pixels(index)
 
     def compute_files_digest(self) -> str:
         """Return what changes whenever an image file does; empty for a source without files."""

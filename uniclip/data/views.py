@@ -8,6 +8,12 @@ if TYPE_CHECKING:
     from uniclip.augmentation.transform import AugmentationParams
     from uniclip.rng import UInt64
 
+VIEWS_VERSION = 2
+"""Increased when the same images and augmentation parameters give other views.
+
+2: colors and blur in integers; views of photographs are cropped from the photograph itself.
+"""
+
 ViewKind = Literal["weak", "strong", "evaluation"]
 
 

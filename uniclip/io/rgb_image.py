@@ -114,6 +114,16 @@ def crop_and_resize(image: Image, image_size: int) -> NDArray[np.uint8]:
 def read_square(source: ImageSource, image_size: int) -> NDArray[np.uint8]:
     """Return the central square of an image as (3, image_size, image_size) uint8.
 
+    Raises `UnreadableImageError` and `UserError` as `read_rgb_image`.
+    """
+    return crop_and_resize(read_source_image(source, image_size), image_size)
+
+
+def read_source_image(source: ImageSource, image_size: int) -> Image:
+    """Return the image of which squares of `image_size` pixels and views are made.
+
+    A JPEG may be decoded at a fraction of its size, with sides of at least two squares.
+
     For training, which reads images all the time: Pillow's warnings are ignored from then on. (On
     leaving a context with other filters, Python would show warnings of other libraries again that
     it shows once.)
@@ -122,7 +132,7 @@ def read_square(source: ImageSource, image_size: int) -> NDArray[np.uint8]:
     """
     if not any(getattr(f[3], "pattern", None) == PILLOW_MODULES for f in warnings.filters):
         warnings.filterwarnings("ignore", module=PILLOW_MODULES)
-    return crop_and_resize(decode_rgb_image(source, min_side=2 * image_size), image_size)
+    return decode_rgb_image(source, min_side=2 * image_size)
 
 
 @contextmanager

@@ -6,9 +6,11 @@ import dataclasses
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.helpers import csv_data
 from tests.helpers.small_runs import of_method
+from tests.uniclip.augmentation.test_resample import draw_photograph
 from uniclip import data, rng
 from uniclip.augmentation import transform
 from uniclip.config import build_run_config
@@ -221,6 +223,59 @@ def test_batches_that_workers_share_are_the_same(name, workers, world, monkeypat
     batches = list(shared.iterate_batches(2, 5, torch.device("cpu")))
     assert all(equal(batch, whole.build_batch(2 + i)) for i, batch in enumerate(batches))
     assert len(batches) == 3
+
+
+# ---- photographs of any size ---------------------------------------------------------------------
+
+
+def open_photographs(folder, group=SINGLE_PROCESS, workers=0):
+    """Return the batches of a table of 30 photographs of other sizes and shapes, large ones too."""
+    if not (folder / "data.csv").exists():
+        csv_data.write_csv(folder, [(f"{i}.jpg", f"picture {i}", "a") for i in range(30)])
+        for i in range(30):
+            pixels = draw_photograph(24 + 9 * i, 300 - 7 * i)
+            Image.fromarray(pixels).save(folder / f"{i}.jpg", quality=90)
+    config = of_method(
+        "clip",
+        data={"name": "csv", "path": str(folder / "data.csv"), "image_size": 24},
+        model={"image": {"image_size": 24}},
+        views={"num_weak": 1, "num_strong": 1, "identity_prob": 0.3},
+        train={"batch_size": SIZE},
+        runtime={"num_workers": workers},
+    )
+    split = data.open_split(config.data, "train")
+    bpe = tokenizer.train_bpe([c for several in split.captions for c in several], 300)
+    return TrainingBatches(config, split, bpe, group)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [1, 4])
+def test_data_workers_do_not_change_views_of_photographs(workers, tmp_path):
+    alone, shared = open_photographs(tmp_path), open_photographs(tmp_path, workers=workers)
+    cpu = torch.device("cpu")
+    streamed = list(shared.iterate_batches(0, 5, cpu))
+    expected = alone.iterate_batches(0, 5, cpu)
+    assert all(equal(a, b) for a, b in zip(expected, streamed, strict=True))
+    assert len({view.numpy().tobytes() for batch in streamed for view in batch.images[1]}) > 30
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_do_not_change_views_of_photographs(world, tmp_path):
+    expected = open_photographs(tmp_path).build_batch(3)
+    groups = [ProcessGroup(rank, world) for rank in range(world)]
+    parts = [open_photographs(tmp_path, group).build_batch(3) for group in groups]
+    assert torch.equal(torch.cat([part.images for part in parts], 1), expected.images)
+
+
+def test_an_identity_view_of_a_photograph_is_its_evaluation(tmp_path):
+    batches = open_photographs(tmp_path)
+    batch = batches.build_batch(0)
+    is_identity = (batch.augmentation_vectors == 0).all(-1)
+    assert 0 < is_identity.sum() < 2 * SIZE
+    squares = torch.from_numpy(batches.split.load_pixels(batch.sample_ids.numpy()))
+    for view, rows in zip(batch.images, is_identity):
+        assert torch.equal(view[rows], squares[rows])
+        assert not (view[~rows] == squares[~rows]).all((1, 2, 3)).any()
 
 
 # ---- images that cannot be read ------------------------------------------------------------------

@@ -6,17 +6,18 @@ Splits are assigned by a hash of the path, so adding an image moves no other ima
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip.augmentation.resample import Photograph, make_photograph
 from uniclip.config import CsvData
 from uniclip.data.csv import content
+from uniclip.data.csv.image_cache import ImageCache
 from uniclip.data.csv.rows import read_index
 from uniclip.data.split import Split, SplitName
 from uniclip.errors import UserError
@@ -24,9 +25,15 @@ from uniclip.io import hashing, rgb_image
 from uniclip.rng import hash_sample_id
 
 IMAGE_CACHE_BYTES = 2**28
-"""Memory for decoded images, in bytes a process."""
+"""Memory for the squares of images, in bytes a process."""
+PHOTOGRAPH_CACHE_BYTES = 2**29
+"""Memory for the photographs that views are made of, in bytes a process."""
+UNREADABLE = Photograph(np.zeros((1, 1, 3), np.uint8), square_size=1)
+"""Stands for a photograph that cannot be read."""
 MAX_LISTED = 20
 """Unreadable images that an error lists; it counts the others."""
+
+Decoded = TypeVar("Decoded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +55,11 @@ class CsvSplit(Split):
     """Rows and images of the split that may be unusable."""
     num_skipped: int = 0
     """Rows of the split that were skipped already."""
-    image_cache: OrderedDict[int, NDArray[np.uint8]] = field(
-        default_factory=OrderedDict, compare=False
+    image_cache: ImageCache[NDArray[np.uint8]] = field(
+        default_factory=lambda: ImageCache(IMAGE_CACHE_BYTES), compare=False
+    )
+    photograph_cache: ImageCache[Photograph] = field(
+        default_factory=lambda: ImageCache(PHOTOGRAPH_CACHE_BYTES), compare=False
     )
     faults: dict[int, str] = field(default_factory=dict, compare=False)
     """Index of an image that could not be read -> why; one entry for each that was tried."""
@@ -78,6 +88,13 @@ class CsvSplit(Split):
             else:
                 pixels[position] = image
         return pixels, is_readable
+
+    def load_view_sources(
+        self, index: NDArray[np.int64]
+    ) -> tuple[list[Photograph], NDArray[np.bool_]]:
+        photographs = [self._load_photograph(i) for i in index.tolist()]
+        is_readable = np.array([photograph is not None for photograph in photographs], np.bool_)
+        return [photograph or UNREADABLE for photograph in photographs], is_readable
 
     def compute_files_digest(self) -> str:
         """Return a digest of the sizes and times of change of the image files."""
@@ -113,21 +130,29 @@ class CsvSplit(Split):
 
     def _load_image(self, i: int) -> NDArray[np.uint8] | None:
         """Return the image (3, H, W), or None if it cannot be read."""
-        if i in self.image_cache:
-            self.image_cache.move_to_end(i)
-            return self.image_cache[i]
+        image = self.image_cache.get(i)
+        if image is None and (image := self._read(i, decode_image)) is not None:
+            self.image_cache.add(i, image, image.nbytes)
+        return image
+
+    def _load_photograph(self, i: int) -> Photograph | None:
+        """Return the photograph that views are made of, or None if it cannot be read."""
+        photograph = self.photograph_cache.get(i)
+        if photograph is None and (photograph := self._read(i, read_photograph)) is not None:
+            self.photograph_cache.add(i, photograph, photograph.num_bytes)
+        return photograph
+
+    def _read(self, i: int, read: Callable[[Path, int], Decoded]) -> Decoded | None:
+        """Return an image as `read` does, or None if it cannot be read."""
         if i in self.faults:
             return None
         try:
             self._require_planned_content(i)
-            image = decode_image(Path(self.image_paths[i]), self.image_size)
+            image = read(Path(self.image_paths[i]), self.image_size)
             self._require_planned_content(i)
         except rgb_image.UnreadableImageError as error:
             self.faults[i] = str(error)
             return None
-        self.image_cache[i] = image
-        if len(self.image_cache) * image.nbytes > IMAGE_CACHE_BYTES:
-            self.image_cache.popitem(last=False)
         return image
 
     def _require_planned_content(self, i: int) -> None:
@@ -151,6 +176,14 @@ def decode_image(path: Path, image_size: int) -> NDArray[np.uint8]:
         UnreadableImageError: The file cannot be decoded.
     """
     return rgb_image.read_square(path, image_size)
+
+
+def read_photograph(path: Path, square_size: int) -> Photograph:
+    """Return an image file as views are made of it; raises as `decode_image`.
+
+    square_size: Side of the square that the evaluation transform makes of it, in pixels.
+    """
+    return make_photograph(rgb_image.read_source_image(path, square_size), square_size)
 
 
 def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:

@@ -98,6 +98,24 @@ def test_images_are_center_cropped_on_white(tmp_path):
     assert (decode_image(tmp_path / "clear.png", 16) == 255).all()
 
 
+def test_views_are_made_of_whole_photographs(folder):
+    wide = Image.new("RGB", (90, 30), "red")
+    wide.paste("blue", (30, 0, 60, 30))
+    for i in range(40):
+        wide.save(folder / f"{i}.png")
+    (folder / "3.png").write_bytes(b"not a picture")
+    split = data.open_split(csv_config(folder), "train")
+    broken = split.sample_names.index("3.png") if "3.png" in split.sample_names else None
+    index = np.arange(len(split))
+    photographs, is_readable = split.load_view_sources(index)
+    assert [i for i in index if not is_readable[i]] == ([] if broken is None else [broken])
+    for i in index[is_readable]:
+        assert np.array_equal(photographs[i].pixels, np.asarray(wide))
+        assert np.array_equal(photographs[i].get_square(), split.load_pixels(index[i : i + 1])[0])
+    again, _ = split.load_view_sources(index[is_readable])
+    assert all(one is photographs[i] for one, i in zip(again, index[is_readable])), "in memory"
+
+
 @pytest.mark.parametrize("content", [b"", b"not a picture", "cut"])
 def test_a_broken_image_names_its_row(folder, content):
     whole = (folder / "1.png").read_bytes()
