@@ -1,66 +1,194 @@
-"""Strong views with their augmentation vectors, compared with torchvision, on one thread."""
+"""Views with their augmentation vectors beside torchvision and albumentations, on one thread.
+
+The sides take turns in one run, and each reports the fastest of its rounds in CPU time: the speed
+of a shared machine changes. albumentations is no dependency: it takes part if it can be imported.
+"""
 
 from __future__ import annotations
 
+import io
 import time
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from torchvision.io import decode_jpeg
 from torchvision.transforms import v2
 
 from tests.benchmarks.table import Options, Table
-from uniclip import rng
-from uniclip.augmentation import apply, transform
+from uniclip import numerics, rng
+from uniclip.augmentation import apply, resample, transform
+from uniclip.io import rgb_image
 
 NUM_IMAGES, SOURCE_SIZE, VIEW_SIZE, ROUNDS = 128, 64, 32, 5
+NUM_PHOTOGRAPHS, PHOTOGRAPH_VIEW_SIZE = (48, 4), 224
+"""JPEGs of a round: in full, and quick."""
+BLUR_TAPS = 13
+"""Width of the peers' kernel: three of the largest standard deviation, 2 px, to either side."""
+
+Side = Callable[[], object]
 
 
-def time_fastest(action: Callable[[], object]) -> float:
+def time_sides(sides: dict[str, Side]) -> dict[str, float]:
     """Return the CPU seconds of the fastest of `ROUNDS` calls, after one that does not count."""
-    seconds = []
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(ROUNDS + 1):
-        start = time.process_time()
-        action()
-        seconds.append(time.process_time() - start)
-    return min(seconds[1:])
+        for name, side in sides.items():
+            start = time.process_time()
+            side()
+            seconds[name].append(time.process_time() - start)
+    return {name: min(rounds[1:]) for name, rounds in seconds.items()}
 
 
-def time_strong_views() -> tuple[float, float]:
-    """Return the seconds for strong views of a batch: uniclip's, and torchvision's one by one."""
-    shape = (NUM_IMAGES, 3, SOURCE_SIZE, SOURCE_SIZE)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    ids = np.arange(NUM_IMAGES, dtype=np.uint64)
-    peer = v2.Compose(
+def build_row(what: str, sides: dict[str, Side], per: int = 1) -> dict[str, Any]:
+    """Return a row of the table: milliseconds of each side, and ratios to the first."""
+    seconds = time_sides(sides)
+    first, *peers = seconds
+    row: dict[str, Any] = {"what": what}
+    row |= {f"{name}, ms": 1e3 * value / per for name, value in seconds.items()}
+    return row | {f"{peer} / {first}": seconds[peer] / seconds[first] for peer in peers}
+
+
+def build_strong_peer(size: int, blur_taps: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return torchvision's operations of a strong view."""
+    return v2.Compose(
         [
-            v2.RandomResizedCrop(VIEW_SIZE, (0.2, 1), antialias=True),
+            v2.RandomResizedCrop(size, (0.2, 1), antialias=True),
             v2.RandomHorizontalFlip(),
             v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8),
             v2.RandomGrayscale(0.2),
-            v2.RandomApply([v2.GaussianBlur(3, (0.1, 2))], 0.5),
+            v2.RandomApply([v2.GaussianBlur(blur_taps, (0.1, 2))], 0.5),
         ]
     )
+
+
+def compare_small_views() -> dict[str, Any]:
+    """Return the row of strong views of a batch of small images; torchvision's are one by one."""
+    shape = (NUM_IMAGES, 3, SOURCE_SIZE, SOURCE_SIZE)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    ids = np.arange(NUM_IMAGES, dtype=np.uint64)
+    peer, tensors = build_strong_peer(VIEW_SIZE, 3), torch.from_numpy(pixels)
 
     def make_views() -> None:
         params = transform.sample_strong(rng.derive_key("bench"), ids)
         apply.apply_augmentation(pixels, params, VIEW_SIZE)
         transform.encode_as_vector(params)
 
-    tensors = torch.from_numpy(pixels)
-    return time_fastest(make_views), time_fastest(lambda: [peer(image) for image in tensors])
+    return build_row(
+        f"{NUM_IMAGES} strong views, {SOURCE_SIZE} to {VIEW_SIZE} px",
+        {"uniclip": make_views, "torchvision v2": lambda: [peer(image) for image in tensors]},
+    )
+
+
+# ---- photographs ---------------------------------------------------------------------------------
+
+
+def encode_photographs(n: int) -> list[bytes]:
+    """Return JPEGs of 500 x 375 px with shapes and noise, about 75 kB each, as photographs have."""
+    random, encoded = np.random.default_rng(0), []
+    for _ in range(n):
+        shapes = np.clip(128 + 40 * random.normal(size=(48, 64, 3)), 0, 255).astype(np.uint8)
+        image = Image.fromarray(shapes).resize((500, 375), Image.Resampling.BICUBIC)
+        noisy = np.asarray(image) + 8 * random.normal(size=(375, 500, 3))
+        stream = io.BytesIO()
+        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(stream, "JPEG", quality=90)
+        encoded.append(stream.getvalue())
+    return encoded
+
+
+def make_photograph_views(encoded: list[bytes], num_strong: int) -> None:
+    """Make what a training batch of these images takes: decoding, views and vectors."""
+    size, ids = PHOTOGRAPH_VIEW_SIZE, np.arange(len(encoded), dtype=np.uint64)
+    photographs = [
+        resample.make_photograph(rgb_image.read_source_image(io.BytesIO(content), size), size)
+        for content in encoded
+    ]
+    all_params = [transform.sample_weak(rng.derive_key("weak"), ids)]
+    all_params += [transform.sample_strong(rng.derive_key("s", i), ids) for i in range(num_strong)]
+    for params in all_params:
+        apply.apply_augmentation(photographs, params, size)
+        transform.encode_as_vector(params)
+
+
+def build_torchvision_views(encoded: list[bytes], num_strong: int) -> Side:
+    """Return the same with torchvision."""
+    weak = v2.RandomResizedCrop(PHOTOGRAPH_VIEW_SIZE, (0.5, 1), antialias=True)
+    strong = build_strong_peer(PHOTOGRAPH_VIEW_SIZE, BLUR_TAPS)
+    contents = [torch.frombuffer(bytearray(content), dtype=torch.uint8) for content in encoded]
+
+    def make_views() -> None:
+        for content in contents:
+            image = decode_jpeg(content)
+            weak(image)
+            for _ in range(num_strong):
+                strong(image)
+
+    return make_views
+
+
+def build_albumentations_views(encoded: list[bytes], num_strong: int) -> Side | None:
+    """Return the same with albumentations and OpenCV, if they can be imported."""
+    try:
+        import albumentations as A  # noqa: N812  as its documentation has it
+        import cv2
+    except ImportError:
+        return None
+    cv2.setNumThreads(1)
+    size = (PHOTOGRAPH_VIEW_SIZE, PHOTOGRAPH_VIEW_SIZE)
+    weak = A.RandomResizedCrop(size=size, scale=(0.5, 1), p=1)
+    strong = A.Compose(
+        [
+            A.RandomResizedCrop(size=size, scale=(0.2, 1), p=1),
+            A.HorizontalFlip(p=0.5),
+            A.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+            A.ToGray(p=0.2),
+            A.GaussianBlur(blur_limit=(BLUR_TAPS, BLUR_TAPS), sigma_limit=(0.1, 2), p=0.5),
+        ]
+    )
+
+    def make_views() -> None:
+        for content in encoded:
+            bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+            image = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            weak(image=image)
+            for _ in range(num_strong):
+                strong(image=image)
+
+    return make_views
+
+
+def compare_photograph_views(num_photographs: int, num_strong: int) -> dict[str, Any]:
+    """Return the row of decoding, a weak view and some strong views, per image."""
+    encoded = encode_photographs(num_photographs)
+    sides: dict[str, Side] = {
+        "uniclip": lambda: make_photograph_views(encoded, num_strong),
+        "torchvision v2": build_torchvision_views(encoded, num_strong),
+    }
+    if (albumentations := build_albumentations_views(encoded, num_strong)) is not None:
+        sides["albumentations"] = albumentations
+    sides["decoding alone"] = lambda: [
+        rgb_image.read_source_image(io.BytesIO(content), PHOTOGRAPH_VIEW_SIZE)
+        for content in encoded
+    ]
+    views = f"weak + {num_strong} strong view{'s' * (num_strong > 1)}"
+    what = f"decode + {views}, JPEG of 500 x 375 to {PHOTOGRAPH_VIEW_SIZE} px, an image"
+    return build_row(what, sides, per=num_photographs)
 
 
 def run(options: Options) -> Table:
-    """Return the table of this subject; it takes seconds with or without --quick."""
+    """Return the table of this subject; it takes half a minute, seconds with --quick."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    uniclip_seconds, peer_seconds = time_strong_views()
+    numerics.keep_freed_memory()  # as in training
+    num_photographs = NUM_PHOTOGRAPHS[options.quick]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the peers
+        rows = [
+            compare_small_views(),
+            *(compare_photograph_views(num_photographs, n) for n in (1, 2)),
+        ]
     torch.set_num_threads(threads)
-    sizes = f"{SOURCE_SIZE} to {VIEW_SIZE} px"
-    row = {
-        "what": f"{NUM_IMAGES} strong views, {sizes} (peer: torchvision v2)",
-        "uniclip, ms": 1e3 * uniclip_seconds,
-        "peer, ms": 1e3 * peer_seconds,
-        "peer / uniclip": peer_seconds / uniclip_seconds,
-    }
-    return Table("views", [row], {})
+    return Table("views", rows, {"width of the peers' blur at 224 px": f"{BLUR_TAPS} px"})

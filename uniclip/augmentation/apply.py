@@ -84,7 +84,9 @@ def _make_views(views: UInt8, images: Images, params: AugmentationParams) -> Non
             view[:] = resample.crop_photograph(image, box, image_size)
     flipped = np.flatnonzero(params.flip > 0)
     if len(flipped):
-        views[flipped] = views[flipped][..., ::-1]
+        views[flipped] = (
+            torch.from_numpy(views[flipped]).flip(3).numpy()
+        )  # numpy: three times slower
     _change_colors(views.reshape(len(views), 3, -1), params)
     for view, sigma in zip(views, params.sigma.tolist()):
         if sigma > 0:

@@ -143,8 +143,9 @@ class CsvData(DataConfig):
     `test_fraction` are held out at random. If no row says validation, `validation_fraction` of the
     training images is held out; if none says test, there are no test images but `test_path`'s."""
     image_size: int = config_field(64, low=16, high=1024, follows_model=True)
-    """Side of the square to which images are resized and center-cropped for evaluation, in pixels;
-    training views are cropped from the image itself. null, the preset = `model.image.image_size`."""
+    """Side of the square to which images are resized and center-cropped for evaluation, in pixels
+    (training views are cropped from the image itself); null, the preset =
+    `model.image.image_size`."""
     validation_fraction: float = config_field(0.1, above=0, high=0.5)
     """Fraction of the images held out for validation."""
     test_fraction: float = config_field(0.3, low=0, high=0.5)
