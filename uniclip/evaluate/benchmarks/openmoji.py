@@ -65,7 +65,11 @@ class OpenmojiBenchmark(SourceBenchmark[OpenmojiData]):
     scores_validation: ClassVar[bool] = True
 
     def describe_scores(self) -> dict[str, Any]:
-        """Retrieval by name, also of strong views; zero-shot with these prompts; a probe."""
+        """Retrieval by name, also of strong views; zero-shot with these prompts; a probe.
+
+        The probe is fit on the validation split too: there is none if that is what is evaluated.
+        """
+        probe = {"probe": {"category": build_probe_record()}} if self.split == "test" else {}
         return {
             "retrieval": {**RETRIEVAL_RECORD, "captions": "English name"},
             "views": {
@@ -80,7 +84,7 @@ class OpenmojiBenchmark(SourceBenchmark[OpenmojiData]):
                 label: build_zero_shot_record(TEMPLATES[label], to_builtins(names))
                 for label, names in NAMES.items()
             },
-            "probe": {"category": build_probe_record()},
+            **probe,
         }
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
@@ -94,11 +98,11 @@ class OpenmojiBenchmark(SourceBenchmark[OpenmojiData]):
         )
         from uniclip.evaluate.scoring.score_card import ScoreCard
 
-        test = split_features.open_split_cached(self.data_config, self.split)
+        split = split_features.open_split_cached(self.data_config, self.split)
         score_card = ScoreCard()
-        labelled_split.add_ground_truth(score_card, test)
-        image_text_pairs = retrieval.build_image_text_pairs(test.captions)
-        image_features = split_features.compute_image_features(pretrained, test)
+        labelled_split.add_ground_truth(score_card, split)
+        image_text_pairs = retrieval.build_image_text_pairs(split.captions)
+        image_features = split_features.compute_image_features(pretrained, split)
         images = split_features.project_features(pretrained, image_features)
         texts = pretrained.embed_texts(list(image_text_pairs.texts))
         retrieval_scores.score_retrieval(
@@ -114,12 +118,13 @@ class OpenmojiBenchmark(SourceBenchmark[OpenmojiData]):
             ranks = retrieval.rank_both_ways(views, texts, image_text_pairs)
             name = f"retrieval.r1.views.{condition}"
             retrieval_scores.add_mean_recall(score_card, name, *ranks, image_text_pairs)
-        examples.add_examples(score_card, test, images, texts, image_text_pairs)
+        examples.add_examples(score_card, split, images, texts, image_text_pairs)
         for label, names in NAMES.items():
             labelled_split.score_zero_shot(
-                score_card, label, pretrained, test, images, TEMPLATES[label], names
+                score_card, label, pretrained, split, images, TEMPLATES[label], names
             )
-        labelled_split.score_probe(
-            score_card, "category", pretrained, self.data_config, test, image_features
-        )
+        if self.split == "test":
+            labelled_split.score_probe(
+                score_card, "category", pretrained, self.data_config, split, image_features
+            )
         return score_card.get_results()

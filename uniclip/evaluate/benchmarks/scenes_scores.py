@@ -42,13 +42,13 @@ def score_scenes(
     pretrained: PretrainedModel, data_config: ScenesData, split_name: SplitName = "test"
 ) -> Results:
     """Return scores and predictions on a split (see `uniclip.evaluate.evaluate`)."""
-    test = split_features.open_split_cached(data_config, split_name)
+    split = split_features.open_split_cached(data_config, split_name)
     score_card = ScoreCard()
-    labelled_split.add_ground_truth(score_card, test)
-    values = np.stack([test.labels[name] for name in ATTRIBUTES], axis=1)
+    labelled_split.add_ground_truth(score_card, split)
+    values = np.stack([split.labels[name] for name in ATTRIBUTES], axis=1)
     texts = pretrained.embed_texts(list_captions())
     images = split_features.project_features(
-        pretrained, split_features.compute_image_features(pretrained, test)
+        pretrained, split_features.compute_image_features(pretrained, split)
     )
     caption_columns = minimal_pairs.find_caption_columns(values, ATTRIBUTE_SIZES)
     true_texts = texts[caption_columns]
@@ -60,7 +60,7 @@ def score_scenes(
         _score_pairs(score_card, view_embeddings, texts, values, f".views.{condition}")
     _score_captions(
         score_card,
-        test,
+        split,
         images,
         true_texts,
         temperature.fit_validation_temperature(pretrained, data_config),
@@ -68,10 +68,10 @@ def score_scenes(
     ece = zero_shot.classify(
         images, texts, caption_columns, pretrained.image_text_scale()
     ).calibration_error
-    score_card.add_scalar("caption.ece", ece, kind="error", samples=len(test))
+    score_card.add_scalar("caption.ece", ece, kind="error", samples=len(split))
     _score_instances(score_card, *embed_weak_views(pretrained, data_config, split_name))
     score_card.add_scalar(
-        "gap", compute_modality_gap(images, true_texts), kind="gap", samples=len(test)
+        "gap", compute_modality_gap(images, true_texts), kind="gap", samples=len(split)
     )
     return score_card.get_results()
 
@@ -121,13 +121,13 @@ def _score_pairs(
 
 def _score_captions(
     score_card: ScoreCard,
-    test: Split,
+    split: Split,
     images: Float32,
     true_texts: Float32,
     fitted_temperature: float | None,
 ) -> None:
     """Score retrieval between images (n, D) and their true captions (n, D)."""
-    image_text_pairs = retrieval.build_image_text_pairs(test.captions)
+    image_text_pairs = retrieval.build_image_text_pairs(split.captions)
     texts = true_texts[np.unique(image_text_pairs.text_index, return_index=True)[1]]
     retrieval_scores.score_retrieval(
         score_card,
@@ -138,7 +138,7 @@ def _score_captions(
         name="retrieval.caption",
         ks=(),
     )
-    examples.add_examples(score_card, test, images, texts, image_text_pairs)
+    examples.add_examples(score_card, split, images, texts, image_text_pairs)
 
 
 def _score_instances(score_card: ScoreCard, first_views: Float32, second_views: Float32) -> None:

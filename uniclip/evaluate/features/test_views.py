@@ -45,10 +45,10 @@ def draw_view(
 
     The random key does not depend on a run's seed. image_size: in pixels.
     """
-    test = split_features.open_split_cached(data_config, split_name)
+    split = split_features.open_split_cached(data_config, split_name)
     key = rng.derive_key("evaluate", data_config.name, TEST_VIEWS_VERSION, kind, number)
-    drawn = data.sample_view(data_config, kind, key, test.ids, identity_prob=0)
-    images = test.load_pixels(np.arange(len(test)))
+    drawn = data.sample_view(data_config, kind, key, split.ids, identity_prob=0)
+    images = split.load_pixels(np.arange(len(split)))
     return View(
         apply.apply_augmentation(images, drawn, image_size), transform.encode_as_vector(drawn)
     )

@@ -80,6 +80,21 @@ def test_the_validation_split_is_scored_under_a_hash_of_its_own(source):
     assert any(given is not None and np.array_equal(given, true) for given in vectors)
 
 
+def test_no_probe_is_scored_on_the_split_that_it_is_fit_on():
+    """A linear probe of openmoji is fit on training and validation together."""
+    splits = ("test", "validation")
+    configs = {
+        split: stub_models.config({"name": "openmoji"}, runtime={"evaluation_split": split})
+        for split in splits
+    }
+    records = {split: evaluate.build_protocol("openmoji", c) for split, c in configs.items()}
+    assert ["probe" in records[split] for split in splits] == [True, False]
+    config = configs["validation"]
+    scores, _ = evaluate.evaluate("openmoji", stub_models.Stub(config), config)
+    assert scores
+    assert not [score.name for score in scores if score.name.startswith("probe.")]
+
+
 @pytest.mark.parametrize("name", ["mix", "csv", "cifar10"])
 def test_other_benchmarks_have_no_validation_scores(name):
     config = stub_models.config(
