@@ -78,6 +78,7 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     arms = {name: resolver.resolve(name) for name in arm_names}
     resolver.check_overrides_are_used(arms)
     configs = {name: arm.config for name, arm in arms.items()}
+    _require_same_evaluation_split(configs)
     model_check.check_image_models(configs)
     _require_training_data(configs.values())
     data_notes = inspection.describe_training_data(configs.values())
@@ -86,10 +87,7 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     cells = build_cells(specs, request.seeds, arm_names)
     plan = _build_plan_record(request, resolver, arms, cells, skipped_arms)
     image_notes = model_check.describe_image_sizes(configs)
-    score_notes = [
-        *primary_metrics.describe_missing_primary_score(plan),
-        *primary_metrics.describe_evaluation_split(configs),
-    ]
+    score_notes = primary_metrics.describe_missing_primary_score(plan)
     plan = replace(
         plan,
         data_notes=(*data_notes, *image_notes, *score_notes),
@@ -371,9 +369,22 @@ def _resolve_evaluations(
     return evaluations, missing_datasets, missing_probe_data
 
 
+def _require_same_evaluation_split(configs: Mapping[str, RunConfig]) -> None:
+    """Raise `UserError` if arms are scored on different splits, so that they cannot be compared."""
+    arm_by_split = {config.runtime.evaluation_split: name for name, config in configs.items()}
+    if len(arm_by_split) > 1:
+        raise UserError(
+            "arms are scored on different splits: runtime.evaluation_split is test in "
+            f"{arm_by_split['test']}, and validation in {arm_by_split['validation']}; set the same"
+        )
+
+
 def _compute_sweep_id(
     request: PlanRequest, base: RunConfig, configs: Mapping[str, RunConfig]
 ) -> str:
     content = {"base": to_hashable_config(base), "arms": describe_seedless_runs(configs)}
     content["base"].pop("seed", None)
+    evaluation_split = next(iter(configs.values())).runtime.evaluation_split
+    if evaluation_split != "test":  # its report must not replace that of the test split
+        content["evaluation_split"] = evaluation_split
     return f"{request.ablation.name}-{request.budget}-{digest(content, 8)}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ablations.schema import Ablation
-from uniclip.config import DataConfig, RunConfig
+from uniclip.config import DataConfig
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.store import Margin, Plan, PrimaryMetric
 
@@ -57,11 +55,3 @@ def describe_missing_primary_score(plan: Plan) -> list[str]:
         f"the primary score, {metric} of {dataset}, is not evaluated and will be n/a: add "
         f"{dataset} to benchmark="
     ]
-
-
-def describe_evaluation_split(configs: Mapping[str, RunConfig]) -> list[str]:
-    """Return that scores are those of the validation split, if so."""
-    splits = {config.runtime.evaluation_split for config in configs.values()}
-    if splits == {"test"}:
-        return []
-    return ["all scores are of the validation split (runtime.evaluation_split)"]

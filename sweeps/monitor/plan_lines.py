@@ -315,7 +315,7 @@ def build_plan_lines(
 
 def _build_notes(plan: Plan, width: int, *, whole: bool) -> list[str]:
     """Return what is to be known of data, recipes, skipped arms and missing data sets."""
-    texts = [f"data: {note}" for note in plan.data_notes]
+    texts = [*plan.split_caveats, *(f"data: {note}" for note in plan.data_notes)]
     texts += _describe_recipes(plan, whole=whole)
     texts += plan.skipped
     texts += describe_missing_data(plan.missing_datasets, whole=whole)
@@ -328,10 +328,10 @@ def _describe_recipes(plan: Plan, *, whole: bool) -> list[str]:
     if not plan.recipe_descriptions:
         return []
     if not whole:
-        return list(plan.caveats) or [f"recipe={plan.recipe} sets optimizer and schedule"]
+        return list(plan.recipe_caveats) or [f"recipe={plan.recipe} sets optimizer and schedule"]
     scope = "steps and batch size are the budget's; warm-up is a share of the steps, rounded"
     arm_width = max(map(len, plan.recipe_descriptions))
     arm_lines = (
         f"{INDENT}{arm:<{arm_width}}  {text}" for arm, text in plan.recipe_descriptions.items()
     )
-    return [*plan.caveats, f"recipe={plan.recipe}: {scope}", *arm_lines]
+    return [*plan.recipe_caveats, f"recipe={plan.recipe}: {scope}", *arm_lines]

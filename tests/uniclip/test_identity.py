@@ -135,6 +135,19 @@ def test_where_data_lie_is_told_apart_from_what_they_are() -> None:
     assert "data" not in config_module.select_run_only(to_builtins(make()), {})
 
 
+def test_what_an_arm_says_of_its_execution_reaches_the_process_that_executes_it() -> None:
+    base = to_builtins(make())
+    changes = {"runtime.evaluation_split": "validation", "runtime.protocol.name": "mine"}
+    told = config_module.select_run_only(base, {**changes, "benchmark": ["scenes"]})
+    assert told["benchmark"] == ["scenes"]
+    assert told["runtime"] == {
+        **base["runtime"],
+        "evaluation_split": "validation",
+        "protocol": {"name": "mine"},
+    }
+    assert base == to_builtins(make()), "the base is not changed"
+
+
 @pytest.mark.parametrize("key", ["data.path", "pretrained", "runtime.data_root"])
 def test_a_tilde_is_the_home_directory_in_every_path(
     key: str, monkeypatch: pytest.MonkeyPatch

@@ -6,6 +6,7 @@ into its id.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -300,12 +301,17 @@ def select_run_only(
         The sections of `RUN_ONLY` and, under "data", the fields of the data section that are
         declared `run_only`.
     """
-    values = {**base_values, **changed_values}
+    values = copy.deepcopy(dict(base_values))
+    for key, value in changed_values.items():
+        *sections, name = key.split(".")
+        section = values
+        for section_name in sections:
+            if not isinstance(section.get(section_name), dict):
+                section[section_name] = {}  # such as a name that a custom section replaces
+            section = section[section_name]
+        section[name] = value
     run_only = {name: values[name] for name in RUN_ONLY if name in values}
-    data_values = {
-        **base_values.get("data", {}),
-        **{k.removeprefix("data."): v for k, v in changed_values.items() if k.startswith("data.")},
-    }
+    data_values = values.get("data", {})
     data_class = DATA.get(data_values.get("name", ""))
     names = () if data_class is None else list_run_only_fields(data_class)
     data_run_only = {name: data_values[name] for name in names if name in data_values}

@@ -363,11 +363,24 @@ class Plan:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Sentences that every table shows: on recipes that differ, and on changed rules."""
+        """Sentences that every table shows: what its numbers are not, and changed rules."""
+        return (*self.recipe_caveats, *self.split_caveats, *self.rule_changes)
+
+    @property
+    def recipe_caveats(self) -> tuple[str, ...]:
+        """A sentence if arms differ in their recipes."""
         if len(set(self.recipe_descriptions.values())) < 2:
-            return self.rule_changes
+            return ()
         caveat = "arms differ in optimiser and schedule too; not a comparison of components"
-        return (f"recipe={self.recipe}: {caveat}.", *self.rule_changes)
+        return (f"recipe={self.recipe}: {caveat}.",)
+
+    @property
+    def split_caveats(self) -> tuple[str, ...]:
+        """A sentence if scores are not of the test split."""
+        runtime = self.run_only_values(self.arms[0].name).get("runtime", {})
+        if runtime.get("evaluation_split", "test") == "test":
+            return ()
+        return ("Scores are of the validation split (runtime.evaluation_split), not of the test.",)
 
     @property
     def plugins(self) -> tuple[str, ...]:

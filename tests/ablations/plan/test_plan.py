@@ -155,6 +155,37 @@ def test_sweep_id_depends_on_what_is_compared(crossed: ResolvedPlan) -> None:
     assert plan_from_words(*SCENES, "runtime.num_workers=1").plan.sweep_id == crossed.plan.sweep_id
 
 
+def test_validation_scores_have_a_sweep_and_a_caveat_of_their_own(crossed: ResolvedPlan) -> None:
+    """The report on the validation split does not replace that on the test split."""
+    validation = plan_from_words(*SCENES, "runtime.evaluation_split=validation")
+    assert validation.specs == crossed.specs, "the runs are the same"
+    assert validation.plan.sweep_id != crossed.plan.sweep_id
+    hashes = [p.plan.evaluation_hashes["full"]["scenes"] for p in (crossed, validation)]
+    assert len(set(hashes)) == 2
+    assert crossed.plan.caveats == ()
+    (caveat,) = validation.plan.caveats
+    assert "of the validation split" in caveat
+
+
+def test_arms_that_are_scored_on_different_splits_are_refused(tmp_path: Path) -> None:
+    words = write_ablation(
+        tmp_path,
+        "title: Splits\n"
+        "groups: {method: uniclip}\n"
+        "design: listed\n"
+        "reference: one\n"
+        "arms:\n"
+        "  one: {label: one}\n"
+        "  two: {label: two, overrides: {runtime.evaluation_split: validation}}\n"
+        "primary_metrics: {scenes: minimal.side}\n",
+    )
+    match = "evaluation_split is test in one, and validation in two"
+    assert_refused(match, *words, "data=scenes")
+    plan = plan_from_words(*words, "data=scenes", "arms=[two]").plan
+    assert plan.run_only_values("two")["runtime"]["evaluation_split"] == "validation"
+    assert len(plan.caveats) == 1
+
+
 def test_selected_arms_have_the_same_runs(crossed: ResolvedPlan) -> None:
     some = plan_from_words(*SCENES, "arms=[no-awareness,full]", "seeds=1")
     assert [a.name for a in some.plan.arms] == ["full", "no-awareness"], "in the design's order"

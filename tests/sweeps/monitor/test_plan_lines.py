@@ -94,6 +94,13 @@ def test_everything_is_listed_where_there_is_room() -> None:
     assert build(make_seeds_plan(), height=24) == lines
 
 
+def test_a_plan_on_the_validation_split_says_so() -> None:
+    plan = make_seeds_plan()
+    validation = {**plan.base_config, "runtime": {"evaluation_split": "validation"}}
+    lines = build(replace(plan, base_config=validation))
+    assert any(line.startswith("Scores are of the validation split") for line in lines)
+
+
 def test_on_a_screen_the_cells_of_an_arm_are_one_row() -> None:
     lines = build(make_seeds_plan(6), height=23)
     assert len(lines) <= 23
