@@ -8,7 +8,7 @@ effects are differences between single arms of the same design.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from math import prod
@@ -28,7 +28,8 @@ def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
     """Return the arms of an ablation, in order: those of its design, then those that it lists.
 
     Raises:
-        UserError: too many components are crossed, or a listed arm has the name of a design's arm.
+        UserError: too many components are crossed, or two arms of the design, its settings and the
+            list have one name.
     """
     if ablation.design == "listed":
         return dict(ablation.arms)
@@ -51,29 +52,28 @@ def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
         )
         for off in off_sets
     }
-    design_arms |= _build_setting_arms(ablation, off_sets)
-    duplicate_names = set(design_arms) & set(ablation.arms)
-    if duplicate_names:
-        raise UserError(
-            f"ablation {ablation.name}: the design already has an arm {sorted(duplicate_names)[0]}"
-        )
-    return {**design_arms, **ablation.arms}
+    arms = dict(design_arms)
+    for name, arm in (*_iterate_setting_arms(ablation, off_sets), *ablation.arms.items()):
+        if name in arms:
+            raise UserError(f"ablation {ablation.name}: the design already has an arm {name}")
+        arms[name] = arm
+    return arms
 
 
-def _build_setting_arms(
+def _iterate_setting_arms(
     ablation: Ablation, off_sets: Sequence[tuple[str, ...]]
-) -> dict[str, ArmDefinition]:
-    """Return the arms of every setting: with all components, and without each."""
-    arms = {}
+) -> Iterator[tuple[str, ArmDefinition]]:
+    """Yield name and arm: those of every setting, with all components, and without each."""
     for name, setting in ablation.settings.items():
         for off in off_sets:
             without = [f"without {n.replace('_', ' ')}" for n in off]
-            arms[format_setting_arm_name(name, off)] = ArmDefinition(
+            arm = ArmDefinition(
                 label=", ".join([setting.label, *without]),
+                role="setting",
                 components_off=off,
                 overrides=setting.overrides,
             )
-    return arms
+            yield format_setting_arm_name(name, off), arm
 
 
 def validate_ablation(ablation: Ablation, components: dict[str, Component]) -> None:
@@ -96,6 +96,7 @@ def validate_ablation(ablation: Ablation, components: dict[str, Component]) -> N
         ("arm", e.arm, arm_definitions) for e in ablation.planted_effects if e.arm is not None
     ]
     _require_known_names(ablation, references)
+    _check_setting_keys(ablation, components)
     contrasts_by_name = {
         c.name: c for c in build_contrasts(ablation, components, list(arm_definitions))
     }
@@ -103,6 +104,17 @@ def validate_ablation(ablation: Ablation, components: dict[str, Component]) -> N
     _require_known_names(
         ablation, [("contrast", name, contrasts_by_name) for name in contrast_names]
     )
+
+
+def _check_setting_keys(ablation: Ablation, components: dict[str, Component]) -> None:
+    """Raise `UserError` if a setting sets a key that turns off a component, which stayed on."""
+    for setting_name, setting in ablation.settings.items():
+        for component in ablation.components:
+            for key in sorted(set(setting.overrides) & set(components[component].off_overrides)):
+                raise UserError(
+                    f"ablation {ablation.name}: setting {setting_name} sets {key}, by which "
+                    f"component {component} is turned off: leave it out"
+                )
 
 
 def _require_known_names(

@@ -31,7 +31,7 @@ class ArmDefinition:
     """An arm as it is declared."""
 
     label: str = ""
-    role: Literal["crossed", "outside", "noise"] = "outside"
+    role: Literal["crossed", "outside", "setting", "noise"] = "outside"
     groups: dict[str, str] = config_field(dict)
     """Group choices that replace those of the base."""
     keep_sections: tuple[str, ...] = ()

@@ -88,7 +88,7 @@ class FeistelNetwork:
 
     The numbers are the cells (left, right) of a table of a = ceil(sqrt(n)) rows and b = ceil(n / a)
     columns. Each round adds to one half a random function of the other half, modulo its range, and
-    so permutes the cells. A result of n or more (there are less than a) is permuted
+    so permutes the cells. A result of n or more (there are fewer than a) is permuted
     again until it is below n. These are the "generalized Feistel cipher" and the "cycle walking" of
     Black and Rogaway (Ciphers with arbitrary finite domains, CT-RSA 2002).
 

@@ -1,4 +1,4 @@
-"""Conflicts between the user's group choices and those of an ablation and its arms.
+"""Conflicts between the user's choices and those of an ablation, and between its arms.
 
 The label of an arm names what the ablation's file sets, as a key or as a choice of a group. A
 choice by the user must not replace it.
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from ablations import designs
 from ablations.schema import Ablation, ArmDefinition, select_active_overrides
+from uniclip.config import RunConfig
 from uniclip.config.compose import get_default_choices
 from uniclip.errors import UserError
 from uniclip.store import Component
@@ -47,6 +48,16 @@ def check_override_conflicts(
                     f"{conflict} and {group}={arm.groups[group]} is chosen by arm {name}: "
                     "leave it out, or choose arms=[...] without it"
                 )
+
+
+def check_evaluation_splits(configs: Mapping[str, RunConfig]) -> None:
+    """Raise `UserError` if arms are scored on different splits, so that they cannot be compared."""
+    arm_by_split = {config.runtime.evaluation_split: name for name, config in configs.items()}
+    if len(arm_by_split) > 1:
+        raise UserError(
+            "arms are scored on different splits: runtime.evaluation_split is test in "
+            f"{arm_by_split['test']}, and validation in {arm_by_split['validation']}; set the same"
+        )
 
 
 def _find_keys_set_in_group(

@@ -78,7 +78,7 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     arms = {name: resolver.resolve(name) for name in arm_names}
     resolver.check_overrides_are_used(arms)
     configs = {name: arm.config for name, arm in arms.items()}
-    _require_same_evaluation_split(configs)
+    conflicts.check_evaluation_splits(configs)
     model_check.check_image_models(configs)
     _require_training_data(configs.values())
     data_notes = inspection.describe_training_data(configs.values())
@@ -367,16 +367,6 @@ def _resolve_evaluations(
                 if instructions:
                     missing_probe_data[name] = instructions
     return evaluations, missing_datasets, missing_probe_data
-
-
-def _require_same_evaluation_split(configs: Mapping[str, RunConfig]) -> None:
-    """Raise `UserError` if arms are scored on different splits, so that they cannot be compared."""
-    arm_by_split = {config.runtime.evaluation_split: name for name, config in configs.items()}
-    if len(arm_by_split) > 1:
-        raise UserError(
-            "arms are scored on different splits: runtime.evaluation_split is test in "
-            f"{arm_by_split['test']}, and validation in {arm_by_split['validation']}; set the same"
-        )
 
 
 def _compute_sweep_id(

@@ -78,7 +78,8 @@ class FigureSkipped(Exception):
 def assign_line_styles(arms: Sequence[Arm], reference: str) -> dict[str, LineStyle]:
     """Return arm -> line style.
 
-    Crossed arms are in colour, baselines black, and a noise arm has the reference's colour. In a
+    Crossed arms are in colour, baselines and other settings black, and a noise arm has the
+    reference's colour. In a
     listed design every arm is an outside one: then these are in colour.
     """
     line_styles: dict[str, LineStyle] = {}
@@ -88,7 +89,8 @@ def assign_line_styles(arms: Sequence[Arm], reference: str) -> dict[str, LineSty
         linestyle: DashPattern = "-" if i < len(PALETTE) else (0, (4, 1.5))
         linewidth = 2.4 if name == reference else 1.4
         line_styles[name] = LineStyle(PALETTE[i % len(PALETTE)], linestyle, linewidth)
-    black_arms = [a.name for a in arms if a.role == "outside" and a.name not in line_styles]
+    black_roles = ("outside", "setting")
+    black_arms = [a.name for a in arms if a.role in black_roles and a.name not in line_styles]
     for i, name in enumerate(black_arms):
         line_styles[name] = LineStyle(INK, DASH_PATTERNS[i % len(DASH_PATTERNS)], 1.8)
     for arm in arms:

@@ -170,7 +170,7 @@ def _describe_looks(results: Results) -> list[str]:
 
 
 def describe_sign_flips(results: Results) -> list[str]:
-    """Return a sentence for each component whose sign depends on a choice that no source states."""
+    """Return a sentence for each effect of a component whose sign depends on a setting."""
     sentences = []
     for flip in results.sign_flips:
         texts = []
@@ -182,7 +182,7 @@ def describe_sign_flips(results: Results) -> list[str]:
             texts.append(f"{results.judge(contrast).text} ({unit_text})")
         verb = "depends" if flip.is_significant else "may depend"
         sentences.append(
-            f"The sign of an effect {verb} on a choice that no source states: "
+            f"The sign of an effect {verb} on a setting: "
             f"{flip.default.label}: {texts[0]}; {flip.in_setting.label}: {texts[1]}."
         )
     return sentences
@@ -357,7 +357,7 @@ def _rank_arms(results: Results) -> list[Arm]:
         for a in results.plan.arms
         if a.name in (results.plan.reference, best_baseline)
         or a.role == "outside"
-        or (a.levels and not any(a.levels.values()))
+        or (a.role == "crossed" and a.levels and not any(a.levels.values()))
     ]
 
     def sort_key(arm: Arm) -> float:

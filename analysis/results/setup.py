@@ -17,7 +17,12 @@ from analysis.collect.provenance import RunProvenance
 from uniclip.config.compose import flatten
 from uniclip.store import Plan
 
-ROLE_DESCRIPTIONS = {"crossed": "design", "outside": "baseline", "noise": "A/A"}
+ROLE_DESCRIPTIONS = {
+    "crossed": "design",
+    "outside": "baseline",
+    "setting": "setting",
+    "noise": "A/A",
+}
 REFERENCE_ROLE, LISTED_ROLE = "reference", "listed"
 """Roles of the reference arm, and of the arms of a design that has no components."""
 UNKNOWN = "not recorded"

@@ -1,7 +1,7 @@
-"""Effects of components whose sign depends on a setting: on a choice that no source states.
+"""Effects of components whose sign depends on a setting, such as a choice that no source states.
 
 An ablation with `settings` repeats the comparison of a component in each of them. A verdict on the
-component is worth what it says only if no such choice turns its sign.
+component holds in general only if its sign is the same in all.
 """
 
 from __future__ import annotations

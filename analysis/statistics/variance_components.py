@@ -36,9 +36,9 @@ class VarianceComponent:
     variance: float
     """Estimate, at least 0."""
     low: float | None
-    """95 % interval; None for the items."""
+    """Lower end of the 95 % interval; None for the items."""
     high: float | None
-    """Upper end; infinity without a bound."""
+    """Upper end."""
     degrees_of_freedom: int
 
     @property
@@ -54,8 +54,10 @@ class _MeanSquare:
 
     def interval(self) -> tuple[float, float]:
         """Return the chi-square interval of the expected mean square."""
-        low, high = (special.chdtri(self.df, tail) for tail in (ALPHA / 2, 1 - ALPHA / 2))
-        return self.df * self.value / low, self.df * self.value / high
+        sum_of_squares = self.df * self.value
+        upper_quantile = special.chdtri(self.df, ALPHA / 2)
+        lower_quantile = special.chdtri(self.df, 1 - ALPHA / 2)
+        return sum_of_squares / upper_quantile, sum_of_squares / lower_quantile
 
 
 def estimate_variance_components(

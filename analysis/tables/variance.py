@@ -50,7 +50,8 @@ def build_variance_table(results: Results) -> Table:
         ),
         notes=(
             f"Of the arm {results.get_arm_label(results.plan.reference)}. The standard deviation "
-            "between runs is the root of the sum of the first three squares. Effects are paired by "
+            "between runs is the root of the sum of the first three squares (too large where "
+            "one is 0: a negative estimate of a variance is shown as 0). Effects are paired by "
             "seed: of the first two sources only what arms do not share is left in them.",
         ),
     )

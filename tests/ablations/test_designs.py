@@ -302,6 +302,7 @@ def test_a_leave_one_out_design_is_repeated_in_every_setting() -> None:
     assert arms["two-d-no-b"].overrides == {"x.d": 2}
     assert arms["two-d-no-b"].label == "in 2D, without b"
     assert arms["warm"].components_off == ()
+    assert {a.role for n, a in arms.items() if n.startswith(("warm", "two"))} == {"setting"}
     found = contrasts(it)
     effects = {n: c for n, c in found.items() if c.component is not None}
     assert {n: (c.component, c.setting) for n, c in effects.items()} == {
@@ -314,6 +315,26 @@ def test_a_leave_one_out_design_is_repeated_in_every_setting() -> None:
     }
     assert {n for n, c in found.items() if c.primary} == {"full - no-a", "full - no-b"}
     assert {"warm - full", "two-d - full"} == set(found) - set(effects)
+
+
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        (("full",), "already has an arm full"),
+        (("no-a",), "already has an arm no-a"),
+        (("a_b", "a-b"), "already has an arm a-b"),
+    ],
+)
+def test_a_setting_does_not_replace_another_arm(names: tuple[str, ...], match: str) -> None:
+    settings = dict.fromkeys(names, SETTINGS["warm"])
+    with pytest.raises(UserError, match=match):
+        designs.build_arms(ablation(2, "leave_one_out", settings=settings))
+
+
+def test_a_setting_does_not_turn_a_component_on_again() -> None:
+    settings = {"odd": SettingDefinition(label="odd", overrides={"x.b": 1})}
+    with pytest.raises(UserError, match=r"setting odd sets x\.b, by which component b is turned"):
+        designs.validate_ablation(ablation(2, "leave_one_out", settings=settings), DECLARED)
 
 
 def test_each_kind_of_noise_arm_has_a_contrast_of_its_own() -> None:

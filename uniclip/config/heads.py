@@ -38,8 +38,8 @@ def normalize_modulation_gain(fusion: Fusion, gain: float | None) -> float | Non
         )
     if fusion == "cosine" and gain == 0:
         raise UserError(
-            "method.modulation_init_gain=0 never changes with fusion=cosine, whose slope at 0 is "
-            "0: use a small gain such as 0.1"
+            "method.modulation_init_gain=0: with fusion=cosine gamma would stay 0, because the "
+            "slope of the cosine is 0 there; use a small gain such as 0.1"
         )
     return gain
 

@@ -209,7 +209,7 @@ class RuntimeConfig:
     evaluation_split: Literal["test", "validation"] = "test"
     """Split on which `benchmark` openmoji and scenes are scored. validation is for choices between
     arms, which would make scores on the test split too good; scores are stored under a hash of
-    it."""
+    it. openmoji then has no linear probe, which is fit on that split too."""
     embedding_cache_max_gb: float = config_field(0.25, low=0)
     """Embeddings of a split of a published data set are cached for later scoring if their file is
     at most this large, in GB; 0 = no cache. At 768 features CIFAR's training images take 0.14 GB,

@@ -31,8 +31,9 @@ class Arm:
 
     name: str
     label: str
-    role: Literal["crossed", "outside", "noise"]
-    """Part of the crossed design, a baseline from outside it, or the A/A arm."""
+    role: Literal["crossed", "outside", "setting", "noise"]
+    """Part of the crossed design, a baseline from outside it, the design again in another setting,
+    or an A/A arm."""
     levels: dict[str, bool]
     """Component -> whether it is on; components that the arm does not set are left out."""
     config_diff: dict[str, Any]
@@ -378,9 +379,8 @@ class Plan:
     def split_caveats(self) -> tuple[str, ...]:
         """A sentence if scores are not of the test split."""
         runtime = self.run_only_values(self.arms[0].name).get("runtime", {})
-        if runtime.get("evaluation_split", "test") == "test":
-            return ()
-        return ("Scores are of the validation split (runtime.evaluation_split), not of the test.",)
+        caveat = "Scores are of the validation split (runtime.evaluation_split), not of the test."
+        return (caveat,) if runtime.get("evaluation_split") == "validation" else ()
 
     @property
     def plugins(self) -> tuple[str, ...]:

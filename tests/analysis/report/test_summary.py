@@ -31,6 +31,18 @@ def test_a_loss_to_a_simpler_arm_is_reported(tmp_path: Path) -> None:
     assert any("No simpler arm scores higher" in s for s in leading)
 
 
+def test_an_arm_of_another_setting_is_no_simpler_arm(tmp_path: Path) -> None:
+    truth = Truth(seeds=tuple(range(6)), clip=0.75)
+    store, sweep = fake_sweep.make(tmp_path, truth)
+    plan = fake_sweep.plan(truth)
+    arms = tuple(replace(a, role="setting") if a.role == "outside" else a for a in plan.arms)
+    store.get_sweep(sweep).write_plan(replace(plan, arms=arms))
+    results = analyze_sweep(store, sweep)
+    assert "clip" not in [b.arm for b in results.baselines]
+    assert not any("simpler arms: CLIP" in s for s in summary.build_summary_sentences(results))
+    assert not any(line.startswith("CLIP ") for line in summary.build_terminal_summary(results))
+
+
 @pytest.mark.parametrize("clip", [0.515, 0.545, 0.56, 0.7])
 def test_every_statement_on_two_arms_has_the_verdict_of_their_contrast(
     tmp_path: Path, clip: float
@@ -126,7 +138,7 @@ def test_the_terminal_summary_counts_what_it_leaves_out(complete_results: Result
     assert "contrasts more" not in " ".join(summary.build_terminal_summary(complete_results))
 
 
-def test_a_sign_that_depends_on_a_choice_of_ours_is_reported(tmp_path: Path) -> None:
+def test_a_sign_that_depends_on_a_setting_is_reported(tmp_path: Path) -> None:
     """The effect of MP-NCE stands for awareness in another setting, where it is turned."""
     effects = {"awareness": 0.1, "mp_nce": -0.1}
     store, sweep = fake_sweep.make(tmp_path, Truth(effects=effects, noise=0.002))
@@ -141,7 +153,7 @@ def test_a_sign_that_depends_on_a_choice_of_ours_is_reported(tmp_path: Path) -> 
     results = analyze_sweep(store, sweep)
     (sentence,) = [s for s in summary.build_summary_sentences(results) if "The sign" in s]
     assert re.fullmatch(
-        r"The sign of an effect depends on a choice that no source states: augmentation awareness: "
+        r"The sign of an effect depends on a setting: augmentation awareness: "
         r"helps at 3 seeds \(\+[\d.]+ pp\); awareness, other head: hurts\* at 3 seeds "
         r"\(\u2212[\d.]+ pp\)\.",
         sentence,
