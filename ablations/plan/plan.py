@@ -374,7 +374,6 @@ def _compute_sweep_id(
 ) -> str:
     content = {"base": to_hashable_config(base), "arms": describe_seedless_runs(configs)}
     content["base"].pop("seed", None)
-    evaluation_split = next(iter(configs.values())).runtime.evaluation_split
-    if evaluation_split != "test":  # its report must not replace that of the test split
-        content["evaluation_split"] = evaluation_split
+    if next(iter(configs.values())).runtime.evaluation_split == "validation":
+        content["evaluation_split"] = "validation"  # else it replaced the report on the test split
     return f"{request.ablation.name}-{request.budget}-{digest(content, 8)}"

@@ -32,8 +32,7 @@ class Arm:
     name: str
     label: str
     role: Literal["crossed", "outside", "setting", "noise"]
-    """Part of the crossed design, a baseline from outside it, the design again in another setting,
-    or an A/A arm."""
+    """Of the design, a baseline from outside it, the design in another setting, or an A/A arm."""
     levels: dict[str, bool]
     """Component -> whether it is on; components that the arm does not set are left out."""
     config_diff: dict[str, Any]
@@ -351,16 +350,13 @@ class Plan:
     @property
     def looks_text(self) -> str:
         """The schedule of verdicts, such as "5 (level 0.02), 8 (0.015) and 12 (0.015) seeds"."""
-        texts = [
-            f"{look.num_seeds} ({'' if i else 'level '}{look.level:g})"
-            for i, look in enumerate(self.looks)
-        ]
+        levels = [f"{look.num_seeds} (level {look.level:g})" for look in self.looks[:1]]
+        texts = [*levels, *(f"{look.num_seeds} ({look.level:g})" for look in self.looks[1:])]
         return f"{' and '.join(filter(None, [', '.join(texts[:-1]), texts[-1]]))} seeds"
 
     def get_margin(self, dataset: str, metric: str) -> Margin | None:
         """Return the margin of a score; None if none is declared."""
-        margins = (m for m in self.margins if (m.dataset, m.metric) == (dataset, metric))
-        return next(margins, None)
+        return next((m for m in self.margins if (m.dataset, m.metric) == (dataset, metric)), None)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -370,10 +366,9 @@ class Plan:
     @property
     def recipe_caveats(self) -> tuple[str, ...]:
         """A sentence if arms differ in their recipes."""
-        if len(set(self.recipe_descriptions.values())) < 2:
-            return ()
         caveat = "arms differ in optimiser and schedule too; not a comparison of components"
-        return (f"recipe={self.recipe}: {caveat}.",)
+        differs = len(set(self.recipe_descriptions.values())) > 1
+        return (f"recipe={self.recipe}: {caveat}.",) if differs else ()
 
     @property
     def split_caveats(self) -> tuple[str, ...]:
