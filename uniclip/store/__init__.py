@@ -18,6 +18,7 @@ from uniclip.store.score_kinds import (
     is_better,
 )
 from uniclip.store.store import Store, StudyFolder, SweepFolder
+from uniclip.store.submission_records import RetryPolicy, Submission, SubmissionIntent
 from uniclip.store.sweep_records import (
     DEFAULT_LOOKS,
     Arm,
@@ -31,9 +32,6 @@ from uniclip.store.sweep_records import (
     Plan,
     PlantedEffect,
     PrimaryMetric,
-    RetryPolicy,
-    Submission,
-    SubmissionIntent,
     Trial,
     TunedArm,
     Tuning,

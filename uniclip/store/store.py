@@ -19,14 +19,8 @@ from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
 from uniclip.store import permissions
 from uniclip.store.json_io import read_record, to_json_bytes
 from uniclip.store.run_folder import CACHE_FOLDER, RunFolder
-from uniclip.store.sweep_records import (
-    AuditCheck,
-    AuditRecord,
-    Plan,
-    Submission,
-    SubmissionIntent,
-    TuningRound,
-)
+from uniclip.store.submission_records import Submission, SubmissionIntent
+from uniclip.store.sweep_records import AuditCheck, AuditRecord, Plan, TuningRound
 
 WRITE_ERROR_FIX = "choose another store="
 
