@@ -76,7 +76,7 @@ class Scene:
         launcher = SlurmLauncherConfig(
             cells_per_job=cells_per_job, follow_up=order.pop("follow_up", True)
         )
-        options: dict[str, Any] = {"num_threads": 1, "follow_up_argv": ("run",), **order}
+        options: dict[str, Any] = {"num_cores": 1, "follow_up_argv": ("run",), **order}
         submit_options = SubmitOptions(
             store=self.store, sweep_id=self.folder.id, launcher_config=launcher, **options
         )

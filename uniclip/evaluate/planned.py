@@ -10,7 +10,6 @@ from typing import Any
 from uniclip import evaluate
 from uniclip.config import RunConfig
 from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError
-from uniclip.evaluate.datasets import DATASETS
 from uniclip.io.hashing import digest
 
 logger = logging.getLogger(__name__)
@@ -36,10 +35,10 @@ def require_protocol(
 def check_user_datasets(
     evaluations: Mapping[str, str], config: RunConfig, cache_folder: Path
 ) -> None:
-    """Check the user's own data sets before a training, and not only when they are evaluated.
+    """Check the user's data sets at paths before a training, and not only when they are evaluated.
 
     One that is missing is logged: it may be back after the training. Files of published data sets
-    are not rewritten.
+    are not rewritten, and those of the training data are checked as they are opened.
 
     Args:
         evaluations: Data set -> planned evaluation hash.
@@ -51,7 +50,7 @@ def check_user_datasets(
         UserError: a data set cannot be read.
     """
     for name, evaluation_hash in evaluations.items():
-        if name in DATASETS:
+        if ":" not in name:
             continue
         missing = evaluate.describe_missing(name, config, cache_folder)
         if missing is not None:
