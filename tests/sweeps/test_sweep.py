@@ -173,7 +173,7 @@ def test_a_failed_cell_is_isolated_shown_and_retried(tmp_path: Path) -> None:
     path.write_bytes(bytes(len(content)))  # as long as before: the same fingerprint
     driver = Driver(tmp_path / "store")
     words = ["data=csv", f"data.path={images}/index.csv", "data.max_broken=0"]
-    words += ["arms=[full]", "seeds=1", f"train.steps={len(split) // 16 + 1}"]
+    words += ["arms=[full]", "seeds=1", f"train.steps={3 * len(split) // 16}"]
     driver.words = (*(w for w in driver.words if not w.startswith("data")), *words)
     output = driver.run(status=1)
     assert "failed" in output
