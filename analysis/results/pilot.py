@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from uniclip.store import Plan, Score, Store
+from uniclip.store import Plan, Score, Store, get_score_kind_traits
 
 if TYPE_CHECKING:
     from analysis.statistics.effects import Effect, Observations
@@ -90,11 +90,12 @@ def _build_observations(plan: Plan, scores: Mapping[tuple[str, int], Score]) -> 
     for (arm, seed), score in scores.items():
         values.setdefault(arm, {})[seed] = score.value
     num_samples = max(score.num_samples for score in scores.values())
+    has_steps = get_score_kind_traits(next(iter(scores.values())).kind).has_steps
     return Observations(
         seeds=plan.seeds,
         first_seed=plan.first_seed,
         values=values,
-        resolution=1 / num_samples if num_samples else 0.0,
+        resolution=1 / num_samples if has_steps and num_samples else 0.0,
     )
 
 
@@ -104,7 +105,7 @@ def _format_mdes(plan: Plan, effect: Effect, scores: Mapping[tuple[str, int], Sc
     from analysis.statistics.looks import estimate_look_mde
 
     number_format = make_number_format(next(iter(scores.values())).kind, effect.standard_error)
-    family_size = sum(contrast.primary for contrast in plan.contrasts)
+    family_size = len(plan.primary_metrics) * (effect.look.family_size if effect.look else 1)
     texts = []
     for look in plan.looks:
         mde = estimate_look_mde(effect, look, family_size)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.results.pilot import describe_power, read_primary_scores
 from tests.helpers import fake_sweep
-from tests.helpers.analyzed_sweeps import analyze_sweep
+from tests.helpers.analyzed_sweeps import analyze_sweep, analyze_with_metrics
 from tests.helpers.fake_sweep import Truth
 from uniclip.store import DEFAULT_LOOKS, Store
 
@@ -35,6 +35,17 @@ def test_with_pilot_seeds_it_is_the_mde_of_the_report(tmp_path: Path) -> None:
     results = analyze_sweep(store, sweep_id)
     text = describe_power(store, plan)[1]
     assert "from the spread of 3 seeds" in text
+    for contrast in results.primary_contrasts:
+        effect = results.effects[contrast.name]
+        mde = results.get_effect_format(effect).format_mde(effect.mde)
+        assert f"{contrast.label} {mde} pp at 5 seeds, " in text
+
+
+def test_the_co_primary_score_is_part_of_the_family(tmp_path: Path) -> None:
+    """The MDE of the plan is that of the report, which corrects for both scores."""
+    truth = Truth(looks=DEFAULT_LOOKS)
+    results = analyze_with_metrics(tmp_path, "retrieval.r1", "zeroshot.skin_tone", truth)
+    text = describe_power(Store(tmp_path), results.plan)[1]
     for contrast in results.primary_contrasts:
         effect = results.effects[contrast.name]
         mde = results.get_effect_format(effect).format_mde(effect.mde)
