@@ -99,6 +99,8 @@ def _check_effect(kind: str, effect: Effect, verdict: Verdict) -> CheckStatus:
         return CheckStatus.NOT_CHECKED
     if kind == "positive_effect":
         return _to_status(verdict.sign == 1)
+    if kind == "no_significant_effect":
+        return _to_status(not verdict.sign)
     return _to_status(verdict.word in (PRACTICALLY_NOTHING, EXACTLY_ZERO))
 
 

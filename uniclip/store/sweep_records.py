@@ -135,7 +135,14 @@ class Margin:
 class PlantedEffect:
     """A result that is known in advance, because the data were generated so."""
 
-    kind: Literal["positive_effect", "practically_nothing", "exactly_zero", "at_chance"]
+    kind: Literal[
+        "positive_effect",
+        "practically_nothing",
+        "no_significant_effect",
+        "exactly_zero",
+        "at_chance",
+    ]
+    """no_significant_effect: only in plans from before there were margins."""
     description: str
     """Description for the report."""
     contrast: str | None = None

@@ -73,6 +73,13 @@ def test_before_its_first_look_an_effect_is_not_checked(tmp_path: Path, kind: st
     assert result.detail.endswith("3 seeds, no verdict before 5 seeds")
 
 
+def test_an_earlier_kind_is_checked_by_its_own_rule(complete_results: Results) -> None:
+    """Plans from before there were margins expect that nothing is shown."""
+    planted = [effect_of("no_significant_effect", f"main:{n}") for n in ("mp_nce", "awareness")]
+    results = check_planted_effects(plant(complete_results.sweep_data, *planted))
+    assert [r.status for r in results] == [CONFIRMED, FAILED]
+
+
 def test_a_primary_contrast_is_corrected_as_in_the_report(complete_results: Results) -> None:
     effect = complete_results.effects["main:mp_nce"]
     planted = effect_of("positive_effect", "main:mp_nce")

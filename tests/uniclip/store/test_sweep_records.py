@@ -14,6 +14,7 @@ from uniclip.store import (
     PrimaryMetric,
     Store,
 )
+from uniclip.store.json_io import decode_record
 
 
 def test_a_plan_is_read_back_unchanged(tmp_path: Path) -> None:
@@ -40,3 +41,9 @@ def test_a_plan_is_read_back_unchanged(tmp_path: Path) -> None:
     assert sweep.read_plan() == plan
     assert plan.get_arm("full") is arm
     assert plan.cells[0].name == "full/0"
+
+
+def test_planted_effects_of_earlier_plans_are_read() -> None:
+    record = b'{"kind": "no_significant_effect", "description": "d", "contrast": "c"}'
+    planted = decode_record(PlantedEffect, record, "plan.json")
+    assert (planted.kind, planted.contrast) == ("no_significant_effect", "c")
