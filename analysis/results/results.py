@@ -216,8 +216,10 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
     scores = build_primary_scores(sweep_data)
     primary_key, primary_observations = scores[0].key, observations[scores[0].key]
     primary_effects = estimate_contrasts(plan.contrasts, scores, plan.looks)
-    declared = collect_declared_comparisons(plan.contrasts, primary_effects[primary_key])
-    declared_effects = {pair: comparison.effect for pair, comparison in declared.items()}
+    declared = {
+        key: collect_declared_comparisons(plan.contrasts, effects)
+        for key, effects in primary_effects.items()
+    }
     candidate_arms = [a.name for a in plan.arms if a.role != "noise"]
     outcomes = predictions.load_outcomes(store, plan, *primary_key)
     return Results(
@@ -234,14 +236,17 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
         },
         best_comparisons={
             key: compare_with_best(
-                o, candidate_arms, plan.looks, declared_effects if key == primary_key else None
+                o,
+                candidate_arms,
+                plan.looks,
+                {pair: comparison.effect for pair, comparison in declared.get(key, {}).items()},
             )
             for key, o in observations.items()
             if get_score_kind_traits(sweep_data.get_score_kind(*key)).is_ranked
             and not sweep_data.is_report_only(*key)
         },
         variance_components=analyze_variance(plan, primary_observations, outcomes),
-        baselines=_list_baselines(plan, primary_observations, declared),
+        baselines=_list_baselines(plan, primary_observations, declared[primary_key]),
         audit_checks=store.get_sweep(plan.sweep_id).read_audit_checks(),
         data_checks=alarms.check_published_scores(store, sweep_data),
         training_data_warnings=alarms.describe_unreadable_images(store, sweep_data),

@@ -128,6 +128,18 @@ def test_a_co_primary_score_is_tested_in_the_same_family(tmp_path: Path) -> None
     assert len(summary.build_terminal_summary(results)) <= summary.MAX_LINES
 
 
+def test_bold_on_a_co_primary_score_has_the_verdicts_of_the_contrasts(tmp_path: Path) -> None:
+    """Here UniCLIP is worse than CLIP by their contrast, and not by Holm over all arms."""
+    truth = Truth(clip=0.56, effects={})
+    results = analyze_with_metrics(tmp_path, "retrieval.r1", "zeroshot.skin_tone", truth)
+    key = ("openmoji", "zeroshot.skin_tone")
+    comparison = results.best_comparisons[key]
+    assert comparison is not None
+    assert comparison.best_arm == "clip"
+    assert results.get_effects(key)["full - clip"].sign == -1
+    assert "full" in comparison.worse_arms
+
+
 def test_lower_is_better_reverses_verdicts_and_not_numbers(tmp_path: Path) -> None:
     """Awareness raises the calibration error, as it raises the other scores."""
     results = analyze_with_metrics(tmp_path, "ece", None)
