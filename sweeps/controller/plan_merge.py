@@ -61,7 +61,7 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
 
 
 def _describe_rule_changes(plan: Plan, stored_plan: Plan, store: Store) -> tuple[str, ...]:
-    """Return what the stored plan says of changed looks and margins, and what changes now.
+    """Return what the stored plan says of changed rules of verdicts, and what changes now.
 
     A verdict is a function of a schedule that was fixed before the data; the report says where that
     does not hold. Before the first attempt anything may be changed.
@@ -87,4 +87,9 @@ def _describe_rule_changes(plan: Plan, stored_plan: Plan, store: Store) -> tuple
 
 def _describe_rules(plan: Plan) -> dict[str, str]:
     margins = ", ".join(f"{m.value:g} on {m.metric}" for m in plan.margins)
-    return {"looks": plan.looks_text, "margins": margins or "none"}
+    return {
+        "looks": plan.looks_text,
+        "margins": margins or "none",
+        "primary scores": " and ".join(m.metric for m in plan.primary_metrics),
+        "primary contrasts": ", ".join(c.name for c in plan.contrasts if c.primary) or "none",
+    }

@@ -107,7 +107,8 @@ class Look:
     """A number of seeds at which verdicts are made."""
 
     num_seeds: int
-    """It is reached when the runs of seeds 0 to num_seeds - 1 have finished."""
+    """It is reached when the runs of so many seeds, from the ablation's first one on, have
+    finished."""
     level: float
     """Probability of a false verdict that is spent at this look."""
 
@@ -290,7 +291,8 @@ class Plan:
     margins: tuple[Margin, ...] = ()
     """What counts as practically nothing, for each score that has a margin."""
     rule_changes: tuple[str, ...] = ()
-    """Sentences on looks or margins that were changed after runs had started."""
+    """Sentences on looks, margins, primary scores or primary contrasts that were changed after runs
+    had started."""
 
     @property
     def primary_metrics(self) -> tuple[PrimaryMetric, ...]:

@@ -58,6 +58,17 @@ def test_rules_that_change_after_the_first_run_are_a_caveat(store: Store) -> Non
     assert len(merge_with_stored_plan(requested, store).plan.rule_changes) == 4, "and back"
 
 
+def test_primary_scores_that_change_after_the_first_run_are_a_caveat(store: Store) -> None:
+    requested = planned(4, 0.0)
+    metric = requested.plan.primary_metric
+    co_primary = replace(metric, metric="other")
+    changed = replace(requested, plan=replace(requested.plan, co_primary_metric=co_primary))
+    assert merge_with_stored_plan(changed, store).plan.rule_changes == (
+        f"The primary scores were changed after 4 seeds had started: from {metric.metric} to "
+        f"{metric.metric} and other.",
+    )
+
+
 def test_before_the_first_run_rules_may_change(tmp_path: Path) -> None:
     requested, store = planned(4, 0.0), Store(tmp_path)
     store.get_sweep(requested.plan.sweep_id).write_plan(requested.plan)
