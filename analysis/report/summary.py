@@ -162,9 +162,19 @@ def _describe_looks(results: Results) -> list[str]:
         return []
     least = min(looks, key=lambda look: look.num_finished)
     next_text = describe_next_look(results.sweep_data, least)
+    if all(look.reached is None for look in looks):
+        first, first_seed = least.looks[0].num_seeds, results.plan.first_seed
+        from_text = f" from seed {first_seed} on" * (min(results.plan.seeds) != 0)
+        return [
+            f"No verdict before {first} seeds{from_text}, {least.num_finished} finished; "
+            f"{next_text}."
+        ]
     if least.reached is None:
-        first = least.looks[0].num_seeds
-        return [f"No verdict before {first} seeds, {least.num_finished} finished; {next_text}."]
+        num_waiting = sum(look.reached is None for look in looks)
+        return [
+            f"{num_waiting} of {len(looks)} contrasts have no verdict yet: of the first "
+            f"{least.looks[0].num_seeds} seeds, runs of their arms have not finished."
+        ]
     at_text = f"Verdicts of the look at {least.reached.num_seeds} seeds"
     return [f"{at_text}; {next_text}." if next_text else f"{at_text}, the last one."]
 

@@ -63,7 +63,9 @@ def _describe_first_look(plan: Plan) -> str:
     num_planned = count_planned(plan)
     reached = [look.num_seeds for look in plan.looks if look.num_seeds <= num_planned]
     if not reached:
-        return f"with these seeds none: the first look needs seeds={plan.looks[0].num_seeds}"
+        first = plan.looks[0].num_seeds
+        seeds_text = f" (from seed {plan.first_seed} on)" * (plan.first_seed not in plan.seeds)
+        return f"with these seeds none: the first look needs seeds={first}{seeds_text}"
     return f"with these seeds up to the look at {reached[-1]}"
 
 

@@ -176,6 +176,20 @@ def test_before_the_first_look_the_summary_says_when_it_is(tmp_path: Path) -> No
     assert "no verdict yet" in " ".join(lines)
 
 
+def test_an_arm_without_runs_does_not_hide_the_verdicts_of_the_others(tmp_path: Path) -> None:
+    truth = Truth(seeds=tuple(range(5)), looks=DEFAULT_LOOKS, missing=(("clip", 0),))
+    sentences = summary.build_summary_sentences(analyze_fake_sweep(tmp_path, truth))
+    assert not any(s.startswith("No verdict before") for s in sentences)
+    (sentence,) = [s for s in sentences if "have no verdict yet" in s]
+    assert sentence.startswith("1 of 12 contrasts have no verdict yet: of the first 5 seeds, runs ")
+
+
+def test_seeds_that_no_look_counts_are_explained(tmp_path: Path) -> None:
+    results = analyze_fake_sweep(tmp_path, Truth(seeds=(3, 4, 7), looks=DEFAULT_LOOKS))
+    sentence = "No verdict before 5 seeds from seed 0 on, 0 finished; next look at 5 seeds"
+    assert any(s.startswith(sentence) for s in summary.build_summary_sentences(results))
+
+
 def test_between_looks_the_verdict_of_the_last_one_stands(tmp_path: Path) -> None:
     truth = Truth(seeds=tuple(range(7)), looks=DEFAULT_LOOKS, margin=0.002)
     results = analyze_fake_sweep(tmp_path, truth)

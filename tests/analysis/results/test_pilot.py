@@ -23,6 +23,8 @@ def test_before_any_run_the_mde_is_not_known(tmp_path: Path) -> None:
     more_seeds = replace(plan, seeds=tuple(range(9)))
     assert describe_power(Store(tmp_path), more_seeds)[0].endswith("up to the look at 8")
     assert describe_power(Store(tmp_path), replace(plan, contrasts=())) == []
+    other_seeds = replace(plan, seeds=(3, 4, 5, 6, 7))
+    assert describe_power(Store(tmp_path), other_seeds)[0].endswith("seeds=5 (from seed 0 on)")
 
 
 def test_with_pilot_seeds_it_is_the_mde_of_the_report(tmp_path: Path) -> None:
