@@ -17,7 +17,7 @@ from analysis.results.results import (
     find_comparability_warnings,
 )
 from analysis.statistics.effects import MIN_SEEDS_FOR_INTERVAL, Effect
-from analysis.statistics.verdicts import ScoreKey, combine_verdicts
+from analysis.statistics.verdicts import MIXED, ScoreKey, combine_verdicts
 from analysis.tables.alarms import format_data_check_warnings
 from uniclip.store import Arm, Contrast, RunStatus, is_better
 
@@ -122,8 +122,8 @@ def describe_contrast(results: Results, contrast: Contrast) -> str:
     """Return the verdict on a contrast with its numbers, as a sentence."""
     label = f"{contrast.label[:1].upper()}{contrast.label[1:]}"
     texts = [_describe_effect(results, contrast, key) for key in results.primary_scores]
-    if len(texts) > 1:
-        label += f": {combine_verdicts(results.judge_all(contrast))}"
+    if combine_verdicts(results.judge_all(contrast)) == MIXED:
+        label += f": {MIXED}"
     resolution = describe_resolution(results, contrast)
     return f"{label}: {'; '.join([*texts, *([resolution] if resolution else [])])}."
 
