@@ -23,7 +23,7 @@ from analysis.results.setup import (
     list_all_settings,
     list_arm_setups,
 )
-from analysis.statistics.verdicts import combine_verdicts
+from analysis.statistics.verdicts import MIXED, combine_verdicts
 from analysis.tables.alarms import format_data_check_warnings
 from analysis.tables.arms import build_arm_table
 from analysis.tables.benchmark import TABLE_NAME_PREFIXES
@@ -251,13 +251,15 @@ def _build_effect_card(results: Results, contrast: Contrast) -> _EffectCard:
     if effect.worst_case_mean is not None:
         worst_case_text = number_format.format_signed(effect.worst_case_mean)
         detail_lines.append(f"with diverged runs at chance {worst_case_text}")
+    verdict_text = _format_card_verdict(results, contrast)
+    tones = {1: formatting.GOOD, -1: formatting.BAD} if verdict_text != MIXED else {}
     return _EffectCard(
         label=contrast.label,
-        tone={1: formatting.GOOD, -1: formatting.BAD}.get(verdict.sign, ""),
+        tone=tones.get(verdict.sign, ""),
         value=number_format.format_signed(effect.mean),
         unit=unit if effect.mean else "",
         detail_lines=detail_lines,
-        verdict=_format_card_verdict(results, contrast),
+        verdict=verdict_text,
     )
 
 

@@ -14,6 +14,7 @@ from analysis.results.planted_effects import CheckStatus, PlantedEffectResult
 from analysis.results.results import Results
 from analysis.tables import build_tables
 from analysis.tables.table import Table, TableCell, make_row
+from tests.analysis.tables.test_effects import add_reversed_score
 from uniclip.store import Store
 
 LOADING_ATTRIBUTES = {"src", "href", "srcset", "data", "poster", "action", "xlink:href"}
@@ -89,3 +90,17 @@ def test_sections_without_content_are_left_out(complete_results: Results, tmp_pa
     assert "Planted effects" not in page, "the plan has none"
     assert "cells complete <b>33 of 33</b>" in page
     assert collect_warnings(complete_results) == []
+
+
+def test_the_card_of_a_mixed_verdict_is_neither_good_nor_bad(
+    complete_results: Results, tmp_path: Path
+) -> None:
+    tables = build_tables(complete_results)
+    names = ("effects", "interactions", "curves", "examples", "temperatures")
+    figures = [ReportFigure(name=n, title="F", caption="", skip_reason="none") for n in names]
+    pages = [
+        render_html(results, tables, figures, [], [], tables[0], tmp_path)
+        for results in (complete_results, add_reversed_score(complete_results))
+    ]
+    assert [page.count('<div class="card good">') for page in pages] == [1, 0]
+    assert "mixed" in pages[1]
