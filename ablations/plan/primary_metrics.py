@@ -13,6 +13,9 @@ def get_primary_metrics(
 ) -> tuple[PrimaryMetric, PrimaryMetric | None]:
     """Return primary and co-primary score: what the ablation names, or else what the data declare.
 
+    The co-primary score that the data declare is a more sensitive form of the primary one that they
+    declare: it stands beside no other score.
+
     Raises:
         UserError: neither names a primary score, or the ablation is for other data.
     """
@@ -23,7 +26,9 @@ def get_primary_metrics(
         raise UserError(
             f"ablation {ablation.name} declares no primary score for data={source}{named_text}"
         )
-    co_primary = ablation.co_primary_metrics.get(source, data_config.sensitive_score)
+    is_declared_by_data = primary == data_config.primary_score
+    sensitive_score = data_config.sensitive_score if is_declared_by_data else None
+    co_primary = ablation.co_primary_metrics.get(source, sensitive_score)
     primary_metric = PrimaryMetric(dataset=source, metric=primary)
     if co_primary is None or co_primary == primary:
         return primary_metric, None

@@ -70,7 +70,8 @@ def build_terminal_summary(results: Results) -> list[str]:
     )
     lines = _wrap_lines([plan.title, *plan.caveats])
     if contrast_rows:
-        lines += [header_row, *contrast_rows, LEGEND, *_wrap_lines(_describe_looks(results))]
+        lines += [header_row, *contrast_rows, LEGEND]
+        lines += _wrap_lines([*_describe_co_primary_claims(results), *_describe_looks(results)])
     score_heading = append_unit(score_label, score_format.unit)
     lines += [f"{'arm':<{LABEL_WIDTH}} {score_heading:>16}  seeds", *_format_arm_rows(results)]
     resolutions = [(c.label, describe_resolution(results, c)) for c in results.primary_contrasts]
@@ -87,6 +88,18 @@ def build_terminal_summary(results: Results) -> list[str]:
     lines += _truncate_lines(_wrap_lines(optional_warnings), max_optional_lines)
     lines += required_warnings
     return [_convert_to_ascii(line)[:MAX_WIDTH].rstrip() for line in lines[:MAX_LINES]]
+
+
+def _describe_co_primary_claims(results: Results) -> list[str]:
+    """Return one sentence on each further primary score on which something is claimed."""
+    sentences = []
+    for key in results.primary_scores[1:]:
+        verdicts = {c.label: results.judge(c, key) for c in results.primary_contrasts}
+        claims = [f"{label} {v.text}" for label, v in verdicts.items() if v.is_claim]
+        if claims:
+            score_label = formatting.format_score_label(key[1])
+            sentences.append(f"On {score_label}: {'; '.join(claims)}.")
+    return sentences
 
 
 def format_for_terminal(sentences: Sequence[str]) -> list[str]:

@@ -49,7 +49,8 @@ def describe_next_look(sweep_data: SweepData, look: LookResult) -> str:
     if next_look is None:
         return ""
     more_text = describe_more_seeds(sweep_data, next_look.num_seeds - look.num_finished)
-    return f"next look at {next_look.num_seeds} seeds ({more_text})"
+    ordinal = "first" if look.reached is None else "next"
+    return f"{ordinal} look at {next_look.num_seeds} seeds ({more_text})"
 
 
 def describe_resolution(results: Results, contrast: Contrast) -> str:

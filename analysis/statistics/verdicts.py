@@ -159,8 +159,9 @@ def estimate_contrasts(
 
     The primary contrasts on all of these scores are one family for Holm's correction. A contrast
     that cannot be tested (yet) counts with p = 1, so results that arrive later never make another
-    verdict weaker. Contrasts that compare the same arms with the same weights are one comparison:
-    it is counted once, and all of them have its p-values.
+    verdict weaker at its look. A score that no run has, though runs have another one, does not
+    exist for these data and is not counted. Contrasts that compare the same arms with the same
+    weights are one comparison: it is counted once, and all of them have its p-values.
     """
     groups: dict[WeightKey, list[Contrast]] = {}
     for contrast in contrasts:
@@ -168,13 +169,17 @@ def estimate_contrasts(
     representatives = {
         key: next((c for c in same if c.primary), same[0]) for key, same in groups.items()
     }
-    family_size = len(scores) * sum(c.primary for c in representatives.values())
+    existing = {s.key for s in scores if any(s.observations.values.values())}
+    counted = existing or {s.key for s in scores}
+    family_size = len(counted) * sum(c.primary for c in representatives.values())
     tested = {
         (score.key, key): _test_contrast(contrast, score, looks, family_size)
         for score in scores
         for key, contrast in representatives.items()
     }
-    tested |= _correct_family({k: e for k, e in tested.items() if representatives[k[1]].primary})
+    tested |= _correct_family(
+        {k: e for k, e in tested.items() if k[0] in counted and representatives[k[1]].primary}
+    )
     return {
         score.key: {
             c.name: _share_result(c, representatives[key], score, tested[score.key, key])
@@ -211,12 +216,17 @@ def _test_contrast(
 def _correct_family(
     effects: Mapping[tuple[ScoreKey, WeightKey], Effect],
 ) -> dict[tuple[ScoreKey, WeightKey], Effect]:
-    """Return the effects of a family with Holm's correction of both of their p-values."""
+    """Return the effects of a family with Holm's correction of both of their p-values.
+
+    Equivalence is tested only where a margin is declared: the others are not counted there.
+    """
     results = [e.look for e in effects.values() if e.look is not None]
     p_values = holm_adjust([1.0 if r.p is None else r.p for r in results])
-    equivalence = holm_adjust(
-        [1.0 if r.p_equivalence is None else r.p_equivalence for r in results]
-    )
+    with_margin = [i for i, result in enumerate(results) if result.margin is not None]
+    equivalence_p_values = [results[i].p_equivalence for i in with_margin]
+    adjusted = holm_adjust([1.0 if p is None else p for p in equivalence_p_values])
+    adjusted_by_index = dict(zip(with_margin, adjusted))
+    equivalence = [adjusted_by_index.get(i, 1.0) for i in range(len(results))]
     return {
         key: replace(
             effect,

@@ -166,7 +166,7 @@ def test_before_the_first_look_the_summary_says_when_it_is(tmp_path: Path) -> No
     sentences = summary.build_summary_sentences(results)
     assert sentences[0].startswith("Augmentation awareness: no verdict before 5 seeds on R@1 both")
     assert "MDE (80 % power) at 5 seeds " in sentences[0]
-    assert "No verdict before 5 seeds, 3 finished; next look at 5 seeds (2 more seeds" in " ".join(
+    assert "No verdict before 5 seeds, 3 finished; first look at 5 seeds (2 more seeds" in " ".join(
         sentences
     )
     lines = summary.build_terminal_summary(results)
@@ -186,7 +186,7 @@ def test_an_arm_without_runs_does_not_hide_the_verdicts_of_the_others(tmp_path: 
 
 def test_seeds_that_no_look_counts_are_explained(tmp_path: Path) -> None:
     results = analyze_fake_sweep(tmp_path, Truth(seeds=(3, 4, 7), looks=DEFAULT_LOOKS))
-    sentence = "No verdict before 5 seeds from seed 0 on, 0 finished; next look at 5 seeds"
+    sentence = "No verdict before 5 seeds from seed 0 on, 0 finished; first look at 5 seeds"
     assert any(s.startswith(sentence) for s in summary.build_summary_sentences(results))
 
 

@@ -125,7 +125,9 @@ def test_a_co_primary_score_is_tested_in_the_same_family(tmp_path: Path) -> None
     assert (record["family"], record["verdict"]) == ("primary", "helps")
     assert float(record["seeds_and_test_set_low"]) < float(record["effect"])
     assert tables_by_name(results)["scores"].headings[2] == "zero-shot skin tone (%)"
-    assert len(summary.build_terminal_summary(results)) <= summary.MAX_LINES
+    lines = summary.build_terminal_summary(results)
+    assert len(lines) <= summary.MAX_LINES
+    assert "On zero-shot skin tone: augmentation awareness helps at 3 seeds" in " ".join(lines)
     sentence = summary.build_summary_sentences(results)[0]
     assert sentence.startswith("Augmentation awareness: helps on R@1 both ways at 3 seeds, +")
     assert "; helps on zero-shot skin tone at 3 seeds, +" in sentence

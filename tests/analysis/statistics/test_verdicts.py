@@ -137,6 +137,31 @@ def test_the_family_is_contrasts_times_scores() -> None:
     assert both["set", "one"]["x"].mde != alone.mde
 
 
+def test_equivalence_is_corrected_where_a_margin_is_declared() -> None:
+    contrasts = [make_contrast("x", primary=True), make_contrast("y", "a", "c", primary=True)]
+    first = PrimaryScore(key=("set", "one"), observations=OBSERVATIONS, margin=0.3)
+    second = PrimaryScore(key=("set", "two"), observations=OBSERVATIONS)
+
+    def read_p_values(*scores: PrimaryScore) -> tuple[float | None, float | None]:
+        look = estimate_contrasts(contrasts, scores, LOOKS)[first.key]["x"].look
+        assert look is not None
+        return look.p, look.p_equivalence
+
+    alone, beside_no_margin = read_p_values(first), read_p_values(first, second)
+    assert beside_no_margin[1] == alone[1] is not None
+    assert beside_no_margin[0] != alone[0], "all four are tests of an effect"
+    assert read_p_values(first, replace(second, margin=0.3))[1] != alone[1]
+
+
+def test_a_score_that_no_run_has_is_not_counted() -> None:
+    contrasts = [make_contrast("x", primary=True), make_contrast("y", "a", "c", primary=True)]
+    measured = PrimaryScore(key=KEY, observations=OBSERVATIONS)
+    absent = PrimaryScore(key=("openmoji", "none"), observations=observe({"a": [], "b": []}))
+    effects = estimate_contrasts(contrasts, [measured, absent], LOOKS)
+    assert effects[KEY] == estimate(contrasts, OBSERVATIONS)
+    assert judge(effects[absent.key]["x"], contrasts[0]).word == "no data"
+
+
 def test_a_missing_arm_does_not_weaken_the_correction() -> None:
     """A contrast that cannot be tested yet still counts in the family."""
     contrasts = [make_contrast("x", primary=True), make_contrast("few", "a", "d", primary=True)]

@@ -31,14 +31,17 @@ RETRIEVAL_VERSION = 2
 RECALL_KS = (1, 5, 10)
 """The k of R@k."""
 
-MIN_TEMPERATURE, MAX_TEMPERATURE = 1e-3, 10.0
-"""Bounds of the temperature of log likelihoods: cosines divided by 10 are all but equal."""
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0
+"""Bounds of the temperature of log likelihoods: 0.01 is that of CLIP's learned temperature, and
+cosines divided by 10 are all but equal."""
 
 TEMPERATURE_TOLERANCE = 1e-6
 """Tolerance of the logarithm of the fitted temperature."""
 
-MAX_TEMPERATURE_IMAGES = 1024
-"""Largest number of validation images to which the temperature is fitted."""
+MIN_TEMPERATURE_IMAGES, MAX_TEMPERATURE_IMAGES = 50, 1024
+"""Smallest and largest number of validation images to which the temperature is fitted. A fit to
+twenty pairs or fewer often ends at a bound, at which the log likelihood of test pairs is far too
+low."""
 
 L2_VALUES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 """L2 penalties that a probe of the built-in benchmarks selects from, strongest first."""
@@ -47,7 +50,8 @@ GRADIENT_TOLERANCE = 1e-4
 """A probe's fit ends when no component of the gradient exceeds this."""
 
 TEMPERATURE_RECORD = {
-    "fitted_on": f"validation, at most {MAX_TEMPERATURE_IMAGES} images, mean of both ways",
+    "fitted_on": "validation, mean of both ways",
+    "images": [MIN_TEMPERATURE_IMAGES, MAX_TEMPERATURE_IMAGES],
     "bounds": [MIN_TEMPERATURE, MAX_TEMPERATURE],
     "tolerance": TEMPERATURE_TOLERANCE,
 }

@@ -42,7 +42,7 @@ from uniclip.evaluate.scoring.logistic_regression import LogisticRegression
 from uniclip.evaluate.scoring.probe_cache import ProbeFitCache
 from uniclip.evaluate.scoring.retrieval import ImageTextPairs
 from uniclip.evaluate.scoring.score_card import ScoreCard
-from uniclip.evaluate.scoring.temperature import select_images
+from uniclip.evaluate.scoring.temperature import has_enough_images, select_images
 
 if TYPE_CHECKING:
     from uniclip.data.split import SplitName
@@ -118,10 +118,12 @@ class DatasetScorer:
     def _fit_temperature(
         self, protocol: DatasetProtocol, encode: Callable[..., Any] | None
     ) -> float | None:
-        """Return the temperature fitted on validation images; None if there are none."""
+        """Return the temperature fitted on validation images; None if there are too few."""
         if "validation" not in self.splits.names:
             return None
         validation = self.splits.open("validation")
+        if not has_enough_images(len(validation)):
+            return None
         index = select_images(len(validation))
         embedding_input = (self.splits.fingerprint, validation, protocol.preprocessing)
         features = self.encoder.compute_image_features(*embedding_input)[index]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from uniclip import rng
 from uniclip.evaluate.features import split_features
-from uniclip.evaluate.protocols.protocol import MAX_TEMPERATURE_IMAGES
+from uniclip.evaluate.protocols.protocol import MAX_TEMPERATURE_IMAGES, MIN_TEMPERATURE_IMAGES
 from uniclip.evaluate.scoring.log_likelihood import fit_temperature
 from uniclip.evaluate.scoring.retrieval import build_image_text_pairs
 
@@ -24,7 +24,7 @@ def fit_validation_temperature(
     data_config: DataConfig,
     encode: Callable[[Sequence[str]], Sequence[Sequence[int]]] | None = None,
 ) -> float | None:
-    """Return the temperature fitted on the validation split; None if it has no image.
+    """Return the temperature fitted on the validation split; None if it has too few images.
 
     Validation images and captions are embedded as those of the test split are.
 
@@ -35,7 +35,7 @@ def fit_validation_temperature(
             texts do.
     """
     validation = split_features.open_split_cached(data_config, "validation")
-    if not len(validation):
+    if not has_enough_images(len(validation)):
         return None
     index = select_images(len(validation))
     features = split_features.compute_image_features(pretrained, validation, index)
@@ -43,6 +43,11 @@ def fit_validation_temperature(
     pairs = build_image_text_pairs([validation.captions[i] for i in index], encode)
     texts = pretrained.embed_texts(list(pairs.texts))
     return fit_temperature(images, texts, pairs)
+
+
+def has_enough_images(num_images: int) -> bool:
+    """Return whether a temperature can be fitted to so many validation images."""
+    return num_images >= MIN_TEMPERATURE_IMAGES
 
 
 def select_images(num_images: int) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from uniclip.config import RunConfig
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets, prompts
 from uniclip.evaluate.__main__ import main as command
+from uniclip.evaluate.scoring import temperature
 
 
 def config(root: Path, protocol: str = "clip2021") -> RunConfig:
@@ -78,14 +79,15 @@ def make_retrieval_oracle(of, truth):
     return stub_models.Stub(of, images, lambda texts: np.eye(size)[[number[t] for t in texts]])
 
 
-def test_an_oracle_retrieves_every_caption(tmp_path):
+def test_an_oracle_retrieves_every_caption(tmp_path, monkeypatch):
+    monkeypatch.setattr(temperature, "MIN_TEMPERATURE_IMAGES", 1)
     truth = dataset_trees.WRITERS["flickr30k"](tmp_path)
     of = config(tmp_path)
     scores, _ = evaluate.evaluate("flickr30k", make_retrieval_oracle(of, truth), of)
     value = stub_models.values(scores)
     assert value["retrieval.i2t.r1"] == value["retrieval.t2i.r1"] == value["retrieval.mrr"] == 1
     # one validation image: every temperature fits, so it stays where the search began
-    assert 1e-3 < value["retrieval.temperature"] < 10
+    assert 0.01 < value["retrieval.temperature"] < 10
     by_name = {s.name: s for s in scores}
     for way in ("i2t", "t2i"):
         likelihood = by_name[f"retrieval.{way}.log_likelihood"]
@@ -96,7 +98,7 @@ def test_without_validation_images_there_is_no_log_likelihood(tmp_path):
     truth = dataset_trees.WRITERS["flickr30k"](tmp_path)
     of = config(tmp_path)
     whole = evaluate.build_protocol("flickr30k", of)
-    assert whole["temperature"]["bounds"] == [1e-3, 10.0]
+    assert whole["temperature"]["bounds"] == [0.01, 10.0]
     for path in tmp_path.rglob("flickr30k_val_karpathy.txt"):
         path.unlink()
     part = evaluate.build_protocol("flickr30k", of)

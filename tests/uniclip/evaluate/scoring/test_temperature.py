@@ -6,6 +6,7 @@ import pytest
 from tests.helpers import stub_models
 from uniclip import data
 from uniclip.evaluate.features import split_features
+from uniclip.evaluate.protocols.protocol import MIN_TEMPERATURE_IMAGES
 from uniclip.evaluate.scoring import log_likelihood, retrieval, temperature
 
 CONFIG = stub_models.config({"name": "scenes", "num_train": 64, "num_test": 90})
@@ -46,9 +47,10 @@ def test_at_most_so_many_images_in_order_and_always_the_same():
     assert many.tolist() == temperature.select_images(5000).tolist()
 
 
-def test_none_without_validation_images(monkeypatch):
+@pytest.mark.parametrize("num_images", [0, MIN_TEMPERATURE_IMAGES - 1])
+def test_none_with_too_few_validation_images(monkeypatch, num_images):
     empty = data.open_split(CONFIG.data, "validation")
-    monkeypatch.setattr(type(empty), "__len__", lambda self: 0)
+    monkeypatch.setattr(type(empty), "__len__", lambda self: num_images)
     monkeypatch.setattr(split_features, "open_split_cached", lambda source, part: empty)
     stub = stub_models.Stub(CONFIG, see, read)
     assert temperature.fit_validation_temperature(stub, CONFIG.data) is None
