@@ -45,7 +45,7 @@ def test_the_next_look_and_the_required_seeds_are_named(tmp_path: Path) -> None:
     contrast = next(c for c in results.plan.contrasts if c.name == "main:mp_nce")
     look = results.effects[contrast.name].look
     assert look is not None
-    assert describe_next_look(results.sweep_data, look).startswith("first look at 5 seeds (2 more")
+    assert describe_next_look(results.sweep_data, look).startswith("next look at 5 seeds (2 more")
     required = estimate_required_seeds(results.effects[contrast.name])
     assert required is not None
     assert required > 5
