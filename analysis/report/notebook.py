@@ -46,22 +46,25 @@ frame.groupby("status").size().rename("rows").to_frame()"""
 
 DERIVE_SOURCE = """\
 # Each primary effect again, from one number per run: a weighted sum of arms, paired by seed.
+scores = {scores}
 weights = {weights}
-primary = frame[(frame.dataset == {dataset!r}) & (frame.score == {score!r})]
-by_seed = primary.pivot(index="seed", columns="arm", values="value")
 rows = []
-for name, arms in weights.items():
-    values = by_seed[list(arms)].dropna() @ pd.Series(arms)
-    n = len(values)
-    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 2 else np.nan
-    rows.append((name, n, values.mean(), values.mean() - half, values.mean() + half))
-derived = pd.DataFrame(rows, columns=["contrast", "num_seeds", "effect", "ci_low", "ci_high"])
-derived = derived.set_index("contrast")
+for dataset, score in scores:
+    values_of_score = frame[(frame.dataset == dataset) & (frame.score == score)]
+    by_seed = values_of_score.pivot(index="seed", columns="arm", values="value")
+    for name, arms in weights.items():
+        values = by_seed.reindex(columns=list(arms)).dropna() @ pd.Series(arms)
+        n, mean = len(values), values.mean()
+        half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 2 else np.nan
+        rows.append((name, dataset, score, n, mean, mean - half, mean + half))
+keys = ["contrast", "dataset", "score"]
+derived = pd.DataFrame(rows, columns=[*keys, "num_seeds", "effect", "ci_low", "ci_high"])
+derived = derived.set_index(keys)
 derived"""
 
 COMPARE_SOURCE = """\
 # Compared with the table (its interval is wider if the score's resolution exceeds its spread).
-effects = pd.read_csv("tables/effects.csv").set_index("contrast")
+effects = pd.read_csv("tables/effects.csv").set_index(keys)
 table = effects.loc[derived.index, ["effect", "ci_low", "ci_high"]]
 assert np.allclose(table["effect"].astype(float), derived["effect"], atol=1e-8, equal_nan=True)
 table.join(derived.add_suffix(" derived"))"""
@@ -218,9 +221,8 @@ def build_table_cells(
     ]
     if results.primary_contrasts:
         weights = {c.name: dict(c.weights) for c in results.primary_contrasts}
-        dataset, score = results.primary_score
         derive_source = DERIVE_SOURCE.format(
-            weights=_format_weights(weights), dataset=dataset, score=score
+            scores=results.primary_scores, weights=_format_weights(weights)
         )
         cells += [
             _text_cell("## The primary effects, computed again"),

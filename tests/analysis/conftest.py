@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.helpers import fake_published_sets, fake_sweep
 from tests.helpers.analyzed_sweeps import analyze_fake_sweep, analyze_sweep
 from tests.helpers.fake_published_sets import score_by_arm
 from tests.helpers.fake_sweep import Truth
-from uniclip.store import Store
+from uniclip.store import PrimaryMetric, Store
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,10 @@ def published_results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 @pytest.fixture(scope="session")
 def built_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str, ReportResult]:
-    """Build the report of a sweep with a diverged and a missing run."""
+    """Build the report of a sweep with two primary scores, a diverged and a missing run."""
     truth = Truth(diverged=(("clip", 1),), missing=(("no-mp-nce", 2),))
     store, sweep_id = fake_sweep.make(tmp_path_factory.mktemp("a store"), truth)
+    co_primary = PrimaryMetric(dataset="openmoji", metric="zeroshot.skin_tone")
+    plan = replace(fake_sweep.plan(truth), co_primary_metric=co_primary)
+    store.get_sweep(sweep_id).write_plan(plan)
     return store, sweep_id, build_report(store, sweep_id)
