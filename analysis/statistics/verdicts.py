@@ -9,8 +9,8 @@ A verdict is made at the looks of the ablation (`looks`). Let I be the primary c
 an effect. In Holm's procedure the first false verdict "helps" or "hurts" needs a p-value of I of at
 most level / |I| at some look. There are |I| comparisons and the levels of the looks add up to 5 %,
 so its probability is at most 5 %, also if comparisons reach their looks at different times.
-"Practically nothing" is corrected in the same way, over the comparisons whose effect is at least
-the margin.
+"Practically nothing" is corrected in the same way, over the comparisons that have a margin and an
+effect of at least that size.
 """
 
 from __future__ import annotations
