@@ -149,7 +149,7 @@ LAUNCHER_CONFIGS: dict[str, type] = {"local": LocalLauncherConfig, "slurm": Slur
 class SweepConfig:
     """How the cells are executed: nothing here changes the result of a run."""
 
-    seeds: Union[int, tuple[int, ...]] = 3
+    seeds: Union[int, tuple[int, ...]] = 5
     """Number of seeds (3 = 0, 1 and 2; ablations that choose settings start at 100), or a list of
     them. Verdicts are made at certain numbers of seeds, by default 5, 8 and 12 (`plan` shows those
     of an ablation)."""

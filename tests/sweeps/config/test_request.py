@@ -34,7 +34,7 @@ def assert_refused(match: str, *words: str) -> None:
 def test_the_defaults_of_a_sweep() -> None:
     sweep_request = parse()
     assert sweep_request.settings == SweepConfig()
-    assert sweep_request.plan_request.seeds == (0, 1, 2)
+    assert sweep_request.plan_request.seeds == (0, 1, 2, 3, 4)
     assert sweep_request.plan_request.budget == "quick"
     assert sweep_request.plan_request.overrides == sweep_request.plan_request.group_choices == {}
     assert sweep_request.plan_request.arms is None
