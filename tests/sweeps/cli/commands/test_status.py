@@ -113,7 +113,7 @@ def test_every_reading_command_takes_the_id_of_a_sweep(
             assert json.loads(capsys.readouterr().out) == expected
     assert execute("status", "ablation=components", "data=scenes", "--json") == 0
     printed = capsys.readouterr()
-    assert len(json.loads(printed.out)) == len(plan.arms) * 3
+    assert len(json.loads(printed.out)) == len(plan.arms) * 5
     assert printed.err.count("\n") == 1
     assert f"the store has {plan.sweep_id} of this ablation: add budget=smoke" in printed.err
     assert execute("report", "ablation=components", "data=scenes") == main.EXIT_USER_ERROR
