@@ -32,7 +32,7 @@ def test_every_choice_makes_a_run(data: str, budget: str, method: str) -> None:
     values = compose.compose("config", choices, FOLDERS)
     seeds = values.pop("seeds")
     config = build_run_config(values)
-    assert seeds == {"smoke": 2, "quick": 3, "study": 5}[budget]
+    assert seeds == {"smoke": 2, "quick": 5, "study": 5}[budget]
     assert (config.data.name, config.method.name) == (data, method)
     assert config.benchmark == (data,)
 
