@@ -282,33 +282,6 @@ def _compute_sampling_error(
     return math.sqrt(max(variance, observations.resolution / 12) * observations.resolution)
 
 
-def compute_test_set_se(
-    weights: Mapping[str, float], outcomes: Mapping[str, Mapping[int, Floats]]
-) -> float | None:
-    """Return the standard error of the mean contrast that is due to the choice of test samples.
-
-    It is paired by sample and by seed (all seeds share the test samples, so seeds are averaged
-    first).
-
-    Args:
-        weights: arm -> weight.
-        outcomes: arm -> seed -> outcomes of the test samples, shape (n,); their mean is the score.
-
-    Returns:
-        The standard error; None if an arm has no outcomes or the numbers of samples differ.
-    """
-    if not all(arm in outcomes for arm in weights):
-        return None
-    seeds = set.intersection(*(set(outcomes[arm]) for arm in weights))
-    if not seeds or len({len(outcomes[a][s]) for a in weights for s in seeds}) != 1:
-        return None
-    seed_contrasts = [sum(w * outcomes[a][s] for a, w in weights.items()) for s in sorted(seeds)]
-    sample_values = np.mean(np.stack(seed_contrasts), 0)
-    if len(sample_values) < 2:
-        return None
-    return float(sample_values.std(ddof=1) / math.sqrt(len(sample_values)))
-
-
 def _split_seeds(
     weights: Mapping[str, float], observations: Observations
 ) -> tuple[list[int], list[int], list[int]]:

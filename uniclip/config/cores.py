@@ -49,8 +49,8 @@ def is_cpu(device: str) -> bool:
 def count_process_cores() -> int:
     """Return the cores of this process: its share of those that its job was given.
 
-    Local workers are told theirs (`CORES_VARIABLE`), and jobs of Slurm (SLURM_CPUS_PER_TASK). Else
-    they are those that the operating system allows, divided by the processes of torchrun.
+    `CORES_VARIABLE` states it for a local worker, SLURM_CPUS_PER_TASK for a job of Slurm. Else they
+    are those that the operating system allows, divided by the processes of torchrun.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     num_cores = len(affinity(0)) if affinity else os.cpu_count() or 1

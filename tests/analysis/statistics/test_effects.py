@@ -11,10 +11,10 @@ from scipy import stats
 from analysis.statistics.effects import (
     ALPHA,
     Observations,
-    compute_test_set_se,
     estimate_effect,
     paired_t,
 )
+from analysis.statistics.item_families import estimate_item_uncertainty
 from tests.helpers import fake_sweep
 
 SIMULATIONS = 200_000
@@ -129,10 +129,12 @@ def test_the_test_set_se_pairs_by_sample() -> None:
     g = make_rng(6)
     base = g.integers(0, 2, 500).astype(float)
     other = np.where(g.random(500) < 0.1, 1 - base, base)
-    effect = compute_test_set_se(DIFFERENCE, {"a": {0: base, 1: base}, "b": {0: other, 1: other}})
-    assert effect == pytest.approx(np.std(base - other, ddof=1) / math.sqrt(500))
-    assert compute_test_set_se(DIFFERENCE, {"a": {0: base}, "b": {0: other[:-1]}}) is None
-    assert compute_test_set_se(DIFFERENCE, {"a": {0: base}}) is None
+    outcomes = {"a": {0: base, 1: base}, "b": {0: other, 1: other}}
+    uncertainty = estimate_item_uncertainty(DIFFERENCE, outcomes)
+    assert uncertainty is not None
+    assert uncertainty.item_se == pytest.approx(np.std(base - other, ddof=1) / math.sqrt(500))
+    assert estimate_item_uncertainty(DIFFERENCE, {"a": {0: base}, "b": {0: other[:-1]}}) is None
+    assert estimate_item_uncertainty(DIFFERENCE, {"a": {0: base}}) is None
 
 
 def test_the_worst_case_mean_of_an_arm_counts_diverged_runs_at_chance() -> None:
