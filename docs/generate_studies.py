@@ -2,6 +2,7 @@
 
     python docs/generate_studies.py [--check]            write (or check) docs/studies.md
     python docs/generate_studies.py --add STORE          first add the finished runs of a store
+    python docs/generate_studies.py --add STORE --seeds 5 6 7       those of other seeds
 
 `docs/studies/<study>.csv` has a row for each finished cell: arm, seed, run id, hash of the training
 code, and its scores. A study can therefore be run in pieces, some seeds at a time, in any store.
@@ -21,20 +22,14 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from analysis.collect.export import format_csv  # noqa: E402
-from analysis.collect.frame import (  # noqa: E402
-    CELL_COLUMNS,
-    FRAME_COLUMNS,
-    SweepData,
-    collect_sweep_data,
-)
+from analysis.collect.frame import CELL_COLUMNS, FRAME_COLUMNS, SweepData  # noqa: E402
 from analysis.results.results import Results, analyze  # noqa: E402
 from analysis.tables.effects import build_effect_table  # noqa: E402
 from analysis.tables.scores import build_score_table  # noqa: E402
 from analysis.tables.table import Table, to_markdown  # noqa: E402
 from sweeps.config.request import parse_request  # noqa: E402
 from uniclip.errors import UserError  # noqa: E402
-from uniclip.store import Plan, RunStatus, Store  # noqa: E402
+from uniclip.store import Cell, Plan, RunStatus, Score, Store  # noqa: E402
 
 PAGE = Path(__file__).resolve().parent / "studies.md"
 FOLDER = PAGE.with_suffix("")
@@ -43,6 +38,9 @@ SCORE_COLUMNS = ("dataset", "score", "kind", "chance", "samples", "report_only")
 KEY_COLUMNS = ("arm", "seed", "run", "training_hash")
 EFFECT_COLUMNS = ("contrast", "score", "verdict", "effect", "95 % interval", "p (corrected)", "MDE")
 """Starts of the headings of the columns of the table of effects that the page shows."""
+KEPT_SCORES = ("retrieval", "minimal")
+LEFT_OUT_WORDS = {"i2t", "t2i", "temperature", "views"}
+"""First words of the names of scores that are kept, and words that none of them has."""
 MAX_SCORES = 4
 """Number of scores in the table of arms."""
 
@@ -86,51 +84,59 @@ def build_plan(study: Study, store: Path, seeds: Sequence[int] = ()) -> Plan:
     return request.build_plan().plan
 
 
-def add_finished_runs(study: Study, store_path: Path) -> None:
-    """Add the finished runs of a study in a store to its file; a cell in the file is replaced."""
+def add_finished_runs(study: Study, store_path: Path, seeds: Sequence[int] = ()) -> None:
+    """Add the finished runs of a study in a store to its file; a cell in the file is replaced.
+
+    `seeds` replace those of its command.
+    """
     store = Store(store_path)
-    plan = build_plan(study, store_path)
-    stored_plan = store.get_sweep(plan.sweep_id).read_plan()
-    if stored_plan is None:
+    rows = []
+    plan = build_plan(study, store_path, seeds)
+    for cell in plan.cells:
+        outcome = store.get_run(cell.run_id).read_outcome()
+        scores = read_scores(store, plan, cell)
+        if outcome is not None and scores:
+            add_scores(scores)
+            values = {f"{dataset}:{score.name}": score.value for dataset, score in scores}
+            keys = (cell.arm, cell.seed, cell.run_id, outcome.training_hash)
+            rows.append(dict(zip(KEY_COLUMNS, keys)) | values)
+    if not rows:
         return
-    sweep_data = collect_sweep_data(store, plan.sweep_id)
-    rows = sweep_data.frame[sweep_data.frame["status"] == RunStatus.COMPLETE]
-    keys = select_scores(sweep_data)
-    rows = rows[[key in keys for key in zip(rows["dataset"], rows["score"])]]
-    if rows.empty:
-        return
-    wide = rows.assign(column=rows["dataset"] + ":" + rows["score"]).pivot(
-        index=["arm", "seed", "run"], columns="column", values="value"
-    )
-    wide = wide[[f"{dataset}:{score}" for dataset, score in keys]].reset_index()
-    wide.insert(3, "training_hash", wide["run"].map(sweep_data.training_hashes))
-    arm_order = {arm.name: i for i, arm in enumerate(stored_plan.arms)}
-    table = pd.concat([read_table(study), wide], ignore_index=True)
+    table = pd.concat([read_table(study), pd.DataFrame(rows)], ignore_index=True)
     table = table.drop_duplicates(["arm", "seed"], keep="last")
-    table = table.sort_values(["seed", "arm"], key=lambda c: c.map(arm_order) if c.name == "arm" else c)
+    arm_order = {arm.name: i for i, arm in enumerate(plan.arms)}
+    order = table["seed"] * len(arm_order) + table["arm"].map(arm_order)
+    table = table.loc[order.sort_values().index]
     FOLDER.mkdir(exist_ok=True)
-    study.path.write_text(format_csv(table), encoding="utf-8")
-    add_scores(rows)
+    study.path.write_text(table.to_csv(index=False, float_format="%.6g"), encoding="utf-8")
     print(f"{study.path.name}: {len(table)} cells")
 
 
-def select_scores(sweep_data: SweepData) -> list[tuple[str, str]]:
-    """Return the scores that are kept: both primary ones, and means of both directions."""
-    return [
-        (dataset, score)
-        for dataset, score in sweep_data.list_score_keys()
-        if not {"i2t", "t2i", "temperature", "views"} & set(score.split("."))
-        and score.startswith(("retrieval", "minimal"))
-    ]
+def read_scores(store: Store, plan: Plan, cell: Cell) -> list[tuple[str, Score]]:
+    """Return (data set, score) of a run for the scores that are kept.
+
+    These are the scores on which contrasts are tested, minimal pairs, and the scores of retrieval
+    that are a mean of both directions.
+    """
+    kept = []
+    for dataset, evaluation_hash in plan.evaluation_hashes[cell.arm].items():
+        record = store.get_run(cell.run_id).read_scores(dataset, evaluation_hash)
+        for score in record.scores if record is not None else ():
+            words = score.name.split(".")
+            if words[0] in KEPT_SCORES and not LEFT_OUT_WORDS & set(words):
+                kept.append((dataset, score))
+    primary = [(m.dataset, m.metric) for m in plan.primary_metrics]
+    return sorted(kept, key=lambda item: (item[0], item[1].name) not in primary)
 
 
-def add_scores(rows: pd.DataFrame) -> None:
-    """Add kind, chance and number of samples of the scores in these rows to the common file."""
-    known = pd.read_csv(SCORE_FILE) if SCORE_FILE.exists() else pd.DataFrame()
-    scores = pd.concat([known, rows[list(SCORE_COLUMNS)]], ignore_index=True)
-    scores = scores.drop_duplicates(["dataset", "score"], keep="last")
-    scores = scores.sort_values(["dataset", "score"])
-    SCORE_FILE.write_text(format_csv(scores), encoding="utf-8")
+def add_scores(scores: Sequence[tuple[str, Score]]) -> None:
+    """Add kind, chance and number of samples of these scores to the common file."""
+    rows = [(d, s.name, s.kind, s.chance, s.num_samples, s.report_only) for d, s in scores]
+    known = [pd.read_csv(SCORE_FILE)] if SCORE_FILE.exists() else []
+    table = pd.concat([*known, pd.DataFrame(rows, columns=list(SCORE_COLUMNS))])
+    table = table.drop_duplicates(["dataset", "score"], keep="last")
+    table = table.sort_values(["dataset", "score"])
+    SCORE_FILE.write_text(table.to_csv(index=False, float_format="%.6g"), encoding="utf-8")
 
 
 def read_table(study: Study) -> pd.DataFrame:
@@ -229,10 +235,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--add", metavar="STORE", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=())
     arguments = parser.parse_args()
     if arguments.add is not None:
         for study in STUDIES:
-            add_finished_runs(study, arguments.add)
+            add_finished_runs(study, arguments.add, arguments.seeds)
     page = PAGE.read_text(encoding="utf-8")
     new_page = render_page(page)
     if arguments.check:
