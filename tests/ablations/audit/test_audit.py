@@ -111,7 +111,7 @@ def test_arms_with_equal_weights_are_reported_as_duplicates() -> None:
     no_augmentation = [
         f"data.redraw_prob.{dial}=0" for dial in ("side", "hue", "grey", "zoom", "crop", "blur")
     ]
-    words = ["ablation=awareness", "arms=[film,identity,only-flip]", *TINY_COMPONENTS[1:]]
+    words = ["ablation=awareness", "arms=[aware,identity,only-flip]", *TINY_COMPONENTS[1:]]
     resolved_plan = plan_from_words(*words, *no_augmentation)
     (failed,) = (
         f for f in audit.run_audit(resolved_plan.plan, resolved_plan.configs).checks if not f.passed

@@ -40,7 +40,7 @@ def refusal(*words: str) -> str:
         ("ablation=losses method=clip", "method=clip", "of method=uniclip, whose method.loss"),
         ("ablation=similarity method=slip", "method=slip", "of method=uniclip, whose method.simi"),
         (
-            "ablation=awareness method=clip arms=[film]",
+            "ablation=awareness method=clip arms=[aware]",
             "method=clip",
             "whose method.augmentation_input",
         ),

@@ -237,10 +237,10 @@ def of_vectors(change):
 
 
 CASES = {
-    "film": ({}, fused(film)),
+    "film": ({"fusion": "film"}, fused(film)),
     "cosine": ({"fusion": "cosine"}, fused(cosine)),
     "product": ({"fusion": "product"}, fused(product)),
-    "product_concat": ({"fusion": "product_concat"}, fused(product_concat)),
+    "product_concat": ({}, fused(product_concat)),
     "concat": ({"fusion": "concat"}, fused(concat)),
     "no f_A": ({"augmentation_input": "none"}, fused(plain)),
     "identity vectors": (
