@@ -59,9 +59,24 @@ class Study:
         return FOLDER / f"{self.name}.csv"
 
 
+PILOT = (
+    "ablation=components data=openmoji arms=[full,no-awareness,no-mp-nce,no-domain-similarity] "
+    "runtime.evaluation_split=validation seeds=[100,101,102,103,104]"
+)
 STUDIES = (
+    *(
+        Study(
+            f"pilot_{steps}x{batch_size}",
+            f"{PILOT} train.steps={steps} train.batch_size={batch_size} "
+            f"train.validate_every={steps}",
+        )
+        for steps, batch_size in ((105, 128), (150, 80), (200, 64))
+    ),
     Study("heads_flip", "ablation=heads_flip"),
-    Study("heads_openmoji", "ablation=heads data=openmoji"),
+    Study(
+        "heads_openmoji",
+        "ablation=heads data=openmoji train.steps=150 train.batch_size=128 train.validate_every=50",
+    ),
     Study("heads_scenes", "ablation=heads data=scenes"),
     Study("reconstruction_openmoji", "ablation=reconstruction data=openmoji"),
     Study("reconstruction_scenes", "ablation=reconstruction data=scenes"),
@@ -79,8 +94,11 @@ STUDIES = (
 
 def build_plan(study: Study, store: Path, seeds: Sequence[int] = ()) -> Plan:
     """Return the plan of a study; `seeds` replace those of its command."""
-    seed_words = [f"seeds=[{','.join(map(str, seeds))}]"] if seeds else []
-    request = parse_request([*study.words.split(), *seed_words, f"store={store}"])
+    words = study.words.split()
+    if seeds:
+        words = [w for w in words if not w.startswith("seeds=")]
+        words.append(f"seeds=[{','.join(map(str, seeds))}]")
+    request = parse_request([*words, f"store={store}"])
     return request.build_plan().plan
 
 
