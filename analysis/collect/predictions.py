@@ -16,6 +16,10 @@ from uniclip.store import Plan, RunFolder, Store
 Floats = NDArray[np.float64]
 EXAMPLE_ARRAYS = ("images", "image_names", "captions", "is_correct", "similarity")
 """Saved arrays `examples.<name>`, in the order of the fields of `RetrievalExamples`."""
+CLUSTER_ARRAY = "family"
+"""Saved array with the cluster of each image."""
+LABEL_TASKS = ("zeroshot", "probe")
+"""First words of the names of scores on the images that have a label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,25 +61,33 @@ def load_outcomes(
     return outcomes_by_arm
 
 
-def load_families(store: Store, plan: Plan, dataset: str, score: str) -> NDArray[np.generic] | None:
-    """Return the family of each outcome of a score, shape (n,); None if no run saved families.
+def load_clusters(store: Store, plan: Plan, dataset: str, score: str) -> NDArray[np.generic] | None:
+    """Return the cluster of each outcome of a score, shape (n,); None if no run saved clusters.
 
-    Outcomes of captions (`t2i`) are of the family of their image, and if images come in no
-    families, those of one image are a family.
+    They are stored as `family`, one for each image. Outcomes of captions (`t2i`) are of the cluster
+    of their image, and if images come in no clusters, those of one image are one. A score on a
+    label set (`zeroshot.<label>`, `probe.<label>`) is of the images with such a label.
     """
     prefix, separator, _ = score.partition(".t2i.")
     image_name = f"{prefix}.t2i.image" if separator else ""
+    label_name = _get_label_array(score)
     for cell in plan.cells:
         evaluation = plan.evaluation_hashes[cell.arm].get(dataset)
-        saved_arrays = load_arrays(
-            store.get_run(cell.run_id), dataset, evaluation, ("family", image_name)
-        )
-        families, images = saved_arrays.get("family"), saved_arrays.get(image_name)
+        array_names = (CLUSTER_ARRAY, image_name, label_name)
+        saved_arrays = load_arrays(store.get_run(cell.run_id), dataset, evaluation, array_names)
+        clusters, images = saved_arrays.get(CLUSTER_ARRAY), saved_arrays.get(image_name)
+        labels = saved_arrays.get(label_name)
         if images is not None:
-            return images if families is None else families[images]
-        if families is not None:
-            return families
+            return images if clusters is None else clusters[images]
+        if clusters is not None:
+            return clusters if labels is None else clusters[labels >= 0]
     return None
+
+
+def _get_label_array(score: str) -> str:
+    """Return the name of the saved labels of the images that a score is about; "" for all."""
+    task, *words = score.split(".")
+    return f"labels.{words[0]}" if task in LABEL_TASKS and words else ""
 
 
 def load_examples(store: Store, plan: Plan) -> RetrievalExamples | None:

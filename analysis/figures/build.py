@@ -32,7 +32,7 @@ def build_figures(
     """Draw every figure into `folder` as PNG, SVG and PDF; return them in reading order."""
     plan = results.plan
     reference_label = results.get_arm_label(plan.reference)
-    score_label = formatting.format_score_label(plan.primary_metric.metric)
+    score_label = " and ".join(results.format_heading(key) for key in results.primary_scores)
     seed_text = f", seed {retrieval_examples.seed}" if retrieval_examples else ""
     return [
         _draw(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -14,6 +14,7 @@ from analysis import formatting
 from analysis.figures import style
 from analysis.results.results import Results
 from analysis.statistics.effects import Effect, Floats, Observations
+from analysis.statistics.verdicts import ScoreKey, Verdict
 from uniclip.store import Arm, Contrast
 
 CONTRAST_GROUPS = {
@@ -25,40 +26,54 @@ CONTRAST_GROUPS = {
 
 
 def draw_effects(results: Results) -> Figure:
-    """Draw a row per contrast: its seeds, interval, mean and verdict."""
-    rows: list[tuple[Contrast, Effect] | str] = []
+    """Draw a row per contrast: its seeds, interval, mean and verdict; a panel per primary score."""
+    rows: list[Contrast | str] = []
     for kind, title in CONTRAST_GROUPS.items():
-        group_rows = [(c, results.effects[c.name]) for c in results.select_contrasts(kind)]
-        group_rows = [(c, e) for c, e in group_rows if e.values]
+        group_rows = [
+            c
+            for c in results.select_contrasts(kind)
+            if any(results.get_effects(key)[c.name].values for key in results.primary_scores)
+        ]
         rows += [title, *group_rows] if group_rows else []
     if not rows:
         raise style.FigureSkipped("no contrast has a seed that all of its arms completed")
-    figure = style.create_figure(9.2, 0.7 + 0.31 * len(rows))
-    axes = figure.subplots()
-    for y, row in enumerate(rows):
-        if not isinstance(row, str):
-            _draw_effect_row(axes, y, results, row[0])
-    axes.set_yticks(
-        range(len(rows)), [r if isinstance(r, str) else r[0].label for r in rows], color=style.INK
-    )
-    for row, tick in zip(rows, axes.get_yticklabels()):
+    keys = results.primary_scores
+    figure = style.create_figure(*_choose_size(len(keys), len(rows)))
+    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+    for axes, key in zip(panels, keys):
+        for y, row in enumerate(rows):
+            if not isinstance(row, str):
+                _draw_effect_row(axes, y, results, row, key)
+        _finish_effect_panel(axes, results, key, len(rows))
+    first = panels[0]
+    labels = [row if isinstance(row, str) else row.label for row in rows]
+    first.set_yticks(range(len(rows)), labels, color=style.INK)
+    for row, tick in zip(rows, first.get_yticklabels()):
         tick.set_fontweight("bold" if isinstance(row, str) else "normal")
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    return figure
+
+
+def _choose_size(num_panels: int, num_rows: int) -> tuple[float, float]:
+    """Return width and height in inches."""
+    return 5.4 + 3.8 * num_panels, 0.7 + 0.31 * num_rows
+
+
+def _finish_effect_panel(axes: Axes, results: Results, key: ScoreKey, num_rows: int) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(6 if len(results.primary_scores) == 1 else 5))
     axes.axvline(0, color=style.INK, linewidth=0.9, zorder=1)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_ylim(num_rows - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.04)
-    score_label = formatting.format_score_label(results.plan.primary_metric.metric)
-    unit = results.get_score_format().difference_unit
-    axes.set_xlabel(f"effect on {score_label}" + (f" ({unit})" if unit else ""))
-    return figure
+    axes.set_xlabel(f"effect on {results.format_heading(key, 'difference')}")
 
 
-def _draw_effect_row(axes: Axes, y: int, results: Results, contrast: Contrast) -> None:
-    effect, verdict = results.effects[contrast.name], results.judge(contrast)
-    number_format = results.get_effect_format(effect)
+def _draw_effect_row(
+    axes: Axes, y: int, results: Results, contrast: Contrast, key: ScoreKey
+) -> None:
+    effect, verdict = results.get_effects(key)[contrast.name], results.judge(contrast, key)
+    number_format = results.get_effect_format(effect, key)
     factor = number_format.factor
     color = {1: style.GOOD, -1: style.BAD}.get(verdict.sign, style.MUTED)
     if effect.mde is not None and not verdict.sign:
@@ -95,11 +110,10 @@ def _draw_effect_row(axes: Axes, y: int, results: Results, contrast: Contrast) -
             markeredgewidth=1.5,
             zorder=4,
         )
-    diverged_text = formatting.format_exclusions({"diverged": effect.num_diverged})
     axes.text(
         1.02,
         y,
-        f"{number_format.format_signed(effect.mean)}  {verdict.text}{diverged_text}",
+        f"{number_format.format_signed(effect.mean)}  {_format_verdict(results, verdict, effect)}",
         transform=axes.get_yaxis_transform(),
         va="center",
         color=color,
@@ -107,8 +121,14 @@ def _draw_effect_row(axes: Axes, y: int, results: Results, contrast: Contrast) -
     )
 
 
+def _format_verdict(results: Results, verdict: Verdict, effect: Effect) -> str:
+    """Return the verdict of a row; where there are several panels, without its seeds."""
+    text = verdict.text if len(results.primary_scores) == 1 else verdict.word + verdict.mark
+    return text + formatting.format_exclusions({"diverged": effect.num_diverged})
+
+
 def draw_interactions(results: Results) -> Figure:
-    """Draw a panel for each pair of crossed components."""
+    """Draw a panel for each pair of crossed components, and a row per primary score."""
     crossed_components = [
         c.name
         for c in results.plan.components
@@ -117,40 +137,55 @@ def draw_interactions(results: Results) -> Figure:
     pairs = list(combinations(crossed_components, 2))
     if not pairs:
         raise style.FigureSkipped("fewer than two components are crossed")
-    observations = results.observations[results.primary_score]
     crossed_arms = [a for a in results.plan.arms if a.role == "crossed"]
-    score_format = results.get_score_format()
-    values_by_pair = [_average_by_levels(observations, crossed_arms, *pair) for pair in pairs]
-    figure = style.create_figure(9.2, 3.1)
-    panels = figure.subplots(1, len(pairs), sharey=True, squeeze=False)[0]
-    component_labels = {c.name: c.label for c in results.plan.components}
-    for axes, (first, second), values in zip(panels, pairs, values_by_pair):
-        for on, color, marker in ((False, style.PALETTE[1], "s"), (True, style.PALETTE[0], "o")):
-            seed_values = score_format.factor * np.array([values[False, on], values[True, on]]).T
-            seed_lines = [np.column_stack([(0, 1), pair]) for pair in seed_values]
-            style.draw_thin_lines(axes, seed_lines, color, alpha=0.45)
-            axes.plot(
-                [0, 1],
-                seed_values.mean(0),
-                color=color,
-                linewidth=2.2,
-                marker=marker,
-                label="on" if on else "off",
-            )
-        axes.set_xticks([0, 1], ["off", "on"])
-        axes.set_xlim(-0.25, 1.25)
-        axes.set_xlabel(component_labels[first])
-        axes.legend(
-            title=component_labels[second],
-            alignment="left",
-            fontsize=8,
-            title_fontsize=8,
-            loc="best",
-        )
-        axes.grid(axis="x", visible=False)
-    score_label = formatting.format_score_label(results.plan.primary_metric.metric)
-    panels[0].set_ylabel(score_label + (f" ({score_format.unit})" if score_format.unit else ""))
+    values_by_score = {
+        key: [_average_by_levels(results.observations[key], crossed_arms, *p) for p in pairs]
+        for key in results.primary_scores
+        if any(results.observations[key].values.values())
+    }
+    if not values_by_score:
+        raise style.FigureSkipped("no seed has every arm of the crossed design")
+    figure = style.create_figure(9.2, 3.1 * len(values_by_score))
+    rows = figure.subplots(len(values_by_score), len(pairs), sharey="row", squeeze=False)
+    for panels, (key, values_by_pair) in zip(rows, values_by_score.items()):
+        score_format = results.get_score_format(key)
+        for axes, pair, values in zip(panels, pairs, values_by_pair):
+            _draw_interaction(axes, results, pair, values, score_format.factor)
+        panels[0].set_ylabel(results.format_heading(key, "value"))
     return figure
+
+
+def _draw_interaction(
+    axes: Axes,
+    results: Results,
+    pair: tuple[str, str],
+    values: Mapping[tuple[bool, bool], Floats],
+    factor: float,
+) -> None:
+    component_labels = {c.name: c.label for c in results.plan.components}
+    for on, color, marker in ((False, style.PALETTE[1], "s"), (True, style.PALETTE[0], "o")):
+        seed_values = factor * np.array([values[False, on], values[True, on]]).T
+        seed_lines = [np.column_stack([(0, 1), ends]) for ends in seed_values]
+        style.draw_thin_lines(axes, seed_lines, color, alpha=0.45)
+        axes.plot(
+            [0, 1],
+            seed_values.mean(0),
+            color=color,
+            linewidth=2.2,
+            marker=marker,
+            label="on" if on else "off",
+        )
+    axes.set_xticks([0, 1], ["off", "on"])
+    axes.set_xlim(-0.25, 1.25)
+    axes.set_xlabel(component_labels[pair[0]])
+    axes.legend(
+        title=component_labels[pair[1]],
+        alignment="left",
+        fontsize=8,
+        title_fontsize=8,
+        loc="best",
+    )
+    axes.grid(axis="x", visible=False)
 
 
 def _average_by_levels(

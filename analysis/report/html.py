@@ -16,14 +16,14 @@ from analysis import formatting
 from analysis.figures.build import ReportFigure
 from analysis.report.summary import describe_contrast
 from analysis.results.planted_effects import PlantedEffectResult
-from analysis.results.resolution import describe_resolution
+from analysis.results.resolution import describe_resolutions
 from analysis.results.results import Results, find_comparability_warnings
 from analysis.results.setup import (
     describe_setup,
     list_all_settings,
     list_arm_setups,
 )
-from analysis.statistics.verdicts import MIXED, combine_verdicts
+from analysis.statistics.verdicts import MIXED, ScoreKey, combine_verdicts
 from analysis.tables.alarms import format_data_check_warnings
 from analysis.tables.arms import build_arm_table
 from analysis.tables.benchmark import TABLE_NAME_PREFIXES
@@ -246,8 +246,10 @@ def _build_effect_card(results: Results, contrast: Contrast) -> _EffectCard:
         mde_text = formatting.append_unit(number_format.format_mde(effect.mde), unit)
         detail_lines.append(f"MDE at {effect.mde.num_seeds} seeds {mde_text}")
     detail_lines.append(f"seeds: {formatting.format_seed_count(effect)}")
-    if resolution := describe_resolution(results, contrast):
-        detail_lines.append(resolution)
+    detail_lines += [
+        _describe_on_score(results, contrast, key) for key in results.primary_scores[1:]
+    ]
+    detail_lines += describe_resolutions(results, contrast)
     if effect.worst_case_mean is not None:
         worst_case_text = number_format.format_signed(effect.worst_case_mean)
         detail_lines.append(f"with diverged runs at chance {worst_case_text}")
@@ -263,9 +265,21 @@ def _build_effect_card(results: Results, contrast: Contrast) -> _EffectCard:
     )
 
 
+def _describe_on_score(results: Results, contrast: Contrast, key: ScoreKey) -> str:
+    """Return the effect on a further primary score: "log likelihood: +0.05 nats [+0.02, +0.08]"."""
+    effect = results.get_effects(key)[contrast.name]
+    number_format = results.get_effect_format(effect, key)
+    value = formatting.append_unit(
+        number_format.format_signed(effect.mean), number_format.difference_unit
+    )
+    interval = number_format.format_interval(effect)
+    return f"{results.format_heading(key)}: {value} {interval}".rstrip()
+
+
 def _format_card_verdict(results: Results, contrast: Contrast) -> str:
     verdicts = results.judge_all(contrast)
-    return verdicts[0].text if len(verdicts) == 1 else combine_verdicts(verdicts)
+    (first, *others) = verdicts.values()
+    return combine_verdicts(verdicts) if others else first.text
 
 
 def _render_figure(figure: ReportFigure, figure_folder: Path) -> Markup:

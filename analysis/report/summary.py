@@ -10,16 +10,14 @@ from statistics import stdev
 from analysis import formatting
 from analysis.collect.frame import UNFINISHED_STATUSES
 from analysis.formatting import append_unit
-from analysis.results.resolution import describe_next_look, describe_resolution
-from analysis.results.results import (
-    Baseline,
-    Results,
-    find_comparability_warnings,
-)
-from analysis.statistics.effects import MIN_SEEDS_FOR_INTERVAL, Effect
+from analysis.report.baselines import describe_baselines
+from analysis.results.resolution import describe_next_look, describe_resolutions
+from analysis.results.results import Results, find_comparability_warnings
+from analysis.results.sign_flips import SignFlip
+from analysis.statistics.effects import Effect
 from analysis.statistics.verdicts import MIXED, ScoreKey, combine_verdicts
 from analysis.tables.alarms import format_data_check_warnings
-from uniclip.store import Arm, Contrast, RunStatus, is_better
+from uniclip.store import Arm, Contrast, RunStatus
 
 MAX_WIDTH, MAX_LINES = 80, 22
 """Columns and lines of the terminal summary."""
@@ -48,7 +46,7 @@ def build_summary_sentences(results: Results) -> list[str]:
         *(describe_contrast(results, c) for c in results.primary_contrasts),
         *describe_sign_flips(results),
         *_describe_looks(results),
-        *_describe_baselines(results),
+        *describe_baselines(results),
         *_describe_noise_floor(results),
         *_describe_missing_cells(results),
     ]
@@ -74,11 +72,11 @@ def build_terminal_summary(results: Results) -> list[str]:
         lines += _wrap_lines([*_describe_co_primary_claims(results), *_describe_looks(results)])
     score_heading = append_unit(score_label, score_format.unit)
     lines += [f"{'arm':<{LABEL_WIDTH}} {score_heading:>16}  seeds", *_format_arm_rows(results)]
-    resolutions = [(c.label, describe_resolution(results, c)) for c in results.primary_contrasts]
+    resolutions = [(c.label, describe_resolutions(results, c)) for c in results.primary_contrasts]
     optional_warnings = [
         *describe_sign_flips(results),
-        *_describe_baselines(results),
-        *(f"{label}: {text}." for label, text in resolutions if text),
+        *describe_baselines(results),
+        *(f"{label}: {'; '.join(texts)}." for label, texts in resolutions if texts),
         *format_data_check_warnings(results.data_checks, plan.get_arm(plan.reference)),
     ]
     required_warnings = _wrap_lines(
@@ -137,8 +135,7 @@ def describe_contrast(results: Results, contrast: Contrast) -> str:
     texts = [_describe_effect(results, contrast, key) for key in results.primary_scores]
     if combine_verdicts(results.judge_all(contrast)) == MIXED:
         label += f": {MIXED}"
-    resolution = describe_resolution(results, contrast)
-    return f"{label}: {'; '.join([*texts, *([resolution] if resolution else [])])}."
+    return f"{label}: {'; '.join([*texts, *describe_resolutions(results, contrast)])}."
 
 
 def _describe_effect(results: Results, contrast: Contrast, key: ScoreKey) -> str:
@@ -194,115 +191,50 @@ def _describe_looks(results: Results) -> list[str]:
 
 def describe_sign_flips(results: Results) -> list[str]:
     """Return a sentence for each effect of a component whose sign depends on a setting."""
-    sentences = []
-    for flip in results.sign_flips:
-        texts = []
-        for contrast in (flip.default, flip.in_setting):
-            effect = results.effects[contrast.name]
-            number_format = results.get_effect_format(effect)
-            value = number_format.format_signed(effect.mean)
-            unit_text = append_unit(value, number_format.difference_unit)
-            texts.append(f"{results.judge(contrast).text} ({unit_text})")
-        verb = "depends" if flip.is_significant else "may depend"
-        sentences.append(
-            f"The sign of an effect {verb} on a setting: "
-            f"{flip.default.label}: {texts[0]}; {flip.in_setting.label}: {texts[1]}."
-        )
-    return sentences
-
-
-def _describe_baselines(results: Results) -> list[str]:
-    """Return one sentence on whether the reference arm scores higher than its baselines.
-
-    It decides nothing: an arm is better by the verdict of the contrast of the two, or, where the
-    plan has none, if it is the best arm and the reference is significantly worse (as for bold).
-    """
-    reference = results.plan.get_arm(results.plan.reference)
-    reference_mean = results.compute_mean(reference.name)
-    if reference_mean is None or not results.baselines:
-        return []
-    reference_text = (
-        f"{reference.label} ({results.get_score_format().format_with_unit(reference_mean)})"
-    )
-    term = "simpler arm" if reference.role == "crossed" else "baseline"
-    better_baselines = [b for b in results.baselines if _find_sign(results, b) == -1]
-    kind = results.sweep_data.get_score_kind(*results.primary_score)
-    leading_baselines = [b for b in results.baselines if is_better(b.mean, reference_mean, kind)]
-    word = "higher" if results.observations[results.primary_score].higher_is_better else "lower"
-    if better_baselines:
-        baseline_texts = "; ".join(_describe_baseline(results, b) for b in better_baselines)
-        return [f"{reference.label} loses to {term}s: {baseline_texts}."]
-    if not leading_baselines:
-        return [f"No {term} scores {word} than {reference_text}."]
-    num_more = len(leading_baselines) - 1
-    more_text = f", and {num_more} more {term}s score {word}" if num_more else ""
-    if num_more == 1:
-        more_text = f", and 1 more {term} scores {word}"
     return [
-        f"{reference_text} is not the best: {_describe_baseline(results, leading_baselines[0])}"
-        f"{more_text}; {_describe_untold_differences(results, leading_baselines)}."
+        _describe_sign_flip(results, flip, key)
+        for key, flips in results.sign_flips.items()
+        for flip in flips
     ]
 
 
-def _find_sign(results: Results, baseline: Baseline) -> int | None:
-    """Return -1 if the baseline is better, +1 if worse, 0 if not significant, None if untested."""
-    if baseline.comparison is not None:
-        return baseline.comparison.effect.sign
-    best_comparison = results.best_comparisons.get(results.primary_score)
-    if best_comparison is None or best_comparison.best_arm != baseline.arm:
-        return None
-    if results.plan.reference in best_comparison.worse_arms:
-        return -1
-    return 0 if results.plan.reference in best_comparison.tied_arms else None
-
-
-def _describe_untold_differences(results: Results, leading_baselines: Sequence[Baseline]) -> str:
-    """Return why no higher baseline counts as better."""
-    signs = [_find_sign(results, b) for b in leading_baselines]
-    if all(sign is None for sign in signs):
-        if _awaits_first_look(results):
-            return "no verdict yet"
-        fewest_seeds = min(
-            len(results.observations[results.primary_score].values.get(b.arm, {}))
-            for b in leading_baselines
-        )
-        too_few = fewest_seeds < MIN_SEEDS_FOR_INTERVAL
-        return "too few seeds to test a difference" if too_few else "no contrast compares them"
-    if len(signs) == 1:
-        return "the difference is not significant with these seeds"
-    return "no difference that is tested is significant with these seeds"
-
-
-def _awaits_first_look(results: Results) -> bool:
-    looks = [e.look for e in results.effects.values() if e.look is not None]
-    return bool(looks) and all(look.reached is None for look in looks)
-
-
-def _describe_baseline(results: Results, baseline: Baseline) -> str:
-    cost_text = formatting.format_forward_passes(
-        results.plan.forward_passes, [baseline.arm], [results.plan.reference]
+def _describe_sign_flip(results: Results, flip: SignFlip, key: ScoreKey) -> str:
+    texts = []
+    for contrast in (flip.default, flip.in_setting):
+        effect = results.get_effects(key)[contrast.name]
+        number_format = results.get_effect_format(effect, key)
+        value = number_format.format_signed(effect.mean)
+        unit_text = append_unit(value, number_format.difference_unit)
+        texts.append(f"{results.judge(contrast, key).text} ({unit_text})")
+    verb = "depends" if flip.is_significant else "may depend"
+    on_score = f" on {results.format_heading(key)}" if len(results.primary_scores) > 1 else ""
+    return (
+        f"The sign of an effect{on_score} {verb} on a setting: "
+        f"{flip.default.label}: {texts[0]}; {flip.in_setting.label}: {texts[1]}."
     )
-    label = results.get_arm_label(baseline.arm)
-    mean_text = results.get_score_format().format_with_unit(baseline.mean)
-    if baseline.comparison is None or not baseline.comparison.verdict.sign:
-        return f"{label} scores {mean_text} ({cost_text})"
-    contrast, verdict = baseline.comparison.contrast, baseline.comparison.verdict
-    return f"{label} scores {mean_text} ({cost_text}; {contrast.label}: {verdict.text})"
 
 
 def _describe_noise_floor(results: Results) -> list[str]:
-    return [
-        f"Noise floor: {contrast.label.partition(': ')[2]} differs by up to "
-        f"{_format_largest_difference(results, effect)} in one seed."
-        for contrast in results.select_contrasts("noise")
-        if (effect := results.effects[contrast.name]).values
-    ]
+    sentences = []
+    for contrast in results.select_contrasts("noise"):
+        texts = [
+            _format_largest_difference(results, effect, key)
+            for key in results.primary_scores
+            if (effect := results.get_effects(key)[contrast.name]).values
+        ]
+        if texts:
+            label = contrast.label.partition(": ")[2]
+            sentences.append(
+                f"Noise floor: {label} differs by up to {' and '.join(texts)} in one seed."
+            )
+    return sentences
 
 
-def _format_largest_difference(results: Results, effect: Effect) -> str:
-    number_format = results.get_effect_format(effect)
+def _format_largest_difference(results: Results, effect: Effect, key: ScoreKey) -> str:
+    number_format = results.get_effect_format(effect, key)
     text = number_format.format(max(abs(v) for v in effect.values))
-    return append_unit(text, number_format.difference_unit)
+    on_score = f" on {results.format_heading(key)}" if len(results.primary_scores) > 1 else ""
+    return append_unit(text, number_format.difference_unit) + on_score
 
 
 def _describe_missing_cells(results: Results) -> list[str]:
@@ -374,7 +306,8 @@ def _format_arm_rows(results: Results) -> list[str]:
 
 
 def _rank_arms(results: Results) -> list[Arm]:
-    best_baseline = results.baselines[0].arm if results.baselines else None
+    baselines = results.baselines[results.primary_score]
+    best_baseline = baselines[0].arm if baselines else None
     candidates = [
         a
         for a in results.plan.arms

@@ -231,9 +231,7 @@ def _build_columns(
                         observations,
                         arms,
                         results.plan.looks,
-                        results.declared_effects
-                        if (dataset, score) == results.primary_score
-                        else {},
+                        results.get_declared_effects((dataset, score)),
                     )
                     if get_score_kind_traits(kind).is_ranked and not too_few_samples
                     else frozenset(),

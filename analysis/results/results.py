@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -15,14 +15,14 @@ from analysis.collect.frame import SweepData
 from analysis.formatting import NumberFormat, choose_score_format, make_number_format
 from analysis.results import alarms, tuning
 from analysis.results.alarms import DataCheck
+from analysis.results.baselines import Baseline, list_baselines
 from analysis.results.sign_flips import SignFlip, find_sign_flips
 from analysis.results.variance import analyze_variance
 from analysis.statistics.effects import Effect, Observations, estimate_effect
-from analysis.statistics.item_families import ItemUncertainty, estimate_item_uncertainty
+from analysis.statistics.item_clusters import ItemUncertainty, estimate_item_uncertainty
 from analysis.statistics.multiplicity import BestComparison, compare_with_best
 from analysis.statistics.variance_components import VarianceComponent
 from analysis.statistics.verdicts import (
-    DeclaredComparison,
     PrimaryScore,
     ScoreKey,
     Verdict,
@@ -39,16 +39,6 @@ COMPONENT_PARTS = {
     "domain_similarity": ("similarity",),
 }
 """Component -> parts of the model whose relative change tells whether it was used."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Baseline:
-    """An arm that the reference arm is compared with."""
-
-    arm: str
-    mean: float
-    comparison: DeclaredComparison | None
-    """Reference minus baseline on the primary score; None if no contrast compares these two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +68,8 @@ class Results:
     """Score by which arms are ranked -> comparison of its best arm with the others."""
     variance_components: list[VarianceComponent]
     """Variance of the reference arm's primary score by source; empty without both A/A arms."""
-    baselines: list[Baseline]
-    """Arms that the reference is compared with, best first."""
+    baselines: dict[ScoreKey, list[Baseline]]
+    """Primary score -> arms that the reference is compared with, best first."""
     audit_checks: tuple[AuditCheck, ...]
     data_checks: list[DataCheck]
     """Checks of the scores on published data sets and on the user's table."""
@@ -111,13 +101,15 @@ class Results:
             for key, comparison in self.best_comparisons.items()
         }
 
-    @cached_property
-    def declared_effects(self) -> dict[tuple[str, str], Effect]:
-        """(arm, other arm) -> effect on the primary score, for the pairs that a contrast compares.
+    def get_declared_effects(self, key: ScoreKey) -> dict[tuple[str, str], Effect]:
+        """Return (arm, other arm) -> effect, for the pairs that a contrast compares on a score.
 
-        They are the tests behind every statement on two arms.
+        They are the tests behind every statement on two arms; only primary scores have them.
         """
-        comparisons = collect_declared_comparisons(self.plan.contrasts, self.effects)
+        effects = self.primary_effects.get(key)
+        if effects is None:
+            return {}
+        comparisons = collect_declared_comparisons(self.plan.contrasts, effects)
         return {pair: comparison.effect for pair, comparison in comparisons.items()}
 
     @property
@@ -135,14 +127,17 @@ class Results:
         """Return the verdict on a contrast on a primary score; on the first one by default."""
         return judge(self.get_effects(key)[contrast.name], contrast)
 
-    def judge_all(self, contrast: Contrast) -> list[Verdict]:
-        """Return the verdicts on a contrast on all primary scores."""
-        return [self.judge(contrast, key) for key in self.primary_scores]
+    def judge_all(self, contrast: Contrast) -> dict[str, Verdict]:
+        """Return label of a primary score -> verdict on a contrast, for all of them."""
+        return {self.format_heading(key): self.judge(contrast, key) for key in self.primary_scores}
 
     @cached_property
-    def sign_flips(self) -> list[SignFlip]:
-        """Effects of components whose sign depends on a setting, on the primary score."""
-        return list(find_sign_flips(self.plan.contrasts, self.effects))
+    def sign_flips(self) -> dict[ScoreKey, list[SignFlip]]:
+        """Primary score -> effects of components whose sign depends on a setting."""
+        return {
+            key: list(find_sign_flips(self.plan.contrasts, effects))
+            for key, effects in self.primary_effects.items()
+        }
 
     @cached_property
     def run_by_cell(self) -> dict[tuple[str, int], str]:
@@ -222,6 +217,7 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
     }
     candidate_arms = [a.name for a in plan.arms if a.role != "noise"]
     outcomes = predictions.load_outcomes(store, plan, *primary_key)
+    clusters = predictions.load_clusters(store, plan, *primary_key)
     return Results(
         sweep_data=sweep_data,
         observations=observations,
@@ -245,8 +241,10 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
             if get_score_kind_traits(sweep_data.get_score_kind(*key)).is_ranked
             and not sweep_data.is_report_only(*key)
         },
-        variance_components=analyze_variance(plan, primary_observations, outcomes),
-        baselines=_list_baselines(plan, primary_observations, declared[primary_key]),
+        variance_components=analyze_variance(plan, primary_observations, outcomes, clusters),
+        baselines={
+            key: list_baselines(plan, observations[key], declared[key]) for key in primary_effects
+        },
         audit_checks=store.get_sweep(plan.sweep_id).read_audit_checks(),
         data_checks=alarms.check_published_scores(store, sweep_data),
         training_data_warnings=alarms.describe_unreadable_images(store, sweep_data),
@@ -273,9 +271,9 @@ def _estimate_item_uncertainties(
     store: Store, plan: Plan, key: ScoreKey
 ) -> dict[str, ItemUncertainty | None]:
     outcomes = predictions.load_outcomes(store, plan, *key)
-    families = predictions.load_families(store, plan, *key)
+    clusters = predictions.load_clusters(store, plan, *key)
     return {
-        c.name: estimate_item_uncertainty(c.weights, outcomes, families) for c in plan.contrasts
+        c.name: estimate_item_uncertainty(c.weights, outcomes, clusters) for c in plan.contrasts
     }
 
 
@@ -353,26 +351,3 @@ def find_mixed_training(results: Results) -> list[str]:
 def _format_names(names: Sequence[str]) -> str:
     more_text = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return ", ".join(names[:MAX_NAMES]) + more_text
-
-
-def _list_baselines(
-    plan: Plan,
-    observations: Observations,
-    declared: Mapping[tuple[str, str], DeclaredComparison],
-) -> list[Baseline]:
-    """Return the arms that the reference arm is compared with, best first.
-
-    In a crossed design these are all other arms (outside baselines, and arms with components off)
-    but those of other settings; in a listed design, the arms with a negative weight in a contrast.
-    """
-    no_baselines = {plan.reference, *(a.name for a in plan.arms if a.role in ("noise", "setting"))}
-    reference = plan.get_arm(plan.reference)
-    negative_arms = {a for c in plan.contrasts for a in c.arms_by_sign[1]}
-    baselines = []
-    for arm in plan.arms:
-        mean = observations.compute_mean(arm.name)
-        is_baseline = reference.role == "crossed" or arm.name in negative_arms
-        if is_baseline and arm.name not in no_baselines and mean is not None:
-            comparison = declared.get((reference.name, arm.name))
-            baselines.append(Baseline(arm=arm.name, mean=mean, comparison=comparison))
-    return sorted(baselines, key=lambda b: b.mean, reverse=observations.higher_is_better)

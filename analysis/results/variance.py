@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from analysis.statistics.effects import Floats, Observations
+from analysis.statistics.item_clusters import Clusters
 from analysis.statistics.variance_components import (
     VarianceComponent,
     estimate_variance_components,
@@ -15,7 +16,10 @@ STREAM_KEY, PERTURBATION_KEY = "stream", "train.weight_perturbation"
 
 
 def analyze_variance(
-    plan: Plan, observations: Observations, outcomes: Mapping[str, Mapping[int, Floats]]
+    plan: Plan,
+    observations: Observations,
+    outcomes: Mapping[str, Mapping[int, Floats]],
+    clusters: Clusters | None = None,
 ) -> list[VarianceComponent]:
     """Return the variance of the reference arm's score by source.
 
@@ -26,6 +30,7 @@ def analyze_variance(
         plan: The plan.
         observations: The values of the primary score.
         outcomes: Arm -> seed -> outcomes of the test items, shape (n,); their mean is the score.
+        clusters: The cluster (n,) of each item; None = each is its own.
     """
     reference = plan.get_arm(plan.reference)
     arms_by_key: dict[str, list[str]] = {STREAM_KEY: [], PERTURBATION_KEY: []}
@@ -41,4 +46,5 @@ def analyze_variance(
         [reference.name, *arms_by_key[STREAM_KEY]],
         arms_by_key[PERTURBATION_KEY][0],
         outcomes.get(reference.name),
+        clusters,
     )

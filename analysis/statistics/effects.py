@@ -77,6 +77,10 @@ class LookResult:
     """The schedule, by number of seeds."""
     num_finished: int
     """So many seeds, from the first one on and without a gap, have finished."""
+    finished_seeds: frozenset[int] = frozenset()
+    """All seeds that have finished, also after a gap."""
+    first_seed: int = 0
+    """The seed from which looks count."""
     reached: Look | None = None
     num_tested: int = 0
     """Seeds of the test: those of the look without the diverged ones."""
@@ -101,6 +105,11 @@ class LookResult:
         """The first look that was not reached."""
         num_reached = self.reached.num_seeds if self.reached else 0
         return next((look for look in self.looks if look.num_seeds > num_reached), None)
+
+    def list_missing_seeds(self, num_seeds: int) -> list[int]:
+        """Return which of the first so many seeds have not finished."""
+        seeds = range(self.first_seed, self.first_seed + num_seeds)
+        return [seed for seed in seeds if seed not in self.finished_seeds]
 
     @property
     def is_equivalent(self) -> bool:

@@ -87,7 +87,8 @@ def run_look(
         min_spread: lower bound of the standard deviation.
         first_seed: the seed from which looks count.
     """
-    num_finished = count_finished({*effect.seeds, *effect.diverged_seeds}, first_seed)
+    finished_seeds = frozenset({*effect.seeds, *effect.diverged_seeds})
+    num_finished = count_finished(finished_seeds, first_seed)
     reached = find_reached_look(looks, num_finished)
     values = [
         value
@@ -99,6 +100,8 @@ def run_look(
         metric=score[1],
         looks=tuple(looks),
         num_finished=num_finished,
+        finished_seeds=finished_seeds,
+        first_seed=first_seed,
         reached=reached,
         num_tested=len(values),
         margin=margin,

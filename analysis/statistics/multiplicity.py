@@ -17,7 +17,7 @@ from analysis.statistics.effects import (
     compute_min_spread,
     estimate_effect,
 )
-from analysis.statistics.looks import run_look
+from analysis.statistics.looks import count_finished, find_reached_look, run_look
 from uniclip.store import Look
 
 
@@ -49,6 +49,23 @@ class BestComparison:
         return set() if len(self.tied_arms) == self.num_arms else set(self.tied_arms)
 
 
+def _find_best_arm(observations: Observations, arms: Sequence[str], looks: Sequence[Look]) -> str:
+    """Return the arm with the best mean over the seeds of the last look that it has reached."""
+    direction = 1 if observations.higher_is_better else -1
+    means = {}
+    for arm in arms:
+        values, first_seed = observations.values[arm], observations.first_seed
+        diverged_seeds = {s for a, s in observations.diverged_cells if a == arm}
+        look = find_reached_look(looks, count_finished({*values, *diverged_seeds}, first_seed))
+        tested = [
+            value
+            for seed, value in values.items()
+            if look is None or 0 <= seed - first_seed < look.num_seeds
+        ]
+        means[arm] = direction * math.fsum(tested or values.values()) / len(tested or values)
+    return max(arms, key=lambda arm: means[arm])
+
+
 def compare_with_best(
     observations: Observations,
     arms: Sequence[str],
@@ -57,9 +74,10 @@ def compare_with_best(
 ) -> BestComparison | None:
     """Compare the arm with the best mean with every other one; None below two arms of three seeds.
 
-    A pair of arms that the plan compares has the verdict of that contrast. All other pairs: paired
-    t tests at the same looks, with Holm's correction over them. Before the first look every pair
-    ties.
+    The best arm is that of the seeds of the last look, as verdicts are; before the first look, that
+    of all seeds. A pair of arms that the plan compares has the verdict of that contrast. All other
+    pairs: paired t tests at the same looks, with Holm's correction over them. Before the first look
+    every pair ties.
 
     Args:
         observations: values of the score.
@@ -72,13 +90,7 @@ def compare_with_best(
     ]
     if len(eligible_arms) < 2:
         return None
-    direction = 1 if observations.higher_is_better else -1
-    best_arm = max(
-        eligible_arms,
-        key=lambda a: (
-            direction * math.fsum(observations.values[a].values()) / len(observations.values[a])
-        ),
-    )
+    best_arm = _find_best_arm(observations, eligible_arms, looks)
     is_worse: dict[str, bool] = {}
     undeclared_p_values: dict[str, float] = {}
     for arm in eligible_arms:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.statistics.effects import ALPHA, Observations
+from analysis.statistics.item_clusters import Clusters, compute_clustered_se
 
 Floats = NDArray[np.float64]
 Source = Literal["initial_weights", "draws", "rounding", "items"]
@@ -65,6 +66,7 @@ def estimate_variance_components(
     stream_arms: Sequence[str],
     perturbed_arm: str | None = None,
     outcomes: Mapping[int, Floats] | None = None,
+    clusters: Clusters | None = None,
 ) -> list[VarianceComponent]:
     """Return the variance of a score by its source; empty below three complete seeds.
 
@@ -75,6 +77,7 @@ def estimate_variance_components(
             alone; without one, "draws" include the rounding.
         outcomes: Seed -> outcomes (n,) of the test items in the reference arm; their mean is the
             score.
+        clusters: The cluster (n,) of each item; None = each is its own.
     """
     arms = [*stream_arms, *([perturbed_arm] if perturbed_arm else [])]
     seeds = [
@@ -93,7 +96,7 @@ def estimate_variance_components(
         perturbed = np.array([observations.values[perturbed_arm][s] for s in seeds])
         rounding = _MeanSquare(float(np.square(perturbed - table[:, 0]).mean() / 2), num_seeds)
         components += [_subtract("draws", within, rounding, 1), _describe("rounding", rounding)]
-    items = _estimate_items([v for s, v in (outcomes or {}).items() if s in seeds])
+    items = _estimate_items([v for s, v in (outcomes or {}).items() if s in seeds], clusters)
     return [*components, *items]
 
 
@@ -126,17 +129,23 @@ def _subtract(
     )
 
 
-def _estimate_items(outcomes: Sequence[Floats]) -> list[VarianceComponent]:
+def _estimate_items(
+    outcomes: Sequence[Floats], clusters: Clusters | None
+) -> list[VarianceComponent]:
     """Return the variance of the mean outcome over test sets of this size, averaged over runs."""
-    variances = [float(v.var(ddof=1)) / len(v) for v in outcomes if len(v) > 1]
+    if clusters is not None and any(len(v) != len(clusters) for v in outcomes):
+        return []
+    errors = [compute_clustered_se(v, clusters) for v in outcomes]
+    variances = [error**2 for error in errors if error is not None]
     if not variances:
         return []
+    num_clusters = len(outcomes[0]) if clusters is None else len(np.unique(clusters))
     return [
         VarianceComponent(
             source="items",
             variance=math.fsum(variances) / len(variances),
             low=None,
             high=None,
-            degrees_of_freedom=len(outcomes[0]) - 1,
+            degrees_of_freedom=num_clusters - 1,
         )
     ]

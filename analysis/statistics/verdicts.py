@@ -138,18 +138,21 @@ def judge(effect: Effect, contrast: Contrast) -> Verdict:
     return replace(verdict, word=PRACTICALLY_NOTHING if look.is_equivalent else UNRESOLVED)
 
 
-def combine_verdicts(verdicts: Sequence[Verdict]) -> str:
-    """Return one word for the verdicts on a contrast on several scores; at least one.
+def combine_verdicts(verdicts: Mapping[str, Verdict]) -> str:
+    """Return one text for the verdicts on a contrast on several scores; at least one.
 
     It is their common word, "mixed" for opposite signs, and else the words in their order, each
     with its score.
+
+    Args:
+        verdicts: label of the score -> verdict.
     """
-    words = list(dict.fromkeys(v.word for v in verdicts))
+    words = list(dict.fromkeys(v.word + v.mark for v in verdicts.values()))
     if len(words) == 1:
         return words[0]
-    if {1, -1} <= {v.sign for v in verdicts}:
+    if {1, -1} <= {v.sign for v in verdicts.values()}:
         return MIXED
-    return "; ".join(f"{v.word} on {v.metric}" for v in verdicts)
+    return "; ".join(f"{v.word}{v.mark} on {label}" for label, v in verdicts.items())
 
 
 def estimate_contrasts(

@@ -220,10 +220,10 @@ def _describe_test_samples(results: Results) -> list[str]:
         u for by_contrast in results.item_uncertainties.values() for u in by_contrast.values() if u
     ]
     notes = []
-    if uncertainties and uncertainties[0].num_families < uncertainties[0].num_samples:
+    if uncertainties and uncertainties[0].num_clusters < uncertainties[0].num_samples:
         notes.append(
             f"The {uncertainties[0].num_samples:,} test samples come in "
-            f"{uncertainties[0].num_families:,} families of variants, which are the units that "
+            f"{uncertainties[0].num_clusters:,} clusters of variants, which are the units that "
             "these two count as independent."
         )
     split_by = results.plan.base_config.get("data", {}).get("split_by")
@@ -296,7 +296,7 @@ def _build_effect_record(
         "worst_case_mean": effect.worst_case_mean,
         "variance_ratio": effect.variance_ratio,
         "test_set_se": uncertainty.item_se if uncertainty else None,
-        "test_families": uncertainty.num_families if uncertainty else None,
+        "test_clusters": uncertainty.num_clusters if uncertainty else None,
         "seeds_and_test_set_low": uncertainty.low if uncertainty else None,
         "seeds_and_test_set_high": uncertainty.high if uncertainty else None,
         "forward_passes": _format_forward_passes(results, contrast),

@@ -172,11 +172,11 @@ def _select_leading_scores(results: Results) -> list[ScoreKey]:
         and not results.sweep_data.is_report_only(*k)
     ]
     candidate_keys.sort(key=lambda k: k[0] != results.primary_score[0])
-    keys_by_family: dict[str, list[ScoreKey]] = {}
+    keys_by_task: dict[str, list[ScoreKey]] = {}
     for k in candidate_keys:
-        keys_by_family.setdefault(k[1].split(".")[0], []).append(k)
+        keys_by_task.setdefault(k[1].split(".")[0], []).append(k)
     ranked_keys = sorted(
-        (i, k) for family_keys in keys_by_family.values() for i, k in enumerate(family_keys)
+        (i, k) for task_keys in keys_by_task.values() for i, k in enumerate(task_keys)
     )
     num_others = MAX_LEADING_SCORES - len(results.primary_scores)
     selected_keys = {k for _, k in ranked_keys[:num_others]}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.statistics.power import standardized_mde
+from analysis.statistics.power import estimate_mde, standardized_mde
+from tests.simulations import coverage
 from tests.simulations.boundaries import (
     compute_lan_demets_levels,
     simulate_error,
@@ -16,14 +17,23 @@ from tests.simulations.boundaries import (
     spend_like_pocock,
 )
 from tests.simulations.proportions import Rate
-from tests.simulations.verdict_rates import VERDICT_COLUMNS, FamilyRates, simulate_families
+from tests.simulations.verdict_rates import (
+    CORRELATION,
+    VERDICT_COLUMNS,
+    SimulatedVerdicts,
+    SweepModel,
+    judge_look,
+    make_model,
+    simulate_verdicts,
+)
 from uniclip.store import DEFAULT_LOOKS, Look
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "verdict_rates.md"
 MARGIN = 1.5
 """Margin of the table of rates, in standard deviations of a contrast."""
 EFFECTS = (0.0, 0.5, 1.0, MARGIN, 2.0, 3.0, 4.0)
-NUM_CONTRASTS = 3
+NUM_CONTRASTS, NUM_SCORES = 3, 2
+NUM_TESTS = NUM_CONTRASTS * NUM_SCORES
 EARLY_LOOKS = tuple(
     Look(num_seeds=n, level=level) for n, level in ((3, 0.01), (5, 0.015), (8, 0.025))
 )
@@ -31,6 +41,10 @@ TRUTH_LOOKS = tuple(
     Look(num_seeds=n, level=level) for n, level in ((3, 0.02), (5, 0.015), (8, 0.015))
 )
 SCHEDULES = {"default": DEFAULT_LOOKS, "early": EARLY_LOOKS, "ablation=truth": TRUTH_LOOKS}
+MDE_LOOKS = (*DEFAULT_LOOKS, *EARLY_LOOKS)
+PILOT_SEEDS = 5
+CLUSTERS = (40, 150, 613)
+"""Clusters of test samples; 613 is their number for OpenMoji."""
 NOTICE = "<!-- written by python -m tests.simulations --write -->\n"
 
 
@@ -44,49 +58,68 @@ def format_looks(looks: Sequence[Look]) -> str:
     return ", ".join(f"{look.num_seeds} ({look.level:g})" for look in looks)
 
 
-def render_rates(families: int) -> Iterator[str]:
-    """Yield the table of the rates of the four verdicts."""
-    yield "| true effect | seeds | helps | hurts | practically nothing | unresolved | covered |"
-    yield "|--:|--:|--:|--:|--:|--:|--:|"
-    worst: list[tuple[float, FamilyRates]] = []
-    for i, effect in enumerate(EFFECTS):
-        effects = [effect, *[0.0] * (NUM_CONTRASTS - 1)]
-        rates = simulate_families(make_generator(1, i), effects, MARGIN, DEFAULT_LOOKS, families)
-        worst.append((effect, rates))
-        for n in rates.words:
-            columns = [str(rates.rate(n, *words)) for words in VERDICT_COLUMNS]
-            coverage = Rate(rates.covered[n], families)
-            yield f"| {effect:g} | {n} | {' | '.join(columns)} | {coverage} |"
+def render_rates(part: int, looks: Sequence[Look], sweeps: int) -> Iterator[str]:
+    """Yield the table of the rates of the four verdicts, and what is wrong at most."""
+    yield f"Looks (levels): {format_looks(looks)}."
     yield ""
-    wrong = max(rates.wrong_signs for _, rates in worst)
-    at_margin = next(rates for effect, rates in worst if effect == MARGIN)
-    claims = max(rates.false_claims for _, rates in worst)
-    yield f"- Ever a wrong sign, at most: {Rate(wrong, families)} %."
-    yield (
-        f"- An effect of exactly the margin was ever called practically nothing in "
-        f"{Rate(at_margin.false_equivalences, families)} % of families."
-    )
-    yield (
-        "- A contrast without effect was ever said to help or hurt in at most "
-        f"{Rate(claims, families)} % of families."
-    )
+    yield "| true effect | seeds | helps | hurts | practically nothing | unresolved |"
+    yield "|--:|--:|--:|--:|--:|--:|"
+    simulations: list[SimulatedVerdicts] = []
+    for i, effect in enumerate(EFFECTS):
+        model = make_model(effect, MARGIN, NUM_CONTRASTS, NUM_SCORES)
+        verdicts = simulate_verdicts(make_generator(part, i), model, looks, sweeps)
+        simulations.append(verdicts)
+        for n in verdicts.words:
+            columns = [str(verdicts.rate(n, word)) for word in VERDICT_COLUMNS]
+            yield f"| {effect:g} | {n} | {' | '.join(columns)} |"
+    yield ""
+    wrong = max((s.count_wrong_signs() for s in simulations), key=lambda rate: rate.count)
+    claims = max((s.count_false_claims() for s in simulations), key=lambda rate: rate.count)
+    yield f"- Ever a wrong sign, at most: {wrong} % of sweeps."
+    yield f"- Ever an effect where there is none, at most: {claims} % of sweeps."
+    yield ""
 
 
-def render_errors(families: int) -> Iterator[str]:
-    """Yield the table of the family error of each schedule, without any effect."""
-    yield "| looks (levels) | rule | family error |"
+def list_margin_models() -> dict[str, SweepModel]:
+    """Return description -> sweeps with effects of exactly the margin, which is the worst case."""
+    effects = np.full((NUM_SCORES, NUM_CONTRASTS), MARGIN)
+    effects[:, 1::2] *= -1
+    only_one = np.zeros_like(effects)
+    only_one[0, 0] = MARGIN
+    margins = (MARGIN,) * NUM_SCORES
+    return {
+        "one of the six": SweepModel(only_one, margins),
+        "one contrast on both scores": make_model(MARGIN, MARGIN, NUM_CONTRASTS, NUM_SCORES),
+        "all six, of either sign": SweepModel(effects, margins),
+        "one contrast on both scores; a margin on one score": SweepModel(
+            make_model(MARGIN, MARGIN, NUM_CONTRASTS, NUM_SCORES).effects, (MARGIN, None)
+        ),
+    }
+
+
+def render_equivalences(sweeps: int) -> Iterator[str]:
+    """Yield the table of effects of the margin that are called practically nothing."""
+    yield "| effects of exactly the margin | looks | ever called practically nothing |"
     yield "|---|---|--:|"
+    for i, (text, model) in enumerate(list_margin_models().items()):
+        for k, (name, looks) in enumerate(SCHEDULES.items()):
+            verdicts = simulate_verdicts(make_generator(6, i, k), model, looks, sweeps)
+            yield f"| {text} | {name} | {verdicts.count_false_equivalences()} % |"
+
+
+def render_errors(sweeps: int) -> Iterator[str]:
+    """Yield the table of the family-wise error of each schedule, without any effect."""
+    yield "| looks (levels) | rule | family-wise error |"
+    yield "|---|---|--:|"
+    null = make_model(0.0, None, NUM_CONTRASTS, NUM_SCORES)
     for i, (name, looks) in enumerate(SCHEDULES.items()):
-        rates = simulate_families(
-            make_generator(2, i), [0.0] * NUM_CONTRASTS, None, looks, families
-        )
-        text = f"{name}: {format_looks(looks)}"
-        yield f"| {text} | verdicts | {Rate(rates.false_claims, families)} % |"
+        verdicts = simulate_verdicts(make_generator(2, i), null, looks, sweeps)
+        yield f"| {name}: {format_looks(looks)} | verdicts | {verdicts.count_false_claims()} % |"
     every_seed = tuple(range(3, 13))
     for seeds in ((3, 5, 8), (5, 8, 12), every_seed):
         error = simulate_error(
-            make_generator(3, len(seeds)), seeds, [0.05] * len(seeds), 10 * families,
-            num_contrasts=NUM_CONTRASTS,
+            make_generator(3, len(seeds)), seeds, [0.05] * len(seeds), 10 * sweeps,
+            num_contrasts=NUM_TESTS,
         )  # fmt: skip
         text = "every seed from 3 to 12" if seeds == every_seed else ", ".join(map(str, seeds))
         yield f"| {text} | 5 % at each look | {error} % |"
@@ -96,60 +129,124 @@ def render_errors(families: int) -> Iterator[str]:
     ):
         for seeds in ((3, 5, 8), (5, 8, 12)):
             levels = compute_lan_demets_levels(seeds, spend(np.array(seeds) / seeds[-1]), 0.05)
-            error = simulate_error(make_generator(4, seeds[0]), seeds, levels, 100 * families)
+            error = simulate_error(make_generator(4, seeds[0]), seeds, levels, 100 * sweeps)
             text = ", ".join(f"{n} ({level:.4f})" for n, level in zip(seeds, levels))
             yield f"| {text} | Lan-DeMets, {name}-like, one contrast | {error} % |"
 
 
-def render_detection(families: int) -> Iterator[str]:
+def simulate_detection(
+    g: np.random.Generator, look: Look, sweeps: int, pilot_seeds: int | None
+) -> Rate:
+    """Return how often an effect of the stated MDE on one score is said to help at a look.
+
+    pilot_seeds: seeds of the pilot from whose spread it is stated; None = from the true spread.
+    """
+    level = look.level / NUM_TESTS
+    sizes = np.full(sweeps, standardized_mde(look.num_seeds, level))
+    if pilot_seeds is not None:
+        spreads = g.normal(size=(sweeps, pilot_seeds)).std(1, ddof=1).tolist()
+        stated = (estimate_mde(s, pilot_seeds - 1, look.num_seeds, level) for s in spreads)
+        sizes = np.array([mde.value for mde in stated])
+    model = make_model(0.0, None, NUM_CONTRASTS, NUM_SCORES)
+    values = model.draw(g, look.num_seeds, sweeps)
+    values[:, 0, 0] += sizes[:, None]
+    return Rate(int((judge_look(values, model.margins, look)[:, 0, 0] == "helps").sum()), sweeps)
+
+
+def render_detection(sweeps: int) -> Iterator[str]:
     """Yield the table of the minimum detectable effects, and how often they were detected."""
-    yield "| seeds | level | MDE in SDs | detected |"
-    yield "|--:|--:|--:|--:|"
-    for look in (*DEFAULT_LOOKS, *TRUTH_LOOKS[:1]):
-        mde = standardized_mde(look.num_seeds, look.level / NUM_CONTRASTS)
-        effects = [mde, *[0.0] * (NUM_CONTRASTS - 1)]
-        rates = simulate_families(
-            make_generator(5, look.num_seeds), effects, None, [look], families
-        )
-        detected = rates.rate(look.num_seeds, "helps")
-        yield f"| {look.num_seeds} | {look.level:g} | {mde:.2f} | {detected} % |"
+    yield (
+        f"| seeds | level | MDE in SDs | detected, spread known | detected, spread of "
+        f"{PILOT_SEEDS} pilot seeds | MDE's interval covers |"
+    )
+    yield "|--:|--:|--:|--:|--:|--:|"
+    for i, look in enumerate(MDE_LOOKS):
+        level, n = look.level / NUM_TESTS, look.num_seeds
+        rates = [
+            simulate_detection(make_generator(5, i), look, sweeps, None),
+            simulate_detection(make_generator(7, i), look, sweeps, PILOT_SEEDS),
+            coverage.simulate_mde_interval(make_generator(8, i), n, level, sweeps),
+        ]
+        texts = " | ".join(f"{rate} %" for rate in rates)
+        yield f"| {n} | {look.level:g} | {standardized_mde(n, level):.2f} | {texts} |"
 
 
-def render_page(families: int) -> str:
+def render_coverage(sweeps: int) -> Iterator[str]:
+    """Yield the table of the coverage of each other interval of a report."""
+    yield "| interval | seeds | covers |"
+    yield "|---|--:|--:|"
+    for n in (3, 5, 8, 12):
+        rate = coverage.simulate_contrast_interval(make_generator(9, n), n, sweeps)
+        yield f"| contrast, or score of an arm, over seeds | {n} | {rate} % |"
+    for clusters in CLUSTERS:
+        for n in (3, 5, 8):
+            g = make_generator(10, n, clusters)
+            rate = coverage.simulate_test_set_interval(g, clusters, n, sweeps)
+            yield f"| seeds and test set, {clusters} clusters | {n} | {rate} % |"
+    for streams in (2, 3):
+        for n in (3, 5, 8):
+            rates = coverage.simulate_anatomy(make_generator(11, n, streams), n, streams, sweeps)
+            for source, rate in rates:
+                label = source.replace("_", " ")
+                yield f"| variance: {label}, {streams} streams | {n} | {rate} % |"
+
+
+def render_page(sweeps: int) -> str:
     """Return the page of the documentation."""
     lines = [
         NOTICE,
         "# Rates of verdicts",
         "",
-        f"`python -m tests.simulations --write` wrote this page from {families:,} simulated "
-        f"families of {NUM_CONTRASTS} primary contrasts for each row.",
-        "Contrasts of single seeds have normal distributions; effects and margins are in their",
-        "standard deviations (SD). Verdicts come from the code that makes those of reports. In",
-        "brackets: exact 95 % intervals (Clopper and Pearson). The rules are in",
+        f"`python -m tests.simulations --write` wrote this page from {sweeps:,} simulated sweeps "
+        "for each row.",
+        f"A sweep has {NUM_CONTRASTS} primary contrasts on {NUM_SCORES} scores, as "
+        f"`ablation=components`: {NUM_TESTS} tests, corrected together.",
+        "Contrasts of single seeds have normal distributions, with a correlation of "
+        f"{CORRELATION:g} between the two scores;",
+        "effects and margins are in their standard deviations (SD). The tests are those of",
+        "reports, and `tests/test_simulations.py` holds the verdicts equal to those of a report.",
+        "In brackets: exact 95 % intervals (Clopper and Pearson). The rules are in",
         "[Statistics](statistics.md).",
         "",
         "## Verdicts by effect size",
         "",
-        f"The first contrast has the effect, the other two have none. Margin: {MARGIN:g} SD; looks "
-        f"(levels): {format_looks(DEFAULT_LOOKS)}. All columns in percent; covered: 95 % intervals "
-        "that contain the effect.",
+        "The first contrast has the effect on both scores, the other two have none; listed are its",
+        f"verdicts on one score. Margin: {MARGIN:g} SD on both scores. All columns in percent.",
         "",
-        *render_rates(families),
+        *render_rates(1, DEFAULT_LOOKS, sweeps),
+        *render_rates(12, EARLY_LOOKS, sweeps),
+        "## Effects of exactly the margin",
         "",
-        "## Family error without any effect",
+        "In how many sweeps such an effect was called practically nothing at any look; the limit",
+        "is 5 %.",
         "",
-        "How often any of the contrasts is said to help or hurt at any look. The Lan-DeMets rows",
-        "use boundaries for normal statistics with t tests; they exceed 5 %, which is why the",
-        "levels of looks simply add up to 5 %.",
+        *render_equivalences(sweeps),
         "",
-        *render_errors(families),
+        "## Family-wise error without any effect",
+        "",
+        "In how many sweeps any of the tests said helps or hurts at any look; the limit is 5 %.",
+        "The Lan-DeMets rows use boundaries for normal statistics with t tests; they exceed 5 %,",
+        "which is why the levels of looks simply add up to 5 %.",
+        "",
+        *render_errors(sweeps),
         "",
         "## Minimum detectable effects",
         "",
-        "The effect that `plan` states for a known spread, and how often the first contrast is",
-        "said to help when it has that effect; 80 % is stated.",
+        "The effect that `plan` states, and how often the first contrast is said to help when it",
+        "has that effect on one score; 80 % is stated, for the true spread. `plan` knows only the",
+        f"spread of the seeds that have run: when it is estimated from {PILOT_SEEDS} seeds, an",
+        "effect of the stated size is detected less often on average, because detection loses",
+        "more where the spread was underestimated than it gains where it was overestimated. The",
+        "interval that `plan` prints with the MDE says how far off it may be.",
         "",
-        *render_detection(families),
+        *render_detection(sweeps),
+        "",
+        "## Coverage of the intervals",
+        "",
+        "95 % is stated. The variances are those of the anatomy (`ablation=variance`): Williams's",
+        "interval for initial weights and draws is approximate.",
+        "",
+        *render_coverage(sweeps),
         "",
     ]
     return "\n".join(lines)
@@ -158,10 +255,10 @@ def render_page(families: int) -> str:
 def main() -> None:
     """Print the page, and write it with --write."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulations", description=__doc__)
-    parser.add_argument("--families", type=int, default=10_000, help="simulated families per row")
+    parser.add_argument("--sweeps", type=int, default=10_000, help="simulated sweeps per row")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     arguments = parser.parse_args()
-    page = render_page(arguments.families)
+    page = render_page(arguments.sweeps)
     print(page)
     if arguments.write:
         PAGE.write_text(page, encoding="utf-8")

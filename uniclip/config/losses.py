@@ -1,6 +1,6 @@
-"""The family of multi-positive contrastive losses: its switches, and its members by name.
+"""The multi-positive contrastive losses: their switches, and the losses by name.
 
-A new member is one entry of `MULTI_POSITIVE_LOSSES`. The configuration (`method.loss`, its allowed
+A new loss is one entry of `MULTI_POSITIVE_LOSSES`. The configuration (`method.loss`, its allowed
 values and the count of pairs) and the loss itself (`uniclip.losses.multi_positive`) read it. This
 module does not import torch, so that configurations can be checked without it.
 """
@@ -24,7 +24,7 @@ PositiveWeights = Union[Literal["balanced", "uniform"], tuple[float, float, floa
 
 @dataclass(frozen=True, kw_only=True)
 class LossSwitches:
-    """The switches that define one member of the family."""
+    """The switches that define one multi-positive loss."""
 
     denominator: Denominator = "negatives"
     aggregate: Aggregate = "outside"
@@ -38,7 +38,7 @@ MULTI_POSITIVE_LOSSES: dict[str, LossSwitches] = {
     "mil_nce": LossSwitches(denominator="all", aggregate="inside", negatives="all"),
     "multi_view_info_nce": LossSwitches(negatives="slot"),
 }
-"""The members by name: MP-NCE (UniCLIP, Lee et al., NeurIPS 2022), SupCon (Khosla et al., NeurIPS
+"""The losses by name: MP-NCE (UniCLIP, Lee et al., NeurIPS 2022), SupCon (Khosla et al., NeurIPS
 2020), MIL-NCE (Miech et al., CVPR 2020), and a cross-entropy for each pair of slots (SimCLR, Chen
 et al., ICML 2020, over all views and the text). The papers of SupCon and MIL-NCE have positives of
 one kind, each of which counts alike; the weights of kinds ("balanced") are our reconstruction."""

@@ -44,7 +44,7 @@ class Split(ABC):
     """Name of a labelling -> the names of its classes."""
     sample_names: tuple[str, ...] = ()
     """Names of the samples, for reports."""
-    families: UInt64 | None = None
+    clusters: UInt64 | None = None
     """(n,) uint64: samples with the same number are variants of each other, and not independent;
     None = each is its own."""
     training_labels: NDArray[np.int64] | None = None

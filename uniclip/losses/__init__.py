@@ -1,6 +1,6 @@
 """Contrastive losses as pure functions, and learned similarities as modules.
 
-A new member of the multi-positive family is one entry of `uniclip.config.losses`. Each loss has a
+A new multi-positive loss is one entry of `uniclip.config.losses`. Each loss has a
 literal reference implementation in `tests/helpers/reference_losses.py`.
 """
 

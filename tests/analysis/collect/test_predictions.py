@@ -12,8 +12,8 @@ import pytest
 
 from analysis.collect.predictions import (
     load_arrays,
+    load_clusters,
     load_examples,
-    load_families,
     load_outcomes,
 )
 from analysis.results.results import Results
@@ -37,8 +37,8 @@ def test_the_mean_of_the_outcomes_is_the_score(
     assert load_outcomes(Store(complete_root), plan, "openmoji", "ece") == {}
 
 
-def test_families_of_images_and_of_captions(tmp_path: Path) -> None:
-    """Captions are of the family of their image; without families an image is one."""
+def test_clusters_of_images_and_of_captions(tmp_path: Path) -> None:
+    """Captions are of the cluster of their image; without clusters an image is one."""
     store, sweep_id = fake_sweep.make(tmp_path, fake_sweep.Truth(seeds=(0,)))
     plan = store.get_sweep(sweep_id).read_plan()
     assert plan is not None
@@ -50,16 +50,22 @@ def test_families_of_images_and_of_captions(tmp_path: Path) -> None:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
             atomic_write(path, stream.getvalue())
         loaded = [
-            load_families(store, plan, "openmoji", score)
+            load_clusters(store, plan, "openmoji", score)
             for score in ("retrieval.r1", "retrieval.t2i.mrr")
         ]
-        return [None if families is None else families.tolist() for families in loaded]
+        return [None if clusters is None else clusters.tolist() for clusters in loaded]
 
-    families, image = np.array([7, 7, 9], np.uint64), np.array([0, 1, 1, 2], np.int32)
-    assert load(ids=families) == [None, None]
-    assert load(family=families) == [[7, 7, 9], [7, 7, 9]]
+    clusters, image = np.array([7, 7, 9], np.uint64), np.array([0, 1, 1, 2], np.int32)
+    assert load(ids=clusters) == [None, None]
+    assert load(family=clusters) == [[7, 7, 9], [7, 7, 9]]
     assert load(**{"retrieval.t2i.image": image}) == [None, [0, 1, 1, 2]]
-    assert load(family=families, **{"retrieval.t2i.image": image}) == [[7, 7, 9], [7, 7, 7, 9]]
+    assert load(family=clusters, **{"retrieval.t2i.image": image}) == [[7, 7, 9], [7, 7, 7, 9]]
+    labels = {"labels.skin_tone": np.array([2, -1, 0], np.int16)}
+    assert load(family=clusters, **labels)[0] == [7, 7, 9]
+    for score in ("zeroshot.skin_tone", "probe.skin_tone"):
+        of_labelled_images = load_clusters(store, plan, "openmoji", score)
+        assert of_labelled_images is not None
+        assert of_labelled_images.tolist() == [7, 9]
 
 
 def test_examples_are_those_of_the_reference_arm(

@@ -9,9 +9,11 @@ import pytest
 
 from analysis.figures.effects import draw_effects, draw_interactions
 from analysis.figures.style import FigureSkipped, use_figure_style
+from analysis.report.build import ReportResult
 from analysis.results.results import Results
-from tests.helpers.analyzed_sweeps import analyze_fake_sweep
+from tests.helpers.analyzed_sweeps import analyze_fake_sweep, analyze_sweep
 from tests.helpers.fake_sweep import Truth
+from uniclip.store import Store
 
 
 def test_a_row_for_each_contrast_and_group(complete_results: Results) -> None:
@@ -23,6 +25,30 @@ def test_a_row_for_each_contrast_and_group(complete_results: Results) -> None:
     ]  # fmt: skip
     assert {c.label for c in complete_results.plan.contrasts} <= set(labels)
     assert any("helps" in text.get_text() for text in axes.texts)
+
+
+def test_a_panel_for_each_primary_score(built_report: tuple[Store, str, ReportResult]) -> None:
+    """With the values and verdicts of that score."""
+    store, sweep_id, _ = built_report
+    results = analyze_sweep(store, sweep_id)
+    with use_figure_style():
+        panels = draw_effects(results).axes
+        interactions = draw_interactions(results).axes
+    headings = [results.format_heading(key, "difference") for key in results.primary_scores]
+    assert len(headings) == 2
+    assert [axes.get_xlabel() for axes in panels] == [f"effect on {h}" for h in headings]
+    for axes, key in zip(panels, results.primary_scores):
+        texts = [text.get_text() for text in axes.texts]
+        assert len(texts) == len(results.plan.contrasts)
+        for contrast, text in zip(results.plan.contrasts, texts):
+            effect = results.get_effects(key)[contrast.name]
+            assert text.startswith(
+                results.get_effect_format(effect, key).format_signed(effect.mean)
+            )
+            assert results.judge(contrast, key).word in text
+    assert len(interactions) == 6, "three pairs, two scores"
+    labels = [axes.get_ylabel() for axes in interactions if axes.get_ylabel()]
+    assert labels == [results.format_heading(key, "value") for key in results.primary_scores]
 
 
 def test_a_panel_for_each_pair_of_components(complete_results: Results) -> None:

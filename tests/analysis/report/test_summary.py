@@ -20,7 +20,7 @@ from tests.helpers.analyzed_sweeps import (
     format_all_tables,
 )
 from tests.helpers.fake_sweep import Truth
-from uniclip.store import DEFAULT_LOOKS
+from uniclip.store import DEFAULT_LOOKS, PrimaryMetric
 
 
 def test_a_loss_to_a_simpler_arm_is_reported(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_an_arm_of_another_setting_is_no_simpler_arm(tmp_path: Path) -> None:
     arms = tuple(replace(a, role="setting") if a.role == "outside" else a for a in plan.arms)
     store.get_sweep(sweep).write_plan(replace(plan, arms=arms))
     results = analyze_sweep(store, sweep)
-    assert "clip" not in [b.arm for b in results.baselines]
+    assert "clip" not in [b.arm for b in results.baselines[results.primary_score]]
     assert not any("simpler arms: CLIP" in s for s in summary.build_summary_sentences(results))
     assert not any(line.startswith("CLIP ") for line in summary.build_terminal_summary(results))
 
@@ -202,3 +202,26 @@ def test_between_looks_the_verdict_of_the_last_one_stands(tmp_path: Path) -> Non
     assert "Verdicts of the look at 5 seeds; next look at 8 seeds (1 more seed" in " ".join(lines)
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 22
+
+
+def test_every_statement_is_made_of_both_primary_scores(tmp_path: Path) -> None:
+    """Baselines, noise floor, signs and what is needed; each names its score."""
+    store, sweep_id = fake_sweep.make(tmp_path, Truth(seeds=tuple(range(5)), noise=0.002))
+    plan = fake_sweep.plan(Truth(seeds=tuple(range(5))))
+    co_primary = PrimaryMetric(dataset="openmoji", metric="retrieval.t2i.r5")
+    contrasts = tuple(
+        replace(c, setting="s", component="awareness", primary=False, weights=negated)
+        if c.name == "full - no-awareness"
+        else c
+        for c in plan.contrasts
+        for negated in [{arm: -weight for arm, weight in c.weights.items()}]
+    )
+    store.get_sweep(sweep_id).write_plan(
+        replace(plan, co_primary_metric=co_primary, contrasts=contrasts)
+    )
+    results = analyze_sweep(store, sweep_id)
+    sentences = summary.build_summary_sentences(results)
+    for label in (results.format_heading(key) for key in results.primary_scores):
+        assert any(s.startswith(f"On {label}: ") and "simpler arm" in s for s in sentences), label
+        assert any(s.startswith("Noise floor") and f" on {label}" in s for s in sentences), label
+        assert any(s.startswith(f"The sign of an effect on {label} ") for s in sentences), label

@@ -100,14 +100,14 @@ def test_the_baselines_of_a_listed_reference_are_the_arms_it_is_compared_with(
     tmp_path: Path,
 ) -> None:
     results = analyze_listed_sweep(tmp_path, Truth())
-    assert {b.arm for b in results.baselines} == {
+    assert {b.arm for b in results.baselines[results.primary_score]} == {
         "no-awareness", "no-mp-nce", "no-domain-similarity", "clip", "clip-same-views"
     }  # fmt: skip
-    means = [b.mean for b in results.baselines]
+    means = [b.mean for b in results.baselines[results.primary_score]]
     assert means == sorted(means, reverse=True)
-    comparisons = [b.comparison for b in results.baselines]
+    comparisons = [b.comparison for b in results.baselines[results.primary_score]]
     assert all(c is not None and c.effect.p_adjusted is not None for c in comparisons)
-    assert replace(results, baselines=[]).compute_mean("full") == results.compute_mean("full")
+    assert replace(results, baselines={}).compute_mean("full") == results.compute_mean("full")
 
 
 def test_a_co_primary_score_is_tested_in_the_same_family(tmp_path: Path) -> None:
@@ -153,6 +153,6 @@ def test_lower_is_better_reverses_verdicts_and_not_numbers(tmp_path: Path) -> No
     assert effect.mean is not None
     assert effect.mean > 0
     assert (effect.sign, results.judge(awareness).word) == (-1, "hurts")
-    means = [b.mean for b in results.baselines]
+    means = [b.mean for b in results.baselines[results.primary_score]]
     assert means == sorted(means)
     assert "simpler arm scores higher" not in " ".join(summary.build_summary_sentences(results))

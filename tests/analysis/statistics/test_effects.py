@@ -14,7 +14,7 @@ from analysis.statistics.effects import (
     estimate_effect,
     paired_t,
 )
-from analysis.statistics.item_families import estimate_item_uncertainty
+from analysis.statistics.item_clusters import estimate_item_uncertainty
 from tests.helpers import fake_sweep
 
 SIMULATIONS = 200_000

@@ -51,6 +51,20 @@ def test_arms_that_tie_for_the_best_mean() -> None:
     assert compare_with_best(two_seeds, ["a", "b"], LOOKS) is None
 
 
+def test_the_best_arm_is_that_of_the_seeds_of_the_look() -> None:
+    """Seeds between looks change no verdict, and so not the arm that others are compared with."""
+    looks = (Look(num_seeds=4, level=0.025), Look(num_seeds=8, level=0.025))
+    arms = {"early": [0.90, 0.92, 0.91, 0.93, 0.1], "late": [0.80, 0.82, 0.81, 0.83, 0.99]}
+    comparison = compare_with_best(observe(arms), list(arms), looks)
+    assert comparison is not None
+    assert comparison.best_arm == "early"
+    assert comparison.worse_arms == {"late"}
+    only_later = replace(observe(arms), first_seed=1)
+    before_a_look = compare_with_best(only_later, list(arms), looks[1:])
+    assert before_a_look is not None
+    assert before_a_look.best_arm == "late", "before the first look: over all seeds"
+
+
 def test_before_the_first_look_every_arm_ties() -> None:
     arms = {"best": [0.90, 0.92, 0.91, 0.93], "far": [0.50, 0.52, 0.50, 0.53]}
     comparison = compare_with_best(observe(arms), list(arms), [Look(num_seeds=5, level=0.05)])

@@ -74,3 +74,15 @@ def test_items_are_the_variance_of_a_mean():
     assert items.source == "items"
     assert items.variance == pytest.approx(1 / 3 / 4)
     assert items.sd == pytest.approx((1 / 12) ** 0.5)
+
+
+def test_items_of_a_cluster_are_not_independent():
+    """Two clusters of equal outcomes: the variance is that of a mean of two."""
+    outcomes = {s: np.array([1.0, 1.0, 0.0, 0.0]) for s in range(3)}
+    observations = observe({"a": [0.5] * 3, "b": [0.5] * 3})
+    clusters = np.array([4, 4, 7, 7])
+    items = estimate_variance_components(observations, ("a", "b"), None, outcomes, clusters)[-1]
+    assert items.variance == pytest.approx(0.5 / 2)
+    assert items.degrees_of_freedom == 1
+    others = estimate_variance_components(observations, ("a", "b"), None, outcomes, clusters[:3])
+    assert "items" not in [c.source for c in others], "whose clusters these are is not known"

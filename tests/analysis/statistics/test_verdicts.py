@@ -119,10 +119,12 @@ def test_verdicts_on_several_scores_in_one_word() -> None:
     contrast = make_contrast("x", primary=True)
     helps, hurts = (judge(make_tested(0.01, mean=m), contrast) for m in (0.1, -0.1))
     unresolved = judge(make_tested(0.9), contrast)
-    assert combine_verdicts([helps]) == combine_verdicts([helps, helps]) == "helps"
-    assert combine_verdicts([helps, unresolved, hurts]) == "mixed"
-    assert combine_verdicts([helps, unresolved]) == (
-        "helps on retrieval.r1; unresolved on retrieval.r1"
+    combine = lambda *verdicts: combine_verdicts(dict(zip("abc", verdicts)))  # noqa: E731
+    assert combine(helps) == combine(helps, helps) == "helps*"
+    assert combine(helps, unresolved, hurts) == "mixed"
+    labelled = {"R@1 both ways": helps, "log likelihood both ways": unresolved}
+    assert combine_verdicts(labelled) == (
+        "helps* on R@1 both ways; unresolved on log likelihood both ways"
     )
 
 

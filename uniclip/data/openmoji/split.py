@@ -2,7 +2,7 @@
 
 The split of an image is given by a hash of its code points. Images that render identically (such as
 flags of dependencies) stay together: the smallest of their codes decides for all. With
-`split_by=family` all variants of an emoji (`families`) stay together.
+`split_by=family` all variants of an emoji, its family, stay together (`clusters`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.config import OpenmojiData
-from uniclip.data.openmoji import families, render
+from uniclip.data.openmoji import clusters, render
 from uniclip.data.openmoji.render import Emoji
 from uniclip.data.split import Split, SplitName, assign_split
 from uniclip.rng import hash_sample_id
@@ -53,7 +53,7 @@ class OpenmojiSplit(Split):
 def open_split(config: OpenmojiData, split_name: SplitName) -> OpenmojiSplit:
     """Return one split; the images are rendered first if they are not cached."""
     images_path, emojis = render.load_rendered(config.image_size)
-    family_codes = families.find_families(emojis)
+    cluster_codes = clusters.find_clusters(emojis)
     split_names = assign_splits(emojis, config.split_by)
     rows = np.array([i for i in range(len(emojis)) if split_names[i] == split_name], np.int64)
     split_emojis = [emojis[i] for i in rows]
@@ -82,8 +82,8 @@ def open_split(config: OpenmojiData, split_name: SplitName) -> OpenmojiSplit:
             "gender": GENDERS,
         },
         sample_names=tuple(emoji.name for emoji in split_emojis),
-        families=np.array(
-            [hash_sample_id(f"openmoji/family/{family_codes[i]}") for i in rows], np.uint64
+        clusters=np.array(
+            [hash_sample_id(f"openmoji/family/{cluster_codes[i]}") for i in rows], np.uint64
         ),
         images_path=str(images_path),
         rows=rows,
@@ -93,9 +93,9 @@ def open_split(config: OpenmojiData, split_name: SplitName) -> OpenmojiSplit:
 def assign_splits(
     emojis: Sequence[Emoji], split_by: Literal["image", "family"] = "image"
 ) -> list[SplitName]:
-    """Return the split of each emoji; equal images, or whole families, are in one split."""
+    """Return the split of each emoji; equal images, or all variants, are in one split."""
     if split_by == "family":
-        return [_assign_split(code) for code in families.find_families(emojis)]
+        return [_assign_split(code) for code in clusters.find_clusters(emojis)]
     smallest_code: dict[str, str] = {}
     for emoji in emojis:
         smallest_code[emoji.image_digest] = min(

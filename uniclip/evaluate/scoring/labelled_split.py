@@ -89,10 +89,11 @@ def score_probe(
 def add_ground_truth(score_card: ScoreCard, split: Split) -> None:
     """Add the samples' ids (n,) uint64 and labels (n,) int16 (-1: none) to the predictions.
 
-    Where samples come in families, `family` (n,) uint64 says which belong together.
+    Where samples come in clusters (variants of one emoji), `family` (n,) uint64 says which belong
+    together.
     """
     score_card.add_array("ids", split.ids)
-    if split.families is not None:
-        score_card.add_array("family", split.families)
+    if split.clusters is not None:
+        score_card.add_array("family", split.clusters)
     for label, values in split.labels.items():
         score_card.add_array(f"labels.{label}", values.astype(np.int16))

@@ -25,7 +25,7 @@ class LabelledImages:
         self.labels = {"pet": np.where((index % 3 == 0) | (not labelled), -1, self.classes)}
         self.class_names = {"pet": ("cat", "dog")}
         self.ids = index.astype(np.uint64)
-        self.families = None
+        self.clusters = None
 
     def __len__(self) -> int:
         return len(self.classes)

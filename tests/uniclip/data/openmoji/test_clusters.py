@@ -1,4 +1,4 @@
-"""Families of emojis: variants by skin tone, gender, age and direction, and equal images."""
+"""Clusters of emojis: variants by skin tone, gender, age and direction, and equal images."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 from tests.helpers.openmoji_subset import make_emoji
 from uniclip import data
 from uniclip.config import OpenmojiData, build_run_config
-from uniclip.data.openmoji import families, split
+from uniclip.data.openmoji import clusters, split
 from uniclip.identity import to_hashable_config
 
 
 def group(*codes, **digests):
-    """Return the families of emojis with these codes as sets of codes, in order."""
+    """Return the clusters of emojis with these codes as sets of codes, in order."""
     emojis = [make_emoji(code, image_digest=digests.get(code.replace("-", "_"))) for code in codes]
-    found = families.find_families(emojis)
+    found = clusters.find_clusters(emojis)
     assert all(name in codes for name in found)
     return [
         {code for code, other in zip(codes, found) if other == name}
@@ -35,13 +35,13 @@ def test_variants_of_one_emoji_are_a_family():
     assert found == [set(runners), set(farmers), set(pairs), *({code} for code in single)]
 
 
-def test_ages_are_families_of_their_own():
+def test_ages_are_clusters_of_their_own():
     assert group("1F468", "1F9D2", "1F467", "1F475", "1F9D1-1F3FB") == [
         {"1F468", "1F9D1-1F3FB"}, {"1F9D2", "1F467"}, {"1F475"},
     ]  # fmt: skip
 
 
-def test_equal_images_join_families():
+def test_equal_images_join_clusters():
     """Also where one image equals a variant of another family."""
     found = group("1F1E6", "1F1E7", "1F3C3", "1F3C3-1F3FB", **{"1F1E7": "x", "1F3C3_1F3FB": "x"})
     assert found == [{"1F1E6"}, {"1F1E7", "1F3C3", "1F3C3-1F3FB"}]
@@ -52,8 +52,8 @@ def test_the_order_does_not_matter():
     codes = [f"{base:X}-1F3F{tone}" for base in range(40, 60) for tone in "BCD"]
     emojis = [make_emoji(code, image_digest=str(random.integers(30))) for code in codes]
     order = random.permutation(len(emojis))
-    expected = families.find_families(emojis)
-    shuffled = families.find_families([emojis[i] for i in order])
+    expected = clusters.find_clusters(emojis)
+    shuffled = clusters.find_clusters([emojis[i] for i in order])
     assert [expected[i] for i in order] == shuffled
 
 
@@ -64,21 +64,21 @@ def test_no_family_is_in_two_splits(cache):
         for tone in "BCD"
     ]
     by_family = split.assign_splits(emojis, "family")
-    family_of = families.find_families(emojis)
+    family_of = clusters.find_clusters(emojis)
     assert len(set(zip(family_of, by_family))) == len(set(family_of)) < 2000
     shares = [by_family.count(name) / len(emojis) for name in data.SPLIT_NAMES]
     np.testing.assert_allclose(shares, [0.6, 0.1, 0.3], atol=0.15)  # one family is a seventh
     assert split.assign_splits(emojis) != by_family
 
 
-def test_splits_state_their_families_and_their_rule(cache):
+def test_splits_state_their_clusters_and_their_rule(cache):
     for split_by in ("image", "family"):
         config = OpenmojiData(image_size=16, split_by=split_by)
         test, train = (data.open_split(config, part) for part in ("test", "train"))
-        assert test.families.shape == (len(test),)
-        assert test.families.dtype == np.uint64
+        assert test.clusters.shape == (len(test),)
+        assert test.clusters.dtype == np.uint64
         if split_by == "family":
-            assert not set(test.families.tolist()) & set(train.families.tolist())
+            assert not set(test.clusters.tolist()) & set(train.clusters.tolist())
         assert split_by in data.fingerprint(config)["split"]
 
 

@@ -1,9 +1,9 @@
-"""Families of OpenMoji: the variants of one emoji by skin tone, gender, age and direction.
+"""Clusters of OpenMoji: the variants of one emoji by skin tone, gender, age and direction.
 
-Variants look alike and have almost the same name: they are not independent samples. A family is
+Variants look alike and have almost the same name: they are not independent samples. A cluster is
 what is left of the code points when skin tones, gender signs, variation selectors, joiners and the
 arrow of direction are removed, and man, woman and person are one (so are boy, girl and child, and
-old man, woman and person). Images that render identically are of one family, too. The rule is our
+old man, woman and person). Images that render identically are of one cluster, too. The rule is our
 own: Unicode has no name for such a set.
 """
 
@@ -24,8 +24,8 @@ PERSON_BY_CODE = {
 """Code point of a person -> age."""
 
 
-def find_families(emojis: Sequence[Emoji]) -> list[str]:
-    """Return the family of each emoji: the smallest code among its members."""
+def find_clusters(emojis: Sequence[Emoji]) -> list[str]:
+    """Return the cluster of each emoji: the smallest code among its members."""
     group_of_name: dict[str, str] = {}
 
     def find_root(name: str) -> str:
