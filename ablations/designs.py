@@ -15,8 +15,10 @@ from math import prod
 from typing import Any
 
 from ablations.schema import Ablation, ArmDefinition
+from uniclip.config import DATA
 from uniclip.errors import UserError, make_unknown_name_error
-from uniclip.store import Component, Contrast
+from uniclip.evaluate.scoring.score_names import is_proportion
+from uniclip.store import Component, Contrast, PlantedEffect
 
 FULL, NONE = "full", "none"
 CROSSED_LIMIT = 4
@@ -104,6 +106,24 @@ def validate_ablation(ablation: Ablation, components: dict[str, Component]) -> N
     _require_known_names(
         ablation, [("contrast", name, contrasts_by_name) for name in contrast_names]
     )
+    for effect in ablation.planted_effects:
+        _check_planted_effect(ablation, effect)
+
+
+def _check_planted_effect(ablation: Ablation, effect: PlantedEffect) -> None:
+    """Raise `UserError` if a planted effect could never be confirmed on its score."""
+    sources = [ablation.groups["data"]] if "data" in ablation.groups else list(DATA)
+    metrics = ablation.primary_metrics or {
+        name: score for name in sources if name in DATA and (score := DATA[name].primary_score)
+    }
+    for source, primary_metric in metrics.items():
+        metric = effect.metric or primary_metric
+        place = f"ablation {ablation.name}: planted_effects: {effect.kind} of {metric} of {source}"
+        if effect.kind == "practically_nothing":
+            if metric not in ablation.margins.get(source, {}):
+                raise UserError(f"{place} needs a margin: set margins.{source}.{metric}")
+        if effect.kind == "at_chance" and not is_proportion(metric):
+            raise UserError(f"{place}: the score is no proportion of the test samples; name one")
 
 
 def _check_setting_keys(ablation: Ablation, components: dict[str, Component]) -> None:

@@ -113,8 +113,10 @@ def _check_at_chance(
 ) -> tuple[CheckStatus, str]:
     """Return whether the mean over seeds is at chance, with the numbers as text."""
     num_seeds = len(observations.seeds)
-    if len(values) < num_seeds or observations.chance is None or not observations.resolution:
+    if len(values) < num_seeds:
         return CheckStatus.FAILED, f"{len(values)} of {num_seeds} seeds have the score"
+    if observations.chance is None or not observations.resolution:
+        return CheckStatus.FAILED, "the score has no chance level, or is no proportion"
     chance, samples = observations.chance, 1 / observations.resolution
     standard_error = math.sqrt(chance * (1 - chance) / samples)
     mean = math.fsum(values.values()) / len(values)

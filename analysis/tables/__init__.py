@@ -54,7 +54,7 @@ def build_tables(results: Results) -> list[Table]:
 
 
 def _build_tuning_tables(results: Results) -> list[Table]:
-    plan, heading = results.plan, results.format_heading(results.primary_score, "value")
+    plan, heading = results.plan, results.format_heading(results.primary_score)
     kind = results.sweep_data.get_score_kind(*results.primary_score)
     assert plan.tuning is not None
     assert results.tuning_comparison is not None

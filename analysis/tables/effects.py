@@ -24,7 +24,7 @@ def build_effect_table(results: Results) -> Table:
     """Return every contrast on each primary score."""
     contrasts, keys = results.plan.contrasts, results.primary_scores
     units = {results.get_score_format(key).difference_unit for key in keys}
-    unit = f" ({units.pop()})" if len(units) == 1 and units != {""} else ""
+    unit = f" ({next(iter(units))})" if len(units) == 1 and units != {""} else ""
     interval_heading = f"{formatting.format_confidence_level()} interval"
     scores_text = " and ".join(results.format_heading(key) for key in keys)
     moderated = _run_moderated_tests(results)
@@ -58,7 +58,7 @@ def build_effect_table(results: Results) -> Table:
             f"Effects on {scores_text}; paired by seed, over all seeds that are complete; "
             "interval: paired t of this contrast alone.",
             *_build_verdict_notes(results),
-            *([formatting.POINTS_NOTE] if unit else []),
+            *([formatting.POINTS_NOTE] if "pp" in units else []),
             *([CROSSED_DESIGN_NOTE] if results.plan.design == "crossed" else []),
             "MDE: minimum detectable effect, the smallest one that the look detects with 80 % "
             "power, after all corrections; in brackets its 95 % interval, because the spread over "
@@ -199,7 +199,7 @@ def _build_effect_row(results: Results, contrast: Contrast, key: ScoreKey) -> tu
     forward_passes_text = _format_forward_passes(results, contrast)
     return make_row(
         contrast.label,
-        *([results.format_heading(key)] if len(results.primary_effects) > 1 else []),
+        *([results.format_heading(key, "difference")] if len(results.primary_effects) > 1 else []),
         _get_family(contrast.primary),
         TableCell(text=verdict_text, bold=is_bold, tone=tone),
         number_format.format_signed(effect.mean),

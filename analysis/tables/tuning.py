@@ -12,6 +12,10 @@ from analysis.statistics.verdicts import judge
 from analysis.tables.table import Table, TableCell, make_row
 from uniclip.store import Contrast, Plan, TunedArm, Tuning
 
+VALIDATION_LABEL = "validation R@1"
+"""The score by which trials are selected, whatever the primary score is."""
+VALIDATION_FORMAT = formatting.make_number_format("recall", None)
+
 
 def build_tuning_table(
     plan: Plan,
@@ -28,7 +32,7 @@ def build_tuning_table(
         tuning: its record of the tuning.
         tuned_observations: primary score of the tuned arms.
         comparison: primary score of the default arms, and the gains.
-        heading: label of the primary score, with its unit.
+        heading: label of the primary score.
         kind: kind of the primary score.
     """
     score_format = formatting.choose_score_format(
@@ -38,9 +42,8 @@ def build_tuning_table(
     rows, records = [], []
     for tuned_arm in tuning.arms:
         gain = comparison.gains[tuned_arm.arm]
+        validation_scores = (tuned_arm.default_score, tuned_arm.best_trial.score)
         scores = (
-            tuned_arm.default_score,
-            tuned_arm.best_trial.score,
             comparison.observations.compute_mean(tuned_arm.arm),
             tuned_observations.compute_mean(tuned_arm.arm),
         )
@@ -49,6 +52,7 @@ def build_tuning_table(
             make_row(
                 plan.get_arm(tuned_arm.arm).label,
                 *(_build_value_cell(tuned_arm, key) for key in keys),
+                *(VALIDATION_FORMAT.format(score) for score in validation_scores),
                 *(score_format.format(score) for score in scores),
                 _format_effect(gain, kind),
                 f"{tuned_arm.n_trials}{pruned_text}",
@@ -68,12 +72,12 @@ def build_tuning_table(
 
 def _build_score_headings(heading: str, score_format: formatting.NumberFormat) -> tuple[str, ...]:
     unit = f" ({score_format.unit})" if score_format.unit else ""
-    difference_unit = f" ({score_format.difference_unit})" if score_format.is_percent else ""
+    difference_unit = f" ({score_format.difference_unit})" if score_format.difference_unit else ""
     return (
-        f"validation, default{unit}",
-        f"validation, tuned{unit}",
-        f"{heading}, default",
-        f"{heading}, tuned",
+        f"{VALIDATION_LABEL}, default ({VALIDATION_FORMAT.unit})",
+        f"{VALIDATION_LABEL}, tuned ({VALIDATION_FORMAT.unit})",
+        f"{heading}, default{unit}",
+        f"{heading}, tuned{unit}",
         f"tuned minus default{difference_unit}",
         "trials",
         "training steps",
@@ -88,6 +92,8 @@ def build_tuned_effects_table(
     kind: str,
 ) -> Table:
     """Return every contrast between the default arms and between the tuned arms."""
+    difference_unit = formatting.make_number_format(kind, None).difference_unit
+    unit = f" ({difference_unit})" if difference_unit else ""
     rows = [
         make_row(
             c.label,
@@ -106,7 +112,7 @@ def build_tuned_effects_table(
         title="Estimated effects with default and tuned hyper-parameters",
         headings=(
             "contrast",
-            *(DEFAULT, interval_heading, TUNED, interval_heading),
+            *(f"{DEFAULT}{unit}", interval_heading, f"{TUNED}{unit}", interval_heading),
             "verdict, tuned",
         ),
         rows=tuple(rows),
@@ -115,7 +121,8 @@ def build_tuned_effects_table(
             for c in contrasts
         ),
         notes=(
-            f"Effects on {heading}, paired by seed; {formatting.POINTS_NOTE}",
+            f"Effects on {heading}, paired by seed.",
+            *([formatting.POINTS_NOTE] if difference_unit == "pp" else []),
             "The verdicts are those of the tuned arms, as in the table of effects; the verdicts of "
             "the default arms are in the report of their sweep.",
         ),

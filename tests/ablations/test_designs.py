@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -270,6 +271,94 @@ def test_planted_effect_of_an_arm_that_a_budget_leaves_out_is_valid() -> None:
     designs.validate_ablation(
         ablation(1, arms={"late": late_arm}, planted_effects=(truth,)), DECLARED
     )
+
+
+@pytest.mark.parametrize(
+    ("effect", "more", "message"),
+    [
+        (
+            {"kind": "practically_nothing", "contrast": "full - no-a"},
+            {},
+            "ablation t: planted_effects: practically_nothing of minimal.side of scenes needs a "
+            "margin: set margins.scenes.minimal.side",
+        ),
+        (
+            {"kind": "practically_nothing", "contrast": "full - no-a"},
+            {"margins": {"scenes": {"minimal.side": 0.02}}, "margin_reason": "r"},
+            None,
+        ),
+        (
+            {"kind": "practically_nothing", "contrast": "full - no-a", "metric": "gap"},
+            {"margins": {"scenes": {"minimal.side": 0.02}}, "margin_reason": "r"},
+            "practically_nothing of gap of scenes needs a margin",
+        ),
+        ({"kind": "at_chance", "arm": "none"}, {}, None),
+        (
+            {"kind": "at_chance", "arm": "none", "metric": "retrieval.caption.log_likelihood"},
+            {},
+            "ablation t: planted_effects: at_chance of retrieval.caption.log_likelihood of scenes: "
+            "the score is no proportion of the test samples; name one",
+        ),
+        ({"kind": "at_chance", "arm": "none", "metric": "retrieval.i2t.r5"}, {}, None),
+        ({"kind": "at_chance", "arm": "none", "metric": "zeroshot.label[gap]"}, {}, None),
+    ],
+)
+def test_a_planted_effect_that_could_never_be_confirmed_is_refused(
+    effect: dict[str, Any], more: dict[str, Any], message: str | None
+) -> None:
+    values = {
+        "name": "t", "title": "T", "design": "crossed", "components": ["a", "b"],
+        "primary_metrics": {"scenes": "minimal.side"},
+        "planted_effects": [{"description": "", **effect}], **more,
+    }  # fmt: skip
+    declared = bind(Ablation, values)
+    if message is None:
+        designs.validate_ablation(declared, DECLARED)
+        return
+    with pytest.raises(UserError, match=re.escape(message)) as refusal:
+        designs.validate_ablation(declared, DECLARED)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_planted_effect_on_the_score_of_the_data_needs_its_margin() -> None:
+    """An ablation that names no primary score is tested on that of its data."""
+    planted_effects = (
+        PlantedEffect(kind="practically_nothing", description="", contrast="full - no-a"),
+    )
+    it = ablation(2, groups={"data": "openmoji"}, planted_effects=planted_effects)
+    with pytest.raises(UserError, match=r"set margins\.openmoji\.retrieval\.r1"):
+        designs.validate_ablation(it, DECLARED)
+
+
+def list_head_overrides() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return ablation -> head -> its keys, with those of the base."""
+    heads, flip = (schema.load_ablation(n, [schema.CONF]) for n in ("heads", "heads_flip"))
+    settings = {"film-6": {}, **{n: s.overrides for n, s in heads.settings.items()}}
+    arms = {n: a.overrides for n, a in flip.arms.items() if n != "nothing"}
+    return {
+        "heads": {n: {**heads.overrides, **overrides} for n, overrides in settings.items()},
+        "heads_flip": {
+            n: {**{k: flip.overrides[k] for k in heads.overrides}, **overrides}
+            for n, overrides in arms.items()
+        },
+    }
+
+
+def test_both_studies_of_heads_have_the_same_heads() -> None:
+    heads, flip = list_head_overrides().values()
+    assert len(heads) == 15
+    assert heads == flip
+    loaded = {n: schema.load_ablation(n, [schema.CONF]) for n in ("heads", "heads_flip")}
+    labels = {n: s.label for n, s in loaded["heads"].settings.items()}
+    assert labels == {n: loaded["heads_flip"].arms[n].label for n in labels}
+    compared = {c.plus: c.label for c in loaded["heads_flip"].contrasts.values()}
+    assert compared == {n: loaded["heads_flip"].arms[n].label for n in heads}
+    assert {c.minus for c in loaded["heads_flip"].contrasts.values()} == {"nothing"}
+
+
+def test_every_head_states_the_scale_of_its_modulation() -> None:
+    for name, setting in schema.load_ablation("heads", [schema.CONF]).settings.items():
+        assert "method.modulation_init_gain" in setting.overrides, name
 
 
 def test_names_of_arms_have_one_kind_of_hyphen_and_are_found_by_both() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from uniclip import data, rng
 from uniclip.augmentation import apply, transform
@@ -216,6 +216,7 @@ class TrainingBatches(Dataset[Batch]):
             sampler=range(start * num_parts, stop * num_parts),
             num_workers=self.num_workers,
             prefetch_factor=PREFETCH_FACTOR,
+            worker_init_fn=_divide_cache,
             pin_memory=device is not None and device.type == "cuda",
         )
         try:
@@ -301,6 +302,13 @@ class _BatchRows:
     def select(self, rows: slice) -> _BatchRows:
         """Return a copy of some rows."""
         return _BatchRows(self.index[rows].copy(), self.tokens[rows].copy())
+
+
+def _divide_cache(worker: int) -> None:
+    """Let each data worker keep only its share of the images in memory."""
+    info = get_worker_info()
+    assert info is not None
+    cast(TrainingBatches, info.dataset).split.divide_cache(info.num_workers)
 
 
 def _concatenate_batches(batches: list[Batch], pad_id: int) -> Batch:

@@ -79,6 +79,10 @@ class Split(ABC):
         """
         return self.load_readable_pixels(index)
 
+    def divide_cache(self, num_workers: int) -> None:
+        """Keep only a share of the images in memory: so many data workers do, each for itself."""
+        return None
+
     def compute_files_digest(self) -> str:
         """Return what changes whenever an image file does; empty for a source without files."""
         return ""

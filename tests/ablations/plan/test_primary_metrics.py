@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ablations import schema
+from ablations.plan.primary_metrics import get_primary_metrics
 from tests.helpers.plans import plan_from_words
 from uniclip.config import DATA
 
@@ -17,6 +18,23 @@ def test_every_ablation_has_a_primary_metric_for_every_data_source(ablation: str
         assert set(named) == limited.get(ablation, set(DATA))
     else:
         assert all(config.primary_score for config in DATA.values())
+
+
+@pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
+def test_every_primary_and_co_primary_score_has_a_margin_with_a_reason(ablation: str) -> None:
+    """Without one no effect on it could ever be called practically nothing."""
+    loaded = schema.load_ablation(ablation, [schema.CONF])
+    margins = {(m.dataset, m.metric): m for m in loaded.build_margins()}
+    expected = set()
+    for name in loaded.primary_metrics or DATA:
+        metrics = get_primary_metrics(
+            loaded, DATA[name](**({"path": "data.csv"} if name == "csv" else {}))
+        )
+        expected |= {(m.dataset, m.metric) for m in metrics if m is not None}
+    assert set(margins) == expected
+    for margin in margins.values():
+        is_in_nats = margin.metric.endswith("log_likelihood")
+        assert (" nats " in margin.reason) or not is_in_nats, margin
 
 
 def test_primary_scores_are_those_of_the_data_unless_the_ablation_names_others() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.results.pilot import describe_power, read_primary_scores
+from analysis.results.pilot import describe_power, read_scores
 from tests.helpers import fake_sweep
 from tests.helpers.analyzed_sweeps import analyze_sweep, analyze_with_metrics
 from tests.helpers.fake_sweep import Truth
@@ -31,7 +31,7 @@ def test_with_pilot_seeds_it_is_the_mde_of_the_report(tmp_path: Path) -> None:
     truth = Truth(looks=DEFAULT_LOOKS, missing=(("clip", 0),))
     store, sweep_id = fake_sweep.make(tmp_path, truth)
     plan = fake_sweep.plan(truth)
-    scores = read_primary_scores(store, plan)
+    scores = read_scores(store, plan, plan.primary_metric)
     assert len(scores) == len(plan.cells) - 1
     assert ("clip", 0) not in scores
     results = analyze_sweep(store, sweep_id)
@@ -47,11 +47,14 @@ def test_the_co_primary_score_is_part_of_the_family(tmp_path: Path) -> None:
     """The MDE of the plan is that of the report, which corrects for both scores."""
     truth = Truth(looks=DEFAULT_LOOKS)
     results = analyze_with_metrics(tmp_path, "retrieval.r1", "zeroshot.skin_tone", truth)
-    text = describe_power(Store(tmp_path), results.plan)[1]
-    for contrast in results.primary_contrasts:
-        effect = results.effects[contrast.name]
-        mde = results.get_effect_format(effect).format_mde(effect.mde)
-        assert f"{contrast.label} {mde} pp at 5 seeds, " in text
+    texts = describe_power(Store(tmp_path), results.plan)[1:]
+    assert len(texts) == len(results.primary_scores) == 2
+    for key, text in zip(results.primary_scores, texts):
+        assert f" on {key[1]}, from the spread of 3 seeds" in text
+        for contrast in results.primary_contrasts:
+            effect = results.get_effects(key)[contrast.name]
+            mde = results.get_effect_format(effect, key).format_mde(effect.mde)
+            assert f"{contrast.label} {mde} pp at 5 seeds, " in text
 
 
 def test_two_seeds_have_no_spread_to_rely_on(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_each_kind_is_checked(complete_results: Results) -> None:
     assert "p = " in results[0].detail
     assert results[4].detail == "exactly 0 in 3 seeds"
     assert "chance 0.17 %, standard error of the test set 0.17 pp" in results[6].detail
-    assert results[7].detail == "3 of 3 seeds have the score", "without a chance level"
+    assert results[7].detail == "the score has no chance level, or is no proportion"
 
 
 @pytest.mark.parametrize(

@@ -120,11 +120,11 @@ def test_verdicts_on_several_scores_in_one_word() -> None:
     helps, hurts = (judge(make_tested(0.01, mean=m), contrast) for m in (0.1, -0.1))
     unresolved = judge(make_tested(0.9), contrast)
     combine = lambda *verdicts: combine_verdicts(dict(zip("abc", verdicts)))  # noqa: E731
-    assert combine(helps) == combine(helps, helps) == "helps*"
+    assert combine(helps) == combine(helps, helps) == "helps"
     assert combine(helps, unresolved, hurts) == "mixed"
     labelled = {"R@1 both ways": helps, "log likelihood both ways": unresolved}
     assert combine_verdicts(labelled) == (
-        "helps* on R@1 both ways; unresolved on log likelihood both ways"
+        "helps on R@1 both ways; unresolved on log likelihood both ways"
     )
 
 

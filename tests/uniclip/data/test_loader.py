@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from uniclip.augmentation import transform
 from uniclip.config import build_run_config
 from uniclip.data import loader, sampling
 from uniclip.data.batch import PER_VIEW_FIELDS
+from uniclip.data.csv.split import IMAGE_CACHE_BYTES, PHOTOGRAPH_CACHE_BYTES, CsvSplit
 from uniclip.data.loader import TrainingBatches
 from uniclip.data.text import tokenizer
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
@@ -257,6 +259,24 @@ def test_data_workers_do_not_change_views_of_photographs(workers, tmp_path):
     expected = alone.iterate_batches(0, 5, cpu)
     assert all(equal(a, b) for a, b in zip(expected, streamed, strict=True))
     assert len({view.numpy().tobytes() for batch in streamed for view in batch.images[1]}) > 30
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_data_workers_share_the_memory_for_photographs(tmp_path, monkeypatch):
+    """Each of three keeps a third of what one process does; the main process keeps its own."""
+    batches = open_photographs(tmp_path, workers=3)
+    divide_cache = CsvSplit.divide_cache
+
+    def divide_and_report(split, num_workers):
+        divide_cache(split, num_workers)
+        limits = split.image_cache.max_bytes, split.photograph_cache.max_bytes
+        (tmp_path / f"worker {os.getpid()}").write_text(repr(limits))
+
+    monkeypatch.setattr(CsvSplit, "divide_cache", divide_and_report)  # forked processes inherit it
+    assert len(list(batches.iterate_batches(0, 3))) == 3
+    limits = [path.read_text() for path in tmp_path.glob("worker *")]
+    assert limits == [repr((IMAGE_CACHE_BYTES // 3, PHOTOGRAPH_CACHE_BYTES // 3))] * 3
+    assert batches.split.photograph_cache.max_bytes == PHOTOGRAPH_CACHE_BYTES
 
 
 @pytest.mark.parametrize("world", [2, 3])

@@ -31,6 +31,14 @@ class ImageCache(Generic[ImageT]):
         """Add an image that is not there, which has so many bytes."""
         self.images[i] = (image, num_bytes)
         self.num_bytes += num_bytes
+        self._remove_oldest()
+
+    def limit(self, max_bytes: int) -> None:
+        """Change the memory for all images; those that are too many leave."""
+        self.max_bytes = max_bytes
+        self._remove_oldest()
+
+    def _remove_oldest(self) -> None:
         while self.num_bytes > self.max_bytes:
             _, (_, removed_bytes) = self.images.popitem(last=False)
             self.num_bytes -= removed_bytes

@@ -25,9 +25,9 @@ from uniclip.io import hashing, rgb_image
 from uniclip.rng import hash_sample_id
 
 IMAGE_CACHE_BYTES = 2**28
-"""Memory for the squares of images, in bytes a process."""
+"""Memory for the squares of images, in bytes for a training process and its data workers."""
 PHOTOGRAPH_CACHE_BYTES = 2**29
-"""Memory for the photographs that views are made of, in bytes a process."""
+"""Memory for the photographs that views are made of, likewise."""
 UNREADABLE = Photograph(np.zeros((1, 1, 3), np.uint8), square_size=1)
 """Stands for a photograph that cannot be read."""
 MAX_LISTED = 20
@@ -95,6 +95,10 @@ class CsvSplit(Split):
         photographs = [self._load_photograph(i) for i in index.tolist()]
         is_readable = np.array([photograph is not None for photograph in photographs], np.bool_)
         return [photograph or UNREADABLE for photograph in photographs], is_readable
+
+    def divide_cache(self, num_workers: int) -> None:
+        self.image_cache.limit(IMAGE_CACHE_BYTES // num_workers)
+        self.photograph_cache.limit(PHOTOGRAPH_CACHE_BYTES // num_workers)
 
     def compute_files_digest(self) -> str:
         """Return a digest of the sizes and times of change of the image files."""

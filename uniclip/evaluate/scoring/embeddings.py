@@ -59,9 +59,16 @@ class CachedEncoder:
         }
 
     def compute_image_features(
-        self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing
+        self,
+        fingerprint: Mapping[str, Any],
+        dataset: ImageDataset,
+        preprocessing: Preprocessing,
+        rows: NDArray[np.int64] | None = None,
     ) -> Float32:
-        """Return image-encoder features (n, F) of a split of the fingerprinted data."""
+        """Return image-encoder features (n, F) of a split of the fingerprinted data.
+
+        rows: (n,) the images that are embedded, in this order; None = all of the split.
+        """
         image_size = self.pretrained.config.model.image.image_size
 
         def embed(index: NDArray[np.int64]) -> Float32:
@@ -69,19 +76,25 @@ class CachedEncoder:
                 raise StopRequested
             images = [
                 preprocess_image(dataset.load_image(i), preprocessing, image_size)
-                for i in index.tolist()
+                for i in (index if rows is None else rows[index]).tolist()
             ]
             return self.pretrained.compute_image_features(np.stack(images))
 
-        key = self.build_feature_key(fingerprint, dataset.split, preprocessing)
-        return self.cache.get_or_embed(key, len(dataset), embed)
+        split = _name_rows(dataset, rows)
+        key = self.build_feature_key(fingerprint, split, preprocessing)
+        return self.cache.get_or_embed(key, len(dataset if rows is None else rows), embed)
 
     def remove_partial_features(
-        self, fingerprint: Mapping[str, Any], dataset: ImageDataset, preprocessing: Preprocessing
+        self,
+        fingerprint: Mapping[str, Any],
+        dataset: ImageDataset,
+        preprocessing: Preprocessing,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
         """Remove what `compute_image_features` cached of a split before it was complete."""
-        key = self.build_feature_key(fingerprint, dataset.split, preprocessing)
-        self.cache.remove_segments(key, len(dataset))
+        split = _name_rows(dataset, rows)
+        key = self.build_feature_key(fingerprint, split, preprocessing)
+        self.cache.remove_segments(key, len(dataset if rows is None else rows))
 
     def embed_texts(self, texts: Sequence[str]) -> Float32:
         """Return unit rows (n, D) of texts, embedded shortest first, with little padding."""
@@ -112,6 +125,13 @@ class CachedEncoder:
             "texts": hashing.digest(texts, 32),
             "version": VERSION,
         }
+
+
+def _name_rows(dataset: ImageDataset, rows: NDArray[np.int64] | None) -> str:
+    """Return what names the rows of a split in the key of their features."""
+    if rows is None or np.array_equal(rows, np.arange(len(dataset))):
+        return dataset.split
+    return f"{dataset.split}: {hashing.digest(rows.tolist(), 32)}"
 
 
 def preprocess_image(

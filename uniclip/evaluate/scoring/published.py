@@ -125,8 +125,8 @@ class DatasetScorer:
         if not has_enough_images(len(validation)):
             return None
         index = select_images(len(validation))
-        embedding_input = (self.splits.fingerprint, validation, protocol.preprocessing)
-        features = self.encoder.compute_image_features(*embedding_input)[index]
+        embedding_input = (self.splits.fingerprint, validation, protocol.preprocessing, index)
+        features = self.encoder.compute_image_features(*embedding_input)
         self.encoder.remove_partial_features(*embedding_input)
         images = split_features.project_features(self.encoder.pretrained, features)
         captions = [validation.captions[i] for i in index]

@@ -16,6 +16,16 @@ from uniclip.store import Score
 CALIBRATION_ERROR = "ece"
 """Last word of the name of an expected calibration error."""
 
+NOT_PROPORTIONS = frozenset(
+    {"mrr", "median_rank", "log_rank", "log_likelihood", "temperature", "gap", CALIBRATION_ERROR}
+)
+"""Words of the names of scores that are no share of the test samples."""
+
+
+def is_proportion(name: str) -> bool:
+    """Return whether a score may be a share of the test samples, as its name says."""
+    return not NOT_PROPORTIONS & set(split_class_name(name)[0].split("."))
+
 
 def join_class_name(name: str, class_name: str) -> str:
     """Return the name of a score of one class: `name` is that of the score over all classes."""

@@ -26,3 +26,13 @@ def test_an_image_larger_than_the_cache_is_not_kept():
     cache.add(2, "b", 11)
     assert cache.get(1) is cache.get(2) is None
     assert cache.num_bytes == 0
+
+
+def test_a_smaller_limit_removes_images():
+    cache: ImageCache[str] = ImageCache(max_bytes=10)
+    for i in range(3):
+        cache.add(i, str(i), 3)
+    cache.limit(6)
+    assert [cache.get(i) for i in range(3)] == [None, "1", "2"]
+    cache.add(3, "3", 3)
+    assert (cache.num_bytes, cache.get(1)) == (6, None)

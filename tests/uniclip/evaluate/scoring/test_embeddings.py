@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,9 +11,11 @@ from torchvision.transforms import v2
 
 from tests.helpers import stub_models
 from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.protocols.protocol import Preprocessing
-from uniclip.evaluate.scoring import embeddings
+from uniclip.evaluate.scoring import embeddings, temperature
 from uniclip.evaluate.scoring.embeddings import CachedEncoder
+from uniclip.evaluate.scoring.published import DatasetScorer, DatasetSplits
 
 SIZES = [(50, 50), (224, 224), (333, 500), (500, 333), (31, 97), (101, 33), (640, 427), (225, 224)]
 
@@ -60,3 +64,66 @@ def test_an_image_of_any_shape_is_preprocessed(size):
     pixels = embeddings.preprocess_image(image, Preprocessing(), 32)
     assert pixels.shape == (3, 32, 32)
     assert (pixels == np.array([9, 8, 7], np.uint8)[:, None, None]).all()
+
+
+class CountingReader:
+    """Decodes images of one colour, and remembers which."""
+
+    def __init__(self):
+        self.loaded = []
+
+    def __call__(self, i):
+        """Image `i`."""
+        self.loaded.append(i)
+        return Image.new("RGB", (32, 32), (i, 0, 0))
+
+
+def make_validation_split(num_images):
+    captions = tuple((f"number {i}",) for i in range(num_images))
+    return ImageDataset(
+        name="set", split="validation", kind="retrieval", metric="recall", reader=CountingReader(),
+        ids=tuple(map(str, range(num_images))), captions=captions,
+    )  # fmt: skip
+
+
+def make_encoder(folder):
+    """A model whose feature of an image is its red."""
+    red = lambda pixels: np.repeat(pixels[:, 0, :1, 0], 2, axis=1)  # noqa: E731
+    model = stub_models.Stub(stub_models.config({"name": "scenes"}), trunk=red)
+    return CachedEncoder(model, Cache(folder, "w"))
+
+
+def test_only_the_chosen_images_of_a_split_are_embedded(tmp_path):
+    """They are cached by themselves; if all are chosen, as the split."""
+    split, preprocessing, rows = (
+        make_validation_split(9),
+        Preprocessing("bicubic"),
+        np.array([1, 5]),
+    )
+    for _ in range(2):
+        features = make_encoder(tmp_path).compute_image_features({}, split, preprocessing, rows)
+        assert features[:, 0].tolist() == [1, 5]
+    assert split.reader.loaded == [1, 5]
+    every_row = make_encoder(tmp_path).compute_image_features({}, split, preprocessing)
+    assert every_row[:, 0].tolist() == list(range(9))
+    assert split.reader.loaded[2:] == list(range(9))
+    make_encoder(tmp_path).compute_image_features({}, split, preprocessing, np.arange(9))
+    assert len(split.reader.loaded) == 11
+
+
+def test_a_temperature_is_fitted_to_the_images_that_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setattr(temperature, "MAX_TEMPERATURE_IMAGES", 50)
+    split = make_validation_split(70)
+
+    class Splits(DatasetSplits):
+        def open(self, split_name):
+            assert split_name == "validation"
+            return split
+
+    encoder = make_encoder(tmp_path)
+    dataset = SimpleNamespace(name="set", user_folder=None)
+    splits = Splits(dataset, "", ("validation", "test"), {}, encoder.cache)
+    protocol = SimpleNamespace(preprocessing=Preprocessing("bicubic"), templates=("{}",))
+    assert DatasetScorer(encoder, None, splits)._fit_temperature(protocol, None) is not None
+    assert split.reader.loaded == temperature.select_images(70).tolist()
+    assert len(split.reader.loaded) == 50
