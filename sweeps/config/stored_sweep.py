@@ -16,8 +16,8 @@ from uniclip.config.overrides import format_override, parse_overrides
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
-UNRECORDED_KEYS = ("max_gpu_hours", "outdated", "retry", "seeds", "store", "wait")
-"""Keys that apply to one command, or are recorded in the plan itself."""
+UNRECORDED_KEYS = ("max_gpu_hours", "outdated", "retry", "seeds", "storage", "store", "wait")
+"""Keys that apply to one command, are recorded in the plan itself, or may hold a password."""
 MAX_SHOWN_DIFFERENCES = 3
 ABSENT = "(none)"
 

@@ -139,7 +139,10 @@ NOTES: dict[str, str] = {
     **dict.fromkeys(("augment", "augmentation", "transform", "transforms"), AUGMENTATION_NOTE),
 }
 """Word for something that no single key sets -> what sets it."""
-TUNE_KEYS = ("n_trials", "parallel_trials", "pruner", "sampler_seed", "space", "tuning_seeds")
+TUNE_KEYS = (
+    *("n_trials", "space", "tuning_seeds", "parallel_trials", "storage"),
+    *("sampler", "sampler_options", "sampler_seed", "pruner", "pruner_options"),
+)
 """Keys of the command tune alone."""
 
 

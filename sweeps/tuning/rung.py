@@ -18,7 +18,8 @@ from sweeps.controller.controller import Detached, SweepController
 from sweeps.costs.audit_scope import compute_audit_key, has_audit
 from sweeps.costs.estimate import read_probes
 from sweeps.monitor.display import Display
-from sweeps.tuning.study import TrialParams, TrialResult
+from sweeps.tuning.definition import TrialParams, TrialResult
+from uniclip.config import RunConfig
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write
 from uniclip.store import Plan, RunFolder, RunStatus, Store
@@ -162,13 +163,25 @@ def reuse_audit(store: Store, default_plan: Plan, plan: Plan) -> None:
     atomic_write(target.audit_path, source.audit_path.read_bytes())
 
 
+def find_last_step(config: RunConfig, stop_fraction: float | None) -> int:
+    """Return the step at which a run pauses or ends: that of a validation.
+
+    Args:
+        config: The configuration of the run.
+        stop_fraction: Fraction of the training steps after which it pauses; None = it does not.
+    """
+    return override_config(config, {"runtime.stop_fraction": stop_fraction}).last_step
+
+
 def _compute_targets(trial_plan: ResolvedPlan) -> dict[str, RungTarget]:
     """Return how far each run of a plan of trials is trained, by run id."""
     stop_fraction = trial_plan.plan.base_config["runtime"]["stop_fraction"]
-    targets_by_trial = {}
-    for trial, config in trial_plan.configs.items():
-        last_step = override_config(config, {"runtime.stop_fraction": stop_fraction}).last_step
-        targets_by_trial[trial] = RungTarget(step=last_step, total_steps=config.train.steps)
+    targets_by_trial = {
+        trial: RungTarget(
+            step=find_last_step(config, stop_fraction), total_steps=config.train.steps
+        )
+        for trial, config in trial_plan.configs.items()
+    }
     return {cell.run_id: targets_by_trial[cell.arm] for cell in trial_plan.plan.cells}
 
 

@@ -1,6 +1,7 @@
 """Search spaces: the keys that a tuning varies, and their ranges, the same for every arm.
 
-`sweeps/conf/space/<name>.yaml` maps a key of the configuration to {low, high, log} or {choices}.
+`sweeps/conf/space/<name>.yaml` maps a key of the configuration to {low, high, step, log} or
+{choices}, named as in Optuna's distributions; with `when` the key is conditional.
 """
 
 from __future__ import annotations
@@ -42,10 +43,17 @@ class Dimension:
     log: bool = False
     """Whether the range is sampled uniformly in the logarithm."""
     choices: tuple[ParamValue, ...] | None = None
+    step: Union[int, float, None] = None
+    """Distance between the values of the range, counted from `low`; None = 1 for integers."""
+    when: dict[str, ParamValue] | None = None
+    """Key that stands before in the space -> its value, or a list of values, with which this key is
+    tuned; with others it keeps its default. None = always."""
 
     def __post_init__(self) -> None:
+        if self.when is not None and not self.when:
+            raise UserError("when must name a key of the space")
         if self.choices is not None:
-            if self.low is not None or self.high is not None or self.log:
+            if self.low is not None or self.high is not None or self.log or self.step is not None:
                 raise UserError("give choices, or low and high")
             if len(self.choices) < 2:
                 raise UserError(f"choices must be two or more, got {list(self.choices)}")
@@ -54,6 +62,17 @@ class Dimension:
             raise UserError(f"low must be below high, got low={self.low}, high={self.high}")
         if self.log and self.low <= 0:
             raise UserError(f"low must be above 0 where log is true, got {self.low}")
+        if self.step is not None:
+            self._check_step(self.step)
+
+    def _check_step(self, step: float) -> None:
+        low, high = self.bounds
+        if step <= 0 or self.log:
+            raise UserError(f"step must be above 0 and log false, got step={step}, log={self.log}")
+        if self.is_integer and not isinstance(step, int):
+            raise UserError(f"step must be a whole number between integers, got {step}")
+        if not _is_whole((high - low) / step):
+            raise UserError(f"high must be low plus a multiple of step, got {low}, {high}, {step}")
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -77,13 +96,27 @@ class Dimension:
         if self.choices is not None:
             return value in self.choices
         low, high = self.bounds
-        return bool(low <= value <= high)
+        if not low <= value <= high:
+            return False
+        return self.step is None or _is_whole((value - low) / self.step)
+
+    def is_active(self, params: Mapping[str, ParamValue]) -> bool:
+        """Return whether the key is tuned together with these values of the keys before it."""
+        return all(
+            key in params and params[key] in _list_values(values)
+            for key, values in (self.when or {}).items()
+        )
 
     def round_value(self, value: float) -> float:
-        """Return the value rounded to `SIGNIFICANT_DIGITS`, within the range; integers as given."""
+        """Return the value rounded to `SIGNIFICANT_DIGITS`, within the range.
+
+        Integers are returned as given, and multiples of a step without the error of rounding.
+        """
         if self.is_integer:
             return value
         low, high = self.bounds
+        if self.step is not None:
+            return min(max(float(f"{value:.12g}"), low), high)
         return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), low), high)
 
     def boundary_side(self, value: ParamValue) -> BoundarySide | None:
@@ -114,6 +147,39 @@ SearchSpace = dict[str, Dimension]
 """Key of the configuration -> its values."""
 
 
+def _is_whole(number: float) -> bool:
+    return abs(number - round(number)) < 1e-8
+
+
+def _list_values(values: ParamValue) -> Sequence[ParamValue]:
+    """Return the values of a condition, of which there may be one or a list."""
+    return values if isinstance(values, (list, tuple)) else [values]
+
+
+def is_conditional(space: Mapping[str, Dimension]) -> bool:
+    """Return whether some key is tuned only together with some values of other keys."""
+    return any(dimension.when is not None for dimension in space.values())
+
+
+def select_default_values(
+    space: Mapping[str, Dimension], base_values: Mapping[str, ParamValue]
+) -> dict[str, ParamValue] | None:
+    """Return the default values of the keys that are tuned together with them.
+
+    Args:
+        space: The search space.
+        base_values: Key of the configuration -> default value.
+
+    Returns:
+        The values, or None if one lies outside of the space.
+    """
+    values: dict[str, ParamValue] = {}
+    for key, dimension in space.items():
+        if dimension.is_active(values):
+            values[key] = base_values[key]
+    return values if all(space[key].contains(v) for key, v in values.items()) else None
+
+
 def list_search_spaces(conf_dirs: Sequence[Path]) -> list[str]:
     """Return the names of all search spaces."""
     return compose.list_choices("space", conf_dirs)
@@ -136,6 +202,14 @@ def load_search_space(name: str, conf_dirs: Sequence[Path]) -> SearchSpace:
         except UserError as error:
             message = str(error) if key in str(error) else f"{key}: {error}"
             raise UserError(f"{path}: {message}") from None
+        for parent, parent_values in (space[key].when or {}).items():
+            if parent not in space or parent == key:
+                raise UserError(
+                    f"{path}: {key}.when: {parent} must stand before {key} in the space"
+                )
+            for value in _list_values(parent_values):
+                if not space[parent].contains(value):
+                    raise UserError(f"{path}: {key}.when: {parent} never has the value {value!r}")
     if not space:
         raise UserError(f"{path} names no key")
     return space
@@ -158,7 +232,8 @@ def resolve_search_space(
         typed_space[key] = dimension
         if dimension.is_integer and isinstance(base_values.get(key), float):
             low, high = dimension.bounds
-            typed_space[key] = replace(dimension, low=float(low), high=float(high))
+            step = None if dimension.step is None else float(dimension.step)
+            typed_space[key] = replace(dimension, low=float(low), high=float(high), step=step)
         for arm in resolved_plan.plan.arms:
             if any(_is_inside(k, key) or _is_inside(key, k) for k in arm.config_diff):
                 raise UserError(
@@ -166,11 +241,20 @@ def resolve_search_space(
                     "alike in all arms: leave it out, or choose arms=[...] without that arm"
                 )
             for value in typed_space[key].extreme_values:
+                values = {**_find_activating_values(typed_space, key), key: value}
                 try:
-                    override_config(resolved_plan.configs[arm.name], {key: value})
+                    override_config(resolved_plan.configs[arm.name], values)
                 except UserError as error:
                     raise UserError(f"space {name}: arm {arm.name}: {error}") from None
     return typed_space
+
+
+def _find_activating_values(space: SearchSpace, key: str) -> dict[str, ParamValue]:
+    """Return the first values of other keys with which a key is tuned."""
+    values: dict[str, ParamValue] = {}
+    for parent, parent_values in (space[key].when or {}).items():
+        values |= {**_find_activating_values(space, parent), parent: _list_values(parent_values)[0]}
+    return values
 
 
 def _is_inside(key: str, section: str) -> bool:

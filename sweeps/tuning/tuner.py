@@ -9,11 +9,12 @@ share it.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Union
+from typing import Any, Union
 
 from ablations.plan.plan import ResolvedPlan
 from analysis.collect.run_time import format_duration
@@ -25,20 +26,32 @@ from sweeps.costs.estimate import estimate_costs
 from sweeps.costs.probe import delete_failed_audit
 from sweeps.monitor.display import Display
 from sweeps.slurm import Slurm, in_follow_up
-from sweeps.tuning.rung import RungTrainer
-from sweeps.tuning.search_space import SearchSpace, load_search_space, resolve_search_space
-from sweeps.tuning.study import (
+from sweeps.tuning.definition import (
+    EQUAL_STEP_PRUNERS,
+    OPTUNA_PRUNERS,
     Pruner,
+    SamplerName,
     Study,
     TrialParams,
     TrialResult,
     compute_rungs,
-    list_arm_trials,
-    run_study,
 )
+from sweeps.tuning.pruner import build_pruner
+from sweeps.tuning.recorder import StudyRecorder, run_recorded_study
+from sweeps.tuning.rung import RungTrainer, find_last_step
+from sweeps.tuning.sampler import build_sampler, require_packages
+from sweeps.tuning.search_space import (
+    SearchSpace,
+    load_search_space,
+    resolve_search_space,
+    select_default_values,
+)
+from sweeps.tuning.storage import hide_password
+from sweeps.tuning.study import list_arm_trials
 from uniclip.config import compose, keys
 from uniclip.config.binding import bind, config_field, to_builtins
 from uniclip.config.overrides import parse_overrides
+from uniclip.errors import UserError
 from uniclip.io.hashing import digest
 from uniclip.store import (
     AuditCheck,
@@ -62,8 +75,18 @@ class TuneConfig:
     """Trials of each arm."""
     space: str = "optimizer"
     """Search space: a file in `sweeps/conf/space/`, or in the folder `space` of your conf_dir."""
+    sampler: SamplerName = "tpe"
+    """Optuna's sampler: TPE, Gaussian process, CMA-ES, quasi-Monte Carlo (Sobol) or random."""
+    sampler_options: dict[str, Any] = config_field(dict)
+    """Arguments of Optuna's sampler, such as {n_startup_trials: 10}."""
     pruner: Pruner = "none"
-    """Rule by which poor trials are stopped early, as in Optuna; none = all are trained fully."""
+    """Rule by which poor trials are stopped early; none = all are trained fully. median and
+    hyperband compare the trials of a round; names of classes are Optuna's own pruners."""
+    pruner_options: dict[str, Any] = config_field(dict)
+    """Arguments of a pruner of Optuna's own, such as {n_startup_trials: 3}."""
+    storage: str = ""
+    """Storage of the Optuna studies: a URL such as sqlite:///study.db, or the path of a journal.
+    Empty = the file optuna.journal in the folder of the study."""
     tuning_seeds: Union[int, tuple[int, ...]] = 1
     """Number of seeds (2 = 1000 and 1001), or a list of them; a trial's score is their mean."""
     parallel_trials: int = config_field(1, low=1, high=1_000)
@@ -86,7 +109,7 @@ class Tuner:
     @cached_property
     def folder(self) -> StudyFolder:
         """The folder of the study, named after everything that determines its trials."""
-        study_definition = {**to_builtins(self.study), "seeds": list(self.seeds)}
+        study_definition = {**self.study.identity, "seeds": list(self.seeds)}
         name = f"{self.config.space}-{digest(study_definition, 8)}"
         return self.request.store.get_study(self.resolved_plan.plan.sweep_id, name)
 
@@ -135,13 +158,32 @@ class Tuner:
             launcher=settings.launcher,
         )
 
+    @cached_property
+    def recorder(self) -> StudyRecorder:
+        """The writer of the studies that Optuna's programs open."""
+        return StudyRecorder(
+            self.study, self.request.store, self.folder, self.seeds, self.config.storage
+        )
+
+    def check_storage(self) -> None:
+        """Raise `UserError` if the storage that the user named cannot be used."""
+        if self.config.storage:
+            _ = self.recorder
+
+    def describe_dashboard(self) -> str:
+        """Return the command that shows the trials."""
+        storage = hide_password(self.config.storage) or str(self.folder.journal_path)
+        return shlex.join(["optuna-dashboard", storage])
+
     def tune(self, display: Display) -> Tuning:
         """Run the study to its end.
 
         Raises:
             TrialsIncomplete: runs failed.
             Detached: runs are left to the jobs that were submitted.
+            UserError: the storage cannot be used, or an arm has no trial that was completed.
         """
+        recorder = self.recorder
         trainer = RungTrainer(
             request=self.request,
             resolved_plan=self.resolved_plan,
@@ -158,18 +200,16 @@ class Tuner:
                 f"round {round_number + 1}: trials {numbers[0] + 1} to {numbers[-1] + 1} of "
                 f"{self.study.n_trials} for {len(trial_params)} arms{rung_text}"
             )
-            return trainer.train(
+            recorder.start_trials(round_number, trial_params)
+            results = trainer.train(
                 trial_params,
                 sweep_id=self.folder.get_sweep_id(round_number, rung),
                 stop_fraction=self.study.rungs[rung],
             )
+            recorder.report(rung, results)
+            return results
 
-        rounds = run_study(
-            self.study,
-            run_trials,
-            load_round=self.folder.read_round,
-            save_round=self.folder.save_round,
-        )
+        rounds = run_recorded_study(self.study, run_trials, self.folder, recorder)
         arms = tuple(self._summarize_arm(arm, rounds) for arm in self.study.arms)
         assert_equal_trials(
             self.study,
@@ -183,10 +223,18 @@ class Tuner:
             n_trials=self.study.n_trials,
             seeds=self.seeds,
             arms=arms,
+            study=self.folder.path.name,
+            sampler=self.study.sampler,
+            dimensions=to_builtins(self.study.space),
         )
 
     def _summarize_arm(self, arm: str, rounds: Sequence[TuningRound]) -> TunedArm:
         trials = list_arm_trials(rounds, arm)
+        if not any(t.completed for t in trials):
+            raise UserError(
+                f"arm {arm}: pruner={self.study.pruner} stopped all {len(trials)} trials; choose "
+                "another pruner or other pruner_options"
+            )
         best_trial = max((t for t in trials if t.completed), key=lambda t: (t.score, -t.number))
         boundary_sides = {
             key: self.study.space[key].boundary_side(value)
@@ -267,7 +315,7 @@ def assert_equal_trials(
     diverged runs are left out of the comparison of steps.
     """
     assert {arm.n_trials for arm in arms} == {study.n_trials}, "every arm has the same trials"
-    if study.pruner == "median":
+    if study.pruner not in EQUAL_STEP_PRUNERS:
         return
     steps_by_length: dict[int, set[int]] = {}
     for arm in arms:
@@ -280,17 +328,39 @@ def assert_equal_trials(
 
 def _build_study(config: TuneConfig, space: SearchSpace, resolved_plan: ResolvedPlan) -> Study:
     base_values = compose.flatten(resolved_plan.plan.base_config)
-    default_values = {key: base_values[key] for key in space}
-    are_defaults_inside = all(space[key].contains(v) for key, v in default_values.items())
     train_configs = [run_config.train for run_config in resolved_plan.configs.values()]
     num_validations = min(train.steps // train.validate_every for train in train_configs)
-    return Study(
+    rungs = compute_rungs(config.pruner, num_validations)
+    require_packages(config.sampler)
+    study = Study(
         arms=tuple(resolved_plan.configs),
         space=space,
         n_trials=config.n_trials,
-        initial_values=default_values if are_defaults_inside else None,
+        initial_values=select_default_values(space, base_values),
         parallel_trials=config.parallel_trials,
         sampler_seed=config.sampler_seed,
         pruner=config.pruner,
-        rungs=compute_rungs(config.pruner, num_validations),
+        rungs=rungs,
+        sampler=config.sampler,
+        sampler_options=config.sampler_options,
+        pruner_options=config.pruner_options,
+        rung_steps={
+            arm: tuple(find_last_step(run_config, f if f < 1 else None) for f in rungs)
+            for arm, run_config in resolved_plan.configs.items()
+        },
     )
+    _check_options(study)
+    return study
+
+
+def _check_options(study: Study) -> None:
+    """Raise `UserError` unless sampler and pruner accept their arguments."""
+    if study.sampler_options:
+        build_sampler(study, 0)
+    if study.pruner in OPTUNA_PRUNERS:
+        build_pruner(study)
+    elif study.pruner_options:
+        raise UserError(
+            f"pruner_options: pruner={study.pruner} has none; it takes those of "
+            f"{', '.join(OPTUNA_PRUNERS)}"
+        )

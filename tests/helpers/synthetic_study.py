@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps.tuning import study
+from sweeps.tuning import definition, study
+from sweeps.tuning.definition import Study, TrialParams, TrialResult
 from sweeps.tuning.search_space import Dimension
-from sweeps.tuning.study import Study, TrialParams, TrialResult
 from uniclip.store import Store, StudyFolder
 
 SPACE = {
@@ -26,7 +26,7 @@ STEPS = 90
 def make_study(pruner: Any = "none", **changes: Any) -> Study:
     """Return a study of two arms with different optima."""
     values: dict[str, Any] = {"arms": ("low", "high"), "space": SPACE, "n_trials": 12, **changes}
-    return Study(pruner=pruner, **{"rungs": study.compute_rungs(pruner, 9), **values})
+    return Study(pruner=pruner, **{"rungs": definition.compute_rungs(pruner, 9), **values})
 
 
 def compute_score(arm: str, values: Mapping[str, Any], fraction: float) -> float:

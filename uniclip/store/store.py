@@ -151,11 +151,14 @@ class StudyFolder:
     """`sweeps/<id>/tuning/<study>/`: the results of each tuning round, written once.
 
     The runs of each round and rung are a sweep whose id is its path below `sweeps/`.
+    `optuna.journal` holds the same trials for Optuna's own programs.
     """
 
     def __init__(self, sweep: SweepFolder, name: str) -> None:
         self.path = sweep.path / "tuning" / name
-        self._sweep_prefix = f"{sweep.id}/tuning/{name}"
+        self.id = f"{sweep.id}/tuning/{name}"
+        self.journal_path = self.path / "optuna.journal"
+        self.lock_path = self.path / "optuna.lock"
 
     def read_round(self, number: int) -> TuningRound | None:
         """Return the results of round `number`, or None while there are none."""
@@ -170,7 +173,7 @@ class StudyFolder:
 
     def get_sweep_id(self, round_number: int, rung: int) -> str:
         """Return the id of the sweep whose runs train the trials of a round to a rung."""
-        return f"{self._sweep_prefix}/{round_number}-{rung}"
+        return f"{self.id}/{round_number}-{rung}"
 
 
 class Store:

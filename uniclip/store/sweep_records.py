@@ -232,6 +232,12 @@ class Tuning:
     seeds: tuple[int, ...]
     """Seeds on which the values were selected."""
     arms: tuple[TunedArm, ...]
+    study: str = ""
+    """Name of the study's folder; empty in plans from before this field."""
+    sampler: str = "tpe"
+    dimensions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Key -> its values: low, high, log, step, choices and when (`sweeps.tuning.search_space`).
+    Empty in plans from before this field."""
 
 
 @dataclass(frozen=True, kw_only=True)

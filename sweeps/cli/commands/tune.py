@@ -21,7 +21,13 @@ EPILOG = """\
 keys of the tuning, in addition to those of a sweep:
   n_trials=20                    trials of each arm
   space=optimizer                search space (see: python sweep.py list spaces)
-  pruner=none|median|hyperband   rule by which poor trials are stopped early
+  sampler=tpe|gp|cmaes|qmc|random
+                                 Optuna's sampler; sampler_options={...} are its arguments
+  pruner=none|median|hyperband|MedianPruner|...
+                                 rule by which poor trials are stopped early; names of classes are
+                                 Optuna's own pruners, with pruner_options={...}
+  storage=                       storage of the Optuna studies, such as sqlite:///study.db; the
+                                 default is a file in the store
   tuning_seeds=1                 number of seeds of each trial, or a list of them
   parallel_trials=1              trials of each arm that run at the same time
   sampler_seed=0                 seed of Optuna's sampler
@@ -46,7 +52,7 @@ def run(arguments: Namespace) -> int:
         return 0
     if tuning is None:
         return EXIT_CELLS_FAILED
-    for line in describe_tuning(tuning):
+    for line in (*describe_tuning(tuning), f"trials: {tuner.describe_dashboard()}"):
         display.print_line(line)
     tuned_plan = build_tuned_plan(tuner.resolved_plan, tuning)
     recorded_overrides = stored_sweep.record_overrides(words)
@@ -57,6 +63,7 @@ def run(arguments: Namespace) -> int:
 
 def _tune(tuner: Tuner, display: Display) -> Tuning | None:
     """Run the default arms and the trials; return None if cells or trials are unfinished."""
+    tuner.check_storage()
     display.print_line(f"tuning: {tuner.describe_cost()}")
     limit_checked = tuner.enforce_gpu_hours_limit()
     controller = build_controller(tuner.request, tuner.resolved_plan, display)

@@ -13,8 +13,8 @@ from ablations.plan.tuned_arms import build_trial_plan
 from sweeps.claims import process
 from sweeps.config.request import parse_request
 from sweeps.tuning import rung
+from sweeps.tuning.definition import TrialResult
 from sweeps.tuning.rung import RungTarget
-from sweeps.tuning.study import TrialResult
 from uniclip.errors import UserError
 from uniclip.identity import compute_training_hash
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.tuning import study
+from sweeps.tuning import definition, study
+from sweeps.tuning.definition import Study, TrialParams, TrialResult
 from sweeps.tuning.search_space import Dimension
-from sweeps.tuning.study import Study, TrialParams, TrialResult
 from tests.helpers import synthetic_study
 from tests.helpers.synthetic_study import OPTIMA, SPACE, compute_score, make_study
 from uniclip.errors import UserError
@@ -133,12 +133,12 @@ def test_values_lie_in_the_space_and_have_its_types() -> None:
 
 
 def test_rungs_need_validations() -> None:
-    assert study.compute_rungs("none", 1) == (1.0,)
-    assert study.compute_rungs("median", 3) == (pytest.approx(1 / 3), 1.0)
-    assert study.compute_rungs("hyperband", 27)[0] == pytest.approx(1 / 27)
-    assert len(study.compute_rungs("hyperband", 26)) == 3
+    assert definition.compute_rungs("none", 1) == (1.0,)
+    assert definition.compute_rungs("median", 3) == (pytest.approx(1 / 3), 1.0)
+    assert definition.compute_rungs("hyperband", 27)[0] == pytest.approx(1 / 27)
+    assert len(definition.compute_rungs("hyperband", 26)) == 3
     with pytest.raises(UserError, match="needs 3 validations a run, there would be 2"):
-        study.compute_rungs("median", 2)
+        definition.compute_rungs("median", 2)
 
 
 def test_hyperband_halves_within_brackets() -> None:

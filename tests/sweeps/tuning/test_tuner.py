@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sweeps.claims import process
-from sweeps.tuning.study import Study
+from sweeps.tuning.definition import Study
 from sweeps.tuning.tuner import assert_equal_trials, build_tuner, describe_tuning
 from tests.helpers.command_line import TINY, Driver, assert_finished_once, kill, wait_until
 from uniclip.errors import UserError

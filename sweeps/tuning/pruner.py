@@ -1,0 +1,134 @@
+"""Pruning: the rules of synchronous rounds, and Optuna's pruners asked after every rung.
+
+`median` stops a trial that is below the median of its arm's scores at a rung; `hyperband` (Li et
+al., JMLR 2018) runs brackets of successive halving. A pruner of Optuna's own is asked for every
+trial of a round after a rung, in the order of the trials, when all of them have reported their
+scores. It notes its decisions in a study in memory; the earlier rounds are reported to it again, so
+that the decisions are a function of the scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from sweeps.tuning.definition import ETA, OPTUNA_PRUNERS, Study, TrialResult, make_options_error
+from sweeps.tuning.sampler import import_optuna
+from uniclip.store import Trial
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.pruners import BasePruner
+
+MEDIAN_STARTUP_TRIALS = 4
+"""Trials of an arm that the median rule never stops."""
+DEFAULT_OPTIONS: dict[str, dict[str, Any]] = {
+    "PercentilePruner": {"percentile": 25.0},
+    "SuccessiveHalvingPruner": {"reduction_factor": ETA},
+    "HyperbandPruner": {"reduction_factor": ETA},
+    "PatientPruner": {"wrapped_pruner": None, "patience": 1},
+}
+"""Arguments that Optuna requires, and factors that fit the rungs."""
+RungScores = dict[int, float]
+"""Rung -> validation score."""
+
+
+def select_survivors(
+    study: Study,
+    arm: str,
+    arm_rounds: Sequence[Sequence[Trial]],
+    results: Mapping[int, Mapping[int, TrialResult]],
+    rung: int,
+) -> list[int]:
+    """Return the trials of a round that continue after a rung, in their order.
+
+    Args:
+        study: What determines the trials.
+        arm: The arm.
+        arm_rounds: The arm's trials in each earlier round.
+        results: Trial of this round -> rung -> result so far.
+        rung: The rung that was reached.
+
+    Raises:
+        UserError: Optuna's pruner does not accept the study's `pruner_options`.
+    """
+    rung_scores = {t: {r: m.score for r, m in rungs.items()} for t, rungs in results.items()}
+    scores = {trial: values[rung] for trial, values in rung_scores.items() if rung in values}
+    if study.pruner in OPTUNA_PRUNERS:
+        return _ask_optuna(study, arm, arm_rounds, rung_scores, rung)
+    if study.pruner == "hyperband":
+        ranked_trials = sorted(scores, key=lambda t: (-scores[t], t))
+        return sorted(ranked_trials[: max(1, len(scores) // ETA)])
+    previous_trials = [trial for trials in arm_rounds for trial in trials]
+    if len(previous_trials) < MEDIAN_STARTUP_TRIALS:
+        threshold = -math.inf
+    else:
+        earlier = [t.rung_scores[str(rung)] for t in previous_trials if str(rung) in t.rung_scores]
+        threshold = median([*earlier, *scores.values()])
+    return [trial for trial, score in scores.items() if score >= threshold]
+
+
+def build_pruner(study: Study) -> BasePruner:
+    """Return the pruner of Optuna's that a study names.
+
+    Raises:
+        UserError: it does not accept the study's `pruner_options`.
+    """
+    arguments = {**DEFAULT_OPTIONS.get(study.pruner, {}), **study.pruner_options}
+    try:
+        pruner: BasePruner = getattr(import_optuna().pruners, study.pruner)(**arguments)
+    except (TypeError, ValueError) as error:
+        name = f"pruner={study.pruner}"
+        raise make_options_error("pruner_options", name, study.pruner_options, error) from None
+    return pruner
+
+
+def _ask_optuna(
+    study: Study,
+    arm: str,
+    arm_rounds: Sequence[Sequence[Trial]],
+    rung_scores: Mapping[int, RungScores],
+    rung: int,
+) -> list[int]:
+    optuna = import_optuna()
+    # Hyperband assigns a bracket by the study's name: it is the same for every arm
+    optuna_study = optuna.create_study(
+        study_name="tuning",
+        direction="maximize",
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        pruner=build_pruner(study),
+    )
+    for trials in arm_rounds:
+        asked = {trial.number: optuna_study.ask() for trial in trials}
+        earlier_scores = {
+            t.number: {int(r): score for r, score in t.rung_scores.items()} for t in trials
+        }
+        _report(study, arm, asked, earlier_scores)
+        for trial in trials:
+            if trial.completed:
+                optuna_study.tell(asked[trial.number], trial.score)
+            else:
+                optuna_study.tell(asked[trial.number], state=optuna.trial.TrialState.PRUNED)
+    asked = {trial: optuna_study.ask() for trial in rung_scores}
+    decisions = _report(study, arm, asked, rung_scores)
+    return [trial for (trial, r), is_pruned in decisions.items() if r == rung and not is_pruned]
+
+
+def _report(
+    study: Study,
+    arm: str,
+    asked: Mapping[int, optuna.Trial],
+    rung_scores: Mapping[int, RungScores],
+) -> dict[tuple[int, int], bool]:
+    """Report a round, rung by rung, and return (trial, rung) -> whether it is pruned."""
+    decisions = {}
+    for rung in sorted({r for scores in rung_scores.values() for r in scores}):
+        trials = [trial for trial, scores in rung_scores.items() if rung in scores]
+        for trial in trials:
+            asked[trial].report(rung_scores[trial][rung], study.get_step(arm, rung))
+        if rung < len(study.rungs) - 1:
+            for trial in trials:
+                decisions[trial, rung] = asked[trial].should_prune()
+    return decisions

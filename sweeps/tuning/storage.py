@@ -1,0 +1,80 @@
+"""Storages of Optuna: a journal in a file, or a database by its URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.tuning.sampler import import_optuna
+from uniclip.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+CONNECT_TIMEOUT_SECONDS = 10
+"""Time after which a PostgreSQL server that does not answer counts as unreachable."""
+MAX_ERROR_COLUMNS = 200
+
+
+def open_storage(url: str, journal_path: Path) -> BaseStorage:
+    """Open a storage, and create its file or tables where there are none.
+
+    Args:
+        url: URL of a database as SQLAlchemy reads it, or path of a journal; empty for the default.
+        journal_path: The default journal. Its folder must exist.
+
+    Raises:
+        UserError: the storage cannot be reached, or its driver is not installed.
+    """
+    optuna = import_optuna()
+    with translate_errors(url or str(journal_path)):
+        if "://" not in url:
+            path = str(Path(url).expanduser() if url else journal_path)
+            backend = optuna.storages.journal.JournalFileBackend(path)
+            journal: BaseStorage = optuna.storages.JournalStorage(backend)
+            return journal
+        arguments: dict[str, Any] = {}
+        if url.startswith("postgresql"):
+            arguments["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+        database: BaseStorage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+        return database
+
+
+@contextmanager
+def translate_errors(url: str) -> Iterator[None]:
+    """Raise a `UserError` in place of any error of a storage, in one line without password."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna = import_optuna()
+    shown_url = hide_password(url)
+    try:
+        yield
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(
+            f"storage={shown_url} needs a driver that is not installed ({error}); for PostgreSQL: "
+            "pip install 'psycopg[binary]', and storage=postgresql+psycopg://..."
+        ) from None
+    except (
+        SQLAlchemyError,
+        optuna.exceptions.OptunaError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        cause = error.__cause__ if isinstance(error, optuna.exceptions.OptunaError) else None
+        lines = str(cause or error).strip().splitlines() or [type(error).__name__]
+        text = hide_password(lines[0])[:MAX_ERROR_COLUMNS]
+        raise UserError(
+            f"storage={shown_url} cannot be used: {text}; start the server, correct the URL, or "
+            "leave storage= out for a file in the store"
+        ) from None
+
+
+def hide_password(text: str) -> str:
+    """Return text in which the passwords of URLs are replaced by `***`."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
