@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import formatting
 from analysis.collect.predictions import RetrievalExamples
-from analysis.figures import curves, effects, examples, fonts, style
+from analysis.figures import curves, effects, examples, fonts, style, tuning
 from analysis.results.results import Results
 
 
@@ -70,6 +70,44 @@ def build_figures(
             "lines are seeds. Only differences of offsets matter, so b minus b of image-text is "
             "shown.",
             lambda: curves.draw_temperatures(results.sweep_data.history, plan.reference),
+            folder,
+        ),
+        *(_draw_tuning(results, folder) if plan.tuning is not None else []),
+    ]
+
+
+def _draw_tuning(results: Results, folder: Path) -> list[ReportFigure]:
+    return [
+        _draw(
+            "tuning_curves",
+            "Best score against trials",
+            "Thick line: expected best validation score of so many trials, drawn at random from "
+            f"all trials of the arm; band: {tuning.describe_band()}. Thin line: best score so far, "
+            "in the order of the trials.",
+            lambda: tuning.draw_tuning_curves(results),
+            folder,
+        ),
+        _draw(
+            "tuning_importances",
+            "Importance of hyper-parameters",
+            "Share of the importance of each key for reaching the best trials (PED-ANOVA, as "
+            "Optuna computes it).",
+            lambda: tuning.draw_importances(results),
+            folder,
+        ),
+        _draw(
+            "tuning_slices",
+            "Score against each hyper-parameter",
+            "One mark per trial; open marks: trials that were pruned.",
+            lambda: tuning.draw_slices(results),
+            folder,
+        ),
+        _draw(
+            "tuning_parallel_coordinates",
+            "Parallel coordinates",
+            "One line per completed trial, through its values and its score; light and thick: high "
+            "scores; a gap: the key was not active. Below each axis: the values at its ends.",
+            lambda: tuning.draw_parallel_coordinates(results),
             folder,
         ),
     ]

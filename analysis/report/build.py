@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from analysis.collect.frame import SweepData
     from analysis.report.notebook import NotebookRunner
     from analysis.results.planted_effects import PlantedEffectResult
+    from analysis.results.tuning_trials import TuningTrials
     from analysis.tables.table import Table
 
 MANIFEST_NAME = "manifest.json"
@@ -35,6 +36,7 @@ LIBRARIES = (
     "nbformat",
     "nbclient",
     "ipykernel",
+    "optuna",
 )
 CODE_FOLDER = Path(__file__).resolve().parents[1]
 CODE_SUFFIXES = (".py", ".jinja", ".css", ".csv")
@@ -119,6 +121,9 @@ def _iterate_input_files(store: Store, plan: Plan) -> Iterator[Path]:
     )
     if default_plan is not None:
         yield from _iterate_input_files(store, default_plan)
+    if plan.tuning is not None and plan.tuning.study:
+        study = store.get_study(plan.tuning.default_sweep, plan.tuning.study)
+        yield from study.list_round_paths()
 
 
 def _read_current_manifest(report_folder: Path, input_digest: str) -> dict[str, Any] | None:
@@ -189,7 +194,7 @@ def _write_contents(
     results = analyze(store, sweep_data)
     report_tables = tables.build_tables(results)
     sentences = summary.build_summary_sentences(results)
-    _write_tables(report_tables, sweep_data, folder)
+    _write_tables(report_tables, sweep_data, results.tuning_trials, folder)
     notebook.add(notebooks.build_table_cells(results, sentences, report_tables))
     (folder / "figures").mkdir()
     examples = load_examples(store, sweep_data.plan)
@@ -223,9 +228,15 @@ def _write_contents(
     return contents, cost_report.csv
 
 
-def _write_tables(report_tables: list[Table], sweep_data: SweepData, folder: Path) -> None:
-    """Write the tables in every format, and the frames of scores and history."""
+def _write_tables(
+    report_tables: list[Table],
+    sweep_data: SweepData,
+    tuning_trials: TuningTrials | None,
+    folder: Path,
+) -> None:
+    """Write the tables in every format, and the frames of scores, history and trials."""
     from analysis.collect.export import write_frame
+    from analysis.results.tuning_trials import build_trial_frame
     from analysis.tables.table import TABLE_FORMATS
 
     (folder / "tables").mkdir()
@@ -235,3 +246,5 @@ def _write_tables(report_tables: list[Table], sweep_data: SweepData, folder: Pat
             path.write_text(format_table(table), encoding="utf-8")
     write_frame(sweep_data.frame, folder / "tables", "frame")
     write_frame(sweep_data.history, folder, "history")
+    if tuning_trials is not None:
+        write_frame(build_trial_frame(tuning_trials), folder / "tables", "trials")

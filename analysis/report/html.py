@@ -45,7 +45,14 @@ FILES_NOTE = (
     "frame.csv has one row per run and score), figures/ (png, svg, pdf), history.csv. Run ids are "
     "folders in runs/ of the store."
 )
-VECTOR_FIGURES = ("effects", "interactions", "losses", "curves", "temperatures")
+TUNING_FIGURES = (
+    *("tuning_curves", "tuning_importances", "tuning_slices"),
+    "tuning_parallel_coordinates",
+)
+VECTOR_FIGURES = (
+    *("effects", "interactions", "losses", "curves", "temperatures"),
+    *TUNING_FIGURES,
+)
 """Figures that are embedded as SVG; the others contain images and are embedded as PNG."""
 
 
@@ -136,7 +143,13 @@ def _build_sections(
         ),
         section("scores", "Scores", table_html["scores"], *collapsed_tables),
         section("benchmark", "Benchmark data sets", *benchmark_tables),
-        section("tuning", "Tuning", table_html.get("tuning"), table_html.get("tuned_effects")),
+        section(
+            "tuning",
+            "Tuning",
+            table_html.get("tuning"),
+            table_html.get("tuned_effects"),
+            *(figure_html.get(name) for name in TUNING_FIGURES),
+        ),
         section("setup", "Set-up", *setup_parts),
         section(
             "training",

@@ -13,7 +13,7 @@ from analysis import formatting
 from analysis.collect import literature, predictions
 from analysis.collect.frame import SweepData
 from analysis.formatting import NumberFormat, choose_score_format, make_number_format
-from analysis.results import alarms, tuning
+from analysis.results import alarms, tuning, tuning_trials
 from analysis.results.alarms import DataCheck
 from analysis.results.baselines import Baseline, list_baselines
 from analysis.results.sign_flips import SignFlip, find_sign_flips
@@ -77,6 +77,8 @@ class Results:
     """Sentences on training images that could not be read."""
     tuning_comparison: tuning.TuningComparison | None
     """Comparison with the default hyper-parameters, for a tuned sweep."""
+    tuning_trials: tuning_trials.TuningTrials | None
+    """Trials of the tuning, for a tuned sweep."""
 
     @property
     def plan(self) -> Plan:
@@ -249,6 +251,7 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
         data_checks=alarms.check_published_scores(store, sweep_data),
         training_data_warnings=alarms.describe_unreadable_images(store, sweep_data),
         tuning_comparison=tuning.compare_with_default(store, plan, primary_observations),
+        tuning_trials=tuning_trials.collect_tuning_trials(store, plan),
     )
 
 

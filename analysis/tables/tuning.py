@@ -38,7 +38,7 @@ def build_tuning_table(
     score_format = formatting.choose_score_format(
         kind, tuned_observations, [a.name for a in plan.arms]
     )
-    keys = list(tuning.arms[0].best_trial.params)
+    keys = list(dict.fromkeys(key for arm in tuning.arms for key in arm.best_trial.params))
     rows, records = [], []
     for tuned_arm in tuning.arms:
         gain = comparison.gains[tuned_arm.arm]
@@ -139,6 +139,8 @@ def _format_effect(effect: Effect, kind: str) -> str:
 
 
 def _build_value_cell(tuned_arm: TunedArm, key: str) -> TableCell:
+    if key not in tuned_arm.best_trial.params:  # conditional
+        return TableCell(text="default")
     text = str(tuned_arm.best_trial.params[key])
     boundary_side = tuned_arm.at_boundary.get(key)
     if boundary_side is None:
@@ -193,7 +195,8 @@ def _build_notes(
     tuning_seeds = ", ".join(str(s) for s in tuning.seeds)
     yield (
         f"Every arm had {tuning.n_trials} trials in the search space {tuning.space} "
-        f"(pruner: {tuning.pruner}), selected by the validation score after the last step (mean "
+        f"(sampler: {tuning.sampler}, pruner: {tuning.pruner}), selected by the validation score "
+        "after the last step (mean "
         f"over seeds {tuning_seeds}; a diverged run counts as 0). No test score was used."
     )
     shared_seeds = sorted(set(tuning.seeds) & set(seeds))

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps.tuning import definition, study
+from sweeps.tuning import definition
 from sweeps.tuning.definition import Study, TrialParams, TrialResult
+from sweeps.tuning.recorder import StudyRecorder, run_recorded_study
 from sweeps.tuning.search_space import Dimension
-from uniclip.store import Store, StudyFolder
+from uniclip.store import Store, StudyFolder, TuningRound
 
 SPACE = {
     "train.learning_rate": Dimension(low=1e-4, high=1e-1, log=True),
@@ -52,20 +53,31 @@ def compute_results(
     }
 
 
-def main(root: str, pruner: str, n_trials: str, seconds: str) -> None:
-    """Run a study over the store at `root`; each call for results takes `seconds`."""
-    tested_study = make_study(pruner, n_trials=int(n_trials))
-    folder = StudyFolder(Store(Path(root)).get_sweep("s"), "s")
+def run_recorded(
+    tested_study: Study, store: Store, url: str = "", seconds: float = 0.0, sweep: str = "s"
+) -> list[TuningRound]:
+    """Run a study in a store and a storage of Optuna; each call for results takes `seconds`."""
+    folder = StudyFolder(store.get_sweep(sweep), "space-1a2b3c4d")
+    recorder = StudyRecorder(tested_study, store, folder, (1000,), url)
 
     def run_trials(
         number: int, rung: int, trial_params: TrialParams
     ) -> dict[str, dict[int, TrialResult]]:
-        time.sleep(float(seconds))
-        return compute_results(tested_study, rung, trial_params)
+        recorder.start_trials(number, trial_params)
+        time.sleep(seconds)
+        results = compute_results(tested_study, rung, trial_params)
+        recorder.report(rung, results)
+        return results
 
-    study.run_study(
-        tested_study, run_trials, load_round=folder.read_round, save_round=folder.save_round
-    )
+    return run_recorded_study(tested_study, run_trials, folder, recorder)
+
+
+def main(
+    root: str, pruner: str, n_trials: str, seconds: str, sampler: str = "tpe", url: str = ""
+) -> None:
+    """Run a study over the store at `root`."""
+    tested_study = make_study(pruner, n_trials=int(n_trials), sampler=sampler)
+    run_recorded(tested_study, Store(Path(root)), url, float(seconds))
 
 
 if __name__ == "__main__":

@@ -164,6 +164,11 @@ class StudyFolder:
         """Return the results of round `number`, or None while there are none."""
         return read_record(TuningRound, self.path / f"{number}.json")
 
+    def list_round_paths(self) -> list[Path]:
+        """Return the files of all rounds, oldest first."""
+        paths = [path for path in self.path.glob("*.json") if path.stem.isdigit()]
+        return sorted(paths, key=lambda path: int(path.stem))
+
     def save_round(self, tuning_round: TuningRound) -> TuningRound:
         """Write the results of a round, unless they are there; return those in the store."""
         write_once(self.path / f"{tuning_round.number}.json", to_json_bytes(tuning_round))

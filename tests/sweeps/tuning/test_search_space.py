@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,20 @@ def test_the_spaces_fit_every_arm_and_contain_the_defaults(
         ("train.learning_rate: {choices: [0.1]}", "two or more"),
         ("train.learning_rate: {choices: [0.1, 0.2], low: 0}", "choices, or low and high"),
         ("train.learning_rate: 3", "must be a mapping"),
+        ("model.embed_dim: {low: 16, high: 60, step: 16}", "high must be low plus a multiple"),
+        ("model.embed_dim: {low: 16, high: 64, step: 0.5}", "a whole number between integers"),
+        ("train.learning_rate: {low: 0.1, high: 1, step: 0.1, log: true}", "step.*log false"),
+        ("train.learning_rate: {choices: [0.1, 0.2], step: 0.1}", "choices, or low and high"),
+        ("train.adam_eps: {low: 0.1, high: 1, when: {}}", "must name a key"),
+        (
+            "train.adam_eps: {low: 0.1, high: 1, when: {train.precision: bf16}}",
+            "train.adam_eps.when: train.precision must stand before train.adam_eps",
+        ),
+        (
+            "train.precision: {choices: [fp32, bf16]}\n"
+            "train.adam_eps: {low: 0.1, high: 1, when: {train.precision: fp16}}",
+            "train.precision never has the value 'fp16'",
+        ),
         ("{}", "names no key"),
         ("[1, 2]", "must hold a mapping"),
     ],
@@ -90,6 +105,43 @@ def test_numbers_take_the_type_of_their_key(tmp_path: Path, resolved_plan: Resol
     assert resolved_space["model.embed_dim"].is_integer
 
 
+CONDITIONAL = """
+train.precision: {choices: [fp32, bf16]}
+train.warmup_ratio: {low: 0, high: 1, step: 0.25, when: {train.precision: bf16}}
+train.similarity_lr_mult: {choices: [1.0, 10.0], when: {train.warmup_ratio: [0.25, 0.5]}}
+"""
+
+
+def test_conditional_keys_are_checked_with_the_values_that_activate_them(
+    tmp_path: Path, resolved_plan: ResolvedPlan
+) -> None:
+    space = search_space.resolve_search_space("custom", load(tmp_path, CONDITIONAL), resolved_plan)
+    assert not search_space.is_conditional({"a": Dimension(low=0, high=1)})
+    assert search_space.is_conditional(space)
+    mult = space["train.similarity_lr_mult"]
+    assert mult.is_active({"train.warmup_ratio": 0.5})
+    assert not mult.is_active({"train.warmup_ratio": 0.75})
+    assert not mult.is_active({"train.precision": "bf16"})
+
+
+@pytest.mark.parametrize(
+    ("base_values", "expected"),
+    [
+        ({"precision": "fp32"}, {"precision": "fp32"}),
+        ({"precision": "bf16", "eps": 0.5}, {"precision": "bf16", "eps": 0.5}),
+        ({"precision": "bf16", "eps": 0.6}, None),
+    ],
+)
+def test_default_values_are_those_of_active_keys_inside_the_space(
+    base_values: dict[str, Any], expected: dict[str, Any] | None
+) -> None:
+    space = {
+        "precision": Dimension(choices=("fp32", "bf16")),
+        "eps": Dimension(low=0.0, high=1.0, step=0.25, when={"precision": "bf16"}),
+    }
+    assert search_space.select_default_values(space, base_values) == expected
+
+
 def test_an_unknown_space_is_one_line() -> None:
     with pytest.raises(UserError, match="unknown space 'optimiser': did you mean optimizer"):
         search_space.load_search_space("optimiser", request.list_conf_dirs())
@@ -124,3 +176,4 @@ def test_rounded_values_stay_inside_the_range() -> None:
     assert dimension.round_value(0.987653) == 0.987654, "so does 0.9877"
     assert dimension.round_value(0.5000049) == 0.5
     assert Dimension(low=1, high=12345678).round_value(7654321) == 7654321
+    assert Dimension(low=0.0, high=1.0, step=0.05).round_value(0.05 * 3) == 0.15

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.tuning import definition, study
+from sweeps.tuning import study
 from sweeps.tuning.definition import Study, TrialParams, TrialResult
 from sweeps.tuning.search_space import Dimension
 from tests.helpers import synthetic_study
 from tests.helpers.synthetic_study import OPTIMA, SPACE, compute_score, make_study
-from uniclip.errors import UserError
 from uniclip.store import Store, StudyFolder, Trial, TuningRound
 
 KILLS = 20 if os.environ.get("UNICLIP_SOAK") else 3
@@ -132,15 +131,6 @@ def test_values_lie_in_the_space_and_have_its_types() -> None:
 # ---- pruning -------------------------------------------------------------------------------------
 
 
-def test_rungs_need_validations() -> None:
-    assert definition.compute_rungs("none", 1) == (1.0,)
-    assert definition.compute_rungs("median", 3) == (pytest.approx(1 / 3), 1.0)
-    assert definition.compute_rungs("hyperband", 27)[0] == pytest.approx(1 / 27)
-    assert len(definition.compute_rungs("hyperband", 26)) == 3
-    with pytest.raises(UserError, match="needs 3 validations a run, there would be 2"):
-        definition.compute_rungs("median", 2)
-
-
 def test_hyperband_halves_within_brackets() -> None:
     calls: list[tuple[int, int, TrialParams]] = []
     run_to_end(make_study("hyperband", n_trials=17, rungs=(1 / 9, 1 / 3, 1.0)), calls)
@@ -237,7 +227,7 @@ def test_a_study_killed_at_a_random_moment_continues(tmp_path: Path, kill: int) 
     undisturbed = run_to_end(tested_study)
     generator = random.Random(f"{kill} {time.time_ns()}")
     command = [sys.executable, synthetic_study.__file__, str(tmp_path), "hyperband", "14", "0.05"]
-    folder = StudyFolder(Store(tmp_path).get_sweep("s"), "s")
+    folder = StudyFolder(Store(tmp_path).get_sweep("s"), "space-1a2b3c4d")
     path = os.pathsep.join(sys.path)
     for _ in range(1 + kill % 2):
         process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})

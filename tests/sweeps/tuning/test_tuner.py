@@ -7,17 +7,30 @@ import dataclasses
 import io
 import os
 import random
+import re
+import shlex
 import shutil
 import time
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from sweeps.claims import process
 from sweeps.tuning.definition import Study
 from sweeps.tuning.tuner import assert_equal_trials, build_tuner, describe_tuning
-from tests.helpers.command_line import TINY, Driver, assert_finished_once, kill, wait_until
+from tests.helpers import ROOT
+from tests.helpers.command_line import (
+    TINY,
+    Driver,
+    assert_finished_once,
+    execute,
+    kill,
+    wait_until,
+)
+from tests.helpers.optuna_dashboard import read_json, start_dashboard
 from uniclip.errors import UserError
 from uniclip.identity import compute_training_hash
 from uniclip.io.atomic import append_jsonl, atomic_write
@@ -25,13 +38,18 @@ from uniclip.store import AuditRecord, Plan, RunFolder, Store, Trial, TunedArm, 
 from uniclip.store.json_io import to_json_bytes
 
 WORDS = (
+    "ablation=components",
     "arms=[full,clip]",
+    "sampler=gp",
     "seeds=1",
     "launcher.max_workers=1",
     "train.steps=9",
     "train.validate_every=3",
 )
 TRIALS = 2
+PAGE = ROOT / "docs" / "optuna.md"
+PAGE_STORAGE = "sqlite:///tuning.db"
+"""Storage in the commands of the page."""
 SOAK = bool(os.environ.get("UNICLIP_SOAK"))
 VICTIMS = ["controller", "all"] * 5 if SOAK else ["controller"]
 """Processes that are killed."""
@@ -47,8 +65,15 @@ class TuningDriver(Driver):
         tiny_words = [word for word in TINY if word.partition("=")[0] not in replaced_keys]
         self.words = (*tiny_words, *WORDS, f"store={folder}")
 
-    def tune(self, *words: str, status: int = 0) -> str:
-        return self.run(f"n_trials={TRIALS}", *words, command="tune", status=status)
+    def tune(self, *words: str, command: str = "tune", status: int = 0) -> str:
+        """Return what a command prints that trains nothing: it is executed in this process."""
+        words = (f"n_trials={TRIALS}", *words) if command == "tune" else words
+        trials = [w for w in words if w.startswith("n_trials=")][-1:]
+        words = (*trials, *(w for w in words if not w.startswith("n_trials=")))
+        output = io.StringIO()
+        with chdir(self.folder.parent), redirect_stdout(output), redirect_stderr(output):
+            assert execute(command, *self.words, *words) == status, output.getvalue()
+        return output.getvalue()
 
     def rounds(self) -> list[TuningRound]:
         """Return the rounds of the only study in the store."""
@@ -70,8 +95,14 @@ class TuningDriver(Driver):
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[TuningDriver, str]:
+    """The store after the command of the page for users of Optuna, and what it printed."""
     driver = TuningDriver(tmp_path_factory.mktemp("tuned") / "store")
-    return driver, driver.tune()
+    commands = [line for line in PAGE.read_text().splitlines() if line.startswith("$ python")]
+    (command,) = (shlex.split(line.removeprefix("$ python sweep.py ")) for line in commands)
+    replaced_keys = {w.partition("=")[0] for w in (*driver.words, "n_trials=")}
+    page_words = [w for w in command[1:] if w.partition("=")[0] not in replaced_keys]
+    assert page_words == [f"storage={PAGE_STORAGE}"]
+    return driver, driver.run(*page_words, f"n_trials={TRIALS}", command=command[0])
 
 
 def test_a_tuning_prints_its_cost_and_ends_in_a_report(tuned: tuple[TuningDriver, str]) -> None:
@@ -86,7 +117,7 @@ def test_a_tuning_prints_its_cost_and_ends_in_a_report(tuned: tuple[TuningDriver
 
 def test_status_shows_the_progress_of_a_tuning(tuned: tuple[TuningDriver, str]) -> None:
     driver, _ = tuned
-    *_, trials, tuned_sweep = driver.run(command="status").splitlines()
+    *_, trials, tuned_sweep = driver.tune(command="status").splitlines()
     (study,) = (driver.folder / "sweeps").glob("*/tuning/*")
     assert trials == f"{study.relative_to(driver.folder / 'sweeps')}/{TRIALS - 1}-0: 2 complete"
     assert tuned_sweep == f"{driver.tuned().sweep_id}: 2 complete"
@@ -138,12 +169,71 @@ def test_the_best_trial_of_each_arm_is_run_beside_its_default(
         assert (config["seed"], config["train"]["steps"]) == (0, 9)
 
 
+def test_the_storage_of_the_page_holds_a_study_per_arm(tuned: tuple[TuningDriver, str]) -> None:
+    driver, output = tuned
+    assert f"trials: optuna-dashboard {PAGE_STORAGE}\n" in output
+    storage = f"sqlite:///{driver.folder.parent}/tuning.db"
+    (study,) = (driver.folder / "sweeps").glob("*/tuning/*")
+    assert not (study / "optuna.journal").exists()
+    for arm in ("full", "clip"):
+        name = f"{study.relative_to(driver.folder / 'sweeps')}/{arm}"
+        trials = optuna.load_study(study_name=name, storage=storage).trials
+        expected = [t for round_ in driver.rounds() for t in round_.trials[arm]]
+        assert [(t.params, t.value) for t in trials] == [(t.params, t.score) for t in expected]
+        assert [t.intermediate_values for t in trials] == [{9: t.score} for t in expected]
+        for trial in trials:
+            (run_id,) = trial.user_attrs["runs"]
+            assert _validation(driver.store, run_id) == trial.value
+
+
+def test_the_script_and_the_dashboard_of_the_page(
+    tuned: tuple[TuningDriver, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver, _ = tuned
+    (script,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+    (command,) = re.findall(r"^\$ optuna-dashboard (.*)$", PAGE.read_text(), re.M)
+    with chdir(driver.folder.parent):
+        exec(script, {})
+    lines = capsys.readouterr().out.splitlines()
+    tuning = driver.tuned().tuning
+    assert tuning is not None
+    best_params = {t.arm: t.best_trial.params for t in tuning.arms}
+    assert len(lines) == 2
+    for line in lines:
+        name, _, rest = line.partition(" ")
+        assert rest.startswith(f"{best_params[name.rsplit('/', 1)[1]]} ['")
+    with start_dashboard(command, driver.folder.parent) as address:
+        summaries = read_json(f"{address}/api/studies")["study_summaries"]
+    assert [s["study_name"] for s in summaries] == [line.split(" ")[0] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("storage=postgresql+psycopg://me:secret@127.0.0.1:1/db",), "cannot be used"),
+        (("sampler_options={startup: 1}",), "sampler=gp does not accept"),
+        (("pruner=MedianPruner", "pruner_options={lower: 1}"), "MedianPruner does not accept"),
+        (("pruner=median", "pruner_options={lower: 1}"), "pruner=median has none"),
+        (("pruner=Median",), "did you mean MedianPruner"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_before_anything_is_run(
+    tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    driver = TuningDriver(tmp_path / "store")
+    output = driver.tune(*words, status=2)
+    assert message in output
+    assert len(output.splitlines()) == 1
+    assert "secret" not in output
+    assert driver.endings() == {}
+
+
 def test_tuning_again_does_nothing_and_leaves_the_same_bytes(
     tuned: tuple[TuningDriver, str],
 ) -> None:
     driver, _ = tuned
     before, endings, rounds = driver.table("tuning"), driver.endings(), driver.rounds()
-    output = driver.tune()
+    output = driver.tune(f"storage={PAGE_STORAGE}")
     assert "round" not in output
     assert "(unchanged)" in output
     assert (driver.table("tuning"), driver.endings(), driver.rounds()) == (before, endings, rounds)
@@ -152,7 +242,7 @@ def test_tuning_again_does_nothing_and_leaves_the_same_bytes(
 def test_the_limit_covers_a_whole_study(tuned: tuple[TuningDriver, str]) -> None:
     """Each single round would be below it."""
     words = ("n_trials=500", "max_gpu_hours=0.02")
-    output = tuned[0].run(*words, command="tune", status=2)
+    output = tuned[0].tune(*words, status=2)
     assert "max_gpu_hours=0.02: 1002 runs would take about" in output, "the tuned table too"
 
 
@@ -179,7 +269,7 @@ def test_the_limit_covers_trials_and_both_tables_together(tmp_path: Path) -> Non
                 limited_tuner.enforce_gpu_hours_limit()
         else:
             assert limited_tuner.enforce_gpu_hours_limit()
-    output = driver.run("max_gpu_hours=21.9", command="tune", status=2)
+    output = driver.tune("n_trials=20", "max_gpu_hours=21.9", status=2)
     assert "44 runs would take about 22 " in output
     assert driver.endings() == {}, "nothing was started"
 
@@ -191,7 +281,7 @@ def test_trials_that_coincide_with_runs_cost_nothing(
     shutil.copytree(tuned[0].folder, tmp_path / "store")
     driver = TuningDriver(tmp_path / "store")
     endings = driver.endings()
-    driver.run("n_trials=1", "tuning_seeds=[0]", command="tune")
+    driver.tune("n_trials=1", "tuning_seeds=[0]")
     assert driver.endings() == endings
     notes = [p.read_text() for p in driver.folder.glob("reports/*-tuned-*/tables/tuning.md")]
     assert sum("Seeds 0 were used for the selection too" in text for text in notes) == 1
@@ -258,7 +348,7 @@ def test_a_tuning_that_is_killed_continues_with_the_same_study(
     process.wait()
     assert process.stdout is not None
     process.stdout.close()
-    driver.tune()
+    driver.run(f"n_trials={TRIALS}", command="tune")
     assert_finished_once(driver)
     assert driver.rounds() == tuned[0].rounds()
     assert driver.table("tuning") == tuned[0].table("tuning")
@@ -303,6 +393,9 @@ def test_a_tuning_is_read_back_as_it_was_written(tuned: tuple[TuningDriver, str]
     assert tuning is not None
     assert all(isinstance(arm, TunedArm) for arm in tuning.arms)
     assert (tuning.n_trials, tuning.seeds, tuning.space) == (TRIALS, (SEED,), "optimizer")
+    assert tuning.sampler == "gp"
+    assert tuning.dimensions["train.learning_rate"]["high"] == 0.02
+    assert "storage" not in " ".join(tuned[0].tuned().overrides), "it may hold a password"
 
 
 def make_tuned_arm(arm: str, **changes: Any) -> TunedArm:
