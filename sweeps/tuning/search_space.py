@@ -69,8 +69,6 @@ class Dimension:
         low, high = self.bounds
         if step <= 0 or self.log:
             raise UserError(f"step must be above 0 and log false, got step={step}, log={self.log}")
-        if self.is_integer and not isinstance(step, int):
-            raise UserError(f"step must be a whole number between integers, got {step}")
         if not _is_whole((high - low) / step):
             raise UserError(f"high must be low plus a multiple of step, got {low}, {high}, {step}")
 
@@ -83,13 +81,16 @@ class Dimension:
 
     @property
     def extreme_values(self) -> tuple[ParamValue, ...]:
-        """The values that a configuration must accept: both ends of the range, or every choice."""
-        return self.bounds if self.choices is None else self.choices
+        """The values that a configuration must accept: ends and step of the range, or choices."""
+        if self.choices is not None:
+            return self.choices
+        low, high = self.bounds
+        return (low, high) if self.step is None else (low, low + self.step, high)
 
     @property
     def is_integer(self) -> bool:
         """Whether the range is one of integers."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
+        return all(isinstance(v, int) for v in (self.low, self.high, self.step or 1))
 
     def contains(self, value: ParamValue) -> bool:
         """Return whether a value lies in the range or is a choice."""

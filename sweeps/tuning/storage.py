@@ -65,6 +65,7 @@ def translate_errors(url: str) -> Iterator[None]:
         OSError,
         RuntimeError,
         ValueError,
+        KeyError,
     ) as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.OptunaError) else None
         lines = str(cause or error).strip().splitlines() or [type(error).__name__]

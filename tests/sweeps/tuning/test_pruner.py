@@ -14,7 +14,7 @@ from tests.helpers.synthetic_study import STEPS, make_study
 from uniclip.errors import UserError
 from uniclip.store import TuningRound
 
-OPTIONS = {"ThresholdPruner": {"lower": 0.5}, "PatientPruner": {"patience": 0, "min_delta": 0.2}}
+OPTIONS = {"ThresholdPruner": {"lower": 0.2}, "PatientPruner": {"patience": 0, "min_delta": 0.2}}
 
 
 def make_pruned_study(name: str, **changes: Any) -> Study:

@@ -118,7 +118,7 @@ def test_every_storage_holds_the_trials_of_the_rounds(
 
 def start(store: Path, url: str, sampler: str) -> subprocess.Popen[bytes]:
     """Start a process that runs the study slowly."""
-    words = [str(store), "median", "10", "0.1", sampler, url]
+    words = [str(store), "median", "8", "0.1", sampler, url]
     return subprocess.Popen(
         [sys.executable, synthetic_study.__file__, *words],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -129,8 +129,8 @@ def start(store: Path, url: str, sampler: str) -> subprocess.Popen[bytes]:
 def test_a_study_that_is_killed_continues_with_the_same_trials(
     sampler: str, storage: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Killed at a random moment, and continued by two processes at the same time."""
-    study = make_study("median", n_trials=10, sampler=sampler)
+    """Killed at a random moment, and continued; on a journal by two processes at the same time."""
+    study = make_study("median", n_trials=8, sampler=sampler)
     undisturbed_url = make_url("journal", tmp_path, request)
     rounds = run_recorded(study, Store(tmp_path / "undisturbed"), undisturbed_url)
     folder = tmp_path / "killed"
@@ -145,8 +145,9 @@ def test_a_study_that_is_killed_continues_with_the_same_trials(
     time.sleep(random.Random(time.time_ns()).uniform(0, 0.6))
     victim.send_signal(signal.SIGKILL)
     victim.wait()
-    successors = [start(folder / "store", url, sampler) for _ in range(2)]
-    assert [process.wait(timeout=600) for process in successors] == [0, 0]
+    num_successors = 2 if SOAK or storage == "journal" else 1
+    successors = [start(folder / "store", url, sampler) for _ in range(num_successors)]
+    assert [process.wait(timeout=600) for process in successors] == [0] * num_successors
     assert_same_trials(url, study, rounds)
     for arm in study.arms:
         assert read_trials(url, arm) == read_trials(undisturbed_url, arm)

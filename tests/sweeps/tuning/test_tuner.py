@@ -65,8 +65,12 @@ class TuningDriver(Driver):
         tiny_words = [word for word in TINY if word.partition("=")[0] not in replaced_keys]
         self.words = (*tiny_words, *WORDS, f"store={folder}")
 
-    def tune(self, *words: str, command: str = "tune", status: int = 0) -> str:
-        """Return what a command prints that trains nothing: it is executed in this process."""
+    def tune(self, *words: str) -> str:
+        """Return what a tuning prints, executed in a process of its own."""
+        return self.run(f"n_trials={TRIALS}", *words, command="tune")
+
+    def tune_here(self, *words: str, command: str = "tune", status: int = 0) -> str:
+        """Return what a command prints; it is executed in this process, which is faster."""
         words = (f"n_trials={TRIALS}", *words) if command == "tune" else words
         trials = [w for w in words if w.startswith("n_trials=")][-1:]
         words = (*trials, *(w for w in words if not w.startswith("n_trials=")))
@@ -117,7 +121,7 @@ def test_a_tuning_prints_its_cost_and_ends_in_a_report(tuned: tuple[TuningDriver
 
 def test_status_shows_the_progress_of_a_tuning(tuned: tuple[TuningDriver, str]) -> None:
     driver, _ = tuned
-    *_, trials, tuned_sweep = driver.tune(command="status").splitlines()
+    *_, trials, tuned_sweep = driver.tune_here(command="status").splitlines()
     (study,) = (driver.folder / "sweeps").glob("*/tuning/*")
     assert trials == f"{study.relative_to(driver.folder / 'sweeps')}/{TRIALS - 1}-0: 2 complete"
     assert tuned_sweep == f"{driver.tuned().sweep_id}: 2 complete"
@@ -221,7 +225,7 @@ def test_what_cannot_be_used_is_one_line_before_anything_is_run(
     tmp_path: Path, words: tuple[str, ...], message: str
 ) -> None:
     driver = TuningDriver(tmp_path / "store")
-    output = driver.tune(*words, status=2)
+    output = driver.tune_here(*words, status=2)
     assert message in output
     assert len(output.splitlines()) == 1
     assert "secret" not in output
@@ -233,7 +237,7 @@ def test_tuning_again_does_nothing_and_leaves_the_same_bytes(
 ) -> None:
     driver, _ = tuned
     before, endings, rounds = driver.table("tuning"), driver.endings(), driver.rounds()
-    output = driver.tune(f"storage={PAGE_STORAGE}")
+    output = driver.tune_here(f"storage={PAGE_STORAGE}")
     assert "round" not in output
     assert "(unchanged)" in output
     assert (driver.table("tuning"), driver.endings(), driver.rounds()) == (before, endings, rounds)
@@ -242,7 +246,7 @@ def test_tuning_again_does_nothing_and_leaves_the_same_bytes(
 def test_the_limit_covers_a_whole_study(tuned: tuple[TuningDriver, str]) -> None:
     """Each single round would be below it."""
     words = ("n_trials=500", "max_gpu_hours=0.02")
-    output = tuned[0].tune(*words, status=2)
+    output = tuned[0].tune_here(*words, status=2)
     assert "max_gpu_hours=0.02: 1002 runs would take about" in output, "the tuned table too"
 
 
@@ -269,7 +273,7 @@ def test_the_limit_covers_trials_and_both_tables_together(tmp_path: Path) -> Non
                 limited_tuner.enforce_gpu_hours_limit()
         else:
             assert limited_tuner.enforce_gpu_hours_limit()
-    output = driver.tune("n_trials=20", "max_gpu_hours=21.9", status=2)
+    output = driver.tune_here("n_trials=20", "max_gpu_hours=21.9", status=2)
     assert "44 runs would take about 22 " in output
     assert driver.endings() == {}, "nothing was started"
 
@@ -281,7 +285,7 @@ def test_trials_that_coincide_with_runs_cost_nothing(
     shutil.copytree(tuned[0].folder, tmp_path / "store")
     driver = TuningDriver(tmp_path / "store")
     endings = driver.endings()
-    driver.tune("n_trials=1", "tuning_seeds=[0]")
+    driver.tune_here("n_trials=1", "tuning_seeds=[0]")
     assert driver.endings() == endings
     notes = [p.read_text() for p in driver.folder.glob("reports/*-tuned-*/tables/tuning.md")]
     assert sum("Seeds 0 were used for the selection too" in text for text in notes) == 1
@@ -308,7 +312,7 @@ def test_a_failed_trial_stops_the_tuning_with_its_reason(
     attempt = run.claim_attempt(2, process.make_claim_record({}))
     assert attempt is not None
     attempt.write_end("failed", "ValueError: broken image")
-    output = driver.tune(status=1)
+    output = driver.tune_here(status=1)
     message = f"1 runs of trials are not finished; {run.id} is failed: ValueError: broken"
     assert message in output
     assert "with retry=failed it runs them again" in output
@@ -323,7 +327,7 @@ def test_a_diverged_trial_has_the_lowest_score(
     assert outcome is not None
     diverged = dataclasses.replace(outcome, kind="diverged", step=4, weights_digest=None)
     atomic_write(run.path / "outcome.json", to_json_bytes(diverged))
-    driver.tune()
+    driver.tune_here()
     (trial,) = driver.rounds()[1].trials["full"]
     assert (trial.score, trial.steps, trial.n_diverged, trial.completed) == (0.0, 4, 1, True)
     rows = {
@@ -348,7 +352,7 @@ def test_a_tuning_that_is_killed_continues_with_the_same_study(
     process.wait()
     assert process.stdout is not None
     process.stdout.close()
-    driver.run(f"n_trials={TRIALS}", command="tune")
+    driver.tune()
     assert_finished_once(driver)
     assert driver.rounds() == tuned[0].rounds()
     assert driver.table("tuning") == tuned[0].table("tuning")
