@@ -17,11 +17,11 @@ ORDER: dict[str, str] = {
         cache metrics prompts < datasets < protocols < features < checks < scoring < benchmarks
         < __init__ < planned < __main__
     """,
-    "ablations": "schema < designs < plan < audit",
+    "ablations": "schema < designs listed < plan < audit",
     "analysis": "statistics < formatting collect < results < tables figures < report",
     "sweeps": """
         slurm_environment slurm_reasons < slurm < claims < config < costs < launchers < monitor
-        < doctor < controller < tuning < cli
+        single_run < doctor < controller < tuning < cli
     """,
 }
 """For each package its folders and modules, lowest first; what stands side by side is unrelated."""

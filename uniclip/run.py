@@ -25,6 +25,7 @@ from uniclip.checkpoints.load import decode_weights, load_from_folder
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.checkpoints.tensor_file import bundle_modules, encode
 from uniclip.config import RunConfig
+from uniclip.config.yaml_file import format_config
 from uniclip.errors import DataChangedError, StopRequested, UserError, make_not_evaluated_error
 from uniclip.evaluate.datasets import fingerprint_cache
 from uniclip.evaluate.planned import check_user_datasets, require_protocol
@@ -70,6 +71,7 @@ def execute_run(
         DataChangedError: the data or the checkpoint are not those of the spec.
     """
     numerics.apply(config.train.num_threads)
+    run.write_config(format_config(config, f"The configuration of run {run.id}."))
     with require_planned_data(config, run.read_spec()):
         return _execute(run, config, attempt, evaluations, stop)
 

@@ -60,6 +60,25 @@ def check_evaluation_splits(configs: Mapping[str, RunConfig]) -> None:
         )
 
 
+def check_test_data(
+    definitions: Mapping[str, ArmDefinition], evaluation_hashes: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Raise `UserError` if an arm changes the data on which it is scored.
+
+    Args:
+        definitions: arm -> its definition.
+        evaluation_hashes: arm -> data set -> evaluation hash.
+    """
+    for name, definition in definitions.items():
+        data_keys = [key for key in definition.overrides if key.startswith("data.")]
+        for other, hashes in evaluation_hashes.items():
+            if data_keys and hashes != evaluation_hashes[name]:
+                raise UserError(
+                    f"arm {name}: {' and '.join(data_keys)} changes the test data, so that it "
+                    f"cannot be compared with arm {other}: leave it out"
+                )
+
+
 def _find_keys_set_in_group(
     group: str, ablation: Ablation, components: Mapping[str, Component]
 ) -> Iterator[tuple[str, str]]:

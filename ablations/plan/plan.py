@@ -86,6 +86,8 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     specs = build_specs(configs, request.seeds)
     cells = build_cells(specs, request.seeds, arm_names)
     plan = _build_plan_record(request, resolver, arms, cells, skipped_arms)
+    definitions = {name: arm.definition for name, arm in arms.items()}
+    conflicts.check_test_data(definitions, plan.evaluation_hashes)
     image_notes = model_check.describe_image_sizes(configs)
     score_notes = primary_metrics.describe_missing_primary_score(plan)
     plan = replace(
@@ -230,7 +232,7 @@ def _build_plan_record(
     configs = {name: arm.config for name, arm in arms.items()}
     reference = ablation.reference if ablation.reference in arms else next(iter(arms))
     reference_config = configs[reference]
-    evaluations, missing_datasets, missing_probe_data = _resolve_evaluations(
+    evaluations, missing_datasets, missing_probe_data = resolve_evaluations(
         configs, request.cache_path
     )
     primary_metric, co_primary_metric = primary_metrics.get_primary_metrics(
@@ -345,7 +347,7 @@ def _build_arm(
     )
 
 
-def _resolve_evaluations(
+def resolve_evaluations(
     configs: Mapping[str, RunConfig], cache_path: Path | None
 ) -> tuple[dict[str, dict[str, str]], dict[str, str], dict[str, str]]:
     """Return arm -> data set -> evaluation hash, and two tables of missing data.

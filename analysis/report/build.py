@@ -54,6 +54,15 @@ class ReportResult:
     planted_results: list[PlantedEffectResult]
     """Checks of the plan's planted effects."""
 
+    @property
+    def effect_rows(self) -> list[str]:
+        """The lines of the summary that state effects, with their heading; none without any."""
+        from analysis.report.summary import EFFECT_HEADING, LEGEND  # here: it imports scipy
+
+        starts = [i for i, line in enumerate(self.summary) if line.startswith(EFFECT_HEADING)]
+        has_rows = bool(starts) and LEGEND in self.summary
+        return self.summary[starts[0] : self.summary.index(LEGEND)] if has_rows else []
+
 
 def build_report(store: Store, sweep_id: str, *, force: bool = False) -> ReportResult:
     """Write `reports/<sweep>/` and the sweep's cost report; missing cells are shown as missing.

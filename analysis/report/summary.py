@@ -27,6 +27,8 @@ LABEL_WIDTH = 28
 """Columns of its first column."""
 VERDICT_WIDTH = 16
 """Columns of a verdict."""
+EFFECT_HEADING = "effect on "
+"""How the heading of the effects begins, after which the score is named."""
 LEGEND = "MDE: minimum detectable effect at the look (80 %); *: not corrected"
 STATUS_LABELS = {
     RunStatus.PENDING: "pending",
@@ -64,7 +66,7 @@ def build_terminal_summary(results: Results) -> list[str]:
     interval_heading = f"{formatting.format_confidence_level()} interval"
     effect_heading = append_unit("effect", score_format.difference_unit)
     header_row = _format_columns(
-        f"effect on {score_label}", effect_heading, interval_heading, "MDE", "verdict"
+        f"{EFFECT_HEADING}{score_label}", effect_heading, interval_heading, "MDE", "verdict"
     )
     lines = _wrap_lines([plan.title, *plan.caveats])
     if contrast_rows:

@@ -228,7 +228,7 @@ def _describe_code(sweep_data: SweepData) -> dict[str, str]:
             f"torch {c.numerics_class['torch']}" for c in claims if "torch" in c.numerics_class
         }
     seeds = ",".join(str(s) for s in plan.seeds)
-    words = [f"ablation={plan.ablation}", *plan.overrides, f"seeds=[{seeds}]"]
+    words = [*plan.overrides, f"seeds=[{seeds}]"]
     return _drop_empty(
         {
             "command": " ".join(["python sweep.py", *_drop_repeated(words)])

@@ -29,6 +29,16 @@ FILESYSTEM_ERRNOS = (
 DEFAULT_COMMAND = "run"
 SWEEP_ID = re.compile(r"[\w-]+-[0-9a-f]{8}")
 """How the id of a sweep looks."""
+HYDRA_DELETION = re.compile(r"~[A-Za-z_][\w./@]*")
+"""How Hydra's words that remove a key look."""
+VALUE_FLAGS = {
+    **{"--cfg": "--cfg", "-c": "--cfg", "--info": "--info", "-i": "--info"},
+    **{"--package": "--package", "-p": "--package"},
+}
+"""Flags that take the next word as their value -> their long form."""
+MULTIRUN_COMMANDS = ("run", "plan", "status", "report", "tune", "doctor")
+"""Commands that take several sweeps, one after another."""
+MULTIRUN_HELP = "allowed, as in Hydra; lists such as ablation=a,b need it not"
 COMMANDS = {
     "run": "run the cells that are missing, then write the report (the default)",
     "plan": "show what would run, why, and its estimated cost; runs nothing",
@@ -121,7 +131,14 @@ def _execute(argv: Sequence[str]) -> int:
         print(f"{DISTRIBUTION} {_read_version()}")
         return 0
     arguments = _parse_arguments(argv)
-    return load_command(arguments.command).run(arguments)
+    command = load_command(arguments.command)
+    if arguments.command in MULTIRUN_COMMANDS and any(c in w for w in argv for c in ",("):
+        from sweeps.cli.multirun import run_each  # here: only lists need it
+        from sweeps.config.multirun import expand_sweeps
+
+        if len(sweeps := expand_sweeps(arguments.overrides)) > 1:
+            return run_each(command.run, arguments, sweeps)
+    return command.run(arguments)
 
 
 def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -131,13 +148,14 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         UserError: the command or a flag does not exist, or the command takes no names.
     """
     command, words = argv[0], argv[1:]
-    if command.startswith("-") or "=" in command:
+    if command.startswith("-") or _is_override(command):
         command, words = DEFAULT_COMMAND, argv
     elif command not in COMMANDS:
         raise _make_unknown_command_error(command)
+    words = _join_flag_values(words)
     flags = [word for word in words if word.startswith("-")]
-    overrides = [word for word in words if "=" in word and not word.startswith("-")]
-    names = [word for word in words if "=" not in word and not word.startswith("-")]
+    overrides = [word for word in words if _is_override(word)]
+    names = [word for word in words if word not in overrides and not word.startswith("-")]
     parser = _build_parser(command)
     arguments, unknown_words = parser.parse_known_args([command, *names, *flags])
     for word in unknown_words:
@@ -146,6 +164,22 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         raise UserError(f"{command} takes no name, got {word!r}; settings are key=value")
     arguments.overrides = overrides
     return arguments
+
+
+def _is_override(word: str) -> bool:
+    """Return whether a word sets a key, or removes one as in Hydra, which the parser refuses."""
+    return not word.startswith("-") and ("=" in word or bool(HYDRA_DELETION.fullmatch(word)))
+
+
+def _join_flag_values(words: Sequence[str]) -> list[str]:
+    """Return words with `--cfg job` as `--cfg=job`, so that the value is not taken for a name."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in VALUE_FLAGS and not word.startswith("-"):
+            joined[-1] = f"{VALUE_FLAGS[joined[-1]]}={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _make_unknown_command_error(word: str) -> UserError:
@@ -200,6 +234,8 @@ def _build_parser(command: str | None) -> argparse.ArgumentParser:
         )
         if name == command:
             load_command(name).add_arguments(subparser)
+            if name in MULTIRUN_COMMANDS:
+                subparser.add_argument("-m", "--multirun", action="store_true", help=MULTIRUN_HELP)
             usage = subparser.format_usage().removeprefix("usage: ").rstrip()
             subparser.usage = f"{usage} [key=value ...]"
     return parser

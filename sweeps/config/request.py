@@ -14,7 +14,7 @@ from ablations import designs
 from ablations import schema as ablation_schema
 from ablations.plan.plan import PlanRequest, ResolvedPlan, build_plan
 from ablations.schema import Ablation
-from sweeps.config import stored_sweep, sweep_keys
+from sweeps.config import multirun, stored_sweep, sweep_keys
 from sweeps.config.schema import SweepConfig
 from sweeps.config.sweep_keys import KEY_ALIASES
 from sweeps.config.unknown_keys import make_unknown_key_error
@@ -102,9 +102,13 @@ def parse_request(
     Raises:
         UserError: the ablation, a key or a value does not exist; one line.
     """
-    values = parse_overrides(overrides)
+    words, lists = multirun.split_lists(overrides)
+    values = parse_overrides(words)
     conf_dirs = list_conf_dirs(values.pop("conf_dir", None))
-    ablation = _load_ablation(values.pop("ablation", None), conf_dirs)
+    ablation_name = values.pop("ablation", None)
+    if ablation_name is None and not lists:
+        multirun.reject_unknown_lists(words, command_keys)
+    ablation = _load_ablation(ablation_name, lists, conf_dirs)
     user_choices, values = _split_group_choices(values, conf_dirs)
     choices = {**ablation.groups, **user_choices}
     sweep_values = _compose_sweep_values(choices, conf_dirs)
@@ -112,7 +116,9 @@ def parse_request(
     settings: SweepConfig = bind(SweepConfig, sweep_values)
     _resolve_custom_names(run_values, conf_dirs)
     other_keys = {**sweep_values, **dict.fromkeys((*PRE_COMPOSE_KEYS, *command_keys))}
-    _reject_unknown_keys(run_values, choices, conf_dirs, other_keys, ablation)
+    listed_values = ablation.arms[ablation.reference].overrides if lists else {}
+    all_run_values = {**listed_values, **run_values}
+    _reject_unknown_keys(all_run_values, choices, conf_dirs, other_keys, ablation)
     store = Store(settings.store)
     store.share_with_group()
     seeds, argv = settings.resolve_seeds(ablation.first_seed), ("run", *overrides)
@@ -214,7 +220,12 @@ def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:
     return conf_dirs
 
 
-def _load_ablation(name: object, conf_dirs: list[Path]) -> Ablation:
+def _load_ablation(name: object, lists: dict[str, list[str]], conf_dirs: list[Path]) -> Ablation:
+    if lists:
+        several = [key for key in lists if name is not None or key in multirun.SWEEP_GROUPS]
+        if several:
+            raise UserError(f"{several[0]} lists values: this command takes one sweep at a time")
+        return multirun.build_ablation(lists)
     if name is None:
         ablation_names = ", ".join(ablation_schema.list_ablations(conf_dirs))
         raise UserError(

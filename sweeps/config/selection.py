@@ -14,7 +14,7 @@ from difflib import get_close_matches
 
 from ablations import schema as ablation_schema
 from ablations.plan.plan import find_cell
-from sweeps.config import stored_sweep, sweep_keys
+from sweeps.config import multirun, stored_sweep, sweep_keys
 from sweeps.config.request import SweepRequest, parse_configs, parse_request
 from sweeps.config.schema import SweepConfig
 from uniclip.config import plugins
@@ -148,8 +148,9 @@ def open_store(overrides: Sequence[str]) -> Store:
 
 
 def has_ablation(overrides: Sequence[str]) -> bool:
-    """Return whether the words name a sweep by its ablation."""
-    return any(word.startswith("ablation=") for word in overrides)
+    """Return whether the words name a sweep by its ablation, or by the values of its arms."""
+    is_named = any(word.startswith("ablation=") for word in overrides)
+    return is_named or bool(multirun.split_lists(overrides)[1])
 
 
 def find_sweep(store: Store, name: str) -> SweepFolder | None:

@@ -7,7 +7,8 @@ so that an error suggests the nearest key instead of Hydra's `+key` syntax.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -84,12 +85,12 @@ def _compose_with_hydra(
     search_path_override = f"hydra.searchpath=[{path}]"
     group_overrides = [f"{g}={quote_text(c)}" for g, c in choices.items()]
     overrides = [search_path_override, *NO_LOGGING, *group_overrides]
-    for group, choice in choices.items():
-        if choice not in _list_yaml_choices(group, folders):
-            node = {group: {"name": choice}}
-            ConfigStore.instance().store(choice, node, group=group, package="_global_")
     try:
-        with initialize_config_dir(main_folder, version_base=None):
+        with _isolate_hydra(), initialize_config_dir(main_folder, version_base=None):
+            for group, choice in choices.items():
+                if choice not in _list_yaml_choices(group, folders):
+                    node = {group: {"name": choice}}
+                    ConfigStore.instance().store(choice, node, group=group, package="_global_")
             hydra_config = hydra_compose(name, overrides)
         values = OmegaConf.to_container(hydra_config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
@@ -100,6 +101,26 @@ def _compose_with_hydra(
         raise
     assert isinstance(values, dict)
     return {str(k): v for k, v in values.items()}
+
+
+@contextmanager
+def _isolate_hydra() -> Iterator[None]:
+    """Set aside the Hydra application that calls this code, if one does, and what it registered.
+
+    Both are singletons. Nodes of the ConfigStore with the name of one of our files would be taken
+    for its schema.
+    """
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+
+    store = ConfigStore.instance()
+    application, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    repository = store.repo
+    store.repo = {k: v for k, v in repository.items() if k.startswith(("hydra", "_"))}
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra, store.repo = application, repository
 
 
 def load_yaml(path: Path) -> Any:

@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from uniclip.errors import UserError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 ValueForm = Literal["text", "texts", "shell"]
 """What a key may hold: a text, a list of texts, or text that a shell reads (no replacements)."""
@@ -26,6 +29,8 @@ TEXT_OR_LIST: frozenset[ValueForm] = frozenset({"text", "texts"})
 SIMPLE_KEY = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
 SIMPLE_WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[a-z_/][a-z0-9_/.-]*", re.IGNORECASE)
 SIMPLE_NUMBER = re.compile(r"0|[1-9][0-9]*")
+VALUE_LIST = re.compile(r",|^\w+\(")
+"""What every value that lists several has: a comma, or a function."""
 QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
 ESCAPED = re.compile(r"\\[\\()\[\]{}:=,\"' \t]")
 """A character that Hydra's grammar reads as itself after a backslash."""
@@ -101,6 +106,51 @@ def _parse_override(override: str, forms: ValueForms | None) -> tuple[str, Any]:
             return key, _parse_text_value(override, key_forms)
         return key, _parse_typed_value(override, is_known=key_forms is not None)
     return _parse_simple_override(override) or _parse_hydra_override(override)
+
+
+# ---- lists of values ----------------------------------------------------------------------------
+
+
+def parse_value_list(override: str, names: Sequence[str] = ()) -> list[str] | None:
+    """Return the values of a `key=value` word that lists several, as Hydra's multi-run reads it.
+
+    A list is `a,b`, `choice(a,b)`, `range(1,4)` or `glob(a*)`.
+
+    Args:
+        override: The word; not of a key whose value is text that may hold commas.
+        names: The names that `glob` selects from.
+
+    Returns:
+        Each value as text that the grammar reads back; None for a word with one value.
+
+    Raises:
+        UserError: the word lists one value, one value twice, or a continuous interval.
+    """
+    value = override.partition("=")[2].strip()
+    if not VALUE_LIST.search(value) or QUOTED.fullmatch(value):
+        return None
+    from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep
+    from hydra.errors import HydraException
+
+    try:
+        parsed = _parse_with_hydra(override)
+    except HydraException:
+        return None
+    if not parsed.is_sweep_override():
+        return None
+    listed = parsed.value()
+    if isinstance(listed, IntervalSweep):
+        raise UserError(f"{override!r} is a continuous interval: tune samples from one (space=)")
+    if isinstance(listed, ChoiceSweep):
+        listed.shuffle = False  # the first value is the reference
+    texts = listed.filter([*names]) if isinstance(listed, Glob) else parsed.sweep_string_iterator()
+    values = [str(text) for text in texts]
+    if len(values) < 2:
+        raise UserError(f"{override!r} lists {len(values)} values: list at least two, or write one")
+    for text in values:
+        if values.count(text) > 1:
+            raise UserError(f"{override!r} lists {text} twice")
+    return values
 
 
 # ---- keys that hold text -------------------------------------------------------------------------
@@ -236,25 +286,44 @@ def _parse_simple_override(override: str) -> tuple[str, Any] | None:
     return (key, value) if SIMPLE_WORD.fullmatch(value) else None
 
 
-def _parse_hydra_override(override: str) -> tuple[str, Any]:
+def _parse_with_hydra(override: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_override(override)
+
+
+def _parse_hydra_override(override: str) -> tuple[str, Any]:
     from hydra.errors import HydraException
 
     try:
-        parsed = OverridesParser.create().parse_override(override)
+        parsed = _parse_with_hydra(override)
     except HydraException:
         raise UserError(f"cannot read {override!r}: {_suggest_quotes(override)}") from None
     if not parsed.key_or_group:
         raise UserError(f"cannot read {override!r}: write key=value")
     if parsed.is_add() or parsed.is_force_add() or parsed.is_delete() or parsed.package:
-        raise UserError(f"cannot read {override!r}: write key=value")
+        raise UserError(f"cannot read {override!r}: {_explain_modifier(parsed)}")
     if parsed.is_sweep_override():
         key, _, value = override.partition("=")
         raise _SweepOverrideError(
-            f"{override!r} has several values: arms come from ablation=, a list is [a,b], and text "
+            f"{override!r} has several values, and one is expected here: a list is [a,b], and text "
             f"with a comma is {shlex.quote(f'{key}={quote_text(value)}')}"
         )
     return parsed.key_or_group, _strip_quotes(parsed.value())
+
+
+def _explain_modifier(parsed: Override) -> str:
+    """Return why `+key`, `~key` or `group@package` does not apply, and what to write."""
+    key = parsed.key_or_group
+    word = f"{key}={'<value>' if parsed.is_delete() else str(parsed.get_value_string())}"
+    if parsed.is_delete():
+        return (
+            "no key is removed here, since every run has a value for each: leave "
+            f"{key} out for its default, or write {word}"
+        )
+    if parsed.package:
+        return f"a group has one place here: write {word}"
+    return f"no key is added here, since every key exists already: write {word}"
 
 
 def _suggest_quotes(override: str) -> str:
@@ -280,11 +349,10 @@ def _quote_if_needed(item: str) -> str:
 
 
 def _is_readable(override: str) -> bool:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     try:
-        return not OverridesParser.create().parse_override(override).is_sweep_override()
+        return not _parse_with_hydra(override).is_sweep_override()
     except HydraException:
         return False
 

@@ -162,7 +162,7 @@ class AttemptFolder:
 
 
 class RunFolder:
-    """`runs/<id>/`: a run. Files at this level are written once."""
+    """`runs/<id>/`: a run. Files at this level are written once, but for `config_path`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -184,6 +184,11 @@ class RunFolder:
         return self.path / "tokenizer.json"
 
     @property
+    def config_path(self) -> Path:
+        """The configuration with which the run was last executed, as YAML."""
+        return self.path / "config.yaml"
+
+    @property
     def cache_path(self) -> Path:
         """The store's folder of files that can be computed again."""
         return self.path.parent.parent / CACHE_FOLDER
@@ -191,6 +196,12 @@ class RunFolder:
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         """Write the spec, unless it is there: all processes write the same."""
         write_once(self.path / "spec.json", to_json_bytes(spec))
+
+    def write_config(self, text: str) -> None:
+        """Write the configuration, over an earlier one of which the run-only part differs."""
+        data = text.encode()
+        if not self.config_path.exists() or self.config_path.read_bytes() != data:
+            atomic_write(self.config_path, data)
 
     def is_readable(self) -> bool:
         """Return whether this user may read the folder, if it exists."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from argparse import ArgumentParser, Namespace
 
+from sweeps.cli import composed_config
 from sweeps.cli.commands.report import print_report
 from sweeps.config.selection import (
     SWEEP_HELP,
@@ -20,12 +21,16 @@ EXIT_CELLS_FAILED = 1
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the sweep."""
+    """Add the sweep, and the flags that print its configuration."""
     parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
+    composed_config.add_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Run the cells that are missing, then build the report."""
+    if composed_config.is_requested(arguments):
+        composed_config.print_requested(arguments)
+        return 0
     request, cell_names = select_request("run", arguments.names, arguments.overrides)
     require_no_cells("run", cell_names)
     resolved_plan = request.build_plan()

@@ -1,0 +1,100 @@
+"""Several sweeps of one command line, one after another, and their summary."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+from sweeps.config.request import parse_request
+from sweeps.config.unknown_keys import TUNE_KEYS
+from sweeps.monitor.status import build_rows, describe_counts
+from uniclip.errors import UserError
+from uniclip.store import Plan, Store
+
+EXIT_USER_ERROR = 2
+REPORTING_COMMANDS = ("run", "report")
+"""Commands after which the effects of all sweeps are printed together."""
+PLANNING_COMMANDS = ("run", "tune")
+"""Commands that start nothing unless every sweep can be planned."""
+
+
+def run_each(
+    execute: Callable[[Namespace], int], arguments: Namespace, sweeps: Sequence[Sequence[str]]
+) -> int:
+    """Execute a command for the words of each sweep, and return the largest exit status.
+
+    A sweep that ends with an error does not keep the next ones from being run.
+
+    Args:
+        execute: Executes the command with its arguments, and returns the exit status.
+        arguments: The arguments.
+        sweeps: The words of each sweep.
+
+    Raises:
+        UserError: a sweep cannot be planned; nothing was run.
+    """
+    titles = [_describe_words(words, sweeps) for words in sweeps]
+    if arguments.command in PLANNING_COMMANDS:
+        _print_size(arguments, sweeps)
+    statuses, errors = [], {}
+    for title, words in zip(titles, sweeps):
+        if not getattr(arguments, "json", False):
+            print(f"\n---- {title} ----", flush=True)
+        try:
+            statuses.append(execute(Namespace(**{**vars(arguments), "overrides": [*words]})))
+        except UserError as error:
+            statuses.append(EXIT_USER_ERROR)
+            errors[title] = str(error)
+            print(f"{title}: {error}", file=sys.stderr)
+        sys.stdout.flush()
+    if arguments.command in REPORTING_COMMANDS:
+        _print_summary(titles, sweeps, errors)
+    return max(statuses)
+
+
+def _describe_words(words: Sequence[str], sweeps: Sequence[Sequence[str]]) -> str:
+    """Return the words of a sweep that others do not have."""
+    shared = set(sweeps[0]).intersection(*sweeps[1:])
+    return " ".join(word for word in words if word not in shared)
+
+
+def _print_size(arguments: Namespace, sweeps: Sequence[Sequence[str]]) -> None:
+    """Plan every sweep, and print how much there is in all."""
+    plans = [_plan(words, arguments.command)[1] for words in sweeps]
+    num_arms, num_cells = sum(len(p.arms) for p in plans), sum(len(p.cells) for p in plans)
+    runs = {cell.run_id for plan in plans for cell in plan.cells}
+    print(
+        f"{len(plans)} sweeps, one after another: {num_arms} arms, {num_cells} cells, {len(runs)} "
+        "different runs"
+    )
+
+
+def _plan(words: Sequence[str], command: str = "run") -> tuple[Store, Plan]:
+    """Return store and plan of a sweep; keys of tune are left out."""
+    command_keys = TUNE_KEYS if command == "tune" else ()
+    request = parse_request([w for w in words if w.partition("=")[0] not in command_keys])
+    return request.store, request.load_or_build_plan()
+
+
+def _print_summary(
+    titles: Sequence[str], sweeps: Sequence[Sequence[str]], errors: dict[str, str]
+) -> None:
+    """Print state, effects and report of every sweep."""
+    from analysis.report.build import build_report  # here: other commands need no report
+
+    print(f"\n---- summary of {len(sweeps)} sweeps ----")
+    heading = ""
+    for title, words in zip(titles, sweeps):
+        if title in errors:
+            print(f"{title}: {errors[title]}")
+            continue
+        store, plan = _plan(words)
+        print(f"{title}: {plan.sweep_id}, {describe_counts(build_rows(store, plan))}")
+        if not (store.report_path(plan.sweep_id) / "report.html").exists():
+            continue
+        report = build_report(store, plan.sweep_id)
+        if report.effect_rows[:1] != [heading]:
+            print(*report.effect_rows[:1], sep="\n")
+            heading = "".join(report.effect_rows[:1])
+        print(*report.effect_rows[1:], f"report: {report.folder / 'report.html'}", sep="\n")
