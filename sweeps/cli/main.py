@@ -38,7 +38,7 @@ VALUE_FLAGS = {
 """Flags that take the next word as their value -> their long form."""
 MULTIRUN_COMMANDS = ("run", "plan", "status", "report", "tune", "doctor")
 """Commands that take several sweeps, one after another."""
-MULTIRUN_HELP = "allowed, as in Hydra; lists such as ablation=a,b need it not"
+MULTIRUN_HELP = "run every combination of listed values, as in Hydra; lists work without it too"
 COMMANDS = {
     "run": "run the cells that are missing, then write the report (the default)",
     "plan": "show what would run, why, and its estimated cost; runs nothing",
@@ -61,6 +61,9 @@ examples:
   python sweep.py ablation=components                     run what is missing, then report
   python sweep.py plan ablation=components seeds=5        show what would run; runs nothing
   python sweep.py ablation=components data=csv data.path=images.csv
+  python sweep.py ablation=components,losses              both, one after the other, one summary
+  python sweep.py train.learning_rate=1e-3,2e-3           an arm for each value
+  python sweep.py --cfg job ablation=components clip/0    the configuration of a cell as YAML
   python sweep.py status ablation=components --watch
   python sweep.py tune ablation=components n_trials=20 space=optimizer
   python sweep.py list ablations

@@ -35,7 +35,7 @@ SBATCH_TO_LAUNCHER_KEY = {
 class LocalLauncherConfig:
     """Worker processes on this machine; each runs cells until none is left."""
 
-    name: Literal["local"] = "local"
+    name: Literal["local", "debug"] = "local"
     max_workers: int | None = config_field(None, low=1)
     """Worker processes; null = as many as the cores and train.num_threads allow, with
     runtime.device=cuda at most one for each GPU."""
@@ -45,6 +45,25 @@ class LocalLauncherConfig:
         affinity = getattr(os, "sched_getaffinity", None)
         num_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
         return self.max_workers or max(1, num_cores // num_threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebugLauncherConfig(LocalLauncherConfig):
+    """Cells one after another in the process of the command, as submitit's DebugExecutor does:
+    breakpoint() works, and pdb opens where a cell fails."""
+
+    name: Literal["local", "debug"] = "debug"
+
+    def __post_init__(self) -> None:
+        if self.max_workers not in (None, 1):
+            raise UserError(
+                "launcher=debug runs one cell at a time: leave launcher.max_workers out, or write "
+                "launcher=local"
+            )
+
+    def max_parallel(self, num_threads: int) -> int:
+        """Return 1."""
+        return 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +161,11 @@ class SlurmLauncherConfig:
         return self.array_parallelism
 
 
-LAUNCHER_CONFIGS: dict[str, type] = {"local": LocalLauncherConfig, "slurm": SlurmLauncherConfig}
+LAUNCHER_CONFIGS: dict[str, type] = {
+    "local": LocalLauncherConfig,
+    "slurm": SlurmLauncherConfig,
+    "debug": DebugLauncherConfig,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +179,7 @@ class SweepConfig:
     store: str = config_field("store", is_path=True)
     """Folder of runs, sweeps and reports."""
     launcher: LocalLauncherConfig | SlurmLauncherConfig = config_field(LocalLauncherConfig)
-    """Where cells are executed; launcher=local or launcher=slurm chooses the class."""
+    """Where cells are executed; launcher=local, slurm or debug chooses the class."""
     arms: tuple[str, ...] | None = None
     """Only these arms of the ablation; null = all."""
     retry: Literal["none", "failed", "diverged"] = "none"

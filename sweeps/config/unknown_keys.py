@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
+from sweeps.config.library_names import answer_library_name
 from uniclip.errors import UserError
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
@@ -160,6 +161,9 @@ def make_unknown_key_error(
     choices_by_key = choices_by_key or {}
     known_keys = [name for name in known_keys if not name.endswith(".name") or "image" in name]
     leaf = _normalize(key.rsplit(".", 1)[-1])
+    answer = answer_library_name(key)
+    if answer is not None:
+        return UserError(f"unknown key {key!r}: {answer}")
     if key in TUNE_KEYS:
         return UserError(f"unknown key {key!r}: it is a key of tune (python sweep.py tune ...)")
     if leaf in NOTES:

@@ -18,13 +18,18 @@ from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import claim
 from sweeps.claims.status import JobEndLookup, RunState, inspect_runs
 from sweeps.config.schema import (
+    DebugLauncherConfig,
     LocalLauncherConfig,
     SlurmLauncherConfig,
     SweepConfig,
 )
 from sweeps.controller.changed_data import ChangedDataGuard
 from sweeps.controller.denied_runs import describe_denied_runs, find_denied_runs
-from sweeps.controller.launcher_factory import build_local_launcher, build_slurm_launcher
+from sweeps.controller.launcher_factory import (
+    build_debug_launcher,
+    build_local_launcher,
+    build_slurm_launcher,
+)
 from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.controller.reconcile import Actions, add_retries, merge_policies, reconcile
 from sweeps.costs import estimate, limit, probe
@@ -370,12 +375,13 @@ class SweepController:
         return self._audit_seen
 
     def _build_local_launcher(self) -> Launcher:
+        def find_open_audit() -> AuditKey | None:
+            return None if self._is_audited() else self._audit_key
+
+        if isinstance(self.settings.launcher, DebugLauncherConfig):
+            return build_debug_launcher(self.store, self.plan, self.policy, find_open_audit)
         return build_local_launcher(
-            self.store,
-            self.plan,
-            self.policy,
-            self.count_workers(),
-            lambda: None if self._is_audited() else self._audit_key,
+            self.store, self.plan, self.policy, self.count_workers(), find_open_audit
         )
 
     @cached_property

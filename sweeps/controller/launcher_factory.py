@@ -45,6 +45,18 @@ def build_local_launcher(
     return LocalLauncher(log_folder, plan.device, num_workers, build_worker_job)
 
 
+def build_debug_launcher(
+    store: Store,
+    plan: Plan,
+    policy: RetryPolicy,
+    find_open_audit: Callable[[], AuditKey | None],
+) -> Launcher:
+    """Return the launcher that executes cells in this process; see `build_local_launcher`."""
+    from sweeps.launchers.debug import DebugLauncher
+
+    return DebugLauncher(store, plan, policy, find_open_audit)
+
+
 def build_slurm_launcher(
     store: Store,
     plan: Plan,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ablations.plan.plan import ResolvedPlan
 from sweeps.config.request import SweepRequest
+from sweeps.config.schema import DebugLauncherConfig
 from sweeps.controller.controller import Detached, SweepController
 from sweeps.monitor.display import Display
 from sweeps.monitor.status import CellRow, build_rows, describe_counts
@@ -17,11 +18,12 @@ def build_controller(
     sweep_request: SweepRequest, resolved_plan: ResolvedPlan, display: Display | None = None
 ) -> SweepController:
     """Return the controller of a whole plan, with the settings of a request."""
+    is_debug = isinstance(sweep_request.settings.launcher, DebugLauncherConfig)
     return SweepController(
         store=sweep_request.store,
         resolved_plan=resolved_plan,
         settings=sweep_request.settings,
-        display=display or Display(),
+        display=display or Display(redraws=not is_debug),
         follow_up_argv=sweep_request.follow_up_argv,
     )
 

@@ -68,6 +68,9 @@ class StopFlag:
         self.requested = True
 
 
+ExecuteAttempt = Callable[[RunFolder, AttemptFolder, Callable[[], ExitKind], StopFlag], ExitKind]
+
+
 @dataclass(kw_only=True)
 class Worker:
     """One process that claims runs of a plan and executes them."""
@@ -79,6 +82,8 @@ class Worker:
     """Attempts that are retried or declared dead."""
     on_claim: Callable[[str], object] = lambda run: None
     """Called with the id of each run that was claimed, before it is executed."""
+    execute_attempt: ExecuteAttempt = field(default_factory=lambda: execute_attempt)
+    """Executes a claimed attempt, writes its exit record and returns how it ended."""
     has_refused_data: bool = field(default=False, init=False)
     """Whether the training data of a run were not those of the plan: no further run is claimed."""
 
@@ -118,7 +123,7 @@ class Worker:
             evaluations,
             self.stop,
         )
-        exit_kind = execute_attempt(run, attempt, execute_cell, self.stop)
+        exit_kind = self.execute_attempt(run, attempt, execute_cell, self.stop)
         if exit_kind == "failed" and run.read_outcome() is None:
             attempt_end = attempt.read_end()
             self.has_refused_data = (
@@ -236,7 +241,7 @@ def execute_attempt(
         with suppress(OSError):  # a full disk: the attempt then ends without an exit record
             attempt.write_end(exit_kind, error_message, reason=reason)
     if run.read_outcome() is not None:
-        _delete_checkpoints(run)
+        delete_checkpoints(run)
     return exit_kind
 
 
@@ -265,7 +270,7 @@ def _redirect_output(path: Path) -> Iterator[None]:
         os.close(log_descriptor)
 
 
-def _delete_checkpoints(run: RunFolder) -> None:
+def delete_checkpoints(run: RunFolder) -> None:
     """Delete the checkpoints of every attempt of a run that has an outcome."""
     for attempt_number in run.list_attempts():
         for path in run.get_attempt(attempt_number).checkpoints_path.glob("*.safetensors"):

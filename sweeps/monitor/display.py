@@ -84,13 +84,13 @@ SORTED_STATUSES: tuple[CellStatus, ...] = (
 class Display:
     """Prints lines, and on a terminal redraws the state of the sweep below them."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, redraws: bool = True) -> None:
         self.console = console or make_console()
         self.idle_message = "starting workers"
         """Why no cell runs although cells are open."""
-        self._has_seen_running = False
-        self._meter = ProgressMeter()
-        self._screen_lines = ScreenLines(self.console) if is_screen(self.console) else None
+        self._has_seen_running, self._meter = False, ProgressMeter()
+        redraws = redraws and is_screen(self.console)
+        self._screen_lines = ScreenLines(self.console) if redraws else None
         self._previous_statuses: dict[str, CellStatus] = {}
         self._ended_at: dict[str, float] = {}
         """Run -> when it was first seen to have ended (`time.monotonic`), newest last."""

@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import submitit
 
 from tests.helpers.command_line import TIMEOUT_SECONDS, Driver, wait_until
 from uniclip.config import CsvData
@@ -26,6 +27,17 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Driver, str]:
         (folder / f"{name}.py").write_text("raise ImportError('another package')")
     driver = Driver(folder / "store", ARMS, "train.steps=20")
     return driver, driver.run("seeds=1")
+
+
+def test_submitit_reads_the_logs_of_workers(swept: tuple[Driver, str]) -> None:
+    driver, _ = swept
+    folder = driver.store.get_sweep(driver.plan().sweep_id).worker_logs_path
+    job_ids = [path.name.partition("_")[0] for path in folder.glob("*_submitted.pkl")]
+    assert job_ids
+    for job_id in job_ids:
+        job: submitit.LocalJob[None] = submitit.LocalJob(folder, job_id)
+        assert "submitit" in (job.stdout() or "")
+        assert job.paths.result_pickle.exists()
 
 
 def test_a_sweep_ends_in_a_report(swept: tuple[Driver, str]) -> None:

@@ -13,15 +13,15 @@ import types
 import typing
 from collections.abc import Mapping
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, Union
 
 import yaml
 
-from uniclip.config import DATA, METHODS, ViewsConfig
+from uniclip.config import ViewsConfig
 from uniclip.config.binding import TAGGED_UNIONS, get_field_types, to_builtins
-from uniclip.config.compose import CONF, NON_GROUP_FOLDERS, flatten
+from uniclip.config.compose import CONF, NON_GROUP_FOLDERS, REGISTRIES, flatten
 from uniclip.config.keys import read_field_docs
 from uniclip.config.schema import ImageConfig, ModelConfig, RunConfig, TextConfig
 
@@ -48,7 +48,7 @@ def register_configs() -> None:
             continue
         node, package = _build_choice(group, path)
         store.store(path.stem, node, group=group, package=package, provider=PROVIDER)
-    for group, classes in (("data", DATA), ("method", METHODS)):
+    for group, classes in REGISTRIES.items():
         for name, cls in classes.items():
             if not (CONF / group / f"{name}.yaml").exists():
                 node = {group: build_structured_class(cls)()}
@@ -82,7 +82,7 @@ def build_structured_class(cls: type) -> type:
             (
                 field.name,
                 Union[converted, None] if is_open else converted,
-                dataclasses.field(default_factory=lambda value=default: copy.deepcopy(value)),
+                dataclasses.field(default_factory=partial(copy.deepcopy, default)),
             )
         )
     summary = " ".join((cls.__doc__ or "").split())
@@ -116,7 +116,7 @@ def _build_choice(group: str, path: Path) -> tuple[Any, str | None]:
     run_keys = {field.name for field in dataclasses.fields(RunConfig)}
     if is_global:  # `seeds` of a budget is a key of sweeps
         values = {key: value for key, value in values.items() if key in run_keys}
-    classes = {"data": DATA, "method": METHODS}.get(group)
+    classes: dict[str, type] | None = REGISTRIES.get(group)
     sections: dict[str, type] = {"views": ViewsConfig}
     if classes is not None:
         section = values[group] if is_global else values

@@ -22,9 +22,10 @@ def format_config(config: RunConfig, comment: str) -> str:
 
 def format_yaml(values: Any) -> str:
     """Return plain values as YAML that OmegaConf reads back."""
-    return yaml.safe_dump(
+    text: str = yaml.safe_dump(
         _escape(values), sort_keys=False, allow_unicode=True, default_flow_style=False
     )
+    return text
 
 
 def _escape(value: Any) -> Any:

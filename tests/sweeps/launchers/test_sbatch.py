@@ -375,3 +375,18 @@ def test_parameters_become_options_of_sbatch() -> None:
     }
     options = ("--partition=gpu", "--gpus-per-node=2", "--requeue", "--reservation=r")
     assert sbatch.format_sbatch_options(parameters) == options
+
+
+@pytest.mark.parametrize(
+    ("num_tasks", "job_id", "pattern"), [(1, "123", "%j"), (3, "123_2", "%A_%a")]
+)
+def test_logs_and_scripts_are_where_submitits_jobs_look(
+    num_tasks: int, job_id: str, pattern: str, tmp_path: Path
+) -> None:
+    script = sbatch.build_script(tmp_path, None, ["a"], parameters(), num_tasks)
+    job: submitit_slurm.SlurmJob[None] = submitit_slurm.SlurmJob(folder=tmp_path, job_id=job_id)
+    expanded = script.replace(pattern, job_id).replace("%t", "0")
+    assert f"--output={job.paths.stdout}" in expanded
+    assert f"--output {job.paths.stdout}" in expanded, "of the first task"
+    assert f"--error={job.paths.stderr}" in expanded
+    assert job.paths.submission_file == tmp_path / "123_submission.sh"

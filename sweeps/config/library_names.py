@@ -1,0 +1,62 @@
+"""Names of keys in Hydra and submitit that are none here, and what does the same."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sweeps.config.schema import (
+    RESERVED_SBATCH_PARAMETERS,
+    SBATCH_TO_LAUNCHER_KEY,
+    SlurmLauncherConfig,
+)
+
+HYDRA_ANSWERS = {
+    "hydra/launcher": "write launcher=slurm, launcher=local or launcher=debug",
+    "hydra/sweeper": "lists of values make arms (train.learning_rate=1e-3,2e-3), and the command "
+    "tune samples values with Optuna",
+    "hydra.sweeper": "lists of values make arms (train.learning_rate=1e-3,2e-3), and the command "
+    "tune samples values with Optuna",
+    "hydra.run": "write store=<folder>: a run is named by a hash of its configuration",
+    "hydra.sweep": "write store=<folder>: a sweep is named by a hash of its arms",
+    "hydra.job": "cells are named <arm>/<seed>, and list keys shows what can be set",
+    "hydra.searchpath": "write conf_dir=<folder> for your YAML files",
+    "hydra": "Hydra composes the configuration, and its own runner is not used: see list keys",
+}
+"""Start of a key of Hydra's own configuration -> what to write; the longest start counts."""
+SUBMITIT_ANSWERS = {
+    "max_num_timeout": "a cell at its time limit writes a checkpoint and is requeued, as often as "
+    "it makes progress",
+    "stderr_to_stdout": "the output of a cell is in one file, which logs prints",
+    "srun_args": "the launcher sets the arguments of srun",
+    "use_srun": "cells are always started with srun",
+    "job_name": "jobs are named after their submission, so that they are found again",
+    "submitit_folder": "folders and logs of jobs are in <store>/sweeps/<sweep>/worker_logs",
+    "num_gpus": "write launcher.gpus_per_node=<value>",
+    "gpus_per_task": "write launcher.gpus_per_node=<value>; each task has one GPU of the node",
+}
+"""Parameter of submitit or its Hydra plug-in, without slurm_ -> what is done instead."""
+
+
+def answer_library_name(key: str) -> str | None:
+    """Return what to write instead of a key that Hydra or submitit has; None for other keys."""
+    starts = [s for s in HYDRA_ANSWERS if key == s or key.startswith((f"{s}.", f"{s}/"))]
+    is_launcher = key.startswith(("launcher.", "hydra.launcher.")) or "." not in key
+    leaf = key.rpartition(".")[2]
+    name = leaf.removeprefix("slurm_")
+    is_submitit = is_launcher and (leaf != name or key.startswith("hydra.launcher."))
+    if is_launcher and name in SUBMITIT_ANSWERS:
+        return SUBMITIT_ANSWERS[name]
+    if is_submitit:
+        return _answer_slurm_parameter(name)
+    return HYDRA_ANSWERS[max(starts, key=len)] if starts else None
+
+
+def _answer_slurm_parameter(name: str) -> str:
+    """Return how a parameter of submitit's Slurm executor is set."""
+    own = {field.name for field in dataclasses.fields(SlurmLauncherConfig)}
+    launcher_key = name if name in own else SBATCH_TO_LAUNCHER_KEY.get(name)
+    if launcher_key is not None:
+        return f"write launcher.{launcher_key}=<value>, with launcher=slurm"
+    if name in RESERVED_SBATCH_PARAMETERS:
+        return "the launcher sets this itself; leave it out"
+    return f"write launcher.additional_parameters.{name}=<value>, with launcher=slurm"

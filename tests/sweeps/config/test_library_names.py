@@ -1,0 +1,66 @@
+"""Names of Hydra's and submitit's keys are answered with ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+import pytest
+import submitit
+from submitit.slurm.slurm import _make_sbatch_string
+
+from sweeps.config.library_names import answer_library_name
+from sweeps.config.request import parse_request
+from sweeps.config.schema import RESERVED_SBATCH_PARAMETERS, SlurmLauncherConfig
+from tests.sweeps.cli import OVERRIDES
+from uniclip.errors import UserError
+
+OWN = {field.name for field in dataclasses.fields(SlurmLauncherConfig)}
+
+
+@pytest.mark.parametrize(
+    "name", ["timeout_min", "mem_gb", "nodes", "gpus_per_node", "tasks_per_node", "cpus_per_task"]
+)
+def test_submitits_shared_names_are_ours(name: str) -> None:
+    assert name in submitit.AutoExecutor._typed_parameters()
+    assert name in OWN
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        ("launcher.slurm_partition", "write launcher.partition=<value>"),
+        ("slurm_array_parallelism", "write launcher.array_parallelism=<value>"),
+        ("launcher.slurm_additional_parameters", "write launcher.additional_parameters=<value>"),
+        ("launcher.slurm_mem", "write launcher.mem_gb=<value>"),
+        ("launcher.slurm_exclude", "write launcher.additional_parameters.exclude=<value>"),
+        ("launcher.slurm_dependency", "the launcher sets this itself"),
+        ("launcher.slurm_max_num_timeout", "as often as it makes progress"),
+        ("hydra.launcher.timeout_min", "write launcher.timeout_min=<value>"),
+        ("hydra/launcher", "launcher=debug"),
+        ("hydra.sweep.dir", "write store=<folder>"),
+        ("hydra.verbose", "its own runner is not used"),
+    ],
+)
+def test_a_key_is_answered_on_the_command_line(key: str, answer: str) -> None:
+    with pytest.raises(UserError, match="unknown key") as error:
+        parse_request([*OVERRIDES, "launcher=slurm", f"{key}=1"])
+    assert answer in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_parameter_of_submitits_slurm_executor_has_an_answer() -> None:
+    parameters = set(inspect.signature(_make_sbatch_string).parameters) - {"command", "folder"}
+    assert len(parameters) > 20
+    for name in parameters - {"map_count"}:
+        answer = answer_library_name(f"launcher.slurm_{name}")
+        assert answer is not None
+        if answer.startswith("write launcher.additional_parameters."):
+            assert name not in RESERVED_SBATCH_PARAMETERS
+        elif answer.startswith("write launcher."):
+            assert answer.removeprefix("write launcher.").partition("=")[0] in OWN
+
+
+def test_other_keys_have_no_answer() -> None:
+    for key in ("train.lr", "launcher.partition", "slurm", "timeout_min", "hydrate.x"):
+        assert answer_library_name(key) is None
