@@ -216,7 +216,7 @@ def test_user_overrides_seeds_and_schedule_of_the_budget() -> None:
 def test_arms_that_the_budget_leaves_out_are_named() -> None:
     quick, smoke = (plan_from_words("ablation=truth", f"budget={b}") for b in ("quick", "smoke"))
     skipped_arms = {a.name for a in quick.plan.arms} - {a.name for a in smoke.plan.arms}
-    assert skipped_arms == {"aware-0", "unaware-0", "unaware-1"}
+    assert skipped_arms == {"aware-0.5", "unaware-0.5", "aware-0", "unaware-0", "unaware-1"}
     for name in skipped_arms:
         assert any(name in text and "quick or study" in text for text in smoke.plan.skipped)
     assert quick.plan.skipped == ("arm concat-0.9: only at budget=study",)

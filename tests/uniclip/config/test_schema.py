@@ -301,8 +301,8 @@ def test_optional_text_may_be_null() -> None:
         ),
         ({"method": {"augmentation_input": "none", "fusion": "concat"}}, "leave out fusion=concat"),
         (
-            {"method": {"augmentation_input": "none", "modulation_init_gain": 1}},
-            "leave out modulation_init_gain=1",
+            {"method": {"augmentation_input": "none", "modulation_init_gain": 2}},
+            "leave out modulation_init_gain=2",
         ),
         (
             {"method": {"visible_transforms": []}},

@@ -129,7 +129,7 @@ CASES = [(setting, fusion) for setting in USES_VECTOR for fusion in get_args(Fus
 
 
 @pytest.mark.parametrize(
-    ("setting", "fusion"), [c for c in CASES if c[0] != "none" or c[1] == "film"]
+    ("setting", "fusion"), [c for c in CASES if c[0] != "none" or c[1] == "product_concat"]
 )
 def test_vectors_matter_only_with_awareness(vocabulary, setting, fusion):
     uses_vector = USES_VECTOR[setting]
