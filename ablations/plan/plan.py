@@ -86,8 +86,6 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     specs = build_specs(configs, request.seeds)
     cells = build_cells(specs, request.seeds, arm_names)
     plan = _build_plan_record(request, resolver, arms, cells, skipped_arms)
-    definitions = {name: arm.definition for name, arm in arms.items()}
-    conflicts.check_test_data(definitions, plan.evaluation_hashes)
     image_notes = model_check.describe_image_sizes(configs)
     score_notes = primary_metrics.describe_missing_primary_score(plan)
     plan = replace(

@@ -12,6 +12,7 @@ from typing import Any
 
 from ablations import designs
 from ablations import schema as ablation_schema
+from ablations.plan.conflicts import check_test_data
 from ablations.plan.plan import PlanRequest, ResolvedPlan, build_plan
 from ablations.schema import Ablation
 from sweeps.config import multirun, stored_sweep, sweep_keys
@@ -55,6 +56,8 @@ class SweepRequest:
     """Folders of YAML files; files in later folders replace those in earlier ones."""
     stored_plan: Plan | None = None
     """The plan of the sweep that was named by its id; the request must be for the same sweep."""
+    has_value_lists: bool = False
+    """Whether the ablation was made of lists of values (`train.steps=100,200`)."""
 
     @property
     def follow_up_argv(self) -> tuple[str, ...]:
@@ -76,6 +79,9 @@ class SweepRequest:
         if seeds is not None:
             plan_request = replace(plan_request, seeds=seeds)
         resolved_plan = build_plan(plan_request)
+        if self.has_value_lists:
+            definitions = designs.build_arms(plan_request.ablation)
+            check_test_data(definitions, resolved_plan.plan.evaluation_hashes)
         if self.stored_plan is not None:
             stored_sweep.require_same_sweep(
                 self.stored_plan, resolved_plan, self.store, plan_request.recorded_overrides
@@ -144,6 +150,7 @@ def parse_request(
         argv=argv,
         conf_dirs=tuple(conf_dirs),
         stored_plan=stored_plan,
+        has_value_lists=bool(lists),
     )
 
 

@@ -303,6 +303,7 @@ def test_looks_and_margins_of_the_data_are_in_the_plan() -> None:
 
 def test_a_margin_of_a_score_that_is_not_primary_is_refused(tmp_path: Path) -> None:
     text = (schema.CONF / "ablation" / "truth.yaml").read_text()
+    text = text.replace("kind: practically_nothing", "kind: exactly_zero")
     words = write_ablation(tmp_path, text.replace("{minimal.side: 0.02}", "{minimal.hue: 0.02}"))
     message = "margins.scenes: unknown primary score 'minimal.hue'"
     assert_refused(message, *words, "budget=smoke")

@@ -118,9 +118,9 @@ def test_a_listed_ablation_is_planned_like_any() -> None:
 
 def test_arms_with_the_default_value_share_the_runs_of_other_sweeps() -> None:
     listed = parse_request(["method=uniclip,clip", *SMALL]).build_plan().plan
-    methods = parse_request(["ablation=components", *SMALL]).build_plan().plan
+    losses = parse_request(["ablation=losses", *SMALL]).build_plan().plan
     assert {c.run_id for c in listed.cells if c.arm == "method-uniclip"} <= {
-        c.run_id for c in methods.cells if c.arm == "full"
+        c.run_id for c in losses.cells if c.arm == "mp-nce"
     }
 
 
