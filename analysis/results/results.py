@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -200,6 +200,16 @@ class Results:
         report_only_mark = "*" if self.sweep_data.is_report_only(*key) else ""
         dataset_prefix = f"{key[0]}: " if has_several_datasets else ""
         return dataset_prefix + formatting.format_score_label(key[1]) + report_only_mark
+
+    def describe_directions(self, keys: Iterable[ScoreKey]) -> list[str]:
+        """Return a sentence on those of the scores of which lower is better; nothing without."""
+        labels = [
+            self.format_heading(key)
+            for key in keys
+            if get_score_kind_traits(self.sweep_data.get_score_kind(*key)).higher_is_better is False
+        ]
+        sentence = f"Lower is better, and an improvement negative: {', '.join(labels)}."
+        return [sentence] if labels else []
 
     def get_arm_label(self, arm: str) -> str:
         """Return the label of an arm."""

@@ -65,7 +65,10 @@ def build_all_scores_table(results: Results) -> Table:
         headings=("score", "chance", "samples", *(a.label for a in plan.arms)),
         rows=tuple(rows),
         records=tuple(_build_score_records(results, keys)),
-        notes=(formatting.REPORT_ONLY_NOTE,) if has_report_only else (),
+        notes=(
+            *results.describe_directions(keys),
+            *([formatting.REPORT_ONLY_NOTE] if has_report_only else []),
+        ),
     )
 
 
@@ -76,6 +79,7 @@ def _build_notes(results: Results, keys: Sequence[ScoreKey]) -> Iterator[str]:
         f"First column of scores: {results.format_heading(primary_key)}, the primary score "
         f"({plan.primary_metric.metric} on {plan.primary_metric.dataset})."
     )
+    yield from results.describe_directions(keys)
     yield _format_bold_note(results, primary_key)
     if any(results.sweep_data.is_report_only(*key) for key in keys):
         yield formatting.REPORT_ONLY_NOTE

@@ -11,7 +11,12 @@ from analysis.statistics.verdicts import negate
 from analysis.tables.effects import build_effect_table, build_other_effects_table
 from analysis.tables.table import to_markdown
 from tests.helpers import fake_sweep
-from tests.helpers.analyzed_sweeps import analyze_fake_sweep, read_records, select_record
+from tests.helpers.analyzed_sweeps import (
+    analyze_fake_sweep,
+    analyze_with_metrics,
+    read_records,
+    select_record,
+)
 from tests.helpers.fake_sweep import Truth
 from uniclip.store import DEFAULT_LOOKS
 
@@ -113,3 +118,13 @@ def test_opposite_signs_on_two_scores_read_mixed(complete_results: Results) -> N
         "Augmentation awareness: mixed: helps on R@1 both ways at 3 seeds, +"
     )
     assert "; hurts on R@1 image to text at 3 seeds, " in sentence
+
+
+def test_scores_of_two_units_have_theirs_in_each_row(tmp_path: Path) -> None:
+    """And the margin has it in its note."""
+    results = analyze_with_metrics(tmp_path, "retrieval.r1", "gap", Truth(margin=0.01))
+    table = build_effect_table(results)
+    assert "effect" in table.headings
+    assert {row[1].text for row in table.rows} == {"R@1 both ways (pp)", "gap"}
+    assert "pp: percentage points." in table.notes
+    assert "shown to be smaller than 1.0 pp on R@1 both ways" in " ".join(table.notes)

@@ -18,9 +18,11 @@ from tests.helpers import fake_sweep
 from tests.helpers.analyzed_sweeps import (
     analyze_fake_sweep,
     analyze_sweep,
+    analyze_with_metrics,
     format_all_tables,
     read_records,
     select_record,
+    tables_by_name,
 )
 from tests.helpers.fake_sweep import Truth
 from uniclip.store import Store
@@ -99,3 +101,16 @@ def test_the_caveat_of_different_recipes_is_on_every_table(complete_results: Res
     assert with_caveat == {t.name: caveat for t in build_tables(plain) if t.name != "runs"}
     untouched = [t.notes[1:] for t in build_tables(results)[:-1]]
     assert untouched == [t.notes for t in build_tables(plain)[:-1]]
+
+
+def test_scores_of_which_lower_is_better_are_named(
+    complete_results: Results, tmp_path: Path
+) -> None:
+    sentence = "Lower is better, and an improvement negative: calibration error"
+    tables = tables_by_name(complete_results)
+    for name in ("all_scores", "other_effects"):
+        assert any(note.startswith(sentence) for note in tables[name].notes), name
+    assert not any("Lower is better" in note for note in tables["scores"].notes)
+    tested = tables_by_name(analyze_with_metrics(tmp_path, "ece", "retrieval.r1"))
+    for name in ("scores", "effects"):
+        assert any(note.startswith(sentence) for note in tested[name].notes), name

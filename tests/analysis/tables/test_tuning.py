@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.helpers.analyzed_sweeps import (
     tables_by_name,
 )
 from tests.helpers.fake_tuned_sweep import KEY, make_tuned_sweep
-from uniclip.store import Store
+from uniclip.store import PrimaryMetric, Store
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +99,29 @@ def test_seeds_of_the_selection_are_named(
     store, plan = make_tuned_sweep(tmp_path, seeds=seeds)
     table = tables_by_name(analyze_sweep(store, plan.sweep_id))["tuning"]
     assert any(text in note for note in table.notes)
+
+
+def test_scores_have_their_units(tuned_results: Results, tmp_path: Path) -> None:
+    """Trials are selected by R@1 on the validation split, in percent whatever is tested."""
+    tables = tables_by_name(tuned_results)
+    assert tables["tuning"].headings[2:7] == (
+        "validation R@1, default (%)",
+        "validation R@1, tuned (%)",
+        "R@1 both ways, default (%)",
+        "R@1 both ways, tuned (%)",
+        "tuned minus default (pp)",
+    )
+    assert tables["tuning"].rows[0][2].text == "40.0"
+    assert tables["tuned_effects"].headings[1] == "default (pp)"
+    assert tables["tuned_effects"].headings[3] == "tuned (pp)"
+    store, plan = make_tuned_sweep(tmp_path)
+    metric = PrimaryMetric(dataset="openmoji", metric="gap")
+    assert plan.tuning is not None
+    for sweep in (plan.sweep_id, plan.tuning.default_sweep):
+        stored = store.get_sweep(sweep).read_plan()
+        assert stored is not None
+        store.get_sweep(sweep).write_plan(replace(stored, primary_metric=metric))
+    tables = tables_by_name(analyze_sweep(store, plan.sweep_id))
+    assert tables["tuning"].headings[2] == "validation R@1, default (%)"
+    assert tables["tuning"].headings[4:7] == ("gap, default", "gap, tuned", "tuned minus default")
+    assert not any("pp:" in note for note in tables["tuned_effects"].notes)
