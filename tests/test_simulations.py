@@ -6,19 +6,23 @@ A limit counts as exceeded when the exact interval of a rate lies above it. `mak
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import mean, variance
 
 import numpy as np
 import pytest
 
+from ablations.schema import CONF, load_ablation
 from analysis.statistics.effects import ALPHA
 from analysis.statistics.verdicts import PRACTICALLY_NOTHING, UNRESOLVED
 from tests.simulations import __main__ as program
 from tests.simulations import coverage
 from tests.simulations.boundaries import compute_lan_demets_levels, simulate_error
+from tests.simulations.pilot_runs import PILOT, SCORES, read_pilot_spreads
 from tests.simulations.proportions import Rate
 from tests.simulations.verdict_rates import (
     SweepModel,
@@ -61,6 +65,28 @@ def test_the_verdicts_are_those_of_the_report(
             seen |= set(found.flat)
     assert {"helps", "hurts", UNRESOLVED} <= seen
     assert (PRACTICALLY_NOTHING in seen) == (margins[0] is not None)
+
+
+def test_the_model_of_the_pilot_runs_is_fitted_to_them() -> None:
+    """By hand, from the rows of two arms on one score."""
+    pilot = read_pilot_spreads()
+    with open(PILOT, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert pilot.num_runs == len(rows)
+    column = SCORES["log likelihood"]
+    by_arm: dict[str, dict[str, float]] = {}
+    for row in rows:
+        by_arm.setdefault(row["arm"], {})[row["seed"]] = float(row[column])
+    full = by_arm.pop("full")
+    variances = [variance([full[s] - values[s] for s in full]) for values in by_arm.values()]
+    assert pilot.num_contrasts == len(variances)
+    assert pilot.spreads["log likelihood"] == pytest.approx(mean(variances) ** 0.5)
+    assert 0 < pilot.correlation < 1
+
+
+def test_the_margins_of_the_pilot_model_are_those_of_the_ablation() -> None:
+    margins = load_ablation("components", [CONF]).margins["openmoji"]
+    assert list(margins.values()) == list(program.PILOT_MARGINS.values())
 
 
 def test_both_scores_of_a_contrast_are_correlated() -> None:

@@ -16,6 +16,8 @@ from tests.simulations.boundaries import (
     spend_like_obrien_fleming,
     spend_like_pocock,
 )
+from tests.simulations.pilot_runs import PILOT as PILOT_PATH
+from tests.simulations.pilot_runs import read_pilot_spreads
 from tests.simulations.proportions import Rate
 from tests.simulations.verdict_rates import (
     CORRELATION,
@@ -43,9 +45,9 @@ TRUTH_LOOKS = tuple(
 SCHEDULES = {"default": DEFAULT_LOOKS, "early": EARLY_LOOKS, "ablation=truth": TRUTH_LOOKS}
 MDE_LOOKS = (*DEFAULT_LOOKS, *EARLY_LOOKS)
 PILOT_SEEDS = 5
-PILOT_SPREADS = {"R@1": (0.012, 0.01), "log likelihood": (0.031, 0.05)}
-"""Score -> standard deviation of a contrast of two arms over seeds, in 22 pilot runs on openmoji
-(seeds 100 to 104, budget=quick, validation images), and its margin in `ablation=components`."""
+PILOT_MARGINS = {"R@1": 0.01, "log likelihood": 0.05}
+"""Score -> margin of `ablation=components` on openmoji."""
+PILOT = read_pilot_spreads()
 CLUSTERS = (40, 150, 613)
 """Clusters of test samples; 613 is their number for OpenMoji."""
 NOTICE = "<!-- written by python -m tests.simulations --write -->\n"
@@ -175,20 +177,22 @@ def render_detection(sweeps: int) -> Iterator[str]:
 
 
 def render_pilot(sweeps: int) -> Iterator[str]:
-    """Yield the table of verdicts on a component without effect, at the spreads of pilot runs."""
+    """Yield the table of verdicts on components without effect, at the spreads of pilot runs."""
+    pilot = PILOT
     yield "| score | SD | margin | seeds | MDE | practically nothing | unresolved |"
     yield "|---|--:|--:|--:|--:|--:|--:|"
-    margins = tuple(margin / spread for spread, margin in PILOT_SPREADS.values())
-    model = SweepModel(np.zeros((len(margins), NUM_CONTRASTS)), margins)
+    margins = tuple(PILOT_MARGINS[label] / spread for label, spread in pilot.spreads.items())
+    effects = np.zeros((len(margins), pilot.num_contrasts))
+    model = SweepModel(effects, margins, max(0.0, pilot.correlation))
     verdicts = simulate_verdicts(make_generator(14), model, DEFAULT_LOOKS, sweeps)
-    for k, (label, (spread, margin)) in enumerate(PILOT_SPREADS.items()):
+    for k, (label, spread) in enumerate(pilot.spreads.items()):
         for look in DEFAULT_LOOKS:
-            mde = spread * standardized_mde(look.num_seeds, look.level / NUM_TESTS)
+            mde = spread * standardized_mde(look.num_seeds, look.level / effects.size)
             words = verdicts.words[look.num_seeds][:, k, 0]
             counts = [int((words == word).sum()) for word in VERDICT_COLUMNS[2:]]
             rates = " | ".join(f"{Rate(count, sweeps)} %" for count in counts)
-            start = f"| {label} | {spread:g} | {margin:g} | {look.num_seeds} | {mde:.3f}"
-            yield f"{start} | {rates} |"
+            start = f"| {label} | {spread:.4f} | {PILOT_MARGINS[label]:g} | {look.num_seeds}"
+            yield f"{start} | {mde:.3f} | {rates} |"
 
 
 def render_coverage(sweeps: int) -> Iterator[str]:
@@ -256,12 +260,12 @@ more where the spread was underestimated than it gains where it was overestimate
 interval that `plan` prints with the MDE says how far off it may be.""",
         render_detection,
     ),
-    "A component without effect, at the spreads of pilot runs": (
-        """\
-Differences of two arms in 22 runs on openmoji (`budget=quick`, seeds 100 to 104, scored on
-validation images) had these standard deviations over seeds; margins are those of
-`ablation=components`; MDEs are for a known spread. A main effect is averaged over the
-other components, and varies less.""",
+    "Components without effect, at the spreads of pilot runs": (
+        f"""\
+A model fitted to {PILOT.num_runs} pilot runs on openmoji (`docs/studies/{PILOT_PATH.name}`:
+200 steps of 64, seeds 100 to 104, scored on validation images): the differences between all
+components and all but one had these standard deviations over seeds, and a correlation of
+{PILOT.correlation:.2f} between the scores. Margins are those of `ablation=components`, MDEs are for this spread.""",
         render_pilot,
     ),
     "Coverage of the intervals": (
