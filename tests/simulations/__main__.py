@@ -265,7 +265,8 @@ interval that `plan` prints with the MDE says how far off it may be.""",
 A model fitted to {PILOT.num_runs} pilot runs on openmoji (`docs/studies/{PILOT_PATH.name}`:
 200 steps of 64, seeds 100 to 104, scored on validation images): the differences between all
 components and all but one had these standard deviations over seeds, and a correlation of
-{PILOT.correlation:.2f} between the scores. Margins are those of `ablation=components`, MDEs are for this spread.""",
+{PILOT.correlation:.2f} between the scores. Margins are those of `ablation=components`, MDEs are
+for this spread.""",
         render_pilot,
     ),
     "Coverage of the intervals": (
