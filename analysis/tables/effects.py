@@ -154,9 +154,10 @@ def _build_moderated_notes(results: Results) -> list[str]:
             f"{c.label} p = {formatting.format_p_value(p)}".replace("= <", "<")
             for c, p in zip(contrasts, tests.p_values)
         )
+        on_score = f" on {results.format_heading(key)}" if len(results.primary_scores) > 1 else ""
         notes.append(
-            f"Moderated t test (limma), no verdict, uncorrected, {tests.num_seeds} seeds: "
-            f"{tests_text}. It pools the variances of these contrasts, which is sound only if "
+            f"Moderated t test (limma){on_score}, no verdict, uncorrected, "
+            f"{tests.num_seeds} seeds: {tests_text}. It pools the variances of these contrasts, which is sound only if "
             f"they are equal (Bartlett's test: p = "
             f"{formatting.format_p_value(tests.homogeneity_p)}).".replace("= <", "<")
         )

@@ -127,4 +127,8 @@ def test_scores_of_two_units_have_theirs_in_each_row(tmp_path: Path) -> None:
     assert "effect" in table.headings
     assert {row[1].text for row in table.rows} == {"R@1 both ways (pp)", "gap"}
     assert "pp: percentage points." in table.notes
+    moderated = [note for note in table.notes if note.startswith("Moderated t test")]
+    assert [note.split(",")[0] for note in moderated] == [
+        "Moderated t test (limma) on R@1 both ways"
+    ], "the scores of the gap have no spread"
     assert "shown to be smaller than 1.0 pp on R@1 both ways" in " ".join(table.notes)
