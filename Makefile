@@ -32,11 +32,13 @@ check: $(VENV)/.installed-check
 
 docs: $(VENV)/.installed-docs
 	$(RUN) docs/generate_reference.py --check
+	$(RUN) docs/generate_studies.py --check
 	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
 	@echo "docs: build/docs/index.html"
 
 reference: $(VENV)/.installed
 	$(RUN) docs/generate_reference.py
+	$(RUN) docs/generate_studies.py
 
 bench: $(VENV)/.installed-bench
 	$(RUN) -m tests.benchmarks $(ARGS)

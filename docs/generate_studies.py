@@ -41,8 +41,6 @@ EFFECT_COLUMNS = ("contrast", "score", "verdict", "effect", "95 % interval", "p 
 KEPT_SCORES = ("retrieval", "minimal")
 LEFT_OUT_WORDS = {"i2t", "t2i", "temperature", "views"}
 """First words of the names of scores that are kept, and words that none of them has."""
-MAX_SCORES = 4
-"""Number of scores in the table of arms."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,8 @@ class Study:
     name: str
     words: str
     """Words of the command line."""
+    num_scores: int = 4
+    """Number of scores in the table of arms."""
 
     @property
     def path(self) -> Path:
@@ -72,7 +72,7 @@ STUDIES = (
         )
         for steps, batch_size in ((105, 128), (150, 80), (200, 64))
     ),
-    Study("heads_flip", "ablation=heads_flip"),
+    Study("heads_flip", "ablation=heads_flip", num_scores=1),
     Study(
         "heads_openmoji",
         "ablation=heads data=openmoji train.steps=150 train.batch_size=128 train.validate_every=50",
@@ -230,7 +230,7 @@ def render_study(study: Study) -> str:
         f"{len(plan.arms)} arms, seeds {plan.seeds[0]} to {plan.seeds[-1]}, {num_cells} runs "
         f"([scores and run ids](studies/{study.name}.csv)); training code {', '.join(hashes)}.",
         "",
-        to_markdown(select_columns(scores, [*scores.headings[: 1 + MAX_SCORES], "seeds"])),
+        to_markdown(select_columns(scores, [*scores.headings[: 1 + study.num_scores], "seeds"])),
         to_markdown(select_columns(build_effect_table(results), EFFECT_COLUMNS)),
     ]
     return "\n".join(lines)

@@ -108,8 +108,9 @@ def test_every_dotted_name_in_a_page_exists(page: Path) -> None:
             assert re.search(rf"\b{part}\b", MODULES[module].read_text()), name
 
 
-def test_the_generated_reference_is_current() -> None:
-    command = [sys.executable, str(ROOT / "docs" / "generate_reference.py"), "--check"]
+@pytest.mark.parametrize("script", ["generate_reference.py", "generate_studies.py"])
+def test_the_generated_pages_are_current(script: str) -> None:
+    command = [sys.executable, str(ROOT / "docs" / script), "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}: run `make reference`"
 
