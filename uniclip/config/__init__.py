@@ -8,6 +8,7 @@ from uniclip.config.data import (
     OpenmojiData,
     RedrawProbabilities,
     ScenesData,
+    WebdatasetData,
 )
 from uniclip.config.derived import CLIP_VOCAB_SIZE
 from uniclip.config.methods import (
@@ -57,6 +58,7 @@ __all__ = [
     "UniclMethod",
     "UniclipMethod",
     "ViewsConfig",
+    "WebdatasetData",
     "build_run_config",
     "complete_run_values",
     "select_run_only",

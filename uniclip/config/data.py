@@ -6,6 +6,7 @@ from dataclasses import Field, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from uniclip.config.binding import config_field
+from uniclip.config.sample_filter import SampleFilter
 from uniclip.errors import UserError
 
 
@@ -183,7 +184,69 @@ class CsvData(DataConfig):
 
     def count_allowed_broken(self, num_training: int) -> int:
         """Return how many of `num_training` training rows or images may be skipped."""
-        return max(1, int(self.max_broken * num_training)) if self.max_broken else 0
+        return _count_allowed(self.max_broken, num_training)
+
+
+def _count_allowed(max_broken: float, num_samples: int) -> int:
+    return max(1, int(max_broken * num_samples)) if max_broken else 0
+
+
+SOURCE_SEPARATOR = "::"
+"""What joins several sources of shards in `data.path`, as in open_clip."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebdatasetData(DataConfig):
+    """Image-text pairs in WebDataset shards, as img2dataset writes them; read in place."""
+
+    primary_score = "retrieval.r1"
+    sensitive_score = "retrieval.log_likelihood"
+
+    name: Literal["webdataset"] = "webdataset"
+    path: str = config_field("", run_only=True, is_path=True)
+    """The shards: a folder of tar files, a tar file, a glob, or a brace range such as
+    shards/{00000..01242}.tar; several of them are joined with "::"."""
+    weights: tuple[float, ...] = ()
+    """Share of each batch for each source that `path` joins, relative to each other; [] = the
+    samples of all sources are mixed in proportion to their numbers."""
+    where: str | None = None
+    """Which samples are used, by their caption and the fields of their json, such as
+    "similarity > 0.28 and min(width, height) >= 200"; null = all."""
+    order: Literal["full", "windowed"] = "full"
+    """Order of an epoch: full = all samples shuffled, for local disks; windowed = shards shuffled,
+    and the samples of `window_shards` shards at a time, for network file systems."""
+    window_shards: int = config_field(16, low=1)
+    """Shards whose samples are shuffled together with order=windowed."""
+    image_size: int = config_field(64, low=16, high=1024, follows_model=True)
+    """Side of the square to which images are resized and center-cropped for evaluation, in pixels
+    (training views are cropped from the image itself); null, the preset =
+    `model.image.image_size`."""
+    validation_fraction: float = config_field(0.01, above=0, high=0.5)
+    """Fraction of the samples held out for validation, by a hash of the name of the image."""
+    test_fraction: float = config_field(0.01, low=0, high=0.5)
+    """Fraction of the samples held out for testing; 0 = none."""
+    max_held_out: int = config_field(5_000, low=16)
+    """Largest number of validation and of test samples that are evaluated, those with the smallest
+    hash; the others that are held out are not used."""
+    max_broken: float = config_field(0.01, low=0, high=1, run_only=True)
+    """Largest fraction of the samples that cannot be used, since the caption is missing or the
+    image missing or unreadable, and of held-out images; unless it is 0, one is always allowed."""
+
+    def __post_init__(self) -> None:
+        num_sources = len([s for s in self.path.split(SOURCE_SEPARATOR) if s.strip()])
+        if self.weights and self.path and len(self.weights) != num_sources:
+            raise UserError(
+                f"data.weights has {len(self.weights)} numbers, and data.path {num_sources} "
+                f'sources (joined with "{SOURCE_SEPARATOR}"): give each source one'
+            )
+        if any(weight <= 0 for weight in self.weights):
+            raise UserError("data.weights must be above 0; leave a source out of data.path instead")
+        if self.where is not None:
+            SampleFilter(self.where)
+
+    def count_allowed_broken(self, num_samples: int) -> int:
+        """Return how many of `num_samples` samples may be skipped or replaced."""
+        return _count_allowed(self.max_broken, num_samples)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,5 +290,6 @@ DATA: dict[str, type[DataConfig]] = {
     "scenes": ScenesData,
     "csv": CsvData,
     "mix": MixData,
+    "webdataset": WebdatasetData,
 }
 """The configuration class of each data source, by name; plug-ins add theirs."""

@@ -20,6 +20,7 @@ from uniclip.data.openmoji import source as openmoji
 from uniclip.data.scenes import source as scenes
 from uniclip.data.split import SPLIT_NAMES, Split, SplitName
 from uniclip.data.views import VIEWS_VERSION, ViewKind
+from uniclip.data.webdataset import source as webdataset
 from uniclip.errors import (
     CHANGED_DATA_ADVICE,
     DataChangedError,
@@ -56,6 +57,7 @@ SOURCES: dict[str, DataSource[Any]] = {
     "scenes": scenes,
     "csv": csv,
     "mix": mix,
+    "webdataset": webdataset,
 }
 """Name of a data section -> the module of its source."""
 

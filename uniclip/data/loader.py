@@ -86,21 +86,13 @@ class TrainingBatches(Dataset[Batch]):
         ]
         self.steps_per_epoch = self._source_slices[0].steps_per_epoch
         self._pad_id = tokenizer.pad
-        self._eos_id = tokenizer.eos
         self._text_variants: tuple[str, ...] = config.method.extra_text_fields
         # Iterates over the whole vocabulary.
         self._vocabulary_info = (
             VocabularyInfo.from_tokenizer(tokenizer) if self._text_variants else None
         )
-        self._caption_counts = np.array([len(c) for c in split.captions], np.int64)
-        self._first_caption_index = np.cumsum(self._caption_counts) - self._caption_counts
         # Encoded here, so that data workers need no tokenizer (its threads do not survive a fork).
-        all_captions = [
-            caption for sample_captions in split.captions for caption in sample_captions
-        ]
-        row_by_caption = {caption: i for i, caption in enumerate(dict.fromkeys(all_captions))}
-        self._token_rows = np.array([row_by_caption[caption] for caption in all_captions], np.int64)
-        self._token_table = tokenizer.encode(list(row_by_caption), config.model.text.context_length)
+        self._captions = split.encode_captions(tokenizer, config.model.text.context_length)
 
     def build_batch(self, step: int) -> Batch:
         """Return the batch of `step`, counted from 0 over all epochs."""
@@ -260,15 +252,7 @@ class TrainingBatches(Dataset[Batch]):
 
     def _draw_captions(self, epoch: int, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the tokens (N, L) of one caption for each sample, cut to the longest."""
-        ids = self.split.ids[index]
-        caption_choice = rng.integers(
-            self._derive_key("caption", epoch), ids, self._caption_counts[index]
-        )
-        tokens = self._token_table[
-            self._token_rows[self._first_caption_index[index] + caption_choice]
-        ]
-        max_length = int((tokens == self._eos_id).argmax(1).max()) + 1
-        return np.ascontiguousarray(tokens[:, :max_length])
+        return self._captions.draw(self._derive_key("caption", epoch), self.split.ids[index], index)
 
     def _build_text_variants(
         self, epoch: int, index: NDArray[np.int64], tokens: NDArray[np.int64]

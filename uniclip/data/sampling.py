@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from uniclip.data.split import SourceShare, Split, allot_rows
+from uniclip.data.windowed_order import Order, ShardGroups, WindowedOrder
 from uniclip.distributed import ProcessGroup
 from uniclip.errors import UserError
 from uniclip.rng import RandomOrder
@@ -25,17 +26,19 @@ class SourceSlice:
     """Purpose of the random stream that orders them."""
     local_rows: range
     """The rows of this process among them."""
+    shard_groups: ShardGroups | None = None
+    """Samples that are shuffled together; None = all."""
 
-    def get_order(self, key: int) -> RandomOrder:
+    def get_order(self, key: int) -> Order:
         """Return the order of the samples, counted from `start`, under the key of an epoch."""
-        return _get_cached_order(key, self.stop - self.start)
+        return _get_cached_order(key, self.start, self.stop, self.shard_groups)
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of batches in an epoch."""
         return (self.stop - self.start) // self.rows_per_batch
 
-    def list_replacements(self, order: RandomOrder, position: int, row: int) -> Iterator[int]:
+    def list_replacements(self, order: Order, position: int, row: int) -> Iterator[int]:
         """Yield what may replace a row of the batch at `position` of an epoch, in order.
 
         order: The order of the epoch. No two rows of a batch get the same sample from its other
@@ -70,6 +73,7 @@ def build_source_slices(
                 num_rows,
                 "epoch order" if i == 0 else f"epoch order/{i}",
                 local_rows,
+                split.shard_groups,
             )
         )
         row_offset += num_rows
@@ -94,5 +98,7 @@ def divide_rows(rows: range, num_parts: int) -> list[range]:
 
 
 @lru_cache(maxsize=4)
-def _get_cached_order(key: int, n: int) -> RandomOrder:
-    return RandomOrder(key, n)
+def _get_cached_order(key: int, start: int, stop: int, shard_groups: ShardGroups | None) -> Order:
+    if shard_groups is None:
+        return RandomOrder(key, stop - start)
+    return WindowedOrder(key, shard_groups.count_samples(start, stop), shard_groups.window)

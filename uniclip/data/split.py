@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from uniclip.augmentation.resample import Photograph
+    from uniclip.data.text.caption_tokens import CaptionTokens
+    from uniclip.data.text.tokenizer import Tokenizer
+    from uniclip.data.windowed_order import ShardGroups
     from uniclip.rng import UInt64
 
 SplitName = Literal["train", "validation", "test"]
@@ -36,13 +39,13 @@ class Split(ABC):
 
     ids: UInt64
     """(n,) uint64: identify the samples in every random draw."""
-    captions: tuple[tuple[str, ...], ...]
+    captions: Sequence[tuple[str, ...]]
     """One or more captions for each sample."""
     labels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     """Name of a labelling -> (n,) int64: the class, or -1 for none."""
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Name of a labelling -> the names of its classes."""
-    sample_names: tuple[str, ...] = ()
+    sample_names: Sequence[str] = ()
     """Names of the samples, for reports."""
     clusters: UInt64 | None = None
     """(n,) uint64: samples with the same number are variants of each other, and not independent;
@@ -51,6 +54,8 @@ class Split(ABC):
     """(n,): the class that a method may train on, -1 for an image-text pair; None = only pairs."""
     source_shares: tuple[SourceShare, ...] = ()
     """The shares of each batch; empty = one share of all samples."""
+    shard_groups: ShardGroups | None = None
+    """Samples that are shuffled together in an epoch; None = all of a share."""
     has_image_files: ClassVar[bool] = False
     """Whether images may be unreadable; such a split defines the methods that name them."""
 
@@ -82,6 +87,12 @@ class Split(ABC):
     def divide_cache(self, num_workers: int) -> None:
         """Keep only a share of the images in memory: so many data workers do, each for itself."""
         return None
+
+    def encode_captions(self, tokenizer: Tokenizer, context_length: int) -> CaptionTokens:
+        """Return the tokens of all captions, cut to `context_length`."""
+        from uniclip.data.text.caption_tokens import TokenTable
+
+        return TokenTable(self.captions, tokenizer, context_length)
 
     def compute_files_digest(self) -> str:
         """Return what changes whenever an image file does; empty for a source without files."""

@@ -40,6 +40,7 @@ BENCHMARKS: dict[str, str] = {
     "scenes": "uniclip.evaluate.benchmarks.scenes",
     "csv": "uniclip.evaluate.benchmarks.csv",
     "mix": "uniclip.evaluate.benchmarks.mix",
+    "webdataset": "uniclip.evaluate.benchmarks.webdataset",
 }
 """Benchmarks on training sources, and the module of each (see `benchmarks.base.BenchmarkModule`).
 Published and user-defined data sets are benchmarks too: `uniclip.evaluate.datasets`."""
@@ -140,12 +141,13 @@ def find_near_duplicates(
 
     (n,) int8 of `near_duplicates.DUPLICATE`, `DISTINCT` and `UNDECIDABLE`, in the order of the test
     images. Data sets are the published and the user-defined ones, and the run's own table (csv).
-    None for the benchmarks of other training sources, and where images of either are missing. For
-    test images that are missing by now, the last result in the cache.
+    None for the benchmarks of other training sources, for models trained on shards, and where
+    images of either are missing. For test images that are missing by now, the last result in the cache.
     """
     if name == config.data.name == "csv":
         return _find_duplicates_in_table(config.data, cache_folder)
-    if name in BENCHMARKS or data.describe_missing(config.data) is not None:
+    is_too_large = config.data.name == "webdataset"  # every training image would be decoded
+    if name in BENCHMARKS or is_too_large or data.describe_missing(config.data) is not None:
         return None
     from uniclip.evaluate.checks import near_duplicates  # here: it imports numpy
 

@@ -6,7 +6,7 @@ Splits are assigned by a hash of the path, so adding an image moves no other ima
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -19,8 +19,8 @@ from uniclip.config import CsvData
 from uniclip.data.csv import content
 from uniclip.data.csv.image_cache import ImageCache
 from uniclip.data.csv.rows import read_index
-from uniclip.data.split import Split, SplitName
-from uniclip.errors import UserError
+from uniclip.data.image_files import ImageFileSplit
+from uniclip.data.split import SplitName
 from uniclip.io import hashing, rgb_image
 from uniclip.rng import hash_sample_id
 
@@ -28,73 +28,28 @@ IMAGE_CACHE_BYTES = 2**28
 """Memory for the squares of images, in bytes for a training process and its data workers."""
 PHOTOGRAPH_CACHE_BYTES = 2**29
 """Memory for the photographs that views are made of, likewise."""
-UNREADABLE = Photograph(np.zeros((1, 1, 3), np.uint8), square_size=1)
-"""Stands for a photograph that cannot be read."""
-MAX_LISTED = 20
-"""Unreadable images that an error lists; it counts the others."""
 
 Decoded = TypeVar("Decoded")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CsvSplit(Split):
+class CsvSplit(ImageFileSplit):
     """Images read from files, by the rule of `uniclip.io.rgb_image`."""
 
-    has_image_files: ClassVar[bool] = True
+    removal: ClassVar[tuple[str, str]] = ("remove the row", "remove the rows")
 
     csv_path: str
     """Path of the CSV file, for messages."""
     line_numbers: tuple[int, ...]
     image_paths: tuple[str, ...]
-    image_size: int
     image_digests: tuple[str, ...] = ()
     """Digest of the content of each image file with `data.verify=true`, else empty."""
-    max_broken: float = 0.0
-    """`data.max_broken`, for messages."""
-    num_allowed: int = 0
-    """Rows and images of the split that may be unusable."""
-    num_skipped: int = 0
-    """Rows of the split that were skipped already."""
     image_cache: ImageCache[NDArray[np.uint8]] = field(
         default_factory=lambda: ImageCache(IMAGE_CACHE_BYTES), compare=False
     )
     photograph_cache: ImageCache[Photograph] = field(
         default_factory=lambda: ImageCache(PHOTOGRAPH_CACHE_BYTES), compare=False
     )
-    faults: dict[int, str] = field(default_factory=dict, compare=False)
-    """Index of an image that could not be read -> why; one entry for each that was tried."""
-
-    def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the source images; `UserError` names all of them that cannot be read."""
-        pixels, is_readable = self.load_readable_pixels(index)
-        if not is_readable.all():
-            unreadable = sorted({int(i) for i in index[~is_readable]})
-            is_one = len(unreadable) == 1
-            raise UserError(
-                f"{self._list_unreadable(unreadable)}; repair "
-                f"{'it or remove the row' if is_one else 'them or remove the rows'}"
-            )
-        return pixels
-
-    def load_readable_pixels(
-        self, index: NDArray[np.int64]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        pixels = np.zeros((len(index), 3, self.image_size, self.image_size), np.uint8)
-        is_readable = np.ones(len(index), np.bool_)
-        for position, i in enumerate(index.tolist()):
-            image = self._load_image(i)
-            if image is None:
-                is_readable[position] = False
-            else:
-                pixels[position] = image
-        return pixels, is_readable
-
-    def load_view_sources(
-        self, index: NDArray[np.int64]
-    ) -> tuple[list[Photograph], NDArray[np.bool_]]:
-        photographs = [self._load_photograph(i) for i in index.tolist()]
-        is_readable = np.array([photograph is not None for photograph in photographs], np.bool_)
-        return [photograph or UNREADABLE for photograph in photographs], is_readable
 
     def divide_cache(self, num_workers: int) -> None:
         self.image_cache.limit(IMAGE_CACHE_BYTES // num_workers)
@@ -104,42 +59,18 @@ class CsvSplit(Split):
         """Return a digest of the sizes and times of change of the image files."""
         return hashing.digest([_read_signature(path) for path in self.image_paths], 32)
 
-    def describe_unreadable(self, i: int) -> str:
-        """Return line, file and fault of an image; it is tried again if this process did not."""
-        if i not in self.faults and self._load_image(i) is not None:
-            fault = "could not be read, and can be now"
-        else:
-            fault = f"cannot be read ({self.faults[i]})"
-        return f"{self.name_image(i)} {fault}"
-
     def name_image(self, i: int) -> str:
         """Return line and file of an image."""
         return f"{self.csv_path} line {self.line_numbers[i]}: image {self.image_paths[i]}"
 
-    def check_unreadable(self, index: Sequence[int]) -> None:
-        num_unusable = len(index) + self.num_skipped
-        if not index or num_unusable <= self.num_allowed:
-            return
-        raise UserError(
-            f"{num_unusable} of {len(self) + self.num_skipped} training images cannot be used, "
-            f"more than data.max_broken={self.max_broken:g} allows: "
-            f"{self._list_unreadable(index)}; repair them or raise data.max_broken"
-        )
-
-    def _list_unreadable(self, index: Sequence[int]) -> str:
-        texts = [self.describe_unreadable(i) for i in index[:MAX_LISTED]]
-        if len(index) > MAX_LISTED:
-            texts.append(f"and {len(index) - MAX_LISTED} more")
-        return "; ".join(texts)
-
-    def _load_image(self, i: int) -> NDArray[np.uint8] | None:
+    def load_image(self, i: int) -> NDArray[np.uint8] | None:
         """Return the image (3, H, W), or None if it cannot be read."""
         image = self.image_cache.get(i)
         if image is None and (image := self._read(i, decode_image)) is not None:
             self.image_cache.add(i, image, image.nbytes)
         return image
 
-    def _load_photograph(self, i: int) -> Photograph | None:
+    def load_photograph(self, i: int) -> Photograph | None:
         """Return the photograph that views are made of, or None if it cannot be read."""
         photograph = self.photograph_cache.get(i)
         if photograph is None and (photograph := self._read(i, read_photograph)) is not None:

@@ -65,44 +65,59 @@ class CsvBenchmark(Benchmark):
         return record
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
-        from uniclip.evaluate.features import split_features  # here: it imports numpy
-        from uniclip.evaluate.scoring import (
-            examples,
-            labelled_split,
-            retrieval,
-            retrieval_scores,
-            temperature,
-        )
-        from uniclip.evaluate.scoring.score_card import ScoreCard
-
         config = self._require_data()
-        test = split_features.open_split_cached(config, "test")
-        if not len(test):
-            raise UserError(f"{config.path} has no test images; {TEST_IMAGES_HINT}")
-        score_card = ScoreCard()
-        labelled_split.add_ground_truth(score_card, test)
-        encode = pretrained.tokenizer.encode_uncut
-        image_text_pairs = retrieval.build_image_text_pairs(test.captions, encode)
-        image_features = split_features.compute_image_features(pretrained, test)
-        images = split_features.project_features(pretrained, image_features)
-        texts = pretrained.embed_texts(list(image_text_pairs.texts))
-        retrieval_scores.score_retrieval(
-            score_card,
-            images,
-            texts,
-            image_text_pairs,
-            temperature.fit_validation_temperature(pretrained, config, encode),
-        )
-        examples.add_examples(score_card, test, images, texts, image_text_pairs)
-        if LABEL in test.labels:
-            names = {c: (c,) for c in test.class_names[LABEL]}
-            labelled_split.score_zero_shot(
-                score_card, LABEL, pretrained, test, images, TEMPLATES, names
-            )
-            labelled_split.score_probe(score_card, LABEL, pretrained, config, test, image_features)
-        return score_card.get_results()
+        hint = f"{config.path} has no test images; {TEST_IMAGES_HINT}"
+        return score_test_split(pretrained, config, hint)
 
     def _require_data(self) -> CsvData:
         if self.data_config is None:
             raise UserError(NOT_A_CSV_RUN)
         return self.data_config
+
+
+def score_test_split(pretrained: PretrainedModel, config: DataConfig, missing: str) -> Results:
+    """Return retrieval scores on the test split of the user's data, and those of its label.
+
+    Args:
+        pretrained: The model.
+        config: The data section.
+        missing: What to say if there are no test images.
+
+    Raises:
+        UserError: There are none.
+    """
+    from uniclip.evaluate.features import split_features  # here: it imports numpy
+    from uniclip.evaluate.scoring import (
+        examples,
+        labelled_split,
+        retrieval,
+        retrieval_scores,
+        temperature,
+    )
+    from uniclip.evaluate.scoring.score_card import ScoreCard
+
+    test = split_features.open_split_cached(config, "test")
+    if not len(test):
+        raise UserError(missing)
+    score_card = ScoreCard()
+    labelled_split.add_ground_truth(score_card, test)
+    encode = pretrained.tokenizer.encode_uncut
+    image_text_pairs = retrieval.build_image_text_pairs(test.captions, encode)
+    image_features = split_features.compute_image_features(pretrained, test)
+    images = split_features.project_features(pretrained, image_features)
+    texts = pretrained.embed_texts(list(image_text_pairs.texts))
+    retrieval_scores.score_retrieval(
+        score_card,
+        images,
+        texts,
+        image_text_pairs,
+        temperature.fit_validation_temperature(pretrained, config, encode),
+    )
+    examples.add_examples(score_card, test, images, texts, image_text_pairs)
+    if LABEL in test.labels:
+        names = {c: (c,) for c in test.class_names[LABEL]}
+        labelled_split.score_zero_shot(
+            score_card, LABEL, pretrained, test, images, TEMPLATES, names
+        )
+        labelled_split.score_probe(score_card, LABEL, pretrained, config, test, image_features)
+    return score_card.get_results()

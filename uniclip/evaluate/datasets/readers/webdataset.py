@@ -1,4 +1,4 @@
-"""WebDataset shards in clip-benchmark's layout, read and written with the standard library.
+"""WebDataset shards in clip-benchmark's layout, read and written.
 
     <folder>/{classnames.txt, zeroshot_classification_templates.txt, dataset_type.txt}
     <folder>/<split>/{nshards.txt, 0.tar, 1.tar, ...}
@@ -23,6 +23,7 @@ from uniclip.evaluate.datasets.dataset import Dataset, SplitReader
 from uniclip.evaluate.datasets.images import DatasetKind, ImageDataset
 from uniclip.io import hashing, rgb_image
 from uniclip.io.memo import disk_memoize
+from uniclip.io.tar_scan import DamagedTarError, TarScanner, iterate_samples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,7 @@ class WebDatasetReader(SplitReader):
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         folder = root / Path(dataset.files[split][0]).parent
         num_shards = int((folder / "nshards.txt").read_text())
-        samples = [s for i in range(num_shards) for s in _iterate_samples(folder / f"{i}.tar")]
+        samples = [s for i in range(num_shards) for s in _read_samples(folder / f"{i}.tar")]
         extension = LABEL_EXTENSION[dataset.kind]
         for sample in samples:
             if sample.location is None or extension not in sample.fields:
@@ -110,27 +111,27 @@ class ShardSample:
     """Content of the other members, by extension."""
 
 
-def _iterate_samples(shard: Path) -> Iterator[ShardSample]:
-    """Yield the samples of a shard, in which members of one key are adjacent."""
-    current: ShardSample | None = None
-    try:
-        with tarfile.open(shard, "r:") as archive:
-            for member in archive:
-                if not member.isfile():
-                    continue
-                key, _, extension = member.name.rpartition("/")[2].partition(".")
-                if current is None or key != current.key:
-                    if current is not None:
-                        yield current
-                    current = ShardSample(shard, key)
-                if extension.lower() in IMAGE_EXTENSIONS:
-                    current.location = (shard, member.offset_data, member.size)
-                elif stream := archive.extractfile(member):
-                    current.fields[extension] = stream.read()
-    except tarfile.TarError as error:
-        raise UserError(f"{shard} is not a whole tar file ({error}); write it again") from None
-    if current is not None:
-        yield current
+def _read_samples(shard: Path) -> list[ShardSample]:
+    """Return the samples of a shard, in which members of one key are adjacent.
+
+    Raises:
+        UserError: It is not a whole tar file.
+    """
+    samples = []
+    with open(shard, "rb") as stream:
+        scanner = TarScanner(stream.fileno())
+        try:
+            for tar_sample in iterate_samples(scanner):
+                sample = ShardSample(shard, tar_sample.key.rpartition("/")[2])
+                for extension, (_, start, size) in tar_sample.members.items():
+                    if extension in IMAGE_EXTENSIONS:
+                        sample.location = (shard, start, size)
+                    else:
+                        sample.fields[extension] = scanner.read(start, size)
+                samples.append(sample)
+        except DamagedTarError as error:
+            raise UserError(f"{shard} is not a whole tar file ({error}); write it again") from None
+    return samples
 
 
 def _decode_labels(kind: DatasetKind, root: Path, rows: list[dict[str, bytes]]) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""Splits whose images are decoded from the user's files, by the rule of `uniclip.io.rgb_image`.
+
+Some of the images may be unreadable: they are counted and named, and training replaces them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip.augmentation.resample import Photograph
+from uniclip.data.split import Split
+from uniclip.errors import UserError
+
+UNREADABLE = Photograph(np.zeros((1, 1, 3), np.uint8), square_size=1)
+"""Stands for a photograph that cannot be read."""
+MAX_LISTED = 20
+"""Unreadable images that an error lists; it counts the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFileSplit(Split):
+    """A split of image files; subclasses name and decode them."""
+
+    has_image_files: ClassVar[bool] = True
+    removal: ClassVar[tuple[str, str]] = ("remove it", "remove them")
+    """What else to do about one unreadable image, and about several."""
+
+    image_size: int
+    """Side of the square that the evaluation transform makes of an image, in pixels."""
+    max_broken: float = 0.0
+    """`data.max_broken`, for messages."""
+    num_allowed: int = 0
+    """Samples of the split that may be unusable."""
+    num_skipped: int = 0
+    """Samples that were skipped already."""
+    faults: dict[int, str] = field(default_factory=dict, compare=False)
+    """Index of an image that could not be read -> why; one entry for each that was tried."""
+
+    @abstractmethod
+    def name_image(self, i: int) -> str:
+        """Return where an image is, for messages."""
+
+    @abstractmethod
+    def load_image(self, i: int) -> NDArray[np.uint8] | None:
+        """Return an image (3, H, W); None, with an entry in `faults`, if it cannot be read."""
+
+    @abstractmethod
+    def load_photograph(self, i: int) -> Photograph | None:
+        """Return what views are made of; None, with an entry in `faults`, if it cannot be read."""
+
+    def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the source images; `UserError` names all of them that cannot be read."""
+        pixels, is_readable = self.load_readable_pixels(index)
+        if not is_readable.all():
+            unreadable = sorted({int(i) for i in index[~is_readable]})
+            is_one = len(unreadable) == 1
+            raise UserError(
+                f"{self._list_unreadable(unreadable)}; repair {'it' if is_one else 'them'} or "
+                f"{self.removal[not is_one]}"
+            )
+        return pixels
+
+    def load_readable_pixels(
+        self, index: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        pixels = np.zeros((len(index), 3, self.image_size, self.image_size), np.uint8)
+        is_readable = np.ones(len(index), np.bool_)
+        for position, i in enumerate(index.tolist()):
+            image = self.load_image(i)
+            if image is None:
+                is_readable[position] = False
+            else:
+                pixels[position] = image
+        return pixels, is_readable
+
+    def load_view_sources(
+        self, index: NDArray[np.int64]
+    ) -> tuple[list[Photograph], NDArray[np.bool_]]:
+        photographs = [self.load_photograph(i) for i in index.tolist()]
+        is_readable = np.array([photograph is not None for photograph in photographs], np.bool_)
+        return [photograph or UNREADABLE for photograph in photographs], is_readable
+
+    def describe_unreadable(self, i: int) -> str:
+        """Return place and fault of an image; it is tried again if this process did not."""
+        if i not in self.faults and self.load_image(i) is not None:
+            fault = "could not be read, and can be now"
+        else:
+            fault = f"cannot be read ({self.faults[i]})"
+        return f"{self.name_image(i)} {fault}"
+
+    def check_unreadable(self, index: Sequence[int]) -> None:
+        num_unusable = len(index) + self.num_skipped
+        if not index or num_unusable <= self.num_allowed:
+            return
+        raise UserError(
+            f"{num_unusable} of {len(self) + self.num_skipped} training images cannot be used, "
+            f"more than data.max_broken={self.max_broken:g} allows: "
+            f"{self._list_unreadable(index)}; repair them or raise data.max_broken"
+        )
+
+    def _list_unreadable(self, index: Sequence[int]) -> str:
+        texts = [self.describe_unreadable(i) for i in index[:MAX_LISTED]]
+        if len(index) > MAX_LISTED:
+            texts.append(f"and {len(index) - MAX_LISTED} more")
+        return "; ".join(texts)

@@ -1,0 +1,300 @@
+"""The index of shards: where each image is, its caption and its id; built once, mapped into memory.
+
+It is kept in the user's cache folder under a digest of the shards' paths, sizes and times of
+change, and of `data.where`: shards that are added, grow or change get a new one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip.config import WebdatasetData
+from uniclip.config.cores import count_process_cores
+from uniclip.data.webdataset.paths import Shard, list_shards
+from uniclip.data.webdataset.scan import ShardContent, scan_shard
+from uniclip.errors import UserError
+from uniclip.io.array_file import ArrayWriter, map_array
+from uniclip.io.hashing import digest
+from uniclip.io.memo import get_cache_folder
+from uniclip.io.published_folder import get_or_publish
+
+VERSION = 1
+"""Raised when the same shards get another index."""
+FOLDER = "shards"
+"""Folder of all indices inside the cache folder."""
+SUMMARY_FILE = "index.json"
+ARRAYS: dict[str, type] = {
+    "blocks": np.uint32,
+    "lengths": np.uint32,
+    "ids": np.uint64,
+    "split_positions": np.uint32,
+    "caption_ends": np.uint32,
+    "captions": np.uint8,
+}
+"""Name of an array of the index -> type; the meaning is that of `ShardContent`."""
+MAX_PROCESSES = 16
+MIN_BYTES_PER_PROCESS = 2**28
+"""Bytes of shards for which a process is started."""
+MAX_NAMED = 100
+"""Samples that cannot be used and are named."""
+
+ReportProgress = Callable[[int, int], object]
+"""Is told how many shards are done, of how many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSummary:
+    """What was found in the shards, as plain JSON."""
+
+    num_samples: int
+    first_samples: list[int]
+    """Number of the first sample of each shard, and of all."""
+    first_captions: list[int]
+    """First byte of the captions of each shard, and of all."""
+    counts: dict[str, int]
+    """Reason -> samples that cannot be used; each damaged shard is one."""
+    named: list[str]
+    """Some of them."""
+    num_filtered: int
+    """Samples that do not fulfil `data.where`."""
+    missing_fields: dict[str, int]
+    """Field that `data.where` reads -> samples without it."""
+    num_repeated: int
+    """Samples whose image has the name of another one."""
+
+    @property
+    def num_broken(self) -> int:
+        """Samples that cannot be used."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """The n usable samples of shards, in their order."""
+
+    folder: Path
+    shards: tuple[Shard, ...]
+    summary: IndexSummary
+
+    def __len__(self) -> int:
+        return self.summary.num_samples
+
+    @cached_property
+    def first_samples(self) -> NDArray[np.int64]:
+        """(S + 1,) number of the first sample of each shard, and of all samples."""
+        return np.array(self.summary.first_samples, np.int64)
+
+    @cached_property
+    def first_captions(self) -> NDArray[np.int64]:
+        """(S + 1,) first byte of the captions of each shard, and of all."""
+        return np.array(self.summary.first_captions, np.int64)
+
+    @cached_property
+    def blocks(self) -> NDArray[np.uint32]:
+        """(n,): see `ShardContent`."""
+        return self._map("blocks")
+
+    @cached_property
+    def lengths(self) -> NDArray[np.uint32]:
+        """(n,): see `ShardContent`."""
+        return self._map("lengths")
+
+    @cached_property
+    def ids(self) -> NDArray[np.uint64]:
+        """(n,): see `ShardContent`."""
+        return self._map("ids")
+
+    @cached_property
+    def split_positions(self) -> NDArray[np.uint32]:
+        """(n,): see `ShardContent`."""
+        return self._map("split_positions")
+
+    @cached_property
+    def _caption_ends(self) -> NDArray[np.uint32]:
+        return self._map("caption_ends")
+
+    @cached_property
+    def _captions(self) -> NDArray[np.uint8]:
+        return self._map("captions")
+
+    def find_shards(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of the shard of each sample."""
+        return np.searchsorted(self.first_samples, rows, side="right") - 1
+
+    def get_caption(self, row: int) -> str:
+        """Return the caption of a sample."""
+        shard = int(self.find_shards(np.array([row]))[0])
+        start = 0 if row == self.first_samples[shard] else int(self._caption_ends[row - 1])
+        first = int(self.first_captions[shard])
+        caption = self._captions[first + start : first + int(self._caption_ends[row])]
+        return caption.tobytes().decode()
+
+    def iterate_captions(self, start: int, stop: int) -> Iterator[str]:
+        """Yield the captions of the samples from `start` to `stop`."""
+        for shard in range(len(self.shards)):
+            first, last = (int(n) for n in self.first_samples[shard : shard + 2])
+            rows = range(max(first, start), min(last, stop))
+            if not rows:
+                continue
+            ends = self._caption_ends[rows.start : rows.stop].tolist()
+            begin = int(self._caption_ends[rows.start - 1]) if rows.start > first else 0
+            origin = int(self.first_captions[shard])
+            content = self._captions[origin + begin : origin + ends[-1]].tobytes()
+            position = 0
+            for end in ends:
+                yield content[position : end - begin].decode()
+                position = end - begin
+
+    def _map(self, name: str) -> NDArray[Any]:
+        return map_array(self.folder / f"{name}.npy")
+
+
+def find_index(config: WebdatasetData) -> ShardIndex | None:
+    """Return the index of the shards of a data section if it has been built, else None.
+
+    Raises:
+        UserError: A shard is missing.
+    """
+    shards = list_shards(config.path)
+    folder = _name_folder(shards, config.where)
+    return _open_cached(folder, tuple(shards)) if _is_whole(folder) else None
+
+
+def open_index(
+    config: WebdatasetData, report_progress: ReportProgress = lambda done, total: None
+) -> ShardIndex:
+    """Return the index of the shards of a data section; it is built if there is none.
+
+    Raises:
+        UserError: A shard cannot be read, or no sample can be used.
+        DataChangedError: A shard was changed while it was read.
+    """
+    shards = list_shards(config.path)
+    folder = _name_folder(shards, config.where)
+    write = partial(_write_index, shards, config, report_progress)
+    get_or_publish(folder, write, _is_whole)
+    return _open_cached(folder, tuple(shards))
+
+
+def _name_folder(shards: Sequence[Shard], where: str | None) -> Path:
+    key = digest([VERSION, [[*s.signature, s.source] for s in shards], where], 32)
+    return get_cache_folder() / FOLDER / key
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / SUMMARY_FILE).is_file()
+
+
+@lru_cache(maxsize=4)
+def _open_cached(folder: Path, shards: tuple[Shard, ...]) -> ShardIndex:
+    summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    return ShardIndex(folder, shards, IndexSummary(**summary))
+
+
+# ---- building it ---------------------------------------------------------------------------------
+
+
+@dataclass
+class _Totals:
+    """What is counted over all shards."""
+
+    first_samples: list[int] = field(default_factory=lambda: [0])
+    first_captions: list[int] = field(default_factory=lambda: [0])
+    counts: Counter[str] = field(default_factory=Counter)
+    named: list[str] = field(default_factory=list)
+    num_filtered: int = 0
+    missing_fields: Counter[str] = field(default_factory=Counter)
+    known_fields: set[str] = field(default_factory=set)
+
+    def add(self, content: ShardContent) -> None:
+        self.first_samples.append(self.first_samples[-1] + len(content.ids))
+        self.first_captions.append(self.first_captions[-1] + len(content.captions))
+        self.counts += content.counts
+        self.named += content.named[: MAX_NAMED - len(self.named)]
+        self.num_filtered += content.num_filtered
+        self.missing_fields += content.missing_fields
+        self.known_fields |= content.known_fields
+
+
+def _write_index(
+    shards: Sequence[Shard], config: WebdatasetData, report_progress: ReportProgress, folder: Path
+) -> None:
+    """Write the index of shards into a new folder."""
+    totals = _Totals()
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(ArrayWriter(folder / f"{name}.npy", dtype))
+            for name, dtype in ARRAYS.items()
+        }
+        for num_done, content in enumerate(_scan_shards(shards, config.where)):
+            totals.add(content)
+            for name, writer in writers.items():
+                values = getattr(content, name)
+                writer.append(np.frombuffer(values, np.uint8) if name == "captions" else values)
+            report_progress(num_done + 1, len(shards))
+    _require_samples(config, totals)
+    ids = map_array(folder / "ids.npy")
+    summary = IndexSummary(
+        num_samples=len(ids),
+        first_samples=totals.first_samples,
+        first_captions=totals.first_captions,
+        counts=dict(totals.counts),
+        named=totals.named,
+        num_filtered=totals.num_filtered,
+        missing_fields=dict(totals.missing_fields),
+        num_repeated=len(ids) - len(np.unique(ids)),
+    )
+    (folder / SUMMARY_FILE).write_text(json.dumps(asdict(summary)), encoding="utf-8")
+
+
+def _scan_shards(shards: Sequence[Shard], where: str | None) -> Iterator[ShardContent]:
+    """Yield the content of each shard in order, read by several processes if there is much."""
+    total_bytes = sum(shard.size for shard in shards)
+    num_processes = min(
+        count_process_cores(),
+        len(shards),
+        MAX_PROCESSES,
+        total_bytes // MIN_BYTES_PER_PROCESS,
+    )
+    scan = partial(scan_shard, where=where)
+    if num_processes < 2:
+        yield from map(scan, shards)
+        return
+    with ProcessPoolExecutor(num_processes, mp_context=get_context("fork")) as pool:
+        try:
+            yield from pool.map(scan, shards)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _require_samples(config: WebdatasetData, totals: _Totals) -> None:
+    """Raise `UserError` if no sample is left."""
+    if totals.first_samples[-1]:
+        return
+    if totals.missing_fields and not totals.num_filtered:
+        names = ", ".join(sorted(totals.missing_fields))
+        known = ", ".join(sorted(totals.known_fields))
+        raise UserError(
+            f"data.where={config.where!r} reads {names}, which no sample has; the fields of a "
+            f"sample are {known}"
+        )
+    if totals.num_filtered:
+        raise UserError(
+            f"data.where={config.where!r} leaves none of {totals.num_filtered} samples of "
+            f"{config.path}; relax it"
+        )
+    listed = "; ".join(totals.named[:3]) or "no image in them"
+    raise UserError(f"{config.path} has no sample that can be used ({listed})")

@@ -1,0 +1,94 @@
+"""What a user should know of indexed shards: one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from uniclip.config import TextConfig, WebdatasetData
+from uniclip.config.schema import MAX_CONTEXT_LENGTH
+from uniclip.data.source import DataWarning
+from uniclip.data.split import SPLIT_NAMES
+from uniclip.data.text.truncation import MAX_CAPTIONS, count_truncated, describe_cut_captions
+from uniclip.data.webdataset.index import ShardIndex, open_index
+from uniclip.data.webdataset.split import assign_rows, check_broken, describe_counts
+from uniclip.data.webdataset.tokens import PackedCaptions
+from uniclip.errors import UserError
+
+MAX_NAMED = 3
+"""Skipped samples that are named; the others are counted."""
+
+
+def describe_index(config: WebdatasetData, index: ShardIndex) -> list[str]:
+    """Return the sentences on an index; `UserError` if its samples cannot be used."""
+    check_broken(config, index)
+    rows = assign_rows(config, index)
+    if not len(rows["validation"]):
+        raise UserError(
+            f"{config.path} has no validation samples ({len(index)} samples, "
+            f"data.validation_fraction={config.validation_fraction:g}): raise the fraction"
+        )
+    parts = [f"{len(rows[name]):,} {name}" for name in SPLIT_NAMES]
+    num_unused = len(index) - sum(map(len, rows.values()))
+    if num_unused:
+        parts.append(f"{num_unused:,} held out beyond data.max_held_out={config.max_held_out}")
+    return [
+        f"{len(index):,} samples: {', '.join(parts)}",
+        *_describe_skipped(index),
+        *_describe_filter(config, index),
+        *_describe_repeated(index),
+    ]
+
+
+def list_warnings(config: WebdatasetData, text_config: TextConfig) -> list[DataWarning]:
+    """Return the sentences that a user should act on, each with what to do.
+
+    Raises:
+        UserError: The shards cannot be used.
+    """
+    index = open_index(config)
+    describe_index(config, index)
+    rows = assign_rows(config, index)["train"]
+    step = max(1, -(-len(rows) // MAX_CAPTIONS))
+    captions = [text for (text,) in PackedCaptions(index, rows[::step])]
+    counts = count_truncated(text_config, captions, captions)
+    longest = min(counts.longest, MAX_CONTEXT_LENGTH)
+    return [
+        *(DataWarning(s, "repair these shards") for s in _describe_skipped(index)),
+        *(
+            DataWarning(s, f"set model.text.context_length={longest}, or shorten the captions")
+            for s in describe_cut_captions(text_config, counts)
+        ),
+    ]
+
+
+def _describe_skipped(index: ShardIndex) -> Iterator[str]:
+    summary = index.summary
+    if summary.num_broken:
+        verb = "sample is" if summary.num_broken == 1 else "samples are"
+        yield (
+            f"{summary.num_broken:,} {verb} skipped ({describe_counts(summary.counts)}): "
+            f"{'; '.join(summary.named[:MAX_NAMED])}"
+        )
+
+
+def _describe_filter(config: WebdatasetData, index: ShardIndex) -> Iterator[str]:
+    summary = index.summary
+    if config.where is None:
+        return
+    missing = "".join(
+        f", {number:,} without a {name} that can be compared"
+        for name, number in summary.missing_fields.items()
+    )
+    yield (
+        f"data.where={config.where!r} leaves {len(index):,} samples: {summary.num_filtered:,} do "
+        f"not fulfil it{missing}"
+    )
+
+
+def _describe_repeated(index: ShardIndex) -> Iterator[str]:
+    number = index.summary.num_repeated
+    if number:
+        yield (
+            f"{number:,} images have the name of another one: they are in the same split and get "
+            "the same augmentations"
+        )

@@ -1,0 +1,135 @@
+"""Which shards a `data.path` names: a folder, a file, a glob or a brace range; several with "::".
+
+Names are expanded as open_clip does, by the rules of Bash: `{00000..01242}`, `{a,b}`.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from uniclip.config.data import SOURCE_SEPARATOR
+from uniclip.errors import UserError
+from uniclip.io.atomic import resolve_staged_path
+
+BRACES = re.compile(r"\{([^{}]*)\}")
+NUMBERS = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?")
+MAX_SHARDS = 1_000_000
+"""Shards that a brace range may name: more are a slip."""
+WILDCARDS = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A tar file as it is on the disk."""
+
+    path: str
+    """Where it is read: its copy on this node, if it is staged."""
+    name: str
+    """Its path within the common folder of its source."""
+    source: int
+    """Number of the source that names it."""
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Time of change of its content, in nanoseconds."""
+
+    @property
+    def signature(self) -> tuple[str, int, int]:
+        """What differs after it was rewritten or grew."""
+        return self.path, self.size, self.mtime_ns
+
+
+def list_shards(path: str) -> list[Shard]:
+    """Return the shards that a `data.path` names, source by source, each in the order of names.
+
+    Raises:
+        UserError: A source names no shard, or one that does not exist; or two name the same one.
+    """
+    shards: list[Shard] = []
+    for number, source in enumerate(split_sources(path)):
+        files = list(_list_files(source))
+        if not files:
+            raise UserError(
+                f"data.path={source} names no shard; write a folder of tar files, a tar file, a "
+                "glob or a brace range, such as shards/{00000..01242}.tar"
+            )
+        folder = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
+        shards += [_stat_shard(file, folder, number) for file in files]
+    source_of: dict[str, int] = {}
+    for shard in shards:
+        if source_of.setdefault(shard.path, shard.source) != shard.source:
+            raise UserError(f"data.path names {shard.path} in two sources; name it once")
+    return shards
+
+
+def split_sources(path: str) -> list[str]:
+    """Return the sources that a `data.path` joins with "::"."""
+    return [source.strip() for source in path.split(SOURCE_SEPARATOR) if source.strip()]
+
+
+def expand_braces(pattern: str) -> Iterator[str]:
+    """Yield the texts that a pattern with braces stands for, as Bash does; itself if it has none.
+
+    `{01..03}` keeps the width of its numbers, `{1..9..2}` takes every second one, `{a,b}` lists.
+
+    Raises:
+        UserError: A range has more than `MAX_SHARDS` numbers.
+    """
+    for match in BRACES.finditer(pattern):
+        items = _expand_range(match[1])
+        if items is None and "," in match[1]:
+            items = match[1].split(",")
+        if items is not None:
+            for item in items:
+                yield from expand_braces(pattern[: match.start()] + item + pattern[match.end() :])
+            return
+    yield pattern
+
+
+def _expand_range(text: str) -> list[str] | None:
+    match = NUMBERS.fullmatch(text)
+    if match is None:
+        return None
+    first, last, step = int(match[1]), int(match[2]), abs(int(match[3] or 1)) or 1
+    numbers = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
+    if len(numbers) > MAX_SHARDS:
+        raise UserError(f"the range {{{text}}} of data.path has {len(numbers):,} numbers")
+    is_padded = any(re.match(r"-?0\d", end) for end in (match[1], match[2]))
+    width = max(len(match[1]), len(match[2])) if is_padded else 0
+    return [f"{number:0{width}d}" for number in numbers]
+
+
+def _list_files(source: str) -> Iterator[str]:
+    """Yield the files of one source in order; those of a folder are its tar files."""
+    source = os.path.expanduser(source)
+    if os.path.isdir(source):
+        yield from sorted(glob.glob(os.path.join(glob.escape(source), "*.tar")))
+    elif os.path.exists(source):
+        yield source
+    else:
+        names: dict[str, None] = {}
+        for pattern in expand_braces(source):
+            has_wildcards = WILDCARDS.search(pattern) and not os.path.exists(pattern)
+            names.update(dict.fromkeys(sorted(glob.glob(pattern)) if has_wildcards else [pattern]))
+            if len(names) > MAX_SHARDS:
+                raise UserError(f"data.path={source} names more than {MAX_SHARDS:,} shards")
+        yield from names
+
+
+def _stat_shard(file: str, folder: str, source: int) -> Shard:
+    path = str(resolve_staged_path(file))
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"data.path names {file}, which cannot be read ({reason})") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"data.path names {file}, which is not a file; name tar files")
+    name = Path(os.path.relpath(os.path.abspath(file), folder)).as_posix()
+    return Shard(os.path.abspath(path), name, source, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,201 @@
+"""What one shard holds: where its images are, and their captions, from its headers and texts.
+
+A sample that cannot be used, since it has no image or no caption, is skipped, counted and named; so
+is a shard from where it is damaged on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip.config.sample_filter import MissingFieldError, SampleFilter
+from uniclip.data.csv.rows import is_blank
+from uniclip.data.webdataset.paths import Shard
+from uniclip.errors import DataChangedError, UserError
+from uniclip.io.hashing import hash_sample_id
+from uniclip.io.tar_scan import BLOCK, DamagedTarError, TarSample, TarScanner, iterate_samples
+
+IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp")
+CAPTION_EXTENSION, FIELDS_EXTENSION = "txt", "json"
+MAX_NAMED = 20
+"""Samples of a shard that cannot be used and are named; the others are counted."""
+MAX_IMAGE_BYTES = 2**32 - 1
+DAMAGED = "damaged shard"
+"""Reason under which a shard that is not whole counts, once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardContent:
+    """The n usable samples of a shard, in its order."""
+
+    blocks: NDArray[np.uint32]
+    """(n,) first byte of the image, in blocks of 512 bytes."""
+    lengths: NDArray[np.uint32]
+    """(n,) bytes of the image."""
+    ids: NDArray[np.uint64]
+    """(n,) id of the sample, from the name of its image."""
+    split_positions: NDArray[np.uint32]
+    """(n,) a hash of that name, which decides on the split."""
+    caption_ends: NDArray[np.uint32]
+    """(n,) end of the caption among `captions`."""
+    captions: bytes
+    """The captions in UTF-8, one after the other."""
+    counts: Counter[str]
+    """Reason -> samples that cannot be used."""
+    named: tuple[str, ...]
+    """Some of these samples, with the reason."""
+    num_filtered: int
+    """Samples that do not fulfil `data.where`."""
+    missing_fields: Counter[str]
+    """Field that `data.where` reads -> samples without it, which are left out too."""
+    known_fields: frozenset[str]
+    """Fields of a sample, for messages."""
+
+
+def scan_shard(shard: Shard, where: str | None = None) -> ShardContent:
+    """Read the headers, captions and (for `where`) metadata of a shard.
+
+    Raises:
+        UserError: It cannot be read.
+        DataChangedError: It was changed while it was read.
+    """
+    collector = _Collector(shard, None if where is None else SampleFilter(where))
+    try:
+        descriptor = os.open(shard.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            scanner = TarScanner(descriptor)
+            try:
+                for sample in iterate_samples(scanner):
+                    collector.add(sample, scanner.read)
+            except DamagedTarError as error:
+                collector.skip(DAMAGED, f"{shard.path} is damaged: {error}")
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UserError(f"{shard.path} cannot be read ({error.strerror or error})") from None
+    if (status.st_size, status.st_mtime_ns) != (shard.size, shard.mtime_ns):
+        raise DataChangedError(f"{shard.path} was changed while it was read; run again")
+    return collector.finish()
+
+
+@dataclass
+class _Collector:
+    """Collects the samples of a shard."""
+
+    shard: Shard
+    sample_filter: SampleFilter | None
+    blocks: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    split_positions: list[int] = field(default_factory=list)
+    caption_ends: list[int] = field(default_factory=list)
+    captions: bytearray = field(default_factory=bytearray)
+    counts: Counter[str] = field(default_factory=Counter)
+    named: list[str] = field(default_factory=list)
+    num_filtered: int = 0
+    missing_fields: Counter[str] = field(default_factory=Counter)
+    known_fields: set[str] = field(default_factory=set)
+
+    def skip(self, reason: str, description: str) -> None:
+        """Count something that cannot be used, and name it."""
+        self.counts[reason] += 1
+        if len(self.named) < MAX_NAMED:
+            self.named.append(description)
+
+    def add(self, sample: TarSample, read: Callable[[int, int], bytes]) -> None:
+        """Add a sample if it can be used and fulfils the condition."""
+        members = sample.members
+        for extension in IMAGE_EXTENSIONS:
+            if extension in members:
+                break
+        else:
+            return self._skip_sample(sample, "no image")
+        name, start, size = members[extension]
+        if not 0 < size <= MAX_IMAGE_BYTES:
+            return self._skip_sample(sample, "empty image")
+        caption_member = members.get(CAPTION_EXTENSION)
+        if caption_member is None:
+            return self._skip_sample(sample, "no caption")
+        caption = read(caption_member[1], caption_member[2]).strip()
+        try:
+            text = caption.decode()
+        except UnicodeDecodeError:
+            return self._skip_sample(sample, "caption not in UTF-8")
+        if is_blank(text):
+            return self._skip_sample(sample, "empty caption")
+        if self.sample_filter is not None and not self._accepts(sample, text, read):
+            return None
+        name = _make_hashable(name)
+        self.blocks.append(start // BLOCK)
+        self.lengths.append(size)
+        self.ids.append(hash_sample_id(f"csv/{name}"))
+        self.split_positions.append(hash_sample_id(f"split/csv/{name}") >> 32)
+        self.captions += caption
+        self.caption_ends.append(len(self.captions))
+        return None
+
+    def _skip_sample(self, sample: TarSample, reason: str) -> None:
+        self.skip(reason, f"{self.shard.path}: {_make_hashable(sample.key)}: {reason}")
+
+    def _accepts(self, sample: TarSample, caption: str, read: Callable[[int, int], bytes]) -> bool:
+        assert self.sample_filter is not None
+        fields = _read_fields(sample, caption, read)
+        try:
+            accepted = self.sample_filter.accepts(fields)
+        except MissingFieldError as error:
+            self.missing_fields[str(error)] += 1
+            self.known_fields = self.known_fields or set(fields)
+            return False
+        self.num_filtered += not accepted
+        return accepted
+
+    def finish(self) -> ShardContent:
+        """Return what was collected."""
+        return ShardContent(
+            blocks=np.array(self.blocks, np.uint32),
+            lengths=np.array(self.lengths, np.uint32),
+            ids=np.array(self.ids, np.uint64),
+            split_positions=np.array(self.split_positions, np.uint32),
+            caption_ends=np.array(self.caption_ends, np.uint32),
+            captions=bytes(self.captions),
+            counts=self.counts,
+            named=tuple(self.named),
+            num_filtered=self.num_filtered,
+            missing_fields=self.missing_fields,
+            known_fields=frozenset(self.known_fields),
+        )
+
+
+def _read_fields(
+    sample: TarSample, caption: str, read: Callable[[int, int], bytes]
+) -> dict[str, Any]:
+    """Return the metadata of a sample: those of its json, and what follows from the caption."""
+    fields: dict[str, Any] = {}
+    if FIELDS_EXTENSION in sample.members:
+        _, start, size = sample.members[FIELDS_EXTENSION]
+        try:
+            content = json.loads(read(start, size))
+        except (ValueError, RecursionError):
+            content = None
+        fields = content if isinstance(content, dict) else {}
+    width, height = fields.get("width"), fields.get("height")
+    if isinstance(width, (int, float)) and isinstance(height, (int, float)) and height:
+        fields["aspect"] = width / height
+    fields["caption"] = caption
+    fields["caption_length"] = len(caption)
+    fields["caption_words"] = len(caption.split())
+    return fields
+
+
+def _make_hashable(name: str) -> str:
+    """Return a name as text; bytes that are not UTF-8 are written as escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

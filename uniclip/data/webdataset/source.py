@@ -1,0 +1,118 @@
+"""Image-text pairs in WebDataset shards, as img2dataset writes them; read in place.
+
+What the data are is the names and sizes of the shards, as a plan must know them at once; where they
+lie is not part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from uniclip.config import ModelConfig, WebdatasetData
+from uniclip.data import views
+from uniclip.data.source import DataWarning
+from uniclip.data.split import SourceShare
+from uniclip.data.webdataset import paths
+from uniclip.errors import UserError
+from uniclip.io.hashing import digest
+from uniclip.io.rgb_image import IMAGE_RULE
+
+if TYPE_CHECKING:
+    from uniclip.data.split import Split, SplitName
+
+SPLIT_RULE = "webdataset/1: hash of the name of the image"
+EXAMPLES = "folder, tar file, glob or brace range such as shards/{00000..01242}.tar"
+
+
+sample_view = views.sample_view
+
+
+def fingerprint(config: WebdatasetData) -> dict[str, object]:
+    """Return number, size and a digest of the names and sizes of the shards.
+
+    Raises:
+        UserError: A shard is missing.
+    """
+    shards = paths.list_shards(config.path)
+    return {
+        "source": "webdataset",
+        "split": SPLIT_RULE,
+        "shards": {
+            "number": len(shards),
+            "bytes": sum(shard.size for shard in shards),
+            "digest": digest([[s.source, s.name, s.size] for s in shards], 32),
+        },
+        "image_size": config.image_size,
+        "image_rule": IMAGE_RULE,
+    }
+
+
+def describe_missing(config: WebdatasetData) -> str | None:
+    """Return what to do if there are no shards, or None."""
+    if not config.path:
+        return f"name your shards with data.path=<{EXAMPLES}>"
+    try:
+        paths.list_shards(config.path)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def describe_content(config: WebdatasetData, model: ModelConfig) -> list[str]:
+    """Return what the user should know of the shards; `UserError` if they cannot be used."""
+    shards = paths.list_shards(config.path)
+    total_gb = sum(shard.size for shard in shards) / 1e9
+    noun = "shard" if len(shards) == 1 else "shards"
+    return [
+        f"{len(shards)} {noun}, {total_gb:.3g} GB: the data are identified by the names and sizes "
+        "of the shards, not by what they hold",
+        *_describe_index(config),
+    ]
+
+
+def _describe_index(config: WebdatasetData) -> list[str]:
+    from uniclip.data.webdataset.index import find_index  # imports numpy: see `uniclip.data`
+
+    index = find_index(config)
+    if index is None:
+        return ["the shards are not indexed yet: a run, or doctor, reads their headers once"]
+    from uniclip.data.webdataset import notes
+
+    return notes.describe_index(config, index)
+
+
+def list_warnings(config: WebdatasetData, model: ModelConfig) -> list[DataWarning]:
+    """Return what the user should change; the shards are indexed if they are not.
+
+    Raises:
+        UserError: The shards cannot be used.
+    """
+    from uniclip.data.webdataset import notes
+
+    return notes.list_warnings(config, model.text)
+
+
+def count_training_samples(config: WebdatasetData, enough: int) -> Sequence[SourceShare] | None:
+    """Return the shares of the training split; None, unknown, if there is no index yet."""
+    from uniclip.data.webdataset.index import find_index  # imports numpy: see `uniclip.data`
+
+    index = find_index(config)
+    if index is None:
+        return None
+    from uniclip.data.webdataset.split import assign_rows, divide_sources
+
+    rows = assign_rows(config, index)["train"]
+    return divide_sources(config, index, rows) or [SourceShare(0, len(rows), 1.0)]
+
+
+def open_split(config: WebdatasetData, split_name: SplitName) -> Split:
+    """Return one split.
+
+    Raises:
+        UserError: The shards cannot be used.
+        DataChangedError: A shard was changed while it was read.
+    """
+    from uniclip.data.webdataset import split  # imports numpy: see `uniclip.data`
+
+    return split.open_split(config, split_name)

@@ -1,0 +1,231 @@
+"""The splits of an index of shards; images are decoded on demand, from where they are.
+
+Splits are assigned by a hash of the name of the image. Validation and test have only images that
+can be read: they are decoded once, when a split is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import ClassVar, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip.augmentation.resample import Photograph, make_photograph
+from uniclip.config import WebdatasetData
+from uniclip.data.image_files import ImageFileSplit
+from uniclip.data.split import SourceShare, SplitName
+from uniclip.data.text.caption_tokens import CaptionTokens
+from uniclip.data.text.tokenizer import Tokenizer
+from uniclip.data.webdataset.index import ShardIndex, open_index
+from uniclip.data.webdataset.shard_files import ShardFiles
+from uniclip.data.webdataset.tokens import PackedCaptions, encode_index
+from uniclip.data.windowed_order import ShardGroups
+from uniclip.errors import UserError
+from uniclip.io import image_check, rgb_image
+from uniclip.io.hashing import digest
+from uniclip.io.image_check import ImageLocation
+from uniclip.io.memo import get_cache_folder
+from uniclip.io.tar_scan import BLOCK
+
+Decoded = TypeVar("Decoded")
+HASH_RANGE = 2**32
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebdatasetSplit(ImageFileSplit):
+    """Images within shards."""
+
+    removal: ClassVar[tuple[str, str]] = ("leave its shard out", "leave their shards out")
+
+    index: ShardIndex
+    rows: NDArray[np.uint32]
+    """(n,) the samples of the index, ascending."""
+    files: ShardFiles
+
+    def name_image(self, i: int) -> str:
+        """Return shard and member of an image."""
+        shard, start, _ = self._locate(i)
+        return f"{self.index.shards[shard].path}: {self.files.read_name(shard, start)}"
+
+    def load_image(self, i: int) -> NDArray[np.uint8] | None:
+        """Return the image (3, H, W), or None if it cannot be read."""
+        return self._read(i, rgb_image.read_square)
+
+    def load_photograph(self, i: int) -> Photograph | None:
+        """Return the photograph that views are made of, or None if it cannot be read."""
+        return self._read(
+            i, lambda stream, size: make_photograph(rgb_image.read_source_image(stream, size), size)
+        )
+
+    def encode_captions(self, tokenizer: Tokenizer, context_length: int) -> CaptionTokens:
+        """Return the tokens of all captions, which are kept beside the index."""
+        return encode_index(self.index, self.rows, tokenizer, context_length)
+
+    def read_bytes(self, i: int) -> bytes:
+        """Return the file of an image as it is in the shard; `DataChangedError` if it changed."""
+        return self.files.read(*self._locate(i))
+
+    def _read(self, i: int, read: Callable[[BytesIO, int], Decoded]) -> Decoded | None:
+        if i in self.faults:
+            return None
+        try:
+            return read(BytesIO(self.read_bytes(i)), self.image_size)
+        except rgb_image.UnreadableImageError as error:
+            self.faults[i] = str(error)
+            return None
+
+    def _locate(self, i: int) -> tuple[int, int, int]:
+        """Return shard, first byte and number of bytes of an image."""
+        row = int(self.rows[i])
+        shard = int(self.index.find_shards(np.array([row]))[0])
+        return shard, int(self.index.blocks[row]) * BLOCK, int(self.index.lengths[row])
+
+
+@dataclass(frozen=True, eq=False)
+class MemberNames(Sequence[str]):
+    """Shard and member of the image of each of some samples, read where they are asked for."""
+
+    shard_index: ShardIndex
+    rows: NDArray[np.uint32]
+    """(n,) the samples of the index."""
+    files: ShardFiles
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, i: int | slice) -> str | Sequence[str]:
+        if isinstance(i, slice):
+            return MemberNames(self.shard_index, self.rows[i], self.files)
+        row = int(self.rows[i])
+        shard = int(self.shard_index.find_shards(np.array([row]))[0])
+        member = self.files.read_name(shard, int(self.shard_index.blocks[row]) * BLOCK)
+        return f"{self.shard_index.shards[shard].name}/{member}"
+
+
+def open_split(config: WebdatasetData, split_name: SplitName) -> WebdatasetSplit:
+    """Return one split; the shards are indexed first if there is no index.
+
+    Raises:
+        UserError: More samples than allowed cannot be used.
+    """
+    index = open_index(config)
+    check_broken(config, index)
+    files = ShardFiles(index.shards)
+    rows = assign_rows(config, index)[split_name]
+    if split_name != "train":
+        rows = _select_readable(config, index, rows, split_name)
+    num_samples = len(index) + index.summary.num_broken
+    return WebdatasetSplit(
+        ids=np.asarray(index.ids)[rows],
+        captions=PackedCaptions(index, rows),
+        sample_names=MemberNames(index, rows, files),
+        source_shares=tuple(divide_sources(config, index, rows)) if split_name == "train" else (),
+        shard_groups=_group_shards(config, index, rows),
+        index=index,
+        rows=rows,
+        files=files,
+        image_size=config.image_size,
+        max_broken=config.max_broken,
+        num_allowed=config.count_allowed_broken(num_samples),
+        num_skipped=index.summary.num_broken,
+    )
+
+
+def assign_rows(config: WebdatasetData, index: ShardIndex) -> dict[SplitName, NDArray[np.uint32]]:
+    """Return the samples of each split, ascending; of those held out at most `max_held_out`."""
+    positions = index.split_positions
+    test_limit = config.test_fraction * HASH_RANGE
+    validation_limit = test_limit + config.validation_fraction * HASH_RANGE
+    is_test, is_held_out = positions < test_limit, positions < validation_limit
+    held_out: dict[SplitName, NDArray[np.int64]] = {
+        "validation": np.flatnonzero(is_held_out & ~is_test),
+        "test": np.flatnonzero(is_test),
+    }
+    rows: dict[SplitName, NDArray[np.uint32]] = {
+        "train": np.flatnonzero(~is_held_out).astype(np.uint32)
+    }
+    for name, candidates in held_out.items():
+        order = np.argsort(positions[candidates], kind="stable")[: config.max_held_out]
+        rows[name] = np.sort(candidates[order]).astype(np.uint32)
+    return rows
+
+
+def check_broken(config: WebdatasetData, index: ShardIndex) -> None:
+    """Raise `UserError` if more samples than allowed cannot be used."""
+    summary = index.summary
+    num_samples = len(index) + summary.num_broken
+    if summary.num_broken > config.count_allowed_broken(num_samples):
+        raise UserError(
+            f"{summary.num_broken} of {num_samples} samples of {config.path} cannot be used, more "
+            f"than data.max_broken={config.max_broken:g} allows ({describe_counts(summary.counts)})"
+            f": {'; '.join(summary.named[:3])}; repair the shards or raise data.max_broken"
+        )
+
+
+def describe_counts(counts: dict[str, int]) -> str:
+    """Return the number of samples for each reason, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{reason}: {number}" for reason, number in ordered)
+
+
+def _select_readable(
+    config: WebdatasetData, index: ShardIndex, rows: NDArray[np.uint32], split_name: SplitName
+) -> NDArray[np.uint32]:
+    """Return the samples whose images can be read; what was found readable is remembered."""
+    shards = index.find_shards(rows.astype(np.int64)).tolist()
+    locations = [
+        ImageLocation(
+            str(row),
+            index.shards[shard].path,
+            int(index.blocks[row]) * BLOCK,
+            int(index.lengths[row]),
+        )
+        for row, shard in zip(rows.tolist(), shards)
+    ]
+    memory_name = digest([index.folder.name, split_name, config.image_size])
+    memory_path = Path(get_cache_folder(), "checked_images", memory_name)
+    findings = image_check.check_images(locations, config.image_size, memory_path)
+    findings.remember()
+    positions = findings.unreadable_positions
+    if len(positions) > config.count_allowed_broken(len(rows)):
+        raise UserError(
+            f"{len(positions)} of {len(rows)} {split_name} images of {config.path} cannot be read, "
+            f"more than data.max_broken={config.max_broken:g} allows: {findings.unreadable[0]}; "
+            "repair the shards or raise data.max_broken"
+        )
+    return np.delete(rows, positions)
+
+
+def divide_sources(
+    config: WebdatasetData, index: ShardIndex, rows: NDArray[np.uint32]
+) -> list[SourceShare]:
+    """Return the share of each source in a batch; none if they are mixed as they are."""
+    if not config.weights:
+        return []
+    sources = np.array([shard.source for shard in index.shards])
+    first_shards = np.searchsorted(sources, np.arange(len(config.weights) + 1))
+    starts = np.searchsorted(rows, index.first_samples[first_shards])
+    total = sum(config.weights)
+    return [
+        SourceShare(int(start), int(stop), weight / total)
+        for start, stop, weight in zip(starts, starts[1:], config.weights)
+    ]
+
+
+def _group_shards(
+    config: WebdatasetData, index: ShardIndex, rows: NDArray[np.uint32]
+) -> ShardGroups | None:
+    if config.order == "full":
+        return None
+    return ShardGroups(np.searchsorted(rows, index.first_samples), config.window_shards)

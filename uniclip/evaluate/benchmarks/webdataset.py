@@ -1,0 +1,63 @@
+"""Benchmark `webdataset`: retrieval among the test pairs of the run's shards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from uniclip import data
+from uniclip.config import DataConfig, WebdatasetData
+from uniclip.errors import UserError
+from uniclip.evaluate.benchmarks.base import Benchmark
+from uniclip.evaluate.benchmarks.csv import score_test_split
+from uniclip.evaluate.protocols.protocol import RETRIEVAL_RECORD
+
+if TYPE_CHECKING:
+    from uniclip.checkpoints.pretrained import PretrainedModel
+    from uniclip.evaluate.benchmarks.base import Results
+
+NOT_A_WEBDATASET_RUN = (
+    "the webdataset benchmark evaluates runs of data=webdataset only; set data=webdataset "
+    "data.path=<shards>"
+)
+NO_TEST_SAMPLES = "has no test samples; raise data.test_fraction"
+
+
+def build_benchmark(run_data: DataConfig) -> WebdatasetBenchmark:
+    """Evaluate the run's data section if its data are shards; there is no default."""
+    return WebdatasetBenchmark(run_data if isinstance(run_data, WebdatasetData) else None)
+
+
+@dataclass(frozen=True)
+class WebdatasetBenchmark(Benchmark):
+    """The test split of a run's shards."""
+
+    data_config: WebdatasetData | None
+
+    def describe_missing(self) -> str | None:
+        """Return what to do if there are no shards or no test samples."""
+        if self.data_config is None:
+            return NOT_A_WEBDATASET_RUN
+        if not self.data_config.test_fraction:
+            return f"{self.data_config.path} {NO_TEST_SAMPLES}"
+        return data.describe_missing(self.data_config)
+
+    def build_protocol(self) -> dict[str, Any]:
+        """Retrieval; raises `UserError` if a shard is missing."""
+        config = self._require_data()
+        return {
+            "data": data.fingerprint(config),
+            "shares": {"validation": config.validation_fraction, "test": config.test_fraction},
+            "max_samples": config.max_held_out,
+            **({"where": config.where} if config.where is not None else {}),
+            "retrieval": {**RETRIEVAL_RECORD, "captions": "all", "equal": "with equal tokens"},
+        }
+
+    def evaluate(self, pretrained: PretrainedModel) -> Results:
+        config = self._require_data()
+        return score_test_split(pretrained, config, f"{config.path} {NO_TEST_SAMPLES}")
+
+    def _require_data(self) -> WebdatasetData:
+        if self.data_config is None:
+            raise UserError(NOT_A_WEBDATASET_RUN)
+        return self.data_config
