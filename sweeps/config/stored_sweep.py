@@ -12,6 +12,7 @@ from sweeps.config import sweep_keys
 from sweeps.config.sweep_keys import KEY_ALIASES
 from uniclip.config import RUN_ONLY
 from uniclip.config.compose import flatten
+from uniclip.config.data import SOURCE_SEPARATOR
 from uniclip.config.overrides import format_override, parse_overrides
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
@@ -171,7 +172,10 @@ def _get_key(word: str) -> str:
 def _make_absolute(key: str, value: Any) -> str | None:
     """Return the word of a key with its paths absolute; None if its value holds none."""
     if isinstance(value, str) and key != "benchmark":
-        return format_override(key, os.path.abspath(value)) if value else None
+        is_joined = key == "data.path" and SOURCE_SEPARATOR in value
+        paths = value.split(SOURCE_SEPARATOR) if is_joined else [value]
+        joined = SOURCE_SEPARATOR.join(os.path.abspath(path.strip()) for path in paths)
+        return format_override(key, joined) if value else None
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         return format_override(key, [_make_dataset_absolute(name) for name in value])
     return None

@@ -142,7 +142,8 @@ def find_near_duplicates(
     (n,) int8 of `near_duplicates.DUPLICATE`, `DISTINCT` and `UNDECIDABLE`, in the order of the test
     images. Data sets are the published and the user-defined ones, and the run's own table (csv).
     None for the benchmarks of other training sources, for models trained on shards, and where
-    images of either are missing. For test images that are missing by now, the last result in the cache.
+    images of either are missing. For test images that are missing by now, the last result in the
+    cache.
     """
     if name == config.data.name == "csv":
         return _find_duplicates_in_table(config.data, cache_folder)

@@ -27,12 +27,12 @@ Member = tuple[str, int, int]
 class DamagedTarError(ValueError):
     """A tar file ends within a member or holds no header where one must be; one line.
 
-    `position`: the byte up to which it is whole.
+    `member`: the name of the member that is cut off; "" if it is not known.
     """
 
-    def __init__(self, reason: str, position: int) -> None:
+    def __init__(self, reason: str, member: str = "") -> None:
         super().__init__(reason)
-        self.position = position
+        self.member = member
 
 
 class TarScanner:
@@ -73,16 +73,15 @@ class TarScanner:
                 size, extended_size = extended_size, -1
             start = position + BLOCK
             if start + size > self._file_size:
-                raise DamagedTarError(
-                    f"it ends at byte {self._file_size} within {_read_name(header)}", position
-                )
+                name = extended_name or _read_name(header)
+                raise DamagedTarError(f"it ends at byte {self._file_size} within {name}", name)
             kind = header[156]
             if kind in REGULAR_TYPES:
                 yield extended_name or _read_name(header), start, size
                 extended_name = ""
             elif kind in (PAX_TYPE, LONG_NAME_TYPE):
                 if size > MAX_EXTENDED_HEADER:
-                    raise DamagedTarError(f"the header at byte {position} is damaged", position)
+                    raise DamagedTarError(f"the header at byte {position} is damaged")
                 content = self.read(start, size)
                 if kind == LONG_NAME_TYPE:
                     extended_name = _decode_name(content)
@@ -103,7 +102,7 @@ class TarScanner:
                 _require_checksum(header)
         except ValueError:
             reason = "it is not a tar file" if position == 0 else f"no header at byte {position}"
-            raise DamagedTarError(reason, position) from None
+            raise DamagedTarError(reason) from None
         return size
 
 
@@ -123,23 +122,34 @@ def iterate_samples(scanner: TarScanner) -> Iterator[TarSample]:
     """Yield the samples of a shard in order; files without an extension belong to none.
 
     Raises:
-        DamagedTarError: As `TarScanner.iterate_members`; the sample in which it happens is lost.
+        DamagedTarError: As `TarScanner.iterate_members`, after all samples before; the sample that
+            is cut off is lost.
     """
     sample: TarSample | None = None
-    for member in scanner.iterate_members():
-        folder, slash, name = member[0].rpartition("/")
-        stem, dot, extension = name.partition(".")
-        if not (dot and stem):
-            continue
-        key = folder + slash + stem
-        if sample is None or sample.key != key:
-            if sample is not None:
-                yield sample
-            sample = TarSample(key)
-        if sample.members.setdefault(extension.lower(), member) is not member:
-            sample.num_repeated += 1
+    try:
+        for member in scanner.iterate_members():
+            key, extension = _split_name(member[0])
+            if not key:
+                continue
+            if sample is None or sample.key != key:
+                if sample is not None:
+                    yield sample
+                sample = TarSample(key)
+            if sample.members.setdefault(extension, member) is not member:
+                sample.num_repeated += 1
+    except DamagedTarError as error:
+        if sample is not None and sample.key != _split_name(error.member)[0]:
+            yield sample
+        raise
     if sample is not None:
         yield sample
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Return key and extension of a member; an empty key if it belongs to no sample."""
+    folder, slash, file_name = name.rpartition("/")
+    stem, dot, extension = file_name.partition(".")
+    return (folder + slash + stem, extension.lower()) if dot and stem else ("", "")
 
 
 def read_member_name(descriptor: int, start: int) -> str:

@@ -91,6 +91,10 @@ class ShardIndex:
     def __len__(self) -> int:
         return self.summary.num_samples
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without arrays: another process maps its own."""
+        return {name: getattr(self, name) for name in ("folder", "shards", "summary")}
+
     @cached_property
     def first_samples(self) -> NDArray[np.int64]:
         """(S + 1,) number of the first sample of each shard, and of all samples."""
