@@ -1,0 +1,74 @@
+"""Shards as a data source: their fingerprint, and what a plan says without opening them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.shards import shards_config, write_shards
+from tests.helpers.small_runs import tiny
+from uniclip import data
+from uniclip.config import WebdatasetData
+from uniclip.data import inspection
+from uniclip.data.webdataset import source
+from uniclip.data.webdataset.index import open_index
+from uniclip.errors import UserError
+
+MODEL = tiny().model
+
+
+def test_the_fingerprint_is_names_and_sizes_wherever_the_shards_lie(tmp_path):
+    write_shards(tmp_path / "a", 12, 3)
+    first = data.fingerprint(shards_config(tmp_path / "a"))
+    assert json.loads(json.dumps(first)) == first
+    assert first["shards"]["number"] == 3
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert data.fingerprint(shards_config(f"{tmp_path}/b/{{00000..00002}}.tar")) == first
+    with open(tmp_path / "b" / "00001.tar", "ab") as stream:
+        stream.write(bytes(512))
+    assert data.fingerprint(shards_config(tmp_path / "b")) != first
+    (tmp_path / "a" / "00002.tar").rename(tmp_path / "a" / "00003.tar")
+    assert data.fingerprint(shards_config(tmp_path / "a")) != first
+
+
+def test_no_file_is_opened_for_a_plan(shards, monkeypatch):
+    monkeypatch.setattr(os, "open", None)
+    config = shards_config(shards)
+    data.fingerprint(config)
+    assert data.describe_missing(config) is None
+    sentences = source.describe_content(config, MODEL)
+    assert sentences[0].startswith("4 shards, ")
+    assert "identified by the names and sizes of the shards, not by what they hold" in sentences[0]
+    assert "not indexed yet" in sentences[1]
+    assert source.count_training_samples(config, 10) is None
+
+
+def test_with_an_index_a_plan_counts_samples_and_checks_the_batch_size(shards):
+    config = shards_config(shards)
+    open_index(config)
+    assert any(s.startswith("120 samples: ") for s in source.describe_content(config, MODEL))
+    (share,) = source.count_training_samples(config, 10)
+    assert share.stop == len(data.open_split(config, "train"))
+    section = {"name": "webdataset", "path": shards, "image_size": 16}
+    with pytest.raises(UserError, match=r"train.batch_size=4096 takes 4096 of the \d+ training"):
+        inspection.check_batch_sizes([tiny(data=section, train={"batch_size": 4096})])
+
+
+def test_what_is_missing_is_said(tmp_path):
+    assert "data.path=<" in data.describe_missing(WebdatasetData())
+    missing = shards_config(f"{tmp_path}/{{00..03}}.tar")
+    assert f"{tmp_path}/00.tar" in data.describe_missing(missing)
+    with pytest.raises(UserError, match="data=webdataset is missing: data.path names"):
+        data.open_split(missing, "train")
+
+
+def test_shards_that_change_while_training_are_noticed(tmp_path):
+    path = write_shards(tmp_path, 40, 2)
+    split = data.open_split(shards_config(path), "train")
+    os.utime(Path(tmp_path, "00000.tar"), ns=(7, 7))
+    with pytest.raises(UserError, match="has changed since it was indexed"):
+        split.load_image(0)
