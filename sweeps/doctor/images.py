@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 from sweeps.doctor.context import DoctorContext
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
 from uniclip import data
-from uniclip.config import CsvData
+from uniclip.config import CsvData, RunConfig, WebdatasetData
 from uniclip.data.csv import verification
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import verify
@@ -21,6 +22,8 @@ NUM_QUICK = 500
 """Images that are decoded so quickly that, after a problem, they need not be remembered."""
 MAX_NAMED = 3
 """Images that a warning names."""
+SECONDS_PER_LINE = 10
+"""Seconds between two lines on the progress of an index."""
 
 
 def check_user_images(context: DoctorContext) -> Iterator[Diagnostic]:
@@ -29,6 +32,7 @@ def check_user_images(context: DoctorContext) -> Iterator[Diagnostic]:
     Good images are remembered in the store's cache and not decoded again. More unreadable training
     images than may be replaced are a `UserError`.
     """
+    yield from _index_shards(context)
     evaluated = list(_verify_evaluated_images(context))
     broken = [findings for findings in evaluated if findings.unreadable]
     yield from map(_report_unreadable, broken)
@@ -67,16 +71,45 @@ def _verify_evaluated_images(context: DoctorContext) -> Iterator[ImageFindings]:
         yield verify.verify_user_images(dataset, context.store.cache_path, report_progress)
 
 
+def _list_configs(context: DoctorContext) -> list[RunConfig]:
+    resolved_plan = context.resolved_plan
+    return [context.config] if resolved_plan is None else [*resolved_plan.configs.values()]
+
+
 def _list_data_sections(context: DoctorContext) -> list[CsvData]:
     """Return the data sections of the arms that are tables of the user, each once."""
-    resolved_plan = context.resolved_plan
-    configs = [context.config] if resolved_plan is None else [*resolved_plan.configs.values()]
-    sections = dict.fromkeys(config.data for config in configs)
+    sections = dict.fromkeys(config.data for config in _list_configs(context))
     return [
         section
         for section in sections
         if isinstance(section, CsvData) and data.describe_missing(section) is None
     ]
+
+
+def _index_shards(context: DoctorContext) -> Iterator[Diagnostic]:
+    """Index the shards of each data section, so that no run has to; decode what is held out."""
+    from uniclip.data.webdataset.index import open_index  # here: it imports numpy
+
+    sections = dict.fromkeys(config.data for config in _list_configs(context))
+    for section in sections:
+        if not isinstance(section, WebdatasetData) or data.describe_missing(section) is not None:
+            continue
+        index = open_index(section, _make_shard_line(context, section.path))
+        for name in ("validation", "test"):
+            data.open_split(section, name)
+        yield ok(CHECK, f"{len(index):,} samples of {len(index.shards):,} shards are indexed")
+
+
+def _make_shard_line(context: DoctorContext, path: str) -> Callable[[int, int], None]:
+    last_line = time.monotonic()
+
+    def print_progress(num_done: int, num_total: int) -> None:
+        nonlocal last_line
+        if time.monotonic() - last_line >= SECONDS_PER_LINE:
+            context.print_line(f"reading the headers of {path}: {num_done:,} of {num_total:,}")
+            last_line = time.monotonic()
+
+    return print_progress
 
 
 def _make_progress_line(context: DoctorContext, name: str) -> Callable[[int, int], None]:

@@ -52,17 +52,21 @@ def folder(tmp_path_factory):
 
 
 def make_config(
-    path: str | Path, workers: int = 0, order: str = "full", name: str = "clip", **train: int
+    path: str | Path,
+    workers: int = 0,
+    order: str = "full",
+    checkpoint_seconds: int = 30,
+    **train: int,
 ) -> RunConfig:
     fractions = {"validation_fraction": 0.1, "test_fraction": 0.1, "max_broken": 0.2}
     source = {"name": "csv"} if str(path).endswith(".csv") else {"name": "webdataset"}
     windowed = {"order": order, "window_shards": 2} if order == "windowed" else {}
     return of_method(
-        name,
+        "clip",
         data={**source, "path": str(path), "image_size": 16, **fractions, **windowed},
         train={"batch_size": 8, "validate_every": 20, "steps": 5, **train},
         model={"image": {"image_size": 32}},
-        runtime={"num_workers": workers, "log_every": 1, "checkpoint_seconds": 0},
+        runtime={"num_workers": workers, "log_every": 1, "checkpoint_seconds": checkpoint_seconds},
     )
 
 
@@ -119,7 +123,9 @@ def train_in_child(folder: Path, config: RunConfig) -> None:
 
 @pytest.mark.parametrize("num_kills", [2, pytest.param(20, marks=pytest.mark.soak)])
 def test_a_run_that_is_killed_anywhere_ends_with_the_same_weights(folder, tmp_path, num_kills):
-    config = make_config(folder / "shards", order="windowed", steps=3 * num_kills)
+    config = make_config(
+        folder / "shards", order="windowed", checkpoint_seconds=0, steps=3 * num_kills
+    )
     expected = trainer.train_model(config)
     run, generator = opened(tmp_path, config), random.Random(0)
     for _ in range(num_kills):

@@ -9,9 +9,8 @@ from uniclip.config.schema import MAX_CONTEXT_LENGTH
 from uniclip.data.source import DataWarning
 from uniclip.data.split import SPLIT_NAMES
 from uniclip.data.text.truncation import MAX_CAPTIONS, count_truncated, describe_cut_captions
+from uniclip.data.webdataset.assignment import assign_rows, check_broken, describe_counts
 from uniclip.data.webdataset.index import ShardIndex, open_index
-from uniclip.data.webdataset.split import assign_rows, check_broken, describe_counts
-from uniclip.data.webdataset.tokens import PackedCaptions
 from uniclip.errors import UserError
 
 MAX_NAMED = 3
@@ -45,6 +44,8 @@ def list_warnings(config: WebdatasetData, text_config: TextConfig) -> list[DataW
     Raises:
         UserError: The shards cannot be used.
     """
+    from uniclip.data.webdataset.tokens import PackedCaptions  # here: it imports tokenizers
+
     index = open_index(config)
     describe_index(config, index)
     rows = assign_rows(config, index)["train"]

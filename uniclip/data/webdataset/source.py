@@ -100,7 +100,7 @@ def count_training_samples(config: WebdatasetData, enough: int) -> Sequence[Sour
     index = find_index(config)
     if index is None:
         return None
-    from uniclip.data.webdataset.split import assign_rows, divide_sources
+    from uniclip.data.webdataset.assignment import assign_rows, divide_sources
 
     rows = assign_rows(config, index)["train"]
     return divide_sources(config, index, rows) or [SourceShare(0, len(rows), 1.0)]

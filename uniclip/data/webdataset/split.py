@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from uniclip.augmentation.resample import Photograph, make_photograph
 from uniclip.config import WebdatasetData
 from uniclip.data.image_files import ImageFileSplit
-from uniclip.data.split import SourceShare, SplitName
+from uniclip.data.split import SplitName
 from uniclip.data.text.caption_tokens import CaptionTokens
 from uniclip.data.text.tokenizer import Tokenizer
+from uniclip.data.webdataset.assignment import assign_rows, check_broken, divide_sources
 from uniclip.data.webdataset.index import ShardIndex, open_index
 from uniclip.data.webdataset.shard_files import ShardFiles
 from uniclip.data.webdataset.tokens import PackedCaptions, encode_index
@@ -33,7 +34,6 @@ from uniclip.io.memo import get_cache_folder
 from uniclip.io.tar_scan import BLOCK
 
 Decoded = TypeVar("Decoded")
-HASH_RANGE = 2**32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,43 +142,6 @@ def open_split(config: WebdatasetData, split_name: SplitName) -> WebdatasetSplit
     )
 
 
-def assign_rows(config: WebdatasetData, index: ShardIndex) -> dict[SplitName, NDArray[np.uint32]]:
-    """Return the samples of each split, ascending; of those held out at most `max_held_out`."""
-    positions = index.split_positions
-    test_limit = config.test_fraction * HASH_RANGE
-    validation_limit = test_limit + config.validation_fraction * HASH_RANGE
-    is_test, is_held_out = positions < test_limit, positions < validation_limit
-    held_out: dict[SplitName, NDArray[np.int64]] = {
-        "validation": np.flatnonzero(is_held_out & ~is_test),
-        "test": np.flatnonzero(is_test),
-    }
-    rows: dict[SplitName, NDArray[np.uint32]] = {
-        "train": np.flatnonzero(~is_held_out).astype(np.uint32)
-    }
-    for name, candidates in held_out.items():
-        order = np.argsort(positions[candidates], kind="stable")[: config.max_held_out]
-        rows[name] = np.sort(candidates[order]).astype(np.uint32)
-    return rows
-
-
-def check_broken(config: WebdatasetData, index: ShardIndex) -> None:
-    """Raise `UserError` if more samples than allowed cannot be used."""
-    summary = index.summary
-    num_samples = len(index) + summary.num_broken
-    if summary.num_broken > config.count_allowed_broken(num_samples):
-        raise UserError(
-            f"{summary.num_broken} of {num_samples} samples of {config.path} cannot be used, more "
-            f"than data.max_broken={config.max_broken:g} allows ({describe_counts(summary.counts)})"
-            f": {'; '.join(summary.named[:3])}; repair the shards or raise data.max_broken"
-        )
-
-
-def describe_counts(counts: dict[str, int]) -> str:
-    """Return the number of samples for each reason, the most frequent first."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{reason}: {number}" for reason, number in ordered)
-
-
 def _select_readable(
     config: WebdatasetData, index: ShardIndex, rows: NDArray[np.uint32], split_name: SplitName
 ) -> NDArray[np.uint32]:
@@ -205,22 +168,6 @@ def _select_readable(
             "repair the shards or raise data.max_broken"
         )
     return np.delete(rows, positions)
-
-
-def divide_sources(
-    config: WebdatasetData, index: ShardIndex, rows: NDArray[np.uint32]
-) -> list[SourceShare]:
-    """Return the share of each source in a batch; none if they are mixed as they are."""
-    if not config.weights:
-        return []
-    sources = np.array([shard.source for shard in index.shards])
-    first_shards = np.searchsorted(sources, np.arange(len(config.weights) + 1))
-    starts = np.searchsorted(rows, index.first_samples[first_shards])
-    total = sum(config.weights)
-    return [
-        SourceShare(int(start), int(stop), weight / total)
-        for start, stop, weight in zip(starts, starts[1:], config.weights)
-    ]
 
 
 def _group_shards(

@@ -22,8 +22,8 @@ from tests.helpers.shards import (
 )
 from uniclip import data
 from uniclip.config import CsvData
+from uniclip.data.webdataset.assignment import assign_rows
 from uniclip.data.webdataset.index import open_index
-from uniclip.data.webdataset.split import assign_rows
 from uniclip.errors import UserError
 
 
@@ -143,26 +143,6 @@ def test_samples_that_the_index_skips_count_as_broken(tmp_path):
         data.open_split(shards_config(path), "train")
     assert "2 of 52 samples" in str(caught.value)
     assert "no caption: 1, no image: 1" in str(caught.value)
-
-
-def test_held_out_samples_have_a_largest_number(shards):
-    config = shards_config(shards, validation_fraction=0.3, max_held_out=16)
-    rows, all_rows = (
-        assign_rows(c, open_index(c))
-        for c in (config, shards_config(shards, validation_fraction=0.3))
-    )
-    assert len(rows["validation"]) == 16 < len(all_rows["validation"])
-    assert set(rows["validation"]) < set(all_rows["validation"])
-    assert np.array_equal(rows["train"], all_rows["train"]), "none of the others is trained on"
-
-
-def test_an_added_shard_moves_no_sample_to_another_split(tmp_path):
-    write_shards(tmp_path, 60, 2)
-    before = {n: data.open_split(shards_config(tmp_path), n) for n in data.SPLIT_NAMES}
-    write_tar(tmp_path / "00002.tar", {**make_sample(900), **make_sample(901)})
-    for name, split in before.items():
-        after = data.open_split(shards_config(tmp_path), name)
-        assert set(split.ids.tolist()) <= set(after.ids.tolist())
 
 
 def test_weights_are_the_shares_of_sources(tmp_path):
