@@ -15,6 +15,7 @@ import pytest
 
 from tests.helpers import ROOT
 from tests.helpers.command_line import TINY
+from tests.helpers.shards import make_sample, write_tar
 from tests.helpers.source_tree import MODULES
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -22,6 +23,7 @@ BLOCK = re.compile(r"(?:<!--(?P<mark>[^>]*)-->\n)?```console\n(?P<body>.*?)```",
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(#[^)\s]+)?\)")
 MARKS = ("needs a cluster", "needs data", "run by")
 """How a block begins that is not run here, with the reason."""
+SHARDS_MARK = "needs data: shards"
 SMALL = {"arms": "arms=[full,clip]", "seeds": "seeds=1", "train.steps": "train.steps=20"}
 """Added where a command trains, unless it states its own."""
 
@@ -71,6 +73,22 @@ def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
                 full, cwd=tmp_path, env=environment, capture_output=True, text=True
             )
             assert done.returncode == 0, f"{command}\n{done.stdout[-800:]}{done.stderr[-800:]}"
+
+
+def test_the_commands_on_shards_are_planned(tmp_path: Path) -> None:
+    """Those that would train are planned: how shards are trained on is tested elsewhere."""
+    items = [list(make_sample(n, similarity=0.3).items()) for n in range(332)]
+    for number, members in enumerate(items):
+        write_tar(tmp_path / "shards" / f"{number:05d}.tar", members)
+    commands = [c for block in BLOCKS if block.mark == SHARDS_MARK for c in block.commands]
+    assert len(commands) >= 4
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "UNICLIP_CACHE": str(tmp_path / "cache")}
+    for command in commands:
+        words = [word for word in shlex.split(command)[2:] if word != "plan"]
+        full = [sys.executable, str(ROOT / "sweep.py"), "plan", *words]
+        done = subprocess.run(full, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-800:]}{done.stderr[-800:]}"
+        assert "332 shards" in done.stdout
 
 
 def test_every_block_that_is_not_run_says_why() -> None:

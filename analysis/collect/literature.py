@@ -50,7 +50,7 @@ TRAINING_ONLY_OPTIONS = (
     "pretrained_cfg_overlay",
 )
 """Options that change how a model is trained, not its architecture."""
-CUSTOM_SOURCES = ("csv",)
+CUSTOM_SOURCES = ("csv", "webdataset")
 """Data sources without a known content; `runtime.pretraining_data` may state it."""
 
 

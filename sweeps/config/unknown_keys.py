@@ -100,8 +100,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "data": ("dataset", "dataset_type", "dataset_name", "source"),
     "data.path": (
         *("csv", "train_data", "train_file", "data_path", "csv_path", "csv_file", "file"),
-        "path",
+        *("path", "shards", "train_shards", "wds", "tars", "urls"),
     ),
+    "data.weights": ("train_data_upsampling_factors", "upsampling_factors", "mixture"),
+    "data.where": ("filter", "select", "condition"),
     "data.test_path": ("val_data", "test_file", "test_data", "validation_file"),
     "data.separator": ("csv_separator", "delimiter", "sep", "csv_sep"),
     "data.image_column": ("img_key", "csv_img_key", "image_key", "image_col", "picture"),
