@@ -116,6 +116,8 @@ class TarSample:
     """Extension in lower case -> the first such member."""
     num_repeated: int = 0
     """Members with the extension of an earlier one, which are left out."""
+    is_cut_off: bool = False
+    """Whether the tar is damaged behind it, so that members may be missing."""
 
 
 def iterate_samples(scanner: TarScanner) -> Iterator[TarSample]:
@@ -139,6 +141,7 @@ def iterate_samples(scanner: TarScanner) -> Iterator[TarSample]:
                 sample.num_repeated += 1
     except DamagedTarError as error:
         if sample is not None and sample.key != _split_name(error.member)[0]:
+            sample.is_cut_off = not error.member
             yield sample
         raise
     if sample is not None:

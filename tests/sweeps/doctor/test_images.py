@@ -16,6 +16,7 @@ from sweeps.doctor.diagnostic import Diagnostic
 from sweeps.doctor.images import check_user_images
 from tests.helpers.command_line import execute
 from tests.helpers.csv_data import break_images, write_image_set
+from tests.helpers.shards import write_shards as write_pairs
 from uniclip import data
 from uniclip.config import CsvData
 from uniclip.evaluate import datasets
@@ -34,7 +35,9 @@ def table(tmp_path: Path) -> Path:
 
 def check(table: Path, *words: str) -> list[Diagnostic]:
     store = table.parent.parent / "store"
-    overrides = [*SMALL, f"data.path={table}", f"store={store}", *words]
+    keys = {word.partition("=")[0] for word in words}
+    small = [word for word in SMALL if word.partition("=")[0] not in keys]
+    overrides = [*small, f"data.path={table}", f"store={store}", *words]
     sweep_request = request.parse_request(overrides)
     resolved_plan = build_plan(sweep_request.plan_request)
     context = DoctorContext(
@@ -56,6 +59,17 @@ def test_whole_images_are_in_order(table: Path) -> None:
     (diagnostic,) = check(table)
     assert diagnostic.level == "ok"
     assert f"{len(list_held_out(table))} images" in diagnostic.message
+
+
+def test_shards_are_indexed_and_their_held_out_images_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
+    write_pairs(tmp_path / "data" / "shards", 60, 3)
+    words = ("data=webdataset", "data.validation_fraction=0.2", "data.test_fraction=0.2")
+    (diagnostic,) = check(tmp_path / "data" / "shards", *words)
+    assert (diagnostic.level, diagnostic.message) == ("ok", "60 samples of 3 shards are indexed")
+    assert len(list(tmp_path.glob("cache/shards/*/index.json"))) == 1
 
 
 def test_all_broken_images_are_listed_at_once(table: Path) -> None:

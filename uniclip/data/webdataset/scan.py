@@ -144,6 +144,8 @@ class _Collector:
         return None
 
     def _skip_sample(self, sample: TarSample, reason: str) -> None:
+        if sample.is_cut_off:
+            return  # the damage of the shard is counted
         self.skip(reason, f"{self.shard.path}: {_make_hashable(sample.key)}: {reason}")
 
     def _accepts(self, sample: TarSample, caption: str, read: Callable[[int, int], bytes]) -> bool:

@@ -79,11 +79,19 @@ def test_a_torn_shard_keeps_its_whole_samples_and_counts_once(tmp_path):
     members = {name: content for n in range(4) for name, content in make_sample(n).items()}
     path = write_tar(tmp_path / "s.tar", members)
     whole = scan(path)
-    path.write_bytes(path.read_bytes()[: int(whole.blocks[2]) * 512 + 5])
+    stored = path.read_bytes()
+    path.write_bytes(stored[: int(whole.blocks[2]) * 512 + 5])
     torn = scan(path)
     assert torn.ids.tolist() == whole.ids.tolist()[:2]
     assert torn.counts == {"damaged shard": 1}
     assert "within 000000002.png" in torn.named[0]
+    path.write_bytes(stored[: int(whole.blocks[2]) * 512 - 100])
+    assert scan(path).ids.tolist() == whole.ids.tolist()[:2]
+    caption_header = stored.rindex(b"000000002.txt")
+    path.write_bytes(stored[: caption_header + 100])
+    lost_caption = scan(path)
+    assert lost_caption.ids.tolist() == whole.ids.tolist()[:2]
+    assert lost_caption.counts == {"damaged shard": 1}, "the sample that it hits is not another"
     path.write_bytes(b"not a tar")
     assert scan(path).counts == {"damaged shard": 1}
 
