@@ -157,8 +157,8 @@ def _build_moderated_notes(results: Results) -> list[str]:
         on_score = f" on {results.format_heading(key)}" if len(results.primary_scores) > 1 else ""
         notes.append(
             f"Moderated t test (limma){on_score}, no verdict, uncorrected, "
-            f"{tests.num_seeds} seeds: {tests_text}. It pools the variances of these contrasts, which is sound only if "
-            f"they are equal (Bartlett's test: p = "
+            f"{tests.num_seeds} seeds: {tests_text}. It pools the variances of these contrasts, "
+            f"which is sound only if they are equal (Bartlett's test: p = "
             f"{formatting.format_p_value(tests.homogeneity_p)}).".replace("= <", "<")
         )
     return notes
