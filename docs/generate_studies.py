@@ -1,7 +1,8 @@
 """Write the tables of the studies page from the scores of their runs, which are committed.
 
     python docs/generate_studies.py [--check]            write (or check) docs/studies.md
-    python docs/generate_studies.py --add STORE          first add the finished runs of a store
+    python docs/generate_studies.py --add STORE          first add the finished runs of a store, of
+                                                         the studies that the page has
     python docs/generate_studies.py --add STORE --seeds 5 6 7       those of other seeds
 
 `docs/studies/<study>.csv` has a row for each finished cell: arm, seed, run id, hash of the training
@@ -36,6 +37,7 @@ FOLDER = PAGE.with_suffix("")
 SCORE_FILE = FOLDER / "scores.csv"
 SCORE_COLUMNS = ("dataset", "score", "kind", "chance", "samples", "report_only")
 KEY_COLUMNS = ("arm", "seed", "run", "training_hash")
+END_MARK = "<!-- end -->"
 EFFECT_COLUMNS = ("contrast", "score", "verdict", "effect", "95 % interval", "p (corrected)", "MDE")
 """Starts of the headings of the columns of the table of effects that the page shows."""
 KEPT_SCORES = ("retrieval", "minimal")
@@ -52,6 +54,11 @@ class Study:
     """Words of the command line."""
     num_scores: int = 4
     """Number of scores in the table of arms."""
+
+    @property
+    def mark(self) -> str:
+        """The line of the page after which its tables stand."""
+        return f"<!-- study: {self.name} -->"
 
     @property
     def path(self) -> Path:
@@ -217,6 +224,19 @@ def select_columns(table: Table, starts: Sequence[str]) -> Table:
     )
 
 
+def select_contrasts(table: Table, plan: Plan) -> Table:
+    """Return a table of effects; of a crossed design, without interactions and simple effects."""
+    if plan.design != "crossed":
+        return table
+    kept = [
+        c.kind in ("main", "noise") or any(plan.get_arm(a).role == "outside" for a in c.weights)
+        for c in plan.contrasts
+    ]
+    rows_per_contrast = len(table.rows) // len(kept)
+    rows = (row for i, row in enumerate(table.rows) if kept[i // rows_per_contrast])
+    return replace(table, rows=tuple(rows))
+
+
 def render_study(study: Study) -> str:
     """Return the generated part of the section of a study."""
     results = load_results(study)
@@ -231,20 +251,19 @@ def render_study(study: Study) -> str:
         f"([scores and run ids](studies/{study.name}.csv)); training code {', '.join(hashes)}.",
         "",
         to_markdown(select_columns(scores, [*scores.headings[: 1 + study.num_scores], "seeds"])),
-        to_markdown(select_columns(build_effect_table(results), EFFECT_COLUMNS)),
+        to_markdown(
+            select_columns(select_contrasts(build_effect_table(results), plan), EFFECT_COLUMNS)
+        ),
     ]
     return "\n".join(lines)
 
 
-def render_page(page: str) -> str:
+def render_page(page: str, studies: Sequence[Study]) -> str:
     """Return the page with the part of each study between its two marks replaced."""
-    for study in STUDIES:
-        start, end = f"<!-- study: {study.name} -->\n", "<!-- end -->"
-        if start not in page:
-            continue
-        before, rest = page.split(start, 1)
-        _, after = rest.split(end, 1)
-        page = before + start + "\n" + render_study(study) + "\n" + end + after
+    for study in studies:
+        before, rest = page.split(study.mark, 1)
+        _, after = rest.split(END_MARK, 1)
+        page = f"{before}{study.mark}\n\n{render_study(study)}\n{END_MARK}{after}"
     return page
 
 
@@ -255,11 +274,12 @@ def main() -> int:
     parser.add_argument("--add", metavar="STORE", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=())
     arguments = parser.parse_args()
-    if arguments.add is not None:
-        for study in STUDIES:
-            add_finished_runs(study, arguments.add, arguments.seeds)
     page = PAGE.read_text(encoding="utf-8")
-    new_page = render_page(page)
+    studies = [study for study in STUDIES if study.mark in page]
+    if arguments.add is not None:
+        for study in studies:
+            add_finished_runs(study, arguments.add, arguments.seeds)
+    new_page = render_page(page, studies)
     if arguments.check:
         if new_page != page:
             print(f"{PAGE.name} does not match the files in {FOLDER.name}/")
