@@ -111,18 +111,18 @@ def _execute(
     state: RunState,
 ) -> None:
     """Claim the next attempt of a run and execute it in this process."""
-    executor, run_only = load_executor(EXECUTOR), select_run_only(to_builtins(config), {})
+    run_only = select_run_only(to_builtins(config), {})
     attempt = claim_run(
         store,
         run,
         state,
-        partial(executor.resolve_numerics_class, run, run_only),
+        lambda: load_executor(EXECUTOR).resolve_numerics_class(run, run_only),
         policy=RetryPolicy(retry_attempts=((run.id, state.attempt),)),
         prepare_run=partial(RunFolder.write_spec, spec=run.read_spec()),
     )
     if attempt is None:
         raise RetryLater(f"run {run.id} is executed by another process ({state.status})")
-    stop = StopFlag()
+    executor, stop = load_executor(EXECUTOR), StopFlag()
     try:
         exit_kind = execute_attempt(
             run, attempt, partial(executor.execute, run, run_only, attempt, evaluations, stop), stop

@@ -53,8 +53,8 @@ def answer_library_name(key: str) -> str | None:
 
 def _answer_slurm_parameter(name: str) -> str:
     """Return how a parameter of submitit's Slurm executor is set."""
-    own = {field.name for field in dataclasses.fields(SlurmLauncherConfig)}
-    launcher_key = name if name in own else SBATCH_TO_LAUNCHER_KEY.get(name)
+    launcher_keys = {field.name for field in dataclasses.fields(SlurmLauncherConfig)}
+    launcher_key = name if name in launcher_keys else SBATCH_TO_LAUNCHER_KEY.get(name)
     if launcher_key is not None:
         return f"write launcher.{launcher_key}=<value>, with launcher=slurm"
     if name in RESERVED_SBATCH_PARAMETERS:

@@ -165,5 +165,5 @@ def _convert_type(hint: Any) -> Any:
         return Any
     if origin is tuple:
         item = _convert_type(arguments[0])
-        return list[item] if item in (int, float, bool, str) else list[Any]  # type: ignore[valid-type]
+        return types.GenericAlias(list, item if item in (int, float, bool, str) else Any)
     return dict[str, Any] if origin is dict or hint is dict else Any

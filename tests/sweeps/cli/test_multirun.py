@@ -113,7 +113,7 @@ def test_a_sweep_that_cannot_be_planned_keeps_all_from_starting(
     assert not (work_folder / "store").exists()
 
 
-@pytest.mark.parametrize("flags", [[], ["-m"], ["--multirun"]])
+@pytest.mark.parametrize("flags", [[], ["--multirun"]])
 def test_plans_are_printed_one_after_another(
     flags: list[str], work_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
