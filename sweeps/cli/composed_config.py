@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from argparse import ArgumentParser, Namespace
 
@@ -44,6 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="section",
         help="with --cfg job: print one section, such as train",
     )
+    parser.add_argument("--resolve", action="store_true", help=argparse.SUPPRESS)  # it always is
     parser.add_argument(
         "-i",
         "--info",

@@ -119,7 +119,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "model": ("net", "network"),
     "recipe": ("hparams", "hyperparameters", "recipes"),
     "launcher": ("cluster", "slurm", "backend", "executor"),
-    "ablation": ("experiment", "study", "exp", "sweep", "suite"),
+    "ablation": ("experiment", "study", "exp", "sweep", "suite", "config_name"),
     "arms": ("arm", "methods", "variants", "configs"),
     "seeds": ("seed", "num_seeds", "n_seeds", "repeats", "runs", "trials"),
     "store": (

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 
 from ablations.plan.plan import resolve_base_config
 from sweeps.config import request
+from sweeps.config.selection import has_ablation
 from sweeps.doctor import checks
 from sweeps.doctor.checks import SEE_MESSAGE, Check
 from sweeps.doctor.context import DoctorContext
@@ -84,7 +85,7 @@ def _build_context(
     overrides: list[str], submit_test_job: bool, stored_plan: Plan | None
 ) -> Generator[Diagnostic, None, DoctorContext | None]:
     """Yield the diagnostic of the plan, and return the context; None if there is no valid run."""
-    if not any(word.startswith("ablation=") for word in overrides):
+    if not has_ablation(overrides):
         sweep_config, config = request.parse_configs(overrides)
         return DoctorContext(
             settings=sweep_config,
