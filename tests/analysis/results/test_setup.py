@@ -46,7 +46,7 @@ def test_the_facts_of_a_sweep(complete_results: Results) -> None:
     sweep_data = change(
         complete_results.sweep_data,
         data_notes=("The separator is a semicolon.", "3 rows are skipped"),
-        overrides=("budget=smoke", "data.path=/data/pictures.csv"),
+        overrides=("ablation=components", "budget=smoke", "data.path=/data/pictures.csv"),
     )
     run = next(iter(sweep_data.provenance))
     provenance = sweep_data.provenance[run]
