@@ -83,7 +83,10 @@ ALL_LEAVES = [
 ]
 
 
-PLACES = {"csv": ("path", "test_path", "separator", "max_broken", "verify")}
+PLACES = {
+    "csv": ("path", "test_path", "separator", "max_broken", "verify"),
+    "webdataset": ("path", "max_broken"),
+}
 """Fields of data sections that say where data lie, how they are read or checked: their content is
 in the fingerprint."""
 
