@@ -20,7 +20,8 @@ FOLDERS = [compose.CONF]
 
 def test_groups_and_options_are_what_the_folder_holds() -> None:
     assert {"data", "model", "method", "budget"} <= set(compose.list_groups(FOLDERS))
-    assert {"openmoji", "scenes", "csv", "mix", "webdataset"} == set(compose.list_choices("data", FOLDERS))
+    sources = {"openmoji", "scenes", "csv", "mix", "webdataset"}
+    assert sources == set(compose.list_choices("data", FOLDERS))
     assert compose.list_choices("no-such-group", FOLDERS) == []
 
 
