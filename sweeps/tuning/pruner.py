@@ -2,9 +2,9 @@
 
 `median` stops a trial that is below the median of its arm's scores at a rung; `hyperband` (Li et
 al., JMLR 2018) runs brackets of successive halving. A pruner of Optuna's own is asked for every
-trial of a round after a rung, in the order of the trials, when all of them have reported their
-scores. It notes its decisions in a study in memory; the earlier rounds are reported to it again, so
-that the decisions are a function of the scores.
+trial of a round after a rung, in the order of the trials, when the scores of all are reported. It
+stores its decisions in a study in memory; the earlier rounds are reported to it again, so that the
+decisions are a function of the scores.
 """
 
 from __future__ import annotations
@@ -101,25 +101,25 @@ def _ask_optuna(
         pruner=build_pruner(study),
     )
     for trials in arm_rounds:
-        asked = {trial.number: optuna_study.ask() for trial in trials}
+        optuna_trials = {trial.number: optuna_study.ask() for trial in trials}
         earlier_scores = {
             t.number: {int(r): score for r, score in t.rung_scores.items()} for t in trials
         }
-        _report(study, arm, asked, earlier_scores)
+        _report(study, arm, optuna_trials, earlier_scores)
         for trial in trials:
             if trial.completed:
-                optuna_study.tell(asked[trial.number], trial.score)
+                optuna_study.tell(optuna_trials[trial.number], trial.score)
             else:
-                optuna_study.tell(asked[trial.number], state=optuna.trial.TrialState.PRUNED)
-    asked = {trial: optuna_study.ask() for trial in rung_scores}
-    decisions = _report(study, arm, asked, rung_scores)
+                optuna_study.tell(optuna_trials[trial.number], state=optuna.trial.TrialState.PRUNED)
+    optuna_trials = {trial: optuna_study.ask() for trial in rung_scores}
+    decisions = _report(study, arm, optuna_trials, rung_scores)
     return [trial for (trial, r), is_pruned in decisions.items() if r == rung and not is_pruned]
 
 
 def _report(
     study: Study,
     arm: str,
-    asked: Mapping[int, optuna.Trial],
+    optuna_trials: Mapping[int, optuna.Trial],
     rung_scores: Mapping[int, RungScores],
 ) -> dict[tuple[int, int], bool]:
     """Report a round, rung by rung, and return (trial, rung) -> whether it is pruned."""
@@ -127,8 +127,8 @@ def _report(
     for rung in sorted({r for scores in rung_scores.values() for r in scores}):
         trials = [trial for trial, scores in rung_scores.items() if rung in scores]
         for trial in trials:
-            asked[trial].report(rung_scores[trial][rung], study.get_step(arm, rung))
+            optuna_trials[trial].report(rung_scores[trial][rung], study.get_step(arm, rung))
         if rung < len(study.rungs) - 1:
             for trial in trials:
-                decisions[trial, rung] = asked[trial].should_prune()
+                decisions[trial, rung] = optuna_trials[trial].should_prune()
     return decisions

@@ -2,9 +2,9 @@
 
 The sampler is built anew in each round, with a seed that depends on the study and the round but not
 on the arm: all arms start from the same values, and two arms that are the same function try the
-same values to the end. TPE, GP and random search depend on earlier trials alone. CMA-ES and
-quasi-Monte Carlo also depend on what they noted when they were asked: for them the earlier rounds
-are asked again, which takes milliseconds.
+same values to the end. TPE, GP and random search depend on the earlier trials alone. CMA-ES and
+quasi-Monte Carlo also depend on attributes that they store with a trial when they suggest it: for
+them the suggestions of earlier rounds are repeated, which takes milliseconds.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ def _ask_again(optuna_study: optuna.Study, study: Study, trials: Sequence[Trial]
     The suggested values are replaced by the recorded ones, which are rounded.
     """
     trial_state = import_optuna().trial.TrialState
-    asked = [optuna_study.ask() for _ in trials]
-    for optuna_trial, trial in zip(asked, trials):
+    optuna_trials = [optuna_study.ask() for _ in trials]
+    for optuna_trial, trial in zip(optuna_trials, trials):
         distributions.suggest_params(optuna_trial, study.space)
         params = distributions.encode_params(study.space, trial.params)
         space = distributions.build_distributions(study.space, trial.params)
@@ -167,7 +167,7 @@ def _ask_again(optuna_study: optuna.Study, study: Study, trials: Sequence[Trial]
                 distribution.to_internal_repr(params[key]),
                 distribution,
             )
-    for optuna_trial, trial in zip(asked, trials):
+    for optuna_trial, trial in zip(optuna_trials, trials):
         for rung, score in trial.rung_scores.items():
             optuna_trial.report(score, int(rung))
         if trial.completed:

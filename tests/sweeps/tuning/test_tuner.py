@@ -117,6 +117,13 @@ def test_a_tuning_prints_its_cost_and_ends_in_a_report(tuned: tuple[TuningDriver
     assert output.count("audit: training each arm for a few steps ...") == 1
     page = (driver.store.report_path(driver.tuned().sweep_id) / "report.html").read_text()
     assert "Default and tuned hyper-parameters" in page
+    assert "Best score against trials" in page
+    assert "no arm has enough completed trials" in page, "importances"
+    rows = driver.table("trials")
+    trials = [t for round_ in driver.rounds() for (t,) in round_.trials.values()]
+    assert sorted(float(row["score"]) for row in rows) == pytest.approx(
+        sorted(t.score for t in trials)
+    )
 
 
 def test_status_shows_the_progress_of_a_tuning(tuned: tuple[TuningDriver, str]) -> None:
