@@ -40,13 +40,13 @@ from uniclip.store.json_io import to_json_bytes
 WORDS = (
     "ablation=components",
     "arms=[full,clip]",
-    "sampler=gp",
     "seeds=1",
     "launcher.max_workers=1",
     "train.steps=9",
     "train.validate_every=3",
 )
 TRIALS = 2
+SAMPLER = "sampler=gp"
 PAGE = ROOT / "docs" / "optuna.md"
 PAGE_STORAGE = "sqlite:///tuning.db"
 """Storage in the commands of the page."""
@@ -67,11 +67,11 @@ class TuningDriver(Driver):
 
     def tune(self, *words: str) -> str:
         """Return what a tuning prints, executed in a process of its own."""
-        return self.run(f"n_trials={TRIALS}", *words, command="tune")
+        return self.run(f"n_trials={TRIALS}", SAMPLER, *words, command="tune")
 
     def tune_here(self, *words: str, command: str = "tune", status: int = 0) -> str:
         """Return what a command prints; it is executed in this process, which is faster."""
-        words = (f"n_trials={TRIALS}", *words) if command == "tune" else words
+        words = (f"n_trials={TRIALS}", SAMPLER, *words) if command == "tune" else words
         trials = [w for w in words if w.startswith("n_trials=")][-1:]
         words = (*trials, *(w for w in words if not w.startswith("n_trials=")))
         output = io.StringIO()
@@ -105,7 +105,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[TuningDriver, str]:
     (command,) = (shlex.split(line.removeprefix("$ python sweep.py ")) for line in commands)
     replaced_keys = {w.partition("=")[0] for w in (*driver.words, "n_trials=")}
     page_words = [w for w in command[1:] if w.partition("=")[0] not in replaced_keys]
-    assert page_words == [f"storage={PAGE_STORAGE}"]
+    assert page_words == [SAMPLER, f"storage={PAGE_STORAGE}"]
     return driver, driver.run(*page_words, f"n_trials={TRIALS}", command=command[0])
 
 
@@ -225,7 +225,7 @@ def test_the_script_and_the_dashboard_of_the_page(
         (("sampler_options={startup: 1}",), "sampler=gp does not accept"),
         (("pruner=MedianPruner", "pruner_options={lower: 1}"), "MedianPruner does not accept"),
         (("pruner=median", "pruner_options={lower: 1}"), "pruner=median has none"),
-        (("pruner=Median",), "did you mean MedianPruner"),
+        (("pruner=Median",), "did you mean median or MedianPruner"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_before_anything_is_run(
