@@ -106,7 +106,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[TuningDriver, str]:
     replaced_keys = {w.partition("=")[0] for w in (*driver.words, "n_trials=")}
     page_words = [w for w in command[1:] if w.partition("=")[0] not in replaced_keys]
     assert page_words == [SAMPLER, f"storage={PAGE_STORAGE}"]
-    return driver, driver.run(*page_words, f"n_trials={TRIALS}", command=command[0])
+    return driver, driver.run(f"n_trials={TRIALS}", *page_words, command=command[0])
 
 
 def test_a_tuning_prints_its_cost_and_ends_in_a_report(tuned: tuple[TuningDriver, str]) -> None:
