@@ -118,12 +118,12 @@ def _check_planted_effect(ablation: Ablation, effect: PlantedEffect) -> None:
     }
     for source, primary_metric in metrics.items():
         metric = effect.metric or primary_metric
-        place = f"ablation {ablation.name}: planted_effects: {effect.kind} of {metric} of {source}"
+        where = f"ablation {ablation.name}: planted_effects: {effect.kind} of {metric} of {source}"
         if effect.kind == "practically_nothing":
             if metric not in ablation.margins.get(source, {}):
-                raise UserError(f"{place} needs a margin: set margins.{source}.{metric}")
+                raise UserError(f"{where} needs a margin: set margins.{source}.{metric}")
         if effect.kind == "at_chance" and not is_proportion(metric):
-            raise UserError(f"{place}: the score is no proportion of the test samples; name one")
+            raise UserError(f"{where}: the score is no proportion of the test samples; name one")
 
 
 def _check_setting_keys(ablation: Ablation, components: dict[str, Component]) -> None:

@@ -23,26 +23,6 @@ from tests.helpers.fake_sweep import Truth
 from uniclip.store import DEFAULT_LOOKS, PrimaryMetric
 
 
-def test_a_loss_to_a_simpler_arm_is_reported(tmp_path: Path) -> None:
-    losing = analyze_fake_sweep(tmp_path / "loses", Truth(seeds=tuple(range(6)), clip=0.75))
-    assert any("loses to simpler arms: CLIP" in s for s in summary.build_summary_sentences(losing))
-    truth = Truth(clip=0.2, effects={n: 0.1 for n in fake_sweep.COMPONENTS})
-    leading = summary.build_summary_sentences(analyze_fake_sweep(tmp_path / "leads", truth))
-    assert any("No simpler arm scores higher" in s for s in leading)
-
-
-def test_an_arm_of_another_setting_is_no_simpler_arm(tmp_path: Path) -> None:
-    truth = Truth(seeds=tuple(range(6)), clip=0.75)
-    store, sweep = fake_sweep.make(tmp_path, truth)
-    plan = fake_sweep.plan(truth)
-    arms = tuple(replace(a, role="setting") if a.role == "outside" else a for a in plan.arms)
-    store.get_sweep(sweep).write_plan(replace(plan, arms=arms))
-    results = analyze_sweep(store, sweep)
-    assert "clip" not in [b.arm for b in results.baselines[results.primary_score]]
-    assert not any("simpler arms: CLIP" in s for s in summary.build_summary_sentences(results))
-    assert not any(line.startswith("CLIP ") for line in summary.build_terminal_summary(results))
-
-
 @pytest.mark.parametrize("clip", [0.515, 0.545, 0.56, 0.7])
 def test_every_statement_on_two_arms_has_the_verdict_of_their_contrast(
     tmp_path: Path, clip: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ from analysis.statistics.verdicts import estimate_contrasts
 from analysis.tables.effects import build_effect_table
 from tests.helpers.analyzed_sweeps import (
     analyze_fake_sweep,
-    analyze_listed_sweep,
     analyze_with_metrics,
     select_record,
     tables_by_name,
@@ -94,20 +92,6 @@ def test_lost_seeds_of_an_effect_are_counted(tmp_path: Path) -> None:
     truth = Truth(seeds=(0, 1, 2, 3), diverged=(("clip", 1),), missing=(("full", 3),))
     effect = analyze_fake_sweep(tmp_path, truth).effects["full - clip"]
     assert (len(effect.values), effect.num_diverged, effect.num_missing) == (2, 1, 1)
-
-
-def test_the_baselines_of_a_listed_reference_are_the_arms_it_is_compared_with(
-    tmp_path: Path,
-) -> None:
-    results = analyze_listed_sweep(tmp_path, Truth())
-    assert {b.arm for b in results.baselines[results.primary_score]} == {
-        "no-awareness", "no-mp-nce", "no-domain-similarity", "clip", "clip-same-views"
-    }  # fmt: skip
-    means = [b.mean for b in results.baselines[results.primary_score]]
-    assert means == sorted(means, reverse=True)
-    comparisons = [b.comparison for b in results.baselines[results.primary_score]]
-    assert all(c is not None and c.effect.p_adjusted is not None for c in comparisons)
-    assert replace(results, baselines={}).compute_mean("full") == results.compute_mean("full")
 
 
 def test_a_co_primary_score_is_tested_in_the_same_family(tmp_path: Path) -> None:
