@@ -63,7 +63,7 @@ def test_report_only_scores_are_marked_in_the_table_of_all_scores(
     assert {"zero-shot gender* (%)", "gap", "calibration error (%)"} <= {
         row[0].text for row in table.rows
     }
-    assert table.notes[-1] == formatting.REPORT_ONLY_NOTE
+    assert table.notes[-1:] == (formatting.REPORT_ONLY_NOTE,)
     assert {r["score"] for r in read_records(table)} >= {"ece", "gap", "zeroshot.gender"}
 
 
