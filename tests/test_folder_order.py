@@ -10,8 +10,8 @@ from tests.helpers.source_tree import MODULES
 ORDER: dict[str, str] = {
     "uniclip": """
         dependencies errors < io < rng < config < distributed < numerics < store < identity
-        < augmentation < models losses < data < methods < checkpoints < training evaluate < run
-        < cell
+        < augmentation < models losses < data < methods < checkpoints < training evaluate
+        < frames run < cell
     """,
     "uniclip.evaluate": """
         cache metrics prompts < datasets < protocols < features < checks < scoring < benchmarks

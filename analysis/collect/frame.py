@@ -18,7 +18,7 @@ from analysis.collect.provenance import RunProvenance, read_provenance
 from analysis.collect.run_time import RunTime, measure_run_time
 from analysis.statistics.effects import Observations
 from uniclip.errors import UserError
-from uniclip.evaluate.scoring.score_names import rename_early_class_scores
+from uniclip.frames.records import flatten_record, name_scores, read_status
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import (
     Cell,
@@ -48,8 +48,7 @@ FRAME_COLUMNS = (
 CELL_COLUMNS = ("arm", "seed", "run", "status")
 STATUSES_WITH_OUTCOME = (RunStatus.COMPLETE, RunStatus.DIVERGED, RunStatus.NEEDS_EVALUATION)
 UNFINISHED_STATUSES = (RunStatus.RUNNING, RunStatus.INTERRUPTED, RunStatus.PAUSED)
-"""Statuses of runs that have an attempt and no result. A report asks no scheduler, so an attempt
-without an exit record counts as running."""
+"""Statuses of runs that have an attempt and no result."""
 
 
 @dataclass(frozen=True)
@@ -212,15 +211,9 @@ def _read_run(run: RunFolder, required_evaluations: Mapping[str, str]) -> _RunDa
         for dataset, evaluation in (required_evaluations.items() if outcome else ())
         if (dataset_scores := run.read_scores(dataset, evaluation)) is not None
     }
-    if outcome is None:
-        status = _read_unfinished_status(run, attempt_numbers)
-    elif outcome.kind == "diverged":
-        status = RunStatus.DIVERGED
-    else:
-        is_evaluated = set(required_evaluations) <= set(scores)
-        status = RunStatus.COMPLETE if is_evaluated else RunStatus.NEEDS_EVALUATION
+    is_evaluated = set(required_evaluations) <= set(scores)
     return _RunData(
-        status=status,
+        status=read_status(run, outcome, is_evaluated=is_evaluated),
         outcome=outcome,
         scores=scores,
         num_attempts=len(attempt_numbers),
@@ -230,24 +223,13 @@ def _read_run(run: RunFolder, required_evaluations: Mapping[str, str]) -> _RunDa
     )
 
 
-def _read_unfinished_status(run: RunFolder, attempt_numbers: list[int]) -> RunStatus:
-    """Return the status of a run without an outcome, from the exit record of its last attempt."""
-    if not attempt_numbers:
-        return RunStatus.PENDING
-    attempt_end = run.get_attempt(attempt_numbers[-1]).read_end()
-    if attempt_end is None:
-        return RunStatus.RUNNING
-    statuses = {"failed": RunStatus.FAILED, "paused": RunStatus.PAUSED}
-    return statuses.get(attempt_end.kind, RunStatus.INTERRUPTED)
-
-
 def _build_score_rows(plan: Plan, runs: Mapping[str, _RunData]) -> Iterator[tuple[Any, ...]]:
     """Yield a row for each cell and each score that any cell has (the primary ones always)."""
     scores_by_run = {
         run_id: {
             (dataset, name): score
             for dataset, dataset_scores in run.scores.items()
-            for name, score in _name_scores(dataset_scores).items()
+            for name, score in name_scores(dataset_scores).items()
         }
         for run_id, run in runs.items()
     }
@@ -273,12 +255,6 @@ def _build_score_rows(plan: Plan, runs: Mapping[str, _RunData]) -> Iterator[tupl
             )
 
 
-def _name_scores(dataset_scores: DatasetScores) -> dict[str, Score]:
-    """Return the scores by their present names."""
-    early_names = rename_early_class_scores(dataset_scores.scores)
-    return {early_names.get(s.name, s.name): s for s in dataset_scores.scores}
-
-
 def _extract_score_columns(score: Score | None, example_score: Score | None) -> tuple[Any, ...]:
     """Return kind, value, chance, samples and report_only; without a score, as in the example."""
     template_score = score or example_score
@@ -297,7 +273,7 @@ def _extract_score_columns(score: Score | None, example_score: Score | None) -> 
 
 def _build_history_frame(cells: tuple[Cell, ...], runs: Mapping[str, _RunData]) -> pd.DataFrame:
     flat_records = {
-        run_id: [_flatten_record(r) for r in run.history] for run_id, run in runs.items()
+        run_id: [flatten_record(r) for r in run.history] for run_id, run in runs.items()
     }
     records = [
         {"arm": c.arm, "seed": c.seed, "run": c.run_id, "phase": "train", "step": 0} | record
@@ -307,17 +283,6 @@ def _build_history_frame(cells: tuple[Cell, ...], runs: Mapping[str, _RunData]) 
     return pd.DataFrame(
         records, columns=None if records else ["arm", "seed", "run", "phase", "step"]
     )
-
-
-def _flatten_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record with dotted names: {"loss_terms": {"ii": 1}} gives {"loss_terms.ii": 1}."""
-    flat: dict[str, Any] = {}
-    for name, value in record.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{k}": v for k, v in value.items()}
-        else:
-            flat[name] = value
-    return flat
 
 
 def _build_cost_frame(

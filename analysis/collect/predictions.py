@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.errors import UserError
-from uniclip.store import Plan, RunFolder, Store
+from uniclip.frames.records import load_arrays
+from uniclip.store import Plan, Store
 
 Floats = NDArray[np.float64]
 EXAMPLE_ARRAYS = ("images", "image_names", "captions", "is_correct", "similarity")
@@ -113,29 +110,3 @@ def load_examples(store: Store, plan: Plan) -> RetrievalExamples | None:
                 similarities=similarities,
             )
     return None
-
-
-def load_arrays(
-    run: RunFolder, dataset: str, evaluation_hash: str | None, array_names: Sequence[str]
-) -> dict[str, NDArray[Any]]:
-    """Return those of the named arrays that the run saved with its scores on a data set.
-
-    Args:
-        run: folder of the run.
-        dataset: name of the data set.
-        evaluation_hash: hash of its evaluation; None if the run is not evaluated on it.
-        array_names: names of the arrays.
-
-    Raises:
-        UserError: if the file is damaged; the message names it.
-    """
-    if evaluation_hash is None:
-        return {}
-    path = run.predictions_path(dataset, evaluation_hash)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {n: archive[n] for n in array_names if n in archive.files}
-    except (FileNotFoundError, PermissionError):
-        return {}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged ({error}); move it away and run again") from None

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.collect import literature, predictions
+from analysis.collect import literature
 from analysis.collect.frame import SweepData
 from uniclip.evaluate.checks import label_order, near_duplicates
+from uniclip.frames.records import load_arrays
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import Cell, RunFolder, Store
 
@@ -118,9 +119,7 @@ def _check_run(
         "near_duplicate",
         *OUTCOME_NAMES,
     )
-    saved_arrays = predictions.load_arrays(
-        store.get_run(cell.run_id), dataset, evaluation_hash, array_names
-    )
+    saved_arrays = load_arrays(store.get_run(cell.run_id), dataset, evaluation_hash, array_names)
     if not saved_arrays and above_chance is None:
         return None
     accuracies = saved_arrays.get("zeroshot.permuted_accuracy")

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from analysis.collect.predictions import (
-    load_arrays,
     load_clusters,
     load_examples,
     load_outcomes,
@@ -20,6 +19,7 @@ from analysis.results.results import Results
 from tests.helpers import fake_sweep
 from tests.helpers.analyzed_sweeps import analyze_sweep
 from uniclip.errors import UserError
+from uniclip.frames.records import load_arrays
 from uniclip.io.atomic import atomic_write
 from uniclip.store import Store
 
