@@ -46,8 +46,8 @@ METRIC_UNITS = {
     "score": "fraction",
     "loss": "nats",
 }
-PIXELS_PER_SIDE = 64
-"""Side of the images of `StoreFrames.load_images`."""
+MAX_SIDE = 128
+"""Largest side of the images of `StoreFrames.load_images`, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class TestImages:
     __test__ = False  # no class of tests
 
     images: NDArray[np.uint8]
-    """RGB images, shape (n, 3, 64, 64)."""
+    """RGB images, shape (n, 3, height, width), at most 128 pixels high and wide."""
     names: tuple[str, ...]
     """Names of the images; empty if the data have none."""
     captions: tuple[tuple[str, ...], ...]
@@ -260,7 +260,6 @@ class StoreFrames:
             UserError: the data are not on this machine, or not those that the runs saw.
         """
         from uniclip import data, identity
-        from uniclip.augmentation import apply, transform
 
         plan = self.read_plan(sweep)
         runs = ((c.arm, self.store.get_run(c.run_id)) for c in plan.cells)
@@ -273,11 +272,8 @@ class StoreFrames:
         index = np.asarray(rows, dtype=np.int64)
         if len(index) and not 0 <= index.min() <= index.max() < len(split):
             raise UserError(f"the test split of data={config.name} has {len(split)} images only")
-        images = apply.apply_augmentation(
-            split.load_pixels(index), transform.build_evaluation_params(len(index)), PIXELS_PER_SIDE
-        )
         return TestImages(
-            images=images,
+            images=_shrink(split.load_pixels(index)),
             names=tuple(split.sample_names[i] for i in index) if split.sample_names else (),
             captions=tuple(split.captions[i] for i in index),
         )
@@ -314,6 +310,22 @@ def _describe_run(run: RunFolder, required_evaluations: Mapping[str, str]) -> di
             "versions": ", ".join(f"{k} {v}" for k, v in sorted(record["versions"].items())),
         }
     return row
+
+
+def _shrink(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return images (n, 3, height, width) with sides of at most `MAX_SIDE`."""
+    from PIL import Image
+
+    height, width = images.shape[2:]
+    if not len(images) or max(height, width) <= MAX_SIDE:
+        return images
+    scale = MAX_SIDE / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    shrunk = [
+        np.asarray(Image.fromarray(i.transpose(1, 2, 0)).resize(size, Image.Resampling.BOX))
+        for i in images
+    ]
+    return np.stack(shrunk).transpose(0, 3, 1, 2)
 
 
 def _list_scores(run: RunFolder, cell: Cell, dataset: str, evaluation: str) -> list[dict[str, Any]]:
