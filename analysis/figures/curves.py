@@ -42,21 +42,28 @@ def select_validations(history: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def draw_learning_curves(history: pd.DataFrame, arms: Sequence[Arm], reference: str) -> Figure:
+def draw_learning_curves(
+    history: pd.DataFrame,
+    arms: Sequence[Arm],
+    reference: str,
+    *,
+    ax: style.AxesLike | None = None,
+) -> Figure:
     """Draw the validation score against steps, seconds and images, with one line per arm.
 
     Args:
         history: metric records of all runs.
         arms: arms of the plan.
         reference: name of the reference arm.
+        ax: Axes to draw in (`style.create_panels`); None for a new figure.
     """
     rows = select_validations(history)
     if rows.empty or "score" not in rows:
         raise style.FigureSkipped("no validation was logged")
     rows["score"] *= 100
     x_columns = [x for x in X_AXIS_LABELS if x in rows and rows[x].notna().any()]
-    figure = style.create_figure(9.2, 4.6)
-    panels = figure.subplots(1, len(x_columns), sharey=True, squeeze=False)[0]
+    figure, grid = style.create_panels(ax, 1, len(x_columns), (9.2, 4.6), sharey=True)
+    panels = grid[0]
     line_styles = style.assign_line_styles(arms, reference)
     for axes, x in zip(panels, x_columns):
         for arm in arms:
@@ -70,12 +77,17 @@ def draw_learning_curves(history: pd.DataFrame, arms: Sequence[Arm], reference: 
         axes.set_xlabel(X_AXIS_LABELS[x])
         axes.set_xlim(left=0)
     panels[0].set_ylabel("validation R@1 (%)")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, handlelength=3)
+    style.add_arm_legend(figure, panels[0], ax)
     return figure
 
 
-def draw_loss_curves(history: pd.DataFrame, arms: Sequence[Arm], reference: str) -> Figure:
+def draw_loss_curves(
+    history: pd.DataFrame,
+    arms: Sequence[Arm],
+    reference: str,
+    *,
+    ax: style.AxesLike | None = None,
+) -> Figure:
     """Draw the training loss against steps, with one line per arm.
 
     The arguments are those of `draw_learning_curves`.
@@ -85,8 +97,8 @@ def draw_loss_curves(history: pd.DataFrame, arms: Sequence[Arm], reference: str)
     rows = history[(history["phase"] == "train") & history["loss"].notna()]
     if rows.empty:
         raise style.FigureSkipped("no training loss was logged")
-    figure = style.create_figure(9.2, 3.8)
-    axes = figure.subplots()
+    figure, grid = style.create_panels(ax, 1, 1, (9.2, 3.8))
+    axes = grid[0, 0]
     line_styles = style.assign_line_styles(arms, reference)
     for arm in arms:
         by_step = rows[rows["arm"] == arm.name].groupby("step")["loss"]
@@ -94,8 +106,7 @@ def draw_loss_curves(history: pd.DataFrame, arms: Sequence[Arm], reference: str)
     axes.set_xlabel("steps")
     axes.set_ylabel("training loss")
     axes.set_xlim(left=0)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, handlelength=3)
+    style.add_arm_legend(figure, axes, ax)
     return figure
 
 
@@ -126,7 +137,9 @@ def _draw_mean_and_range(
         axes.vlines(x_values, by_step.min(), by_step.max(), color=line_style.color, linewidth=1)
 
 
-def draw_temperatures(history: pd.DataFrame, reference: str) -> Figure:
+def draw_temperatures(
+    history: pd.DataFrame, reference: str, *, ax: style.AxesLike | None = None
+) -> Figure:
     """Draw temperatures and offsets (b minus b of image-text) of the reference arm's domain pairs.
 
     The arguments are those of `draw_learning_curves`.
@@ -140,8 +153,8 @@ def draw_temperatures(history: pd.DataFrame, reference: str) -> Figure:
     rows = rows.dropna(subset=required_columns)
     if rows.empty:
         raise style.FigureSkipped("the reference arm logs no temperatures")
-    figure = style.create_figure(9.2, 3.2)
-    temperature_axes, offset_axes = figure.subplots(1, 2)
+    figure, grid = style.create_panels(ax, 1, 2, (9.2, 3.2))
+    temperature_axes, offset_axes = grid[0]
     pair_labels = {"ii": "image-image", "it": "image-text", "tt": "text-text"}
     for pair, color in style.DOMAIN_PAIR_COLORS.items():
         _draw_seed_curves(temperature_axes, rows, rows[f"tau_{pair}"], color, pair_labels[pair])
@@ -153,7 +166,7 @@ def draw_temperatures(history: pd.DataFrame, reference: str) -> Figure:
     for axes in (temperature_axes, offset_axes):
         axes.set_xlabel("steps")
         axes.margins(x=0.02)
-    temperature_axes.legend(fontsize=8)
+    temperature_axes.legend(fontsize=style.scale_font(8))
     return figure
 
 

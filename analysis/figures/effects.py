@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,7 +26,7 @@ CONTRAST_GROUPS = {
 }
 
 
-def draw_effects(results: Results) -> Figure:
+def draw_effects(results: Results, *, ax: style.AxesLike | None = None) -> Figure:
     """Draw a row per contrast: its seeds, interval, mean and verdict; a panel per primary score."""
     rows: list[Contrast | str] = []
     for kind, title in CONTRAST_GROUPS.items():
@@ -38,16 +39,19 @@ def draw_effects(results: Results) -> Figure:
     if not rows:
         raise style.FigureSkipped("no contrast has a seed that all of its arms completed")
     keys = results.primary_scores
-    figure = style.create_figure(*_choose_size(len(keys), len(rows)))
-    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+    size = _choose_size(len(keys), len(rows))
+    figure, grid = style.create_panels(ax, 1, len(keys), size, sharey=True)
+    panels = grid[0]
     for axes, key in zip(panels, keys):
         for y, row in enumerate(rows):
             if not isinstance(row, str):
                 _draw_effect_row(axes, y, results, row, key)
         _finish_effect_panel(axes, results, key, len(rows))
+    for axes in panels[1:]:
+        axes.tick_params(labelleft=False)
     first = panels[0]
     labels = [row if isinstance(row, str) else row.label for row in rows]
-    first.set_yticks(range(len(rows)), labels, color=style.INK)
+    first.set_yticks(range(len(rows)), labels, color=style.get_ink())
     for row, tick in zip(rows, first.get_yticklabels()):
         tick.set_fontweight("bold" if isinstance(row, str) else "normal")
     return figure
@@ -60,7 +64,7 @@ def _choose_size(num_panels: int, num_rows: int) -> tuple[float, float]:
 
 def _finish_effect_panel(axes: Axes, results: Results, key: ScoreKey, num_rows: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6 if len(results.primary_scores) == 1 else 5))
-    axes.axvline(0, color=style.INK, linewidth=0.9, zorder=1)
+    axes.axvline(0, color=style.get_ink(), linewidth=0.9, zorder=1)
     axes.set_ylim(num_rows - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
@@ -75,10 +79,10 @@ def _draw_effect_row(
     effect, verdict = results.get_effects(key)[contrast.name], results.judge(contrast, key)
     number_format = results.get_effect_format(effect, key)
     factor = number_format.factor
-    color = {1: style.GOOD, -1: style.BAD}.get(verdict.sign, style.MUTED)
+    color = {1: style.GOOD, -1: style.BAD}.get(verdict.sign, style.get_muted())
     if effect.mde is not None and not verdict.sign:
         mde = factor * effect.mde.value
-        axes.barh(y, 2 * mde, left=-mde, height=0.62, color=style.GRID, zorder=0.5)
+        axes.barh(y, 2 * mde, left=-mde, height=0.62, color=style.get_grid_color(), zorder=0.5)
     if effect.low is not None and effect.high is not None:
         axes.plot(
             [factor * effect.low, factor * effect.high],
@@ -94,12 +98,12 @@ def _draw_effect_row(
         "o",
         markersize=3.2,
         markerfacecolor="none",
-        markeredgecolor=style.MUTED,
+        markeredgecolor=style.get_muted(),
         markeredgewidth=0.8,
         zorder=3,
     )
     if effect.mean is not None and len(effect.values) > 1:
-        marker_color = color if contrast.primary else "white"
+        marker_color = color if contrast.primary else matplotlib.rcParams["axes.facecolor"]
         axes.plot(
             factor * effect.mean,
             y,
@@ -127,7 +131,7 @@ def _format_verdict(results: Results, verdict: Verdict, effect: Effect) -> str:
     return text + formatting.format_exclusions({"diverged": effect.num_diverged})
 
 
-def draw_interactions(results: Results) -> Figure:
+def draw_interactions(results: Results, *, ax: style.AxesLike | None = None) -> Figure:
     """Draw a panel for each pair of crossed components, and a row per primary score."""
     crossed_components = [
         c.name
@@ -145,8 +149,9 @@ def draw_interactions(results: Results) -> Figure:
     }
     if not values_by_score:
         raise style.FigureSkipped("no seed has every arm of the crossed design")
-    figure = style.create_figure(9.2, 3.1 * len(values_by_score))
-    rows = figure.subplots(len(values_by_score), len(pairs), sharey="row", squeeze=False)
+    num_rows = len(values_by_score)
+    size = (9.2, 3.1 * num_rows)
+    figure, rows = style.create_panels(ax, num_rows, len(pairs), size, sharey="row")
     for panels, (key, values_by_pair) in zip(rows, values_by_score.items()):
         score_format = results.get_score_format(key)
         for axes, pair, values in zip(panels, pairs, values_by_pair):
@@ -181,8 +186,8 @@ def _draw_interaction(
     axes.legend(
         title=component_labels[pair[1]],
         alignment="left",
-        fontsize=8,
-        title_fontsize=8,
+        fontsize=style.scale_font(8),
+        title_fontsize=style.scale_font(8),
         loc="best",
     )
     axes.grid(axis="x", visible=False)

@@ -15,16 +15,18 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.text import Text
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from uniclip.errors import UserError
 from uniclip.store import Arm
 
 INK, MUTED, GRID = "#222222", "#6f6f6f", "#e6e6e6"
@@ -34,11 +36,14 @@ DOMAIN_PAIR_COLORS = {"ii": "#0072B2", "it": "#D55E00", "tt": "#009E73"}
 """Domain pair (image-image, image-text, text-text) -> colour."""
 TRUETYPE, OUTLINES = 42, 3
 """Types of fonts in a PDF (`pdf.fonttype`)."""
+BASE_FONT_SIZE = 9.0
+"""Points of the font for which the sizes of texts are stated."""
 DashPattern = str | tuple[int, tuple[float, ...]]
 DASH_PATTERNS: tuple[DashPattern, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 RC_PARAMS: dict[str, Any] = {
+    "axes.prop_cycle": cycler(color=PALETTE),
     "font.family": "DejaVu Sans",
-    "font.size": 9.0,
+    "font.size": BASE_FONT_SIZE,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": MUTED,
@@ -71,6 +76,10 @@ class LineStyle:
     linewidth: float
 
 
+AxesLike = Axes | Sequence[Axes] | NDArray[Any]
+"""Axes to draw in: one, which is divided if a figure has several panels, or one per panel."""
+
+
 class FigureSkipped(Exception):
     """A figure cannot be drawn because its input is missing; the message is the reason."""
 
@@ -78,24 +87,25 @@ class FigureSkipped(Exception):
 def assign_line_styles(arms: Sequence[Arm], reference: str) -> dict[str, LineStyle]:
     """Return arm -> line style.
 
-    Crossed arms are in colour, baselines and other settings black, and a noise arm has the
-    reference's colour. In a
-    listed design every arm is an outside one: then these are in colour.
+    Crossed arms have the colours of the palette, baselines and other settings that of text, and a
+    noise arm has the reference's colour. In a listed design every arm is an outside one: then these
+    have the colours of the palette.
     """
     line_styles: dict[str, LineStyle] = {}
+    palette, ink = get_palette(), get_ink()
     colored_arms = [a.name for a in arms if a.role == "crossed"]
     colored_arms = colored_arms or [a.name for a in arms if a.role == "outside"]
     for i, name in enumerate(colored_arms):
-        linestyle: DashPattern = "-" if i < len(PALETTE) else (0, (4, 1.5))
+        linestyle: DashPattern = "-" if i < len(palette) else (0, (4, 1.5))
         linewidth = 2.4 if name == reference else 1.4
-        line_styles[name] = LineStyle(PALETTE[i % len(PALETTE)], linestyle, linewidth)
+        line_styles[name] = LineStyle(palette[i % len(palette)], linestyle, linewidth)
     black_roles = ("outside", "setting")
     black_arms = [a.name for a in arms if a.role in black_roles and a.name not in line_styles]
     for i, name in enumerate(black_arms):
-        line_styles[name] = LineStyle(INK, DASH_PATTERNS[i % len(DASH_PATTERNS)], 1.8)
+        line_styles[name] = LineStyle(ink, DASH_PATTERNS[i % len(DASH_PATTERNS)], 1.8)
     for arm in arms:
         if arm.role == "noise":
-            color = line_styles[reference].color if reference in line_styles else INK
+            color = line_styles[reference].color if reference in line_styles else ink
             line_styles[arm.name] = LineStyle(color, (0, (1, 1.5)), 1.4)
     return line_styles
 
@@ -119,9 +129,97 @@ def draw_thin_lines(axes: Axes, lines: Sequence[ArrayLike], color: str, alpha: f
     axes.autoscale_view()
 
 
+def get_palette() -> tuple[str, ...]:
+    """Return the colours of arms: those of `axes.prop_cycle`, or ours if it is matplotlib's own."""
+    cycle = matplotlib.rcParams["axes.prop_cycle"]
+    if cycle == matplotlib.rcParamsDefault["axes.prop_cycle"]:
+        return PALETTE
+    return tuple(cycle.by_key().get("color", PALETTE))
+
+
+def get_ink() -> str:
+    """Return the colour of texts."""
+    return str(matplotlib.rcParams["text.color"])
+
+
+def get_muted() -> str:
+    """Return the colour of what is not in the foreground: that of ticks."""
+    color = str(matplotlib.rcParams["xtick.color"])
+    return get_ink() if color == "inherit" else color
+
+
+def get_grid_color() -> str:
+    """Return the colour of grid lines and of areas behind the data."""
+    return str(matplotlib.rcParams["grid.color"])
+
+
+def scale_font(points: float) -> float:
+    """Return the points of a text whose size is stated for a font of 9 points."""
+    return points * float(matplotlib.rcParams["font.size"]) / BASE_FONT_SIZE
+
+
 def create_figure(width: float, height: float) -> Figure:
-    """Return an empty figure without a window; width and height are in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+    """Return an empty figure without a window.
+
+    Width and height are in inches; a size that the user has set (`figure.figsize`) precedes.
+    """
+    size = tuple(matplotlib.rcParams["figure.figsize"])
+    is_default = size == tuple(matplotlib.rcParamsDefault["figure.figsize"])
+    return Figure(figsize=(width, height) if is_default else size, layout="constrained")
+
+
+def create_panels(
+    ax: AxesLike | None,
+    num_rows: int,
+    num_columns: int,
+    size: tuple[float, float],
+    **options: Any,
+) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure and its panels, Axes of shape (num_rows, num_columns).
+
+    Args:
+        ax: Axes to draw in; None for a new figure. A single one in which several panels are to be
+            drawn is hidden, and they share its place.
+        num_rows: number of rows of panels.
+        num_columns: number of columns.
+        size: width and height of a new figure, in inches.
+        options: further arguments of `Figure.subplots`.
+
+    Raises:
+        UserError: several Axes are given, but not as many as there are panels.
+    """
+    if ax is None:
+        figure = create_figure(*size)
+        return figure, figure.subplots(num_rows, num_columns, squeeze=False, **options)
+    given_axes = np.array(ax, dtype=object).reshape(-1)
+    owner: Any = given_axes[0].figure
+    root = owner.figure if isinstance(owner, SubFigure) else owner
+    if len(given_axes) == num_rows * num_columns:
+        return root, given_axes.reshape(num_rows, num_columns)
+    subplot_spec = given_axes[0].get_subplotspec()
+    if len(given_axes) != 1 or subplot_spec is None:
+        raise UserError(
+            f"this figure has {num_rows * num_columns} panels: give ax= one Axes that "
+            "plt.subplots made, or as many as there are panels"
+        )
+    given_axes[0].set_axis_off()
+    grid = subplot_spec.subgridspec(num_rows, num_columns, **_take_ratios(options))
+    return root, grid.subplots(squeeze=False, **options)
+
+
+def _take_ratios(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the options that a grid takes and its subplots do not, and return them."""
+    return {n: options.pop(n) for n in ("width_ratios", "height_ratios") if n in options}
+
+
+def add_arm_legend(figure: Figure, panel: Axes, ax: AxesLike | None) -> None:
+    """Add the legend of a panel below a new figure, or inside the panel of the user's."""
+    handles, labels = panel.get_legend_handles_labels()
+    options: dict[str, Any] = {"fontsize": scale_font(8), "handlelength": 3}
+    if ax is None:
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, **options)
+    else:
+        panel.legend(handles, labels, **options)
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
@@ -129,23 +227,31 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
 
     The canvases are used directly, because `Figure.savefig` draws a figure twice for each file. The
     fonts of a PDF are embedded as TrueType, as publishers ask; glyphs of a font in another format,
-    which is used for scripts that the figures' own font lacks, as outlines.
+    which is used for scripts that the figures' own font lacks, as outlines. The resolution of the
+    PNG is `savefig.dpi`. The figure can be edited and saved again afterwards.
     """
-    figure.set_dpi(RC_PARAMS["savefig.dpi"])
-    png_canvas: Any = FigureCanvasAgg(figure)  # its methods have no type annotations
-    png_canvas.print_png(folder / f"{name}.png", metadata={"Software": None})
-    figure.set_layout_engine("none")
-    svg_canvas: Any = FigureCanvasSVG(figure)
-    svg_canvas.print_svg(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
-    pdf_canvas: Any = FigureCanvasPdf(figure)
-    metadata = {"CreationDate": None, "Creator": None, "Producer": None}
+    canvas, dpi, layout_engine = figure.canvas, figure.dpi, figure.get_layout_engine()
+    saved_dpi = matplotlib.rcParams["savefig.dpi"]
     font_type = TRUETYPE if _uses_truetype_only(figure) else OUTLINES
-    with matplotlib.rc_context({"pdf.fonttype": font_type}):
-        pdf_canvas.print_pdf(folder / f"{name}.pdf", metadata=metadata)
+    try:
+        figure.set_dpi(dpi if saved_dpi == "figure" else saved_dpi)
+        png_canvas: Any = FigureCanvasAgg(figure)  # its methods have no type annotations
+        png_canvas.print_png(folder / f"{name}.png", metadata={"Software": None})
+        figure.set_layout_engine("none")
+        with matplotlib.rc_context({"pdf.fonttype": font_type, "svg.hashsalt": "uniclip"}):
+            svg_canvas: Any = FigureCanvasSVG(figure)
+            svg_canvas.print_svg(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+            pdf_canvas: Any = FigureCanvasPdf(figure)
+            metadata = {"CreationDate": None, "Creator": None, "Producer": None}
+            pdf_canvas.print_pdf(folder / f"{name}.pdf", metadata=metadata)
+    finally:
+        figure.set_canvas(canvas)
+        figure.set_dpi(dpi)
+        figure.set_layout_engine(layout_engine or "none")
 
 
 def _uses_truetype_only(figure: Figure) -> bool:
     """Return whether every text of a figure is set in fonts that a PDF can hold as TrueType."""
     families = {name for text in figure.findobj(Text) for name in text.get_fontfamily()}
-    paths = [findfont(FontProperties(family=name)) for name in families]
+    paths = [findfont(FontProperties(family=[name])) for name in families]
     return all(Path(path).suffix.lower() == ".ttf" for path in paths)

@@ -99,6 +99,8 @@ class LookResult:
     """Number of tests that Holm's correction covers; 1 for an exploratory contrast."""
     higher_is_better: bool = True
     """Whether a positive mean is an improvement."""
+    alpha: float = ALPHA
+    """The p-values are significant below it."""
 
     @property
     def next_look(self) -> Look | None:
@@ -114,7 +116,7 @@ class LookResult:
     @property
     def is_equivalent(self) -> bool:
         """Whether the effect is shown to be smaller than the margin."""
-        return self.p_equivalence is not None and self.p_equivalence < ALPHA
+        return self.p_equivalence is not None and self.p_equivalence < self.alpha
 
     @property
     def sign(self) -> int | None:
@@ -122,7 +124,7 @@ class LookResult:
         neither."""
         if self.p is None or self.mean is None:
             return None
-        is_shown = self.p < ALPHA and not self.is_equivalent
+        is_shown = self.p < self.alpha and not self.is_equivalent
         is_improvement = (self.mean > 0) == self.higher_is_better
         return (1 if is_improvement else -1) if is_shown else 0
 

@@ -168,7 +168,7 @@ def estimate_contrasts(
     """
     groups: dict[WeightKey, list[Contrast]] = {}
     for contrast in contrasts:
-        groups.setdefault(_normalize_weights(contrast.weights), []).append(contrast)
+        groups.setdefault(normalize_weights(contrast.weights), []).append(contrast)
     representatives = {
         key: next((c for c in same if c.primary), same[0]) for key, same in groups.items()
     }
@@ -187,7 +187,7 @@ def estimate_contrasts(
         score.key: {
             c.name: _share_result(c, representatives[key], score, tested[score.key, key])
             for c in contrasts
-            for key in [_normalize_weights(c.weights)]
+            for key in [normalize_weights(c.weights)]
         }
         for score in scores
     }
@@ -271,7 +271,7 @@ def _scale_mde(mde: MinimumDetectableEffect | None, scale: float) -> MinimumDete
     return replace(mde, value=mde.value * scale, low=mde.low * scale, high=mde.high * scale)
 
 
-def _normalize_weights(weights: Mapping[str, float]) -> WeightKey:
+def normalize_weights(weights: Mapping[str, float]) -> WeightKey:
     """Return a key that contrasts share if they are equal up to a factor."""
     used = sorted((arm, weight) for arm, weight in weights.items() if weight)
     return tuple((arm, round(weight / used[0][1], 9)) for arm, weight in used) if used else ()

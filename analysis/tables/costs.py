@@ -42,6 +42,8 @@ class CostReport:
     """One row per cell. Arms that coincide share a run, which is counted once (`shared_run`)."""
     table: Table
     """Medians by arm."""
+    frame: pd.DataFrame
+    """The rows of `csv`."""
 
 
 def build_cost_report(sweep_data: SweepData) -> CostReport:
@@ -57,7 +59,9 @@ def build_cost_report(sweep_data: SweepData) -> CostReport:
         costs["predicted_gpu_hours"] = costs["predicted_seconds"] * costs["num_gpus"] / 3600
     plan = sweep_data.plan
     return CostReport(
-        csv=format_csv(costs), table=_build_arm_table(plan.arms, plan.contrasts, costs)
+        csv=format_csv(costs),
+        table=_build_arm_table(plan.arms, plan.contrasts, costs),
+        frame=costs,
     )
 
 

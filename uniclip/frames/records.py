@@ -13,6 +13,8 @@ from uniclip.errors import UserError
 from uniclip.evaluate.scoring.score_names import rename_early_class_scores
 from uniclip.store import DatasetScores, Outcome, RunFolder, RunStatus, Score, get_score_kind_traits
 
+CLUSTER_ARRAY = "family"
+"""Array with the cluster of each image: images of one cluster are variants of each other."""
 IMAGE_OF_CAPTION = ".t2i.image"
 """End of the name of the array that says of which image each caption is."""
 
@@ -93,7 +95,12 @@ def load_arrays(
 def list_row_arrays(score: str) -> list[str]:
     """Return the names of the arrays from which `find_item_rows` finds the images of outcomes."""
     first, *others = score.partition("[")[0].split(".")
-    return ["ids", "family", f"{first}{IMAGE_OF_CAPTION}", *(f"labels.{w}" for w in others[:1])]
+    return [
+        "ids",
+        CLUSTER_ARRAY,
+        f"{first}{IMAGE_OF_CAPTION}",
+        *(f"labels.{w}" for w in others[:1]),
+    ]
 
 
 def find_item_rows(

@@ -16,6 +16,7 @@ import pandas as pd
 
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.frames.records import (
+    CLUSTER_ARRAY,
     describe_unit,
     find_item_rows,
     flatten_record,
@@ -218,8 +219,8 @@ class StoreFrames:
         """Return the outcome of every test sample: rows are samples, columns (arm, seed).
 
         The mean of a column is the score of the run. The index has the levels `item` (position),
-        `image` (row of its image in the test split; -1 if unknown) and `family` (images of one
-        number are variants of each other; where the data have none, the number of the image).
+        `image` (row of its image in the test split; -1 if unknown) and `cluster` (images of one
+        number are variants of each other; where the data have none, the row of the image).
 
         Args:
             sweep: id of a sweep.
@@ -355,12 +356,12 @@ def _list_scores(run: RunFolder, cell: Cell, dataset: str, evaluation: str) -> l
 
 
 def _index_items(score: str, arrays: dict[str, NDArray[Any]]) -> pd.MultiIndex:
-    """Return the index of the outcomes of a score: item, image and family."""
+    """Return the index of the outcomes of a score: item, image and cluster."""
     num_outcomes = len(arrays[score])
     rows = find_item_rows(score, num_outcomes, arrays)
     image = np.full(num_outcomes, -1) if rows is None else rows
-    families = arrays.get("family")
-    family = image if families is None or rows is None else families[rows]
+    clusters = arrays.get(CLUSTER_ARRAY)
+    cluster = image if clusters is None or rows is None else clusters[rows]
     return pd.MultiIndex.from_arrays(
-        [np.arange(num_outcomes), image, family], names=["item", "image", "family"]
+        [np.arange(num_outcomes), image, cluster], names=["item", "image", "cluster"]
     )

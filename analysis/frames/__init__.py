@@ -1,0 +1,1 @@
+"""Results and tables of a sweep as pandas data frames."""
