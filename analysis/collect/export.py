@@ -1,9 +1,8 @@
-"""Export of data frames for other tools: CSV always, Parquet if pyarrow is installed."""
+"""Export of data frames for other tools: CSV and Parquet."""
 
 from __future__ import annotations
 
 import io
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -17,10 +16,8 @@ def format_csv(frame: pd.DataFrame) -> str:
 
 
 def write_frame(frame: pd.DataFrame, folder: Path, name: str) -> list[Path]:
-    """Write `<name>.csv`, and `<name>.parquet` if pyarrow is installed; return the paths."""
-    paths = [folder / f"{name}.csv"]
+    """Write `<name>.csv` and `<name>.parquet`; return the paths."""
+    paths = [folder / f"{name}.csv", folder / f"{name}.parquet"]
     paths[0].write_text(format_csv(frame), encoding="utf-8")
-    if find_spec("pyarrow") is not None:
-        paths.append(folder / f"{name}.parquet")
-        frame.to_parquet(paths[1], index=False)
+    frame.to_parquet(paths[1], index=False)
     return paths

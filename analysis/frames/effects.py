@@ -32,6 +32,9 @@ def tabulate_effects(results: Results) -> pd.DataFrame:
     (Holm and looks; primary contrasts), mde, num_seeds, per_seed and runs. Numbers are unrounded,
     in the unit of the column `unit`: a share is a fraction, not percent.
     """
+    if not results.plan.contrasts:
+        index = pd.MultiIndex.from_arrays([[], [], []], names=["contrast", "dataset", "score"])
+        return pd.DataFrame(columns=[*VERDICT_COLUMNS, "family", "kind"], index=index, dtype=float)
     return to_data_frame(build_effect_table(results), results)
 
 

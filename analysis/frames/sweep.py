@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.collect.predictions import load_outcomes
 from analysis.frames.tables import SCORE_UNIT, add_units
-from analysis.results.resolution import describe_next_look, describe_resolution
+from analysis.results.resolution import describe_next_look, describe_resolutions
 from analysis.results.results import Results
 from analysis.results.setup import describe_setup, list_arm_setups
 from analysis.tables.costs import TABLE_COLUMNS, build_cost_report
@@ -169,7 +169,7 @@ def tabulate_next_steps(results: Results) -> pd.DataFrame:
             text = describe_next_look(results.sweep_data, least)
             steps.append((f"run {seeds} seeds", text, f"{command} seeds={seeds}"))
     for contrast in results.primary_contrasts:
-        if text := describe_resolution(results, contrast):
+        for text in describe_resolutions(results, contrast):
             steps.append((f"resolve: {contrast.label}", text, ""))
     return pd.DataFrame(steps, columns=["step", "reason", "command"])
 

@@ -37,6 +37,7 @@ LIBRARIES = (
     "nbclient",
     "ipykernel",
     "optuna",
+    "pyarrow",
 )
 CODE_FOLDER = Path(__file__).resolve().parents[1]
 CODE_SUFFIXES = (".py", ".jinja", ".css", ".csv")
@@ -53,6 +54,8 @@ class ReportResult:
     """Summary for a terminal: at most 25 lines of at most 100 ASCII columns."""
     planted_results: list[PlantedEffectResult]
     """Checks of the plan's planted effects."""
+    notes: list[str]
+    """A line for each file that the user edited: it stays, and the new one is beside it."""
 
     @property
     def effect_rows(self) -> list[str]:
@@ -75,6 +78,8 @@ def build_report(store: Store, sweep_id: str, *, force: bool = False) -> ReportR
     Raises:
         UserError: for an unknown sweep or a damaged file, which it names; an earlier report stays.
     """
+    from analysis.report.user_files import describe_edited_files
+
     plan = store.get_sweep(sweep_id).read_plan()
     if plan is None:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
@@ -88,6 +93,7 @@ def build_report(store: Store, sweep_id: str, *, force: bool = False) -> ReportR
         rebuilt=rebuilt,
         summary=list(manifest["summary"]),
         planted_results=_load_planted_results(manifest["planted_effects"]),
+        notes=describe_edited_files(report_folder),
     )
 
 
@@ -165,17 +171,21 @@ def _load_planted_results(records: list[dict[str, Any]]) -> list[PlantedEffectRe
 
 def _write_report(store: Store, sweep_id: str, input_digest: str) -> dict[str, Any]:
     """Collect the sweep once, write the report and the cost report, and return the manifest."""
+    from analysis.figures.matplotlib_setup import import_matplotlib
     from analysis.report.folder import replace_folder
     from analysis.report.notebook import NotebookRunner
+    from analysis.report.user_files import carry_user_files, write_digests
 
+    import_matplotlib()
     with (
-        replace_folder(store.report_path(sweep_id)) as folder,
-        NotebookRunner(folder) as notebook,  # the kernel starts while the rest is computed
+        replace_folder(store.report_path(sweep_id), carry_user_files) as folder,
+        NotebookRunner(folder) as notebook,  # it is executed while the rest is computed
     ):
         contents, cost_csv = _write_contents(store, sweep_id, folder, notebook)
         files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
         manifest = {"input_digest": input_digest, **contents, "files": files}
         (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        write_digests(folder)
     atomic_write(store.get_sweep(sweep_id).cost_report_path, cost_csv.encode())
     return manifest
 
@@ -187,32 +197,29 @@ def _write_contents(
     from analysis import tables
     from analysis.collect.frame import collect_sweep_data
     from analysis.collect.predictions import load_examples
-    from analysis.figures.matplotlib_setup import import_matplotlib
-
-    import_matplotlib()
-
     from analysis.figures.build import build_figures
     from analysis.report import notebook as notebooks
     from analysis.report import summary
     from analysis.report.html import render_html
+    from analysis.report.notebook_cells import build_cells
     from analysis.results.planted_effects import check_planted_effects
     from analysis.results.results import analyze
     from analysis.tables.costs import build_cost_report
 
     sweep_data = collect_sweep_data(store, sweep_id)
+    notebook.add(build_cells(sweep_data.plan.title, sweep_id))
     results = analyze(store, sweep_data)
     report_tables = tables.build_tables(results)
     sentences = summary.build_summary_sentences(results)
     _write_tables(report_tables, sweep_data, results.tuning_trials, folder)
-    notebook.add(notebooks.build_table_cells(results, sentences, report_tables))
     (folder / "figures").mkdir()
     examples = load_examples(store, sweep_data.plan)
     report_figures = build_figures(results, examples, folder / "figures")
-    notebook.add(notebooks.build_figure_cells(report_figures))
     planted_results, cost_report = check_planted_effects(sweep_data), build_cost_report(sweep_data)
     executed = notebook.finish()
     if executed.notebook is not None:
-        notebooks.save_notebook(executed.notebook, folder / "report.ipynb")
+        text = notebooks.format_notebook(executed.notebook)
+        (folder / "report.ipynb").write_text(text, encoding="utf-8")
     failure_notes = notebooks.describe_failure(executed)
     page = render_html(
         results,

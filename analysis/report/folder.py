@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,20 +18,33 @@ ABANDONED_SECONDS = 3600.0
 
 
 @contextmanager
-def replace_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `target` if the block ends without an error."""
+def replace_folder(
+    target: Path, carry: Callable[[Path, Path], None] | None = None
+) -> Iterator[Path]:
+    """Yield an empty folder that becomes `target` if the block ends without an error.
+
+    Args:
+        target: the folder that is replaced.
+        carry: called with the old and the new folder, it keeps files of the old one. It is called
+            before the new folder takes the old one's name, and once more before the old one is
+            deleted, for what was written in between.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target)
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     staging.mkdir()
     try:
         yield staging
-        _move_into_place(staging, target)
+        if carry is not None:
+            carry(target, staging)
+        _move_into_place(staging, target, carry)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _move_into_place(staging: Path, target: Path) -> None:
+def _move_into_place(
+    staging: Path, target: Path, carry: Callable[[Path, Path], None] | None
+) -> None:
     """Rename `staging` to `target`, and delete the old content of `target`."""
     while True:
         try:
@@ -41,10 +54,14 @@ def _move_into_place(staging: Path, target: Path) -> None:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         if _exchange_folders(staging, target):
+            if carry is not None:
+                carry(staging, target)
             return
         old_folder = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         with suppress(FileNotFoundError):  # another builder has just moved it
             os.rename(target, old_folder)
+            if carry is not None:
+                carry(old_folder, staging)
             shutil.rmtree(old_folder, ignore_errors=True)
 
 

@@ -43,8 +43,8 @@ IMAGE_LICENCES = {
 """Data source -> licence note in the footer."""
 FILES_NOTE = (
     "Next to this page: report.ipynb (executed; continue from there), tables/ (csv, md, tex; "
-    "frame.csv has one row per run and score), figures/ (png, svg, pdf), history.csv. Run ids are "
-    "folders in runs/ of the store."
+    "frame.csv has one row per run and score), figures/ (png, svg, pdf), history.csv; the frames "
+    "are there as parquet too. Run ids are folders in runs/ of the store."
 )
 TUNING_FIGURES = (
     *("tuning_curves", "tuning_importances", "tuning_slices"),

@@ -11,11 +11,16 @@ import json
 import os
 import site
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from uniclip.io.memo import get_cache_folder
+
 KERNEL_NAME = "uniclip"
+SOURCE_FOLDER = Path(__file__).resolve().parents[2]
+"""Folder of the packages `uniclip` and `analysis`."""
 MAX_TEMP_PATH_BYTES = 80
 """Longest path of a temporary folder for which a socket path stays below the limit of all systems,
 104 bytes."""
@@ -81,11 +86,34 @@ def build_environment(folder: Path) -> dict[str, str]:
     return {
         **environment,
         **{name: str(folder / name.lower()) for name in private_folders},
+        **_share_font_list(),
+        "UNICLIP_CACHE": str(get_cache_folder()),
+        "PYTHONPATH": _prepend_source(environment.get("PYTHONPATH", "")),
         "MATPLOTLIBRC": os.devnull,
         "MPLBACKEND": "agg",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "PYTHONUSERBASE": site.getuserbase(),  # packages may be installed there
     }
+
+
+def _share_font_list() -> dict[str, str]:
+    """Return the variable that lets the kernel read this process's list of fonts.
+
+    Making it anew takes seconds, and matplotlib prints a warning meanwhile.
+    """
+    matplotlib = sys.modules.get("matplotlib")
+    return {} if matplotlib is None else {"MPLCONFIGDIR": str(matplotlib.get_cachedir())}
+
+
+def _prepend_source(search_path: str) -> str:
+    """Return a search path with the folder of this package, unless it is installed: the notebook
+    is executed by the code that writes the report."""
+    installed_folders = {
+        Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")
+    }
+    if SOURCE_FOLDER in installed_folders:
+        return search_path
+    return os.pathsep.join(filter(None, [str(SOURCE_FOLDER), search_path]))
 
 
 def get_log_path(folder: Path) -> Path:

@@ -1,8 +1,8 @@
-"""The report as an executed notebook: it reads the tables next to it and recomputes the effects.
+"""Execution of a notebook while its report is built.
 
-The notebook is executed in the background while the report is built, by a kernel of this
-interpreter: kernel specs, startup files and settings of the user's are not used (`kernel`). A
-notebook that cannot be executed is saved as it is, with the reason.
+Its cells (`notebook_cells`) are executed in the background, by a kernel of this interpreter: kernel
+specs, startup files and settings of the user's are not used (`kernel`). A notebook that cannot be
+executed is saved as it is, with the reason.
 """
 
 from __future__ import annotations
@@ -12,74 +12,26 @@ import atexit
 import queue
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from analysis.report import kernel
+from analysis.report.notebook_cells import NotebookCell
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-    from analysis.figures.build import ReportFigure
-    from analysis.results.results import Results
-    from analysis.tables.table import Table
-
 ANSI_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 CELL_TIMEOUT_SECONDS = 300
 """Longest time that a cell may take."""
-
-LOAD_SOURCE = """\
-from pathlib import Path
-
-import numpy as np
-import pandas as pd
-from IPython.display import Image, Markdown, display
-from scipy import stats
-
-frame = pd.read_csv("tables/frame.csv", dtype={"run": str})
-frame.groupby("status").size().rename("rows").to_frame()"""
-
-DERIVE_SOURCE = """\
-# Each primary effect again, from one number per run: a weighted sum of arms, paired by seed.
-scores = {scores}
-weights = {weights}
-rows = []
-for dataset, score in scores:
-    values_of_score = frame[(frame.dataset == dataset) & (frame.score == score)]
-    by_seed = values_of_score.pivot(index="seed", columns="arm", values="value")
-    for name, arms in weights.items():
-        values = by_seed.reindex(columns=list(arms)).dropna() @ pd.Series(arms)
-        n, mean = len(values), values.mean()
-        half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 2 else np.nan
-        rows.append((name, dataset, score, n, mean, mean - half, mean + half))
-keys = ["contrast", "dataset", "score"]
-derived = pd.DataFrame(rows, columns=[*keys, "num_seeds", "effect", "ci_low", "ci_high"])
-derived = derived.set_index(keys)
-derived"""
-
-COMPARE_SOURCE = """\
-# Compared with the table (its interval is wider if the score's resolution exceeds its spread).
-effects = pd.read_csv("tables/effects.csv").set_index(keys)
-table = effects.loc[derived.index, ["effect", "ci_low", "ci_high"]]
-assert np.allclose(table["effect"].astype(float), derived["effect"], atol=1e-8, equal_nan=True)
-table.join(derived.add_suffix(" derived"))"""
-
 NOTEBOOK_METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
 }
-
-
-@dataclass(frozen=True)
-class NotebookCell:
-    """A cell that has not been executed."""
-
-    kind: Literal["markdown", "code"]
-    source: str
 
 
 @dataclass(frozen=True)
@@ -192,6 +144,8 @@ def _append_cell(notebook: NotebookNode, cell: NotebookCell) -> NotebookNode:
     new_cell = getattr(_import_nbformat().v4, f"new_{cell.kind}_cell")
     node: NotebookNode = new_cell(cell.source)
     node["id"] = f"cell-{len(notebook.cells)}"  # the default is random
+    if cell.tags:
+        node["metadata"]["tags"] = list(cell.tags)
     notebook.cells.append(node)
     return node
 
@@ -201,46 +155,6 @@ def _describe(error: Exception, kernel_output: str = "") -> str:
     lines = [line.strip() for line in ANSI_ESCAPE.sub("", str(error)).splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__
     return f"{text} (kernel: {kernel_output})" if kernel_output else text
-
-
-def build_table_cells(
-    results: Results, summary_sentences: Sequence[str], tables: Sequence[Table]
-) -> list[NotebookCell]:
-    """Return the cells of summary, recomputed primary effects and tables.
-
-    Args:
-        results: results of the sweep.
-        summary_sentences: sentences of the summary.
-        tables: tables, already written to `tables/`.
-    """
-    bullets = "\n".join(f"- {s}" for s in summary_sentences)
-    cells = [
-        _text_cell(f"# {results.plan.title}\n\n{bullets}"),
-        _text_cell("Everything below is read from the files next to this notebook."),
-        _code_cell(LOAD_SOURCE),
-    ]
-    if results.primary_contrasts:
-        weights = {c.name: dict(c.weights) for c in results.primary_contrasts}
-        derive_source = DERIVE_SOURCE.format(
-            scores=results.primary_scores, weights=_format_weights(weights)
-        )
-        cells += [
-            _text_cell("## The primary effects, computed again"),
-            _code_cell(derive_source),
-            _code_cell(COMPARE_SOURCE),
-        ]
-    return [*cells, *(cell for table in tables for cell in _build_table_cells(table))]
-
-
-def build_figure_cells(figures: Sequence[ReportFigure]) -> list[NotebookCell]:
-    """Return the cells of the figures, already drawn in `figures/`."""
-    cells = []
-    for figure in figures:
-        text = figure.caption if figure.skip_reason is None else f"No figure: {figure.skip_reason}."
-        cells.append(_text_cell(f"## {figure.title}\n\n{text}"))
-        if figure.skip_reason is None:
-            cells.append(_code_cell(f'Image("figures/{figure.name}.png", width=900)'))
-    return cells
 
 
 def describe_failure(executed: ExecutedNotebook) -> list[str]:
@@ -254,26 +168,11 @@ def describe_failure(executed: ExecutedNotebook) -> list[str]:
     ]
 
 
-def save_notebook(notebook: NotebookNode, path: Path) -> None:
-    """Validate and write a notebook."""
+def format_notebook(notebook: NotebookNode) -> str:
+    """Validate a notebook, and return the text of its file."""
     nbformat = _import_nbformat()
     nbformat.validate(notebook)
-    nbformat.write(notebook, path)
-
-
-def _build_table_cells(table: Table) -> Iterator[NotebookCell]:
-    yield _text_cell(f"## {table.title}")
-    yield _code_cell(
-        f'display(Markdown(Path("tables/{table.name}.md").read_text(encoding="utf-8")))'
-    )
-
-
-def _text_cell(text: str) -> NotebookCell:
-    return NotebookCell("markdown", text)
-
-
-def _code_cell(source: str) -> NotebookCell:
-    return NotebookCell("code", source)
+    return f"{nbformat.writes(notebook)}\n"
 
 
 def _import_nbformat() -> Any:
@@ -281,8 +180,3 @@ def _import_nbformat() -> Any:
     import nbformat
 
     return nbformat
-
-
-def _format_weights(weights: Mapping[str, Mapping[str, float]]) -> str:
-    lines = [f"    {name!r}: {arms!r}," for name, arms in weights.items()]
-    return "\n".join(["{", *lines, "}"])

@@ -44,6 +44,7 @@ COMMANDS = {
     "plan": "show what would run, why, and its estimated cost; runs nothing",
     "status": "show the status of every cell: step, last heartbeat, advice",
     "report": "build tables, figures and an executed notebook from the existing results",
+    "notebook": "write the notebook of a sweep, which reads the store, or open it",
     "list": "list sweeps and runs of a store, keys, ablations, arms, budgets, data and more",
     "logs": "print the log of a cell",
     "diff": "show in what two cells or two sweeps differ",

@@ -27,16 +27,31 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Build the report of a sweep and print its summary."""
-    selection = select_plan("report", arguments.names, arguments.overrides)
-    require_no_cells("report", selection.cell_names)
+    plan, store = select_stored_plan("report", arguments)
+    return print_report(store, plan, force=arguments.force)
+
+
+def select_stored_plan(command: str, arguments: Namespace) -> tuple[Plan, Store]:
+    """Return the sweep that a command line names, and its store; it prints what the user should
+    know of the selection.
+
+    Args:
+        command: the command, for messages.
+        arguments: its names and overrides.
+
+    Raises:
+        UserError: the sweep was not run in the store.
+    """
+    selection = select_plan(command, arguments.names, arguments.overrides)
+    require_no_cells(command, selection.cell_names)
     plan, store = selection.plan, selection.store
     if store.get_sweep(plan.sweep_id).read_plan() is None:
-        hint = suggest_other_sweeps(store, plan, "report")
+        hint = suggest_other_sweeps(store, plan, command)
         raise UserError(
             f"sweep {plan.sweep_id} has not been run in store={store.root}{'; ' * bool(hint)}{hint}"
         )
     print_notes(selection.notes)
-    return print_report(store, plan, force=arguments.force)
+    return plan, store
 
 
 def print_report(store: Store, plan: Plan, *, force: bool = False) -> int:
@@ -50,6 +65,8 @@ def print_report(store: Store, plan: Plan, *, force: bool = False) -> int:
     report = build_report(store, plan.sweep_id, force=force)
     for line in report.summary:
         print(line)
+    for note in report.notes:
+        print(f"note: {note}")
     print(f"report: {report.folder / 'report.html'}{'' if report.rebuilt else ' (unchanged)'}")
     for check in report.planted_results:
         label = check.status.upper() if check.status == FAILED else check.status
