@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, fake_sweep
 from tests.helpers.command_line import TINY
 from tests.helpers.shards import make_sample, write_tar
 from tests.helpers.source_tree import MODULES
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"(?:<!--(?P<mark>[^>]*)-->\n)?```console\n(?P<body>.*?)```", re.S)
+PYTHON_BLOCK = re.compile(r"```python\n(.*?)```", re.S)
+PAGES_OF_PYTHON = [ROOT / "docs" / "pandas.md"]
+"""Pages whose Python is run, in their order, beside a store with a finished sweep."""
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(#[^)\s]+)?\)")
 MARKS = ("needs a cluster", "needs data", "run by")
 """How a block begins that is not run here, with the reason."""
@@ -89,6 +92,23 @@ def test_the_commands_on_shards_are_planned(tmp_path: Path) -> None:
         done = subprocess.run(full, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout[-800:]}{done.stderr[-800:]}"
         assert "332 shards" in done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES_OF_PYTHON, ids=lambda p: p.stem)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    fake_sweep.make(tmp_path / "store")
+    program = "\n".join(PYTHON_BLOCK.findall(page.read_text(encoding="utf-8")))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-800:]
+    for name in ("scores.parquet", "effects.svg", "effects.pdf", "curves.pdf"):
+        assert (tmp_path / name).stat().st_size > 1000
 
 
 def test_every_block_that_is_not_run_says_why() -> None:

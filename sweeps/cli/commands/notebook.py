@@ -25,7 +25,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the sweep, the file to write and the flag --open."""
     parser.description = f"{parser.description}\n{DESCRIPTION}"
     parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
-    parser.add_argument("--to", metavar="FILE", help="write a fresh notebook to this new file")
+    parser.add_argument(
+        "--to", metavar="FILE", help="write a fresh notebook to this new file (--to=FILE)"
+    )
     parser.add_argument("--open", action="store_true", help="open it in JupyterLab, if installed")
 
 

@@ -13,7 +13,8 @@ from uniclip.store import Arm
 
 
 def test_crossed_arms_have_colours_and_the_noise_arm_that_of_the_reference() -> None:
-    styles = style.assign_line_styles(fake_sweep.arms(), "full")
+    with style.use_figure_style():
+        styles = style.assign_line_styles(fake_sweep.arms(), "full")
     assert styles["full"].linewidth > styles["none"].linewidth
     assert styles["full-again"].color == styles["full"].color
     assert styles["full-again"].linestyle != styles["full"].linestyle

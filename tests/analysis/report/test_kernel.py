@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from analysis.report import kernel
 from analysis.report.notebook import ExecutedNotebook, NotebookCell, NotebookRunner
+from tests.helpers import ROOT
 
 SHOW = "import os, sys; print(sys.executable, os.environ['HOME'] == os.environ.get('USED_HOME'))"
 
@@ -72,7 +74,7 @@ def test_the_environment_keeps_what_packages_need(
     monkeypatch.setenv("PYTHONPATH", "/some/where")
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     environment = kernel.build_environment(tmp_path)
-    assert environment["PYTHONPATH"] == "/some/where"
+    assert environment["PYTHONPATH"] == f"{ROOT}{os.pathsep}/some/where"
     assert "JUPYTER_PLATFORM_DIRS" not in environment
     assert environment["HOME"].startswith(str(tmp_path))
     assert kernel.read_last_line(tmp_path) == ""

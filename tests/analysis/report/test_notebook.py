@@ -20,9 +20,12 @@ def test_the_notebook_is_executed(built_report: tuple[Store, str, ReportResult])
     notebook = nbformat.read(path, as_version=4)
     code = [c for c in notebook.cells if c.cell_type == "code"]
     assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
-    assert all(c.outputs for c in code)
-    assert not any(o.output_type in ("error", "stream") for c in code for o in c.outputs)
-    assert "main:awareness" in code[1].outputs[0].data["text/plain"]
+    assert not code[0].outputs
+    assert code[0].metadata["tags"] == ["parameters"]
+    assert all(c.outputs for c in code[1:])
+    outputs = [o for c in code for o in c.outputs]
+    assert not any(o.output_type == "error" or o.get("name") == "stderr" for o in outputs)
+    assert any("main:awareness" in o.data["text/plain"] for o in outputs if "data" in o)
     assert str(built_report[0].root) not in path.read_text()
 
 

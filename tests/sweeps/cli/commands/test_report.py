@@ -48,15 +48,20 @@ def test_the_report_prints_its_summary_and_the_planted_effects(
     def build_report(store: Store, sweep_id: str, *, force: bool) -> Any:
         calls.append((sweep_id, force))
         return SimpleNamespace(
-            summary=["a summary"], folder=Path("r"), rebuilt=force, planted_results=results
+            summary=["a summary"],
+            folder=Path("r"),
+            rebuilt=force,
+            planted_results=results,
+            notes=["report.ipynb was edited"],
         )
 
     monkeypatch.setattr(build, "build_report", build_report)
     assert execute("report", *OVERRIDES, "--force") == exit_status
     assert calls == [(plan.sweep_id, True)]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["a summary", "report: r/report.html"]
+    assert lines[:2] == ["a summary", "note: report.ipynb was edited"]
+    assert lines[2] == "report: r/report.html"
     labels = [check.status.replace("not confirmed", "NOT CONFIRMED") for check in results]
-    assert lines[2:] == [f"planted effect: {label}: awareness helps (0.1)" for label in labels]
+    assert lines[3:] == [f"planted effect: {label}: awareness helps (0.1)" for label in labels]
     assert report_command.FAILED == CheckStatus.FAILED
     assert report_command.EXIT_PLANTED_EFFECT_MISSED == 1
