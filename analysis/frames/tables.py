@@ -134,6 +134,8 @@ def to_data_frame(table: Table, results: Results | None = None) -> pd.DataFrame:
             [[cell.text for cell in row] for row in table.rows], columns=list(table.headings)
         )
         return _describe(frame.set_index(table.headings[0]), table.title, table.notes)
+    caveats = () if results is None else results.plan.caveats
+    notes = tuple(dict.fromkeys((*caveats, *table.notes)))
     frame = make_numeric(pd.DataFrame([dict(record) for record in table.records]))
     if results is not None and {"dataset", "score"} <= set(frame):
         kinds = zip(frame["dataset"], frame["score"])
@@ -142,7 +144,7 @@ def to_data_frame(table: Table, results: Results | None = None) -> pd.DataFrame:
     index = [name for name in KEY_COLUMNS if name in frame]
     if index and not frame.duplicated(index).any():
         frame = frame.set_index(index)
-    return _describe(frame, table.title, table.notes)
+    return _describe(frame, table.title, notes)
 
 
 def to_styler(table: Table) -> Styler:

@@ -33,6 +33,7 @@ SETUP_SOURCE = """\
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from scipy import stats
 
 import analysis
@@ -123,7 +124,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "`analysis.format_latex` in LaTeX.",
         (
             "analysis.tabulate_scores(results)",
-            'analysis.style_table(results, "scores")',
+            'HTML(analysis.style_table(results, "scores").to_html())',
         ),
     ),
     (

@@ -213,7 +213,10 @@ class StoreFrames:
         ]
         index = ["arm", "seed", "phase", "step"]
         frame = pd.DataFrame(rows, columns=None if rows else [*index, "run"])
-        return _finish(frame.dropna(axis="columns", how="all"), index, METRIC_UNITS)
+        if rows:
+            frame = frame.dropna(axis="columns", how="all")
+        flags = [n for n in frame.select_dtypes(object) if frame[n].isin([True, False]).any()]
+        return _finish(frame.astype(dict.fromkeys(flags, "boolean")), index, METRIC_UNITS)
 
     def predictions(self, sweep: str, score: str, dataset: str | None = None) -> pd.DataFrame:
         """Return the outcome of every test sample: rows are samples, columns (arm, seed).

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from cycler import cycler
 from matplotlib.figure import Figure
 
 import analysis
@@ -69,8 +70,7 @@ def test_a_figure_obeys_the_settings_of_the_user(
 
 
 def test_arms_have_the_colours_of_the_users_cycle(complete_results: Results) -> None:
-    cycle = matplotlib.rcParams["axes.prop_cycle"].__class__("color", ["#ff0000", "#00ff00"])
-    with matplotlib.rc_context({"axes.prop_cycle": cycle}):
+    with matplotlib.rc_context({"axes.prop_cycle": cycler(color=["#ff0000", "#00ff00"])}):
         axes = interface.draw_loss_curves(complete_results).axes[0]
     assert [line.get_color() for line in axes.lines[:2]] == ["#ff0000", "#00ff00"]
 
