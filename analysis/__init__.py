@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from analysis.figures.interface import draw_loss_curves as draw_loss_curves
     from analysis.figures.interface import draw_retrieval_examples as draw_retrieval_examples
     from analysis.figures.interface import draw_temperatures as draw_temperatures
+    from analysis.figures.interface import draw_tuning_coordinates as draw_tuning_coordinates
+    from analysis.figures.interface import draw_tuning_curves as draw_tuning_curves
+    from analysis.figures.interface import draw_tuning_importances as draw_tuning_importances
+    from analysis.figures.interface import draw_tuning_slices as draw_tuning_slices
     from analysis.figures.interface import save_figure as save_figure
     from analysis.frames.effects import tabulate_correction as tabulate_correction
     from analysis.frames.effects import tabulate_effects as tabulate_effects
@@ -70,6 +74,10 @@ PUBLIC_NAMES = {
         "draw_loss_curves",
         "draw_retrieval_examples",
         "draw_temperatures",
+        "draw_tuning_coordinates",
+        "draw_tuning_curves",
+        "draw_tuning_importances",
+        "draw_tuning_slices",
         "save_figure",
     ),
 }

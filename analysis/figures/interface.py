@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.collect.predictions import load_examples
-from analysis.figures import curves, disagreements, effects, examples, fonts, style
+from analysis.figures import curves, disagreements, effects, examples, fonts, style, tuning
 from analysis.results.results import Results
 from uniclip.errors import UserError
 from uniclip.frames.store_frames import StoreFrames
@@ -114,6 +114,35 @@ def draw_disagreements(
     )
 
 
+def draw_tuning_curves(
+    results: Results, *, ax: AxesLike | None = None, mplstyle: StyleLike | None = None
+) -> Figure:
+    """Draw the expected best validation score of a tuned sweep against the number of trials."""
+    return _draw(_draw_tuned(tuning.draw_tuning_curves), results, ax=ax, mplstyle=mplstyle)
+
+
+def draw_tuning_importances(
+    results: Results, *, ax: AxesLike | None = None, mplstyle: StyleLike | None = None
+) -> Figure:
+    """Draw the importance of every tuned key, a bar per arm."""
+    return _draw(_draw_tuned(tuning.draw_importances), results, ax=ax, mplstyle=mplstyle)
+
+
+def draw_tuning_slices(
+    results: Results, *, ax: AxesLike | None = None, mplstyle: StyleLike | None = None
+) -> Figure:
+    """Draw the score of every trial against the value of each tuned key."""
+    return _draw(_draw_tuned(tuning.draw_slices), results, ax=ax, mplstyle=mplstyle)
+
+
+def draw_tuning_coordinates(
+    results: Results, *, ax: AxesLike | None = None, mplstyle: StyleLike | None = None
+) -> Figure:
+    """Draw each completed trial as a line through its values (parallel coordinates)."""
+    draw = _draw_tuned(tuning.draw_parallel_coordinates)
+    return _draw(draw, results, ax=ax, mplstyle=mplstyle)
+
+
 def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     """Write a figure as PNG, SVG and PDF, and return the paths of the files.
 
@@ -149,6 +178,17 @@ def _draw(
             figure = _draw_reason(str(error), ax)
         fonts.prepare_texts(figure)
     return figure
+
+
+def _draw_tuned(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Return a function that draws a figure of a tuning, if there was one."""
+
+    def draw_if_tuned(results: Results, *, ax: AxesLike | None) -> Figure:
+        if results.plan.tuning is None:
+            raise style.FigureSkipped("the sweep was not tuned")
+        return draw(results, ax=ax)
+
+    return draw_if_tuned
 
 
 def _draw_reason(reason: str, ax: AxesLike | None) -> Figure:

@@ -22,11 +22,11 @@ COLORMAP = "cividis"
 """Colours of scores, from the lowest to the highest; distinguishable by the colour-blind."""
 
 
-def draw_tuning_curves(results: Results) -> Figure:
+def draw_tuning_curves(results: Results, *, ax: style.AxesLike | None = None) -> Figure:
     """Draw the expected best score against the number of trials, with one line per arm."""
     tuning_trials = _require_trials(results)
-    figure = style.create_figure(9.2, 4.2)
-    axes = figure.subplots()
+    figure, grid = style.create_panels(ax, 1, 1, (9.2, 4.2))
+    axes = grid[0, 0]
     line_styles = style.assign_line_styles(results.plan.arms, results.plan.reference)
     for arm, curve in tuning_trials.curves.items():
         numbers = np.arange(1, len(curve.expected) + 1)
@@ -47,19 +47,19 @@ def draw_tuning_curves(results: Results) -> Figure:
     axes.set_ylabel(f"best {SCORE_LABEL}")
     axes.set_xlim(left=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, handlelength=3)
+    style.add_arm_legend(figure, axes, ax)
     return figure
 
 
-def draw_importances(results: Results) -> Figure:
+def draw_importances(results: Results, *, ax: style.AxesLike | None = None) -> Figure:
     """Draw the importance of each key as a bar per arm."""
     importances = _require_trials(results).importances
     if not importances:
         raise style.FigureSkipped("no arm has enough completed trials with different scores")
     keys = list(dict.fromkeys(key for values in importances.values() for key in values))
-    figure = style.create_figure(9.2, 1.2 + 0.13 * len(keys) * (len(importances) + 2))
-    axes = figure.subplots()
+    size = (9.2, 1.2 + 0.13 * len(keys) * (len(importances) + 2))
+    figure, grid = style.create_panels(ax, 1, 1, size)
+    axes = grid[0, 0]
     line_styles = style.assign_line_styles(results.plan.arms, results.plan.reference)
     height = 0.8 / len(importances)
     for i, (arm, values) in enumerate(importances.items()):
@@ -75,16 +75,15 @@ def draw_importances(results: Results) -> Figure:
     axes.set_xlim(0, 1)
     axes.set_xlabel("importance")
     axes.grid(axis="y", visible=False)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    style.add_arm_legend(figure, axes, ax)
     return figure
 
 
-def draw_slices(results: Results) -> Figure:
+def draw_slices(results: Results, *, ax: style.AxesLike | None = None) -> Figure:
     """Draw the score of every trial against the value of each key, with one colour per arm."""
     tuning_trials = _require_trials(results)
     keys = list(tuning_trials.dimensions)
-    figure, panels = _create_panels(len(keys), SLICES_PER_ROW, 2.8)
+    figure, panels = _create_panels(ax, len(keys), SLICES_PER_ROW, 2.8)
     line_styles = style.assign_line_styles(results.plan.arms, results.plan.reference)
     for axes, key in zip(panels, keys):
         for arm, trials in tuning_trials.trials.items():
@@ -99,21 +98,20 @@ def draw_slices(results: Results) -> Figure:
             )
         axes.set_xlabel(key)
     panels[0].set_ylabel(SCORE_LABEL)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    style.add_arm_legend(figure, panels[0], ax)
     return figure
 
 
-def draw_parallel_coordinates(results: Results) -> Figure:
+def draw_parallel_coordinates(results: Results, *, ax: style.AxesLike | None = None) -> Figure:
     """Draw each completed trial as a line through its values, with one panel per arm."""
     tuning_trials = _require_trials(results)
     arms = [a for a, trials in tuning_trials.trials.items() if any(t.completed for t in trials)]
     if not arms:
         raise style.FigureSkipped("no trial was completed")
-    figure, panels = _create_panels(len(arms), ARMS_PER_ROW, 2.6)
+    figure, panels = _create_panels(ax, len(arms), ARMS_PER_ROW, 2.6)
     for axes, arm in zip(panels, arms):
         _draw_parallel_panel(axes, tuning_trials, tuning_trials.trials[arm])
-        axes.set_title(results.get_arm_label(arm), fontsize=9)
+        axes.set_title(results.get_arm_label(arm), fontsize=style.scale_font(9))
     return figure
 
 
@@ -129,11 +127,13 @@ def _require_trials(results: Results) -> TuningTrials:
     return results.tuning_trials
 
 
-def _create_panels(number: int, per_row: int, height: float) -> tuple[Figure, list[Axes]]:
+def _create_panels(
+    ax: style.AxesLike | None, number: int, per_row: int, height: float
+) -> tuple[Figure, list[Axes]]:
     """Return a figure with so many panels, at most `per_row` in a row."""
     num_rows, num_columns = math.ceil(number / per_row), min(number, per_row)
-    figure = style.create_figure(9.2, height * num_rows)
-    panels = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
+    figure, grid = style.create_panels(ax, num_rows, num_columns, (9.2, height * num_rows))
+    panels = list(grid.flat)
     for axes in panels[number:]:
         axes.set_visible(False)
     return figure, panels[:number]
@@ -193,7 +193,7 @@ def _draw_parallel_panel(axes: Axes, tuning_trials: TuningTrials, trials: Sequen
     limits.append((f"{100 * low:.1f} %", f"{100 * scores[-1]:.1f} %"))
     names = [key.rsplit(".", 1)[-1] for key in dimensions]
     labels = [f"{name}\n{ends[0]} to {ends[1]}" for name, ends in zip([*names, "score"], limits)]
-    axes.set_xticks(range(len(labels)), labels, fontsize=6)
+    axes.set_xticks(range(len(labels)), labels, fontsize=style.scale_font(6))
     axes.set_yticks([])
     axes.set_ylim(-0.05, 1.05)
 

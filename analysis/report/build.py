@@ -207,7 +207,8 @@ def _write_contents(
     from analysis.tables.costs import build_cost_report
 
     sweep_data = collect_sweep_data(store, sweep_id)
-    notebook.add(build_cells(sweep_data.plan.title, sweep_id))
+    plan = sweep_data.plan
+    notebook.add(build_cells(plan.title, sweep_id, is_tuned=plan.tuning is not None))
     results = analyze(store, sweep_data)
     report_tables = tables.build_tables(results)
     sentences = summary.build_summary_sentences(results)

@@ -38,7 +38,8 @@ def write_notebook(store: Store, sweep_id: str, path: Path) -> list[str]:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
     import_matplotlib()
     with NotebookRunner(path.parent) as runner:
-        runner.add(build_cells(plan.title, sweep_id, str(store.root)))
+        is_tuned = plan.tuning is not None
+        runner.add(build_cells(plan.title, sweep_id, str(store.root), is_tuned=is_tuned))
         executed = runner.finish()
     if executed.notebook is None:
         raise UserError(f"no notebook can be written: {executed.failure}")

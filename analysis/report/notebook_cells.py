@@ -1,6 +1,7 @@
 """The cells of the report's notebook: a program that reads the store and can be continued.
 
-They are the same for every sweep, so that the parameters can name another one.
+They are the same for every sweep, so that the parameters can name another one. The notebook of a
+tuned sweep has one section more.
 """
 
 from __future__ import annotations
@@ -155,6 +156,15 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
 )
 """Text and code cells of each section."""
+TUNING_SECTION = (
+    "## Tuning\n\nThe trials of every arm, on the validation split.",
+    (
+        "analysis.draw_tuning_curves(results)",
+        "analysis.draw_tuning_importances(results)",
+        'analysis.tabulate(results, "tuning")',
+    ),
+)
+"""Section of the notebook of a tuned sweep."""
 
 
 @dataclass(frozen=True)
@@ -166,13 +176,16 @@ class NotebookCell:
     tags: tuple[str, ...] = ()
 
 
-def build_cells(title: str, sweep_id: str, store: str = STORE_FROM_REPORT) -> list[NotebookCell]:
+def build_cells(
+    title: str, sweep_id: str, store: str = STORE_FROM_REPORT, *, is_tuned: bool = False
+) -> list[NotebookCell]:
     """Return the cells of a notebook on a sweep.
 
     Args:
         title: title of the sweep.
         sweep_id: id of the sweep.
         store: folder of the store, from the folder in which the notebook is executed.
+        is_tuned: whether the sweep is of tuned arms.
     """
     parameters = PARAMETERS_SOURCE.format(store=store, sweep=sweep_id)
     cells = [
@@ -180,7 +193,7 @@ def build_cells(title: str, sweep_id: str, store: str = STORE_FROM_REPORT) -> li
         NotebookCell("code", parameters, (PARAMETERS_TAG,)),
         NotebookCell("code", SETUP_SOURCE),
     ]
-    for text, sources in SECTIONS:
+    for text, sources in (*SECTIONS, *([TUNING_SECTION] if is_tuned else [])):
         cells.append(NotebookCell("markdown", text))
         cells += [NotebookCell("code", source) for source in sources]
     return cells

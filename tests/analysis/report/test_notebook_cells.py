@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,6 +30,7 @@ EXPORT_SOURCE = (
     "derived.to_parquet('derived.parquet')"
 )
 """Cell that a researcher adds, to compare what the notebook computed."""
+soak_only = pytest.mark.skipif(not os.environ.get("UNICLIP_SOAK"), reason="run by make soak")
 EXACT_COLUMNS = ["effect", "ci_low", "ci_high", "p", "p_adjusted"]
 
 
@@ -41,7 +43,7 @@ def use_this_code(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_notebook(title: str, sweep: str, **parameters: object) -> nbformat.NotebookNode:
     """Return the notebook of a sweep with values set in its cell of parameters."""
     notebook = nbformat.v4.new_notebook()
-    for cell in build_cells(title, sweep):
+    for cell in build_cells(title, sweep, is_tuned="tuned" in sweep):
         new_cell = getattr(nbformat.v4, f"new_{cell.kind}_cell")(cell.source)
         if PARAMETERS_TAG in cell.tags:
             new_cell.source += "".join(f"\n{k} = {v!r}" for k, v in parameters.items())
@@ -72,6 +74,24 @@ def make_tuned(root: Path) -> tuple[Store, str]:
     return store, plan.sweep_id
 
 
+def read_effects(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the effects that a notebook computed, and those that it derived by hand."""
+    return pd.read_parquet(folder / "effects.parquet"), pd.read_parquet(folder / "derived.parquet")
+
+
+def assert_equal_effects(folder: Path, expected: pd.DataFrame) -> None:
+    """Check what a notebook computed in a folder."""
+    computed, derived = read_effects(folder)
+    pd.testing.assert_frame_equal(computed[EXACT_COLUMNS], expected[EXACT_COLUMNS])
+    by_table = expected.loc[derived.index]
+    assert derived["ci_low"].to_numpy() == pytest.approx(by_table["ci_low"].to_numpy(), abs=0.01)
+    if (by_table["family"] == "primary").all():
+        adjusted = by_table["p_adjusted"].to_numpy(float)
+        assert derived["p_holm"].to_numpy() == pytest.approx(adjusted, nan_ok=True)
+
+
+@pytest.mark.soak
+@soak_only
 @pytest.mark.parametrize("make", [make_crossed, make_listed, make_tuned])
 def test_every_design_is_executed_by_a_fresh_kernel(
     make: Callable[[Path], tuple[Store, str]], tmp_path: Path
@@ -81,15 +101,28 @@ def test_every_design_is_executed_by_a_fresh_kernel(
     notebook = make_notebook("t", sweep, STORE=str(store.root), ALPHA=0.1)
     NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert_clean(notebook)
-    computed = pd.read_parquet(tmp_path / "effects.parquet")
-    expected = analysis.tabulate_effects(analysis.analyze_sweep(store.root, sweep, alpha=0.1))
-    pd.testing.assert_frame_equal(computed[EXACT_COLUMNS], expected[EXACT_COLUMNS])
-    derived = pd.read_parquet(tmp_path / "derived.parquet")
-    by_table = expected.loc[derived.index]
-    assert derived["ci_low"].to_numpy() == pytest.approx(by_table["ci_low"].to_numpy(), abs=0.01)
-    if (by_table["family"] == "primary").all():
-        adjusted = by_table["p_adjusted"].to_numpy(float)
-        assert derived["p_holm"].to_numpy() == pytest.approx(adjusted, nan_ok=True)
+    results = analysis.analyze_sweep(store.root, sweep, alpha=0.1)
+    assert_equal_effects(tmp_path, analysis.tabulate_effects(results))
+
+
+def test_the_cells_of_every_design_compute_the_effects_of_the_tables(tmp_path: Path) -> None:
+    """As programs in one process, without a kernel: only their code matters here."""
+    stores = {m.__name__: m(tmp_path / m.__name__) for m in (make_crossed, make_listed, make_tuned)}
+    cells = tuple((a.name, 0) for a in fake_sweep.arms())
+    stores["empty"] = fake_sweep.make(tmp_path / "empty", Truth(seeds=(0,), missing=cells))
+    program = ["import os"]
+    for name, (store, sweep) in stores.items():
+        notebook = make_notebook("t", sweep, STORE=str(store.root), ALPHA=0.1)
+        sources = [c.source for c in notebook.cells if c.cell_type == "code"]
+        code = "\n".join(sources).replace("%matplotlib inline", "display = print")
+        (tmp_path / f"{name}.py").write_text(code)
+        program.append(f"os.chdir({str(tmp_path / name)!r})")
+        program.append(f"exec(open({str(tmp_path / f'{name}.py')!r}).read(), {{}})")
+    subprocess.run([sys.executable, "-c", "\n".join(program)], check=True)
+    for name, (store, sweep) in stores.items():
+        if name != "empty":
+            results = analysis.analyze_sweep(store.root, sweep, alpha=0.1)
+            assert_equal_effects(tmp_path / name, analysis.tabulate_effects(results))
 
 
 def test_papermill_changes_the_score(
@@ -115,28 +148,6 @@ def test_papermill_changes_the_score(
     columns = ["contrast", "dataset", "effect", "ci_low", "ci_high", "p"]
     pd.testing.assert_frame_equal(computed[columns], written[columns], rtol=1e-9)
     assert "chosen after the runs" in str(executed.cells)
-
-
-def test_a_sweep_without_runs_has_a_notebook(tmp_path: Path) -> None:
-    """The cells are executed in this process: only their code matters here."""
-    cells = tuple((a.name, 0) for a in fake_sweep.arms())
-    _, sweep = fake_sweep.make(tmp_path, Truth(seeds=(0,), missing=cells))
-    sources = [c.source for c in build_cells("t", sweep, str(tmp_path)) if c.kind == "code"]
-    program = "\n".join(sources).replace("%matplotlib inline", "display = print")
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
-
-
-def test_a_store_that_is_not_there_is_named(tmp_path: Path) -> None:
-    notebook = make_notebook("t", "components")
-    notebook.cells = notebook.cells[:3]
-    client = NotebookClient(
-        notebook, allow_errors=True, resources={"metadata": {"path": str(tmp_path)}}
-    )
-    client.execute()
-    (error,) = [o for o in notebook.cells[-1].outputs if o.output_type == "error"]
-    assert error.ename == "UserError"
-    assert error.evalue.startswith("../.. (")
-    assert "is no store" in error.evalue
 
 
 def test_the_parameters_are_tagged_and_are_all_that_names_the_sweep() -> None:
