@@ -215,7 +215,8 @@ class StoreFrames:
         frame = pd.DataFrame(rows, columns=None if rows else [*index, "run"])
         if rows:
             frame = frame.dropna(axis="columns", how="all")
-        flags = [n for n in frame.select_dtypes(object) if frame[n].isin([True, False]).any()]
+        objects = [name for name in frame if frame[name].dtype == object]
+        flags = [name for name in objects if frame[name].isin([True, False]).any()]
         return _finish(frame.astype(dict.fromkeys(flags, "boolean")), index, METRIC_UNITS)
 
     def predictions(self, sweep: str, score: str, dataset: str | None = None) -> pd.DataFrame:
