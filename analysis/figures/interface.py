@@ -170,8 +170,8 @@ def _draw(
     mplstyle: StyleLike | None,
 ) -> Figure:
     """Call a function that draws in this style; without input, return a figure with the reason."""
-    context = nullcontext() if mplstyle is None else matplotlib.style.context(mplstyle)  # type: ignore[arg-type]
-    with context:
+    chosen_style: Any = mplstyle  # matplotlib's annotation lacks mappings
+    with nullcontext() if mplstyle is None else matplotlib.style.context(chosen_style):
         try:
             figure = draw(*arguments, ax=ax)
         except style.FigureSkipped as error:
