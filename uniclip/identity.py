@@ -69,7 +69,8 @@ def config_from_spec(
     """Return the configuration of a spec.
 
     Fields that the spec lacks take their `value_if_missing`. If the run starts from a checkpoint
-    and `run_only` does not contain its path, `pretrained` is the digest of the file.
+    and `run_only` does not contain its path, `pretrained` is the digest of the file; so are the
+    weights of an encoder.
 
     Args:
         spec: As returned by `build_spec`.
@@ -78,10 +79,15 @@ def config_from_spec(
     """
     run_only = run_only or {}
     plugins.import_plugins(run_only.get("runtime", {}).get("plugins", ()))
-    pretrained_values = {"pretrained": spec["data"].get("pretrained")}
-    values = _fill_missing(RunConfig, spec["config"])
-    data_values = {**values["data"], **run_only.get("data", {})}
-    return build_run_config({**pretrained_values, **values, **run_only, "data": data_values})
+    digests = spec["data"]
+    values = {"pretrained": digests.get("pretrained"), **_fill_missing(RunConfig, spec["config"])}
+    values["data"] = {**values["data"], **run_only.get("data", {})}
+    image, text = dict(values["model"]["image"]), dict(values["model"]["text"])
+    image["pretrained"] = run_only.get("model.image.pretrained", digests.get("image_pretrained"))
+    text["folder"] = run_only.get("model.text.folder", digests.get("text_folder"))
+    values["model"] = {**values["model"], "image": image, "text": text}
+    sections = {k: v for k, v in run_only.items() if k != "data" and "." not in k}
+    return build_run_config({**values, **sections})
 
 
 def _fill_missing(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from uniclip import data, distributed, evaluate, numerics
-from uniclip.checkpoints import warm_start
+from uniclip.checkpoints import weight_files
 from uniclip.checkpoints.load import decode_weights, load_from_folder
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.checkpoints.tensor_file import bundle_modules, encode
@@ -81,8 +81,8 @@ def require_planned_data(config: RunConfig, spec: Mapping[str, Any]) -> Iterator
     """Context in which data and checkpoint are opened only if they are those of the spec."""
     planned = spec["data"]
     with (
-        data.require_fingerprint(config.data, warm_start.select_data_fingerprint(planned)),
-        warm_start.require_fingerprint(planned),
+        data.require_fingerprint(config.data, weight_files.select_data_fingerprint(planned)),
+        weight_files.require_fingerprint(planned),
     ):
         yield
 
@@ -148,7 +148,7 @@ def _train(
     needs_training: bool,
 ) -> ExitKind:
     if needs_training:
-        warm_start.check_unchanged(config.pretrained, run.read_spec()["data"])
+        weight_files.check_unchanged(config, run.read_spec()["data"])
         check_user_datasets(evaluations, config, run.cache_path)
         validate = partial(evaluate.validate, data_config=config.data)
         result = train_model(config, attempt=attempt, validate=validate, stop=stop)

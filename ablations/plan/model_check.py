@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from uniclip.config import RunConfig
+from uniclip.config import RunConfig, text_model
+from uniclip.config.binding import to_builtins
 from uniclip.config.image_model import query_image_model
 from uniclip.errors import UserError
 
@@ -31,6 +32,22 @@ def check_image_models(configs: Mapping[str, RunConfig]) -> None:
                 f"statistics would be those of chunks; model.image.name={image.name} has it: set "
                 "train.grad_cache_chunks=1, or choose another encoder"
             )
+
+
+def check_text_models(configs: Mapping[str, RunConfig]) -> None:
+    """Check that transformers has the text encoder of every arm, and that options suit it.
+
+    Args:
+        configs: arm -> its configuration.
+
+    Raises:
+        UserError: one of them cannot be built.
+    """
+    for arm, config in configs.items():
+        text = config.model.text
+        problem = None if text.is_clip else text_model.describe_problem(to_builtins(text))
+        if problem is not None:
+            raise UserError(problem if len(configs) == 1 else f"arm {arm}: {problem}")
 
 
 def describe_image_sizes(configs: Mapping[str, RunConfig]) -> tuple[str, ...]:

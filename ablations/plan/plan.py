@@ -15,7 +15,7 @@ from ablations.plan.comparison_facts import collect_comparison_facts
 from ablations.plan.recipe import DEFAULT_RECIPE, describe_recipes
 from ablations.schema import Ablation
 from uniclip import data, evaluate
-from uniclip.checkpoints import warm_start
+from uniclip.checkpoints import weight_files
 from uniclip.config import DataConfig, RunConfig
 from uniclip.data import inspection
 from uniclip.errors import UserError, make_unknown_name_error
@@ -80,6 +80,7 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     configs = {name: arm.config for name, arm in arms.items()}
     conflicts.check_evaluation_splits(configs)
     model_check.check_image_models(configs)
+    model_check.check_text_models(configs)
     _require_training_data(configs.values())
     data_notes = inspection.describe_training_data(configs.values())
     inspection.check_batch_sizes(configs.values())
@@ -125,19 +126,20 @@ def build_specs(
 
 
 def fingerprint_data(configs: Mapping[str, RunConfig]) -> dict[str, dict[str, Any]]:
-    """Return arm -> the fingerprint of its data, and of the checkpoint from which it starts.
+    """Return arm -> the fingerprint of its data, and of the weights from which it starts.
 
-    What arms share is read once.
+    Data that arms share are read once.
     """
-    fingerprints: dict[tuple[DataConfig, str | None], dict[str, Any]] = {}
-    for config in configs.values():
-        key = config.data, config.pretrained
-        if key not in fingerprints:
-            fingerprints[key] = {
-                **data.fingerprint(config.data),
-                **warm_start.fingerprint(config.pretrained),
-            }
-    return {name: fingerprints[c.data, c.pretrained] for name, c in configs.items()}
+    data_fingerprints: dict[DataConfig, dict[str, Any]] = {}
+    fingerprints = {}
+    for name, config in configs.items():
+        if config.data not in data_fingerprints:
+            data_fingerprints[config.data] = data.fingerprint(config.data)
+        fingerprints[name] = {
+            **data_fingerprints[config.data],
+            **weight_files.fingerprint(config),
+        }
+    return fingerprints
 
 
 def build_cells(

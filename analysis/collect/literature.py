@@ -50,6 +50,8 @@ TRAINING_ONLY_OPTIONS = (
     "pretrained_cfg_overlay",
 )
 """Options that change how a model is trained, not its architecture."""
+WEIGHT_KEYS = ("pretrained", "model.image.pretrained", "model.text.pretrained")
+"""Keys that name weights from other data."""
 CUSTOM_SOURCES = ("csv", "webdataset")
 """Data sources without a known content; `runtime.pretraining_data` may state it."""
 
@@ -148,7 +150,9 @@ def get_arm_setup(base_config: Mapping[str, Any], config_diff: Mapping[str, Any]
     """
     values = {**flatten(base_config), **config_diff}
     source = values.get("data.name")
-    source_is_known = source not in CUSTOM_SOURCES and not values.get("pretrained")
+    source_is_known = source not in CUSTOM_SOURCES and not any(
+        values.get(key) for key in WEIGHT_KEYS
+    )
     return Setup(
         backbone=_get_backbone_name(
             values, config_diff if IMAGE_ENCODER_KEY in config_diff else values

@@ -137,9 +137,15 @@ def _describe_differences(reference: Mapping[str, Any], config: Mapping[str, Any
     return ", ".join([*changed, *(f"no {key}" for key in dropped)])
 
 
+UNSHOWN_TEXT_KEYS = ("folder", "options", "pretrained")
+UNSET_VALUES = (None, "clip")
+"""Values of a text encoder that are not shown: the default name, and what is left open."""
+
+
 def _describe_model(config: Mapping[str, Any], sweep_data: SweepData) -> dict[str, str]:
     parameters = _collect_parameters(sweep_data, sweep_data.plan.reference)
     text = _select(config, "model.text.")
+    text = {k: v for k, v in text.items() if k not in UNSHOWN_TEXT_KEYS and v not in UNSET_VALUES}
     image_size = config.get("model.image.image_size")
     image_encoder = _format(config.get("model.image.name", ""))
     if image_size and image_encoder:
@@ -150,9 +156,21 @@ def _describe_model(config: Mapping[str, Any], sweep_data: SweepData) -> dict[st
         "text encoder": ", ".join(f"{k.replace('_', ' ')} {_format(v)}" for k, v in text.items()),
         "embedding": _suffix(config.get("model.embed_dim"), " dimensions"),
         "parameters": _format_counts(parameters),
-        "started from": _format(config.get("pretrained")) or "random weights",
+        "started from": _describe_weights(config),
     }
     return _drop_empty(facts) if any(k.startswith("model.") for k in config) else {}
+
+
+def _describe_weights(config: Mapping[str, Any]) -> str:
+    """Return where the initial weights come from: of both encoders, or of each."""
+    image, folder = config.get("model.image.pretrained"), config.get("model.text.folder")
+    sources = {
+        "": config.get("pretrained"),
+        "image encoder: ": {"true": "timm's weights", "false": None}.get(str(image), image),
+        "text encoder: ": folder if config.get("model.text.pretrained") else None,
+    }
+    described = [f"{tower}{_format(source)}" for tower, source in sources.items() if source]
+    return ", ".join(described) or "random weights"
 
 
 def _describe_training(config: Mapping[str, Any], plan: Plan) -> dict[str, str]:

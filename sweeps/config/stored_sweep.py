@@ -15,6 +15,7 @@ from uniclip.config.compose import flatten
 from uniclip.config.data import SOURCE_SEPARATOR
 from uniclip.config.overrides import format_override, parse_overrides
 from uniclip.errors import UserError
+from uniclip.io import hub
 from uniclip.store import Plan, Store
 
 UNRECORDED_KEYS = ("max_gpu_hours", "outdated", "retry", "seeds", "storage", "store", "wait")
@@ -174,11 +175,19 @@ def _make_absolute(key: str, value: Any) -> str | None:
     if isinstance(value, str) and key != "benchmark":
         is_joined = key == "data.path" and SOURCE_SEPARATOR in value
         paths = value.split(SOURCE_SEPARATOR) if is_joined else [value]
-        joined = SOURCE_SEPARATOR.join(os.path.abspath(path.strip()) for path in paths)
+        joined = SOURCE_SEPARATOR.join(_make_path_absolute(path.strip()) for path in paths)
         return format_override(key, joined) if value else None
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         return format_override(key, [_make_dataset_absolute(name) for name in value])
     return None
+
+
+def _make_path_absolute(path: str) -> str:
+    """Return a path as an absolute one; a name of the hub, or a flag, as it is."""
+    if path in ("true", "false") or hub.is_hub_name(path):
+        return path
+    prefix = hub.LOCAL_PREFIX if path.startswith(hub.LOCAL_PREFIX) else ""
+    return f"{prefix}{os.path.abspath(path.removeprefix(prefix))}"
 
 
 def _make_dataset_absolute(name: str) -> str:

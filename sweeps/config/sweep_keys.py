@@ -82,7 +82,7 @@ def is_run_only(key: str) -> bool:
     key = KEY_ALIASES.get(key, key)
     section, _, name = key.partition(".")
     sweep_keys = {field.name for field in dataclasses.fields(SweepConfig)} - {"arms"}
-    if section in sweep_keys or section in RUN_ONLY:
+    if section in sweep_keys or section in RUN_ONLY or key in RUN_ONLY:
         return True
     return any(
         field.name == name and field.metadata.get("run_only")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sweeps.claims.status import RunState
 from uniclip import data
-from uniclip.checkpoints import warm_start
+from uniclip.checkpoints import weight_files
 from uniclip.errors import UserError
 from uniclip.identity import config_from_spec
 from uniclip.store import Plan, RunStatus, Store
@@ -70,11 +70,13 @@ def describe_changed_data(store: Store, plan: Plan) -> str | None:
             continue
         spec = run.read_spec()
         config = config_from_spec(spec, plan.run_only_values(arm))
-        change = data.describe_change(config.data, warm_start.select_data_fingerprint(spec["data"]))
+        change = data.describe_change(
+            config.data, weight_files.select_data_fingerprint(spec["data"])
+        )
         if change is not None:
             return change
         try:
-            warm_start.check_unchanged(config.pretrained, spec["data"])
+            weight_files.check_unchanged(config, spec["data"])
         except UserError as error:
             return str(error)
     return None

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from uniclip import data, identity
-from uniclip.checkpoints import warm_start
+from uniclip.checkpoints import weight_files
 from uniclip.config import RunConfig, build_run_config
 from uniclip.store import AttemptFolder, ClaimRecord, RunFolder, Store
 
@@ -85,7 +85,7 @@ def claimed(run: RunFolder, *, training: str = "t", forced: bool = False) -> Att
 
 def opened(folder: Path, config: RunConfig, name: str | None = None) -> RunFolder:
     """Return the run of `config` in a store at `folder`, with its spec written."""
-    fingerprint = {**data.fingerprint(config.data), **warm_start.fingerprint(config.pretrained)}
+    fingerprint = {**data.fingerprint(config.data), **weight_files.fingerprint(config)}
     spec = identity.build_spec(config, fingerprint)
     run = Store(folder).get_run(name or identity.compute_run_id(spec))
     run.write_spec(spec)

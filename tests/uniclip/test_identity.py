@@ -108,7 +108,10 @@ def test_every_leaf_changes_the_name_unless_it_is_run_only(
 def test_run_only_is_the_named_list() -> None:
     """What decides weights must never slip into it; the file of `pretrained` is in the
     fingerprint."""
-    assert config_module.RUN_ONLY == ("runtime", "benchmark", "pretrained", "allow_torchscript")
+    assert config_module.RUN_ONLY == (
+        *("runtime", "benchmark", "pretrained", "allow_torchscript"),
+        *("model.image.pretrained", "model.text.folder"),
+    )
     assert not set(to_hashable_config(make())) & set(config_module.RUN_ONLY)
     for name, data_class in DATA.items():
         assert list_run_only_fields(data_class) == PLACES.get(name, ()), name

@@ -23,9 +23,10 @@ from tokenizers import normalizers, processors
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
-from uniclip.checkpoints import key_mapping, load
+from uniclip.checkpoints import encoder_export, key_mapping, load
 from uniclip.checkpoints.key_mapping import CLIP_LAYER_NORM_EPS, HEAD_DIM
 from uniclip.checkpoints.pretrained import PretrainedModel
+from uniclip.data.text.library_tokenizer import LibraryTokenizer
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.io import atomic
 
@@ -59,7 +60,8 @@ def export(pretrained: PretrainedModel, folder: str | Path, target_format: str) 
         pretrained: The model.
         folder: Must not exist.
         target_format: "open_clip", for `open_clip.create_model("local-dir:<folder>")`, or
-            "transformers", for `CLIPModel.from_pretrained(folder)`.
+            "transformers", for `CLIPModel.from_pretrained(folder)`; "encoders", for each encoder
+            in its own library (`uniclip.checkpoints.encoder_export`).
 
     Raises:
         UserError: The format cannot represent this model, or the folder exists.
@@ -79,6 +81,8 @@ def export(pretrained: PretrainedModel, folder: str | Path, target_format: str) 
 
 def find_export_obstacle(pretrained: PretrainedModel, target_format: str) -> str | None:
     """Return why `target_format` cannot represent a model, or None if it can."""
+    if target_format == "encoders":
+        return None
     embedder, body = pretrained.embedder, _get_image_body(pretrained)
     if not isinstance(embedder.image_head, nn.Linear):
         return "its image head is not a linear projection (train method=clip)"
@@ -86,6 +90,8 @@ def find_export_obstacle(pretrained: PretrainedModel, target_format: str) -> str
         return "its image projection has a bias"
     if not (_is_vit(body) and _is_clip_vit(body)):
         return "its image encoder is not CLIP's vision Transformer (timm's vit_*_clip_*)"
+    if not pretrained.config.model.text.is_clip:
+        return f"its text encoder is {pretrained.config.model.text.name}, not CLIP's"
     activation = body.blocks[0].mlp.act
     if not isinstance(activation, (nn.GELU, QuickGELU)):
         return (
@@ -187,7 +193,8 @@ def _build_clip_state(pretrained: PretrainedModel) -> dict[str, Tensor]:
 
 def _build_clip_config(pretrained: PretrainedModel) -> CLIPConfig:
     model, body = pretrained.config.model, _get_image_body(pretrained)
-    text_config = pretrained.embedder.text_encoder.body.config.to_dict()
+    text_body: Any = pretrained.embedder.text_encoder.body
+    text_config = text_body.config.to_dict()
     vision_config = {
         "hidden_size": body.embed_dim,
         "intermediate_size": body.blocks[0].mlp.fc1.out_features,
@@ -207,6 +214,14 @@ def _build_tokenizer(pretrained: PretrainedModel) -> PreTrainedTokenizerFast:
     """Return the tokenizer, which adds both end tokens; CLIP's cleans texts without ftfy."""
     source_tokenizer = pretrained.tokenizer
     bpe = tokenizers.Tokenizer.from_str(source_tokenizer.to_json())
+    if isinstance(source_tokenizer, LibraryTokenizer):  # adds its special tokens itself
+        bpe.no_padding()
+        names = {"eos_token": source_tokenizer.eos, "pad_token": source_tokenizer.pad}
+        return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+            tokenizer_object=bpe,
+            model_max_length=pretrained.config.model.text.context_length,
+            **{name: bpe.id_to_token(i) for name, i in names.items()},
+        )
     if source_tokenizer.is_clip:
         collapse_whitespace = normalizers.Replace(tokenizers.Regex(r"\s+"), " ")
         steps = [normalizers.NFC(), collapse_whitespace, normalizers.Lowercase()]
@@ -242,7 +257,14 @@ def _convert_to_transformers(key: str, value: Tensor) -> dict[str, Tensor]:
 
 # ---- both formats -----------------------------------------------------------------------------
 
+
+def _export_encoders(pretrained: PretrainedModel, folder: Path) -> None:
+    encoder_export.export_encoders(pretrained, folder)
+    _build_tokenizer(pretrained).save_pretrained(folder / "text")
+
+
 EXPORTERS: dict[str, Callable[[PretrainedModel, Path], None]] = {
+    "encoders": _export_encoders,
     "open_clip": _export_open_clip,
     "transformers": _export_transformers,
 }

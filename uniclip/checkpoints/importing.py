@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ from uniclip.config import (
 from uniclip.data.text import tokenizer
 from uniclip.errors import UserError
 from uniclip.methods.clip import Clip
-from uniclip.models.embedder import Embedder
-from uniclip.models.encoders import ImageEncoder, TextEncoder
+from uniclip.models.embedder import Embedder, build_text_encoder
+from uniclip.models.encoders import ImageEncoder
 
 HEAD_DIM_BY_WIDTH = {1280: 80, 1408: 88, 1664: 104}
 """Width of a vision Transformer -> width of its heads, if not 64 (open_clip)."""
@@ -132,6 +132,13 @@ def load_model(
     weights = read_weights(
         Path(path), text_tokenizer, allow_torchscript=allow_torchscript, quick_gelu=quick_gelu
     )
+    return assemble_model(weights, text_tokenizer)
+
+
+def assemble_model(
+    weights: CheckpointWeights, text_tokenizer: tokenizer.Tokenizer
+) -> ImportedModel:
+    """Return the model of weights that were read completely."""
     data = CsvData(image_size=weights.model.image.image_size)
     config = RunConfig(data=data, model=weights.model, method=ClipMethod())
     method = Clip(ClipMethod(), config.views)
@@ -166,13 +173,13 @@ def read_weights(
         )
     has_projection_bias = mapping.projection_bias_key is not None
     with torch.device("meta"):  # only names and shapes, to refuse a mismatch at once
-        expected_state = _build_embedder(
+        expected_state = build_embedder(
             model, text_tokenizer, projection_bias=has_projection_bias
         ).state_dict()
     state_dict = key_mapping.convert_from_checkpoint(
         mapping, tensors, expected_state, checkpoint_name
     )
-    embedder = _build_embedder(model, text_tokenizer, projection_bias=has_projection_bias)
+    embedder = build_embedder(model, text_tokenizer, projection_bias=has_projection_bias)
     embedder.load_state_dict(state_dict)
     resize_ratio = UNICL_RESIZE_RATIO if mapping.is_unicl else 1.0
     return CheckpointWeights(
@@ -185,17 +192,23 @@ def read_weights(
     )
 
 
-def _build_embedder(
+def build_embedder(
     model: ModelConfig, text_tokenizer: tokenizer.Tokenizer, *, projection_bias: bool
 ) -> Embedder:
+    """Return an embedder with linear heads, whose weights are yet to be loaded."""
     with torch.random.fork_rng(devices=[]), _InitializationSkipper():
         image_encoder, text_encoder = (
             ImageEncoder(model.image),
-            TextEncoder(model.text, text_tokenizer),
+            build_text_encoder(model, text_tokenizer),
         )
         image_head = nn.Linear(image_encoder.num_features, model.embed_dim, bias=projection_bias)
         text_head = nn.Linear(text_encoder.num_features, model.embed_dim, bias=False)
     return Embedder(image_encoder, text_encoder, None, image_head, text_head)
+
+
+def mark_activation_known(weights: CheckpointWeights) -> CheckpointWeights:
+    """Return weights whose activation is stated elsewhere than in their file."""
+    return replace(weights, activation_is_known=True)
 
 
 class _InitializationSkipper(TorchFunctionMode):

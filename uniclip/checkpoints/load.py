@@ -13,7 +13,7 @@ from uniclip.checkpoints.model_input import ModelInputError
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.checkpoints.tensor_file import CorruptFileError, bundle_modules, decode
 from uniclip.config import RunConfig
-from uniclip.data.text.tokenizer import Tokenizer
+from uniclip.data.text.build import read_tokenizer
 from uniclip.errors import UserError
 from uniclip.io.hashing import digest_file
 from uniclip.models.embedder import build_embedder
@@ -66,7 +66,7 @@ def load_from_folder(run: RunFolder, config: RunConfig, *, best: bool = False) -
         raise UserError(
             f"{run.tokenizer_path} is damaged: it is not what {path.name} was trained with"
         )
-    tokenizer = Tokenizer.from_json(run.tokenizer_path.read_text(encoding="utf-8"))
+    tokenizer = read_tokenizer(run.tokenizer_path.read_text(encoding="utf-8"))
     method = methods.build_method(config)
     embedder = build_embedder(config, tokenizer, method.head_type)
     method.build_heads(embedder, tokenizer, config.seed)

@@ -68,6 +68,8 @@ class PretrainedModel:
             ModelInputError: An argument is of another type; it is a `TypeError`.
         """
         source_pixels = self._to_pixels(images)
+        if augmentation_params is None and vectors is None:
+            source_pixels = self._keep_center(source_pixels)
         params, vector_rows_all = _complete_augmentation(
             len(source_pixels), augmentation_params, vectors
         )
@@ -108,7 +110,7 @@ class PretrainedModel:
         Raises:
             UserError: As `embed_images`.
         """
-        source_pixels = self._to_pixels(images)
+        source_pixels = self._keep_center(self._to_pixels(images))
 
         def embed_slice(rows: slice) -> Tensor:
             pixels = source_pixels[rows]
@@ -177,6 +179,15 @@ class PretrainedModel:
         crops = [self._crop(image) for image in opened]
         return np.stack(crops) if crops else np.zeros((0, 3, size, size), np.uint8)
 
+    def _keep_center(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the central part of images (n, 3, h, w) that the evaluation transform keeps."""
+        crop_pct = self.config.model.image.crop_pct
+        if crop_pct == 1:
+            return pixels
+        tops = [(side - max(1, round(side * crop_pct))) // 2 for side in pixels.shape[2:]]
+        rows, columns = (slice(top, side - top) for top, side in zip(tops, pixels.shape[2:]))
+        return np.ascontiguousarray(pixels[:, :, rows, columns])
+
     @property
     def _crop_size(self) -> int:
         """Side of the crop of an image of any size, in pixels."""
@@ -189,7 +200,8 @@ class PretrainedModel:
 
     def _crop(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return the central square of an RGB image as training data are read, (3, S, S)."""
-        return rgb_image.crop_and_resize(image, self._crop_size)
+        interpolation = self.config.model.image.interpolation
+        return rgb_image.crop_and_resize(image, self._crop_size, interpolation)
 
     @torch.no_grad()
     def _embed_in_batches(

@@ -1,24 +1,22 @@
-"""Initial weights from a checkpoint: `pretrained` names a file, published or written by a run.
+"""Initial weights: `pretrained` names a whole model, other keys the weights of one encoder.
 
-Both encoders load their weights from the checkpoint, or one of them (`pretrained_towers`); heads
-are loaded too if their shapes agree. Settings that shapes do not determine (activations, attention
-heads, epsilons, normalization) must agree with the checkpoint; where the file does not state the
-activation, `pretrained_activation` must. The digest of the file is part of the run's id, its path
-is not. `load_pretrained` returns which parts were loaded; temperatures are never loaded, they start
-at `method.temperature`. Nothing here imports torch before training starts: planning needs digests.
+A whole model is published, or was written by a run. Both encoders load their weights from it, or
+one of them (`pretrained_towers`); heads are loaded too if their shapes agree. Settings that shapes
+do not determine (activations, attention heads, epsilons, normalization) must agree with the
+checkpoint; where the file does not state the activation, `pretrained_activation` must.
+`load_pretrained` returns which parts were loaded; temperatures are never loaded, they start at
+`method.temperature`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
-from uniclip.config import CLIP_VOCAB_SIZE, ImageConfig, ModelConfig, RunConfig
-from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
-from uniclip.io import file_digests
+from uniclip.checkpoints import weight_files
+from uniclip.config import CLIP_VOCAB_SIZE, ImageConfig, ModelConfig, RunConfig, TextConfig
+from uniclip.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,97 +38,44 @@ HEADS_BY_TOWER = {"image": ("augmentation_encoder", "image_head"), "text": ("tex
 """Tower -> parts that were trained with one another, and are loaded together or not at all."""
 
 
-def fingerprint(pretrained: str | None) -> dict[str, str]:
-    """Return what `pretrained` adds to the fingerprint of the data: the digest of the file.
-
-    Returns:
-        An empty dictionary if `pretrained` is None.
-
-    Raises:
-        UserError: There is no such file.
-    """
-    if pretrained is None:
-        return {}
-    path = Path(pretrained)
-    try:
-        if not path.is_file():
-            raise OSError
-        (content_digest,) = file_digests.digest_files(
-            [path], file_digests.name_memo("pretrained", path.resolve())
-        )
-    except OSError:
-        raise UserError(f"pretrained={pretrained}: no such file") from None
-    return {"pretrained": content_digest}
-
-
-def check_unchanged(pretrained: str | None, planned_fingerprint: Mapping[str, object]) -> None:
-    """Raise `DataChangedError` if the file at `pretrained` has changed since the run was planned.
-
-    Args:
-        pretrained: Path of the checkpoint, or None.
-        planned_fingerprint: The fingerprint in the run's spec.
-    """
-    try:
-        content_digest = fingerprint(pretrained).get("pretrained")
-    except UserError as error:
-        raise DataChangedError(str(error)) from None
-    if content_digest != planned_fingerprint.get("pretrained"):
-        raise DataChangedError(
-            f"pretrained={pretrained} has changed since the plan; {CHANGED_DATA_ADVICE}"
-        )
-
-
-_planned_digest: ContextVar[str | None] = ContextVar("planned_digest", default=None)
-
-
-@contextmanager
-def require_fingerprint(planned_fingerprint: Mapping[str, object]) -> Iterator[None]:
-    """Context in which `load_pretrained` loads only the file that was planned.
-
-    Args:
-        planned_fingerprint: The fingerprint in the run's spec.
-    """
-    planned_digest = planned_fingerprint.get("pretrained")
-    token = _planned_digest.set(None if planned_digest is None else str(planned_digest))
-    try:
-        yield
-    finally:
-        _planned_digest.reset(token)
-
-
-def select_data_fingerprint(planned_fingerprint: Mapping[str, object]) -> dict[str, object]:
-    """Return the fingerprint of a run's data without what `pretrained` adds to it."""
-    return {name: value for name, value in planned_fingerprint.items() if name != "pretrained"}
-
-
 def load_pretrained(
     embedder: Embedder, config: RunConfig, text_tokenizer: Tokenizer
 ) -> LoadedParts:
-    """Load the weights that `config.pretrained` names into the embedder.
+    """Load the weights that a configuration names into the embedder.
 
     Returns:
-        The parts of the embedder, loaded or not; empty if `config.pretrained` is None.
+        The parts of the embedder, loaded or not; empty if no weights are named.
 
     Raises:
-        UserError: The file cannot be imported, one of its encoders is not the configured one, or
-            nothing states the activation with which it was trained.
-        DataChangedError: The file is not that of `require_fingerprint`, or was changed while it
-            was read.
+        UserError: Weights cannot be imported, an encoder is not the configured one, or nothing
+            states the activation with which it was trained.
+        DataChangedError: A file is not that of `weight_files.require_fingerprint`, or was changed
+            while it was read.
     """
-    if config.pretrained is None:
-        return {}
+    loaded_parts: LoadedParts = {}
+    from uniclip.checkpoints import tower_weights
+
+    with weight_files.read_steadily(config):
+        if config.pretrained is not None:
+            loaded_parts = _load_whole_model(embedder, config, text_tokenizer)
+        if config.model.image.weights_source is not None:
+            tower_weights.load_image_weights(embedder.image_encoder, config.model.image)
+            loaded_parts["image_encoder"] = None
+        if config.model.text.pretrained:
+            tower_weights.load_text_weights(embedder.text_encoder, config.model.text)
+            loaded_parts["text_encoder"] = None
+    return loaded_parts
+
+
+def _load_whole_model(
+    embedder: Embedder, config: RunConfig, text_tokenizer: Tokenizer
+) -> LoadedParts:
+    """Load the encoders of `config.pretrained`, and heads whose shapes agree."""
+    assert config.pretrained is not None
     path = config.pretrained
-    planned_digest = _planned_digest.get()
-    if planned_digest is not None:
-        check_unchanged(path, {"pretrained": planned_digest})
-    signature = file_digests.read_signature(Path(path))
     state, checkpoint_config = _read_run_weights(
         path, text_tokenizer, config.pretrained_towers, config.pretrained_activation
     ) or _read_published(path, text_tokenizer, config)
-    if file_digests.read_signature(Path(path)) != signature:
-        raise DataChangedError(
-            f"pretrained={path} was changed while it was read; {CHANGED_DATA_ADVICE}"
-        )
     _check_settings_not_in_shapes(embedder, config, checkpoint_config)
     loaded_parts: LoadedParts = {}
     for tower, head_names in HEADS_BY_TOWER.items():
@@ -150,8 +95,14 @@ def load_pretrained(
     return loaded_parts
 
 
-def describe_loaded_parts(pretrained: str, loaded_parts: LoadedParts) -> str:
-    """Return one line on what was loaded from `pretrained`, and what was not and why."""
+def describe_loaded_parts(config: RunConfig, loaded_parts: LoadedParts) -> str:
+    """Return one line on what was loaded from where, and what was not and why."""
+    image, text = config.model.image, config.model.text
+    sources = {
+        f"pretrained={config.pretrained}": config.pretrained is not None,
+        f"model.image.pretrained={image.pretrained}": image.weights_source is not None,
+        f"model.text.folder={text.folder}": text.pretrained,
+    }
     loaded_names = ", ".join(
         _format_part_name(part) for part, reason in loaded_parts.items() if reason is None
     )
@@ -160,7 +111,8 @@ def describe_loaded_parts(pretrained: str, loaded_parts: LoadedParts) -> str:
         for part, reason in loaded_parts.items()
         if reason is not None
     ]
-    return f"pretrained={pretrained}: loaded {loaded_names}; newly initialized: " + ", ".join(
+    source = ", ".join(source for source, is_used in sources.items() if is_used)
+    return f"{source}: loaded {loaded_names}; newly initialized: " + ", ".join(
         [*initialized_parts, "the temperature (set by method.temperature)"]
     )
 
@@ -173,6 +125,35 @@ def _format_part_name(part: str) -> str:
 
 
 def _read_published(path: str, text_tokenizer: Tokenizer, config: RunConfig) -> WeightsAndConfig:
+    from uniclip.checkpoints import published
+
+    source = weight_files.find_pretrained(path)
+    if not source.is_dir():
+        return _read_published_file(path, text_tokenizer, config)
+    weights, folder_tokenizer = published.read_folder(source)
+    if config.pretrained_towers != "image" and not _are_equal(folder_tokenizer, text_tokenizer):
+        remedy = (
+            f"model.text.tokenizer=clip and model.text.vocab_size={CLIP_VOCAB_SIZE}"
+            if folder_tokenizer.is_clip
+            else f"model.text.folder={source}"
+        )
+        raise UserError(
+            f"pretrained={path} has a text encoder for a vocabulary of its own: set {remedy}, or "
+            "pretrained_towers=image"
+        )
+    _reject_activation_setting(path, config.pretrained_activation)
+    return weights.state_dict, weights.model
+
+
+def _are_equal(one: Tokenizer, other: Tokenizer) -> bool:
+    """Return whether two tokenizers give the same ids: CLIP's files differ in their format."""
+    is_published_clip = other.is_clip and one.vocab_size == CLIP_VOCAB_SIZE
+    return is_published_clip or one.to_json() == other.to_json()
+
+
+def _read_published_file(
+    path: str, text_tokenizer: Tokenizer, config: RunConfig
+) -> WeightsAndConfig:
     from uniclip.checkpoints import importing
     from uniclip.data.text import tokenizer
 
@@ -211,13 +192,14 @@ def _read_run_weights(
     from uniclip.checkpoints import tensor_file
     from uniclip.store import RunFolder
 
-    if Path(path).suffix != ".safetensors":
+    source = weight_files.find_pretrained(path)
+    if source.suffix != ".safetensors":
         return None
     try:
-        tensors, _ = tensor_file.decode(Path(path))
+        tensors, _ = tensor_file.decode(source)
     except (tensor_file.CorruptFileError, FileNotFoundError):
         return None
-    run_folder = RunFolder(Path(path).parent)
+    run_folder = RunFolder(source.parent)
     if not run_folder.has_spec():
         raise UserError(
             f"pretrained={path}: there is no spec.json beside it, which describes the model; name "
@@ -258,7 +240,14 @@ def _check_settings_not_in_shapes(
 
     from uniclip.models.encoders import ImageEncoder, get_normalization
 
-    for field in TEXT_FIELDS_NOT_IN_SHAPES if config.pretrained_towers != "image" else ():
+    loads_text = config.pretrained_towers != "image"
+    if loads_text and not _have_equal_names(checkpoint_config.text, config.model.text):
+        name = checkpoint_config.text.name
+        raise UserError(
+            f"pretrained={config.pretrained}: its text encoder is model.text.name={name} with "
+            "other options: set model.text.folder to the folder of transformers that defines it"
+        )
+    for field in TEXT_FIELDS_NOT_IN_SHAPES if loads_text else ():
         checkpoint_value = getattr(checkpoint_config.text, field)
         model_value = getattr(config.model.text, field)
         if checkpoint_value != model_value:
@@ -287,6 +276,10 @@ def _check_settings_not_in_shapes(
                 f"options with this setting, such as model.image.name={image.name} with "
                 f"model.image.options={image.options}"
             )
+
+
+def _have_equal_names(checkpoint_text: TextConfig, text: TextConfig) -> bool:
+    return (checkpoint_text.name, checkpoint_text.options) == (text.name, text.options)
 
 
 def _check_normalization(

@@ -21,13 +21,11 @@ from uniclip.config.methods import (
     UniclMethod,
     ViewsConfig,
 )
+from uniclip.config.model import ImageConfig, ModelConfig, TextConfig
 from uniclip.config.schema import (
     RUN_ONLY,
-    ImageConfig,
-    ModelConfig,
     RunConfig,
     RuntimeConfig,
-    TextConfig,
     TrainConfig,
     build_run_config,
     complete_run_values,

@@ -26,8 +26,26 @@ from uniclip.io.memo import disk_memoize
 CONF = Path(__file__).parents[1] / "conf"
 FREE_FORM_KEYS = ("options", "additional_parameters")
 """Names of mappings with arbitrary keys, which the user may replace or extend."""
+TEXT_KEYS_OF_FOLDER = (
+    *("name", "width", "layers", "heads", "context_length", "vocab_size", "tokenizer"),
+    *("activation", "layer_norm_eps", "pooling"),
+)
+"""Keys of the text encoder that follow from its folder."""
 DEPENDENT_VALUES: dict[str, dict[str, Any]] = {
-    "model.image.name": {"model.image.options": {}, "model.image.image_size": None},
+    "model.image.name": {
+        "model.image.options": {},
+        "model.image.image_size": None,
+        "model.image.crop_pct": None,
+        "model.image.interpolation": None,
+    },
+    "model.image.pretrained": {
+        "model.image.crop_pct": None,
+        "model.image.interpolation": None,
+    },
+    "model.text.folder": {
+        **dict.fromkeys((f"model.text.{key}" for key in TEXT_KEYS_OF_FOLDER), None),
+        "model.text.options": {},
+    },
     "model.text.tokenizer": {"model.text.vocab_size": None},
 }
 """Key -> the keys that belong to its value, and what they become if another value is chosen: null

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from uniclip.config import image_model
+from uniclip.config import image_model, text_model
 from uniclip.config.data import DATA
 from uniclip.errors import UserError
 
@@ -33,6 +33,8 @@ def fill_derived_values(values: Mapping[str, Any], default_image_size: int) -> d
     """Return the values of a run with those filled in that follow from others.
 
     - `model.image.image_size`: the input size of the timm model, if it is named.
+    - `model.image.crop_pct` and `interpolation`: those of timm's pretrained model, if it is chosen.
+    - `model.text.name`, `options` and sizes: those of the model in `model.text.folder`.
     - `model.text.vocab_size`: that of CLIP's tokenizer, if it is chosen.
     - `data.image_size`: the input size of the image encoder, for data whose size is free.
 
@@ -71,28 +73,53 @@ def open_derived_values(
 def _fill_model(model: Mapping[str, Any]) -> dict[str, Any]:
     filled = dict(model)
     image, text = model.get("image"), model.get("text")
-    if isinstance(image, Mapping) and image.get("image_size") is None:
-        filled["image"] = _fill_image_size(image)
-    if isinstance(text, Mapping) and "vocab_size" in text and text["vocab_size"] is None:
-        other_values = {name: value for name, value in text.items() if name != "vocab_size"}
-        is_clip = text.get("tokenizer") == "clip"
-        filled["text"] = (
-            {**other_values, "vocab_size": CLIP_VOCAB_SIZE} if is_clip else other_values
-        )
+    if isinstance(image, Mapping):
+        filled["image"] = _fill_image(image)
+    if isinstance(text, Mapping):
+        filled["text"] = _fill_text(text)
     return filled
 
 
-def _fill_image_size(image: Mapping[str, Any]) -> dict[str, Any]:
-    other_values = {name: value for name, value in image.items() if name != "image_size"}
-    if not isinstance(image.get("name"), str):
-        return other_values
+EVALUATION_KEYS = ("crop_pct", "interpolation")
+"""Keys of the image encoder that follow from the pretrained model."""
+
+
+def _fill_image(image: Mapping[str, Any]) -> dict[str, Any]:
+    is_pretrained = image.get("pretrained") not in (None, "false", False)
+    open_keys = [key for key in EVALUATION_KEYS if image.get(key) is None]
+    needs_size = image.get("image_size") is None
+    filled = {k: v for k, v in image.items() if v is not None or k not in EVALUATION_KEYS}
     options = image.get("options") or {}
-    if not isinstance(options, Mapping):
-        return other_values
-    facts = image_model.query_image_model(image["name"], options, None)
+    is_named = isinstance(image.get("name"), str) and isinstance(options, Mapping)
+    if needs_size:
+        filled.pop("image_size", None)
+    if not is_named or not (needs_size or (is_pretrained and open_keys)):
+        return filled
+    size = image.get("image_size")
+    facts = image_model.query_image_model(image["name"], options, size, asks_always=is_pretrained)
     if facts.error is not None:
         raise UserError(facts.error)
-    return {**other_values, "image_size": facts.image_size}
+    if needs_size:
+        filled["image_size"] = facts.image_size
+    for key in open_keys if is_pretrained else ():
+        filled[key] = getattr(facts, key)
+    return filled
+
+
+def _fill_text(text: Mapping[str, Any]) -> dict[str, Any]:
+    filled = {k: v for k, v in text.items() if v is not None or k not in text_model.DERIVED_KEYS}
+    folder = text.get("folder")
+    if isinstance(folder, str) and text.get("name") is None:
+        facts = text_model.read_folder(folder)
+        uses_its_tokenizer = text.get("tokenizer") in (None, "folder")
+        known = {**facts, "tokenizer": "folder"}
+        if not uses_its_tokenizer:
+            known.pop("vocab_size")
+        options = {**known["options"], **(filled.get("options") or {})}
+        filled = {**known, **filled, "options": options}
+    if "vocab_size" not in filled and filled.get("tokenizer") == "clip":
+        filled["vocab_size"] = CLIP_VOCAB_SIZE
+    return filled
 
 
 def _follows_model(data: Mapping[str, Any]) -> bool:

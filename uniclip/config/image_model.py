@@ -6,10 +6,7 @@ cache folder. The models of the presets are known: nobody is asked about them.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,15 +14,17 @@ from typing import Any
 
 import yaml
 
-from uniclip.io.hashing import digest, get_library_version
-from uniclip.io.memo import disk_memoize
+from uniclip.config.library_query import NoAnswerError, ask, recall_answer
+from uniclip.config.timm_models import read_table, read_table_version
+from uniclip.errors import make_unknown_name_error
+from uniclip.io.hashing import get_library_version
 
 PRESETS = Path(__file__).parents[1] / "conf" / "model"
 QUERY_MODULE = "uniclip.models.image_query"
-QUERY_VERSION = 1
+QUERY_VERSION = 2
 """Raised when the same question gets another answer."""
-QUERY_TIMEOUT_S = 300
-"""Seconds after which no answer is expected: torch may be read from a slow file system."""
+CACHE_KIND = "image-models"
+QUERY_VERSIONS = (QUERY_VERSION, "timm", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +36,14 @@ class ImageModelFacts:
     error: str | None = None
     """One line for the user if there is no such model, or options or size do not suit it."""
     has_batch_norm: bool = False
+    crop_pct: float = 1.0
+    """Share of an image's side that the evaluation of the pretrained model keeps."""
+    interpolation: str = "bicubic"
+    """How the evaluation of the pretrained model resizes images."""
+    weights_repository: str | None = None
+    """Repository of the Hugging Face hub that has the pretrained weights."""
+    weights_url: str | None = None
+    """Address of the pretrained weights, if it is another."""
     is_known: bool = True
     """Whether there is an answer; without one nothing is known to be wrong."""
 
@@ -50,8 +57,11 @@ def query_image_model(
         name: A timm model name.
         options: Keyword arguments of `timm.create_model`.
         image_size: Side of the input, in pixels; None = the one the model was made for.
-        asks_always: Ask about the model of a preset too, for `has_batch_norm`.
+        asks_always: Ask about the model of a preset too: for `has_batch_norm`, and for what belongs
+            to its pretrained weights.
     """
+    if (unknown_name := _describe_unknown_name(name)) is not None:
+        return ImageModelFacts(image_size=image_size, error=unknown_name)
     for preset in () if asks_always else _read_preset_images():
         preset_size = preset["image_size"]
         is_same = (preset["name"], preset.get("options", {})) == (name, options)
@@ -59,14 +69,15 @@ def query_image_model(
             return ImageModelFacts(image_size=preset_size)
     question = {"name": name, "options": dict(options), "image_size": image_size}
     try:
-        answer = _recall(question, lambda: _ask(question))
+        answer = recall_answer(CACHE_KIND, question, QUERY_VERSIONS, lambda: _ask(question))
         if image_size is None and (native_size := answer.get("image_size")) is not None:
-            _recall({**question, "image_size": native_size}, lambda: answer)
+            sized_question = {**question, "image_size": native_size}
+            recall_answer(CACHE_KIND, sized_question, QUERY_VERSIONS, lambda: answer)
         return ImageModelFacts(**answer)
-    except (_NoAnswerError, TypeError) as error:
+    except (NoAnswerError, TypeError):
         missing_size = (
-            f"the input size of model.image.name={name} is not known ({error}): set "
-            "model.image.image_size"
+            f"the input size of model.image.name={name} is not known (timm could not be asked): "
+            "set model.image.image_size"
         )
         return ImageModelFacts(
             image_size=image_size,
@@ -75,35 +86,19 @@ def query_image_model(
         )
 
 
-class _NoAnswerError(Exception):
-    """The other process did not answer."""
-
-
-def _recall(question: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return the answer from the cache, or else compute and keep it."""
-    versions = [QUERY_VERSION, *map(get_library_version, ("timm", "torch"))]
-    answer = disk_memoize("image-models", digest([question, *versions]), compute)
-    assert isinstance(answer, dict)
-    return answer
-
-
 def _ask(question: Mapping[str, Any]) -> dict[str, Any]:
-    print(f"asking timm about model.image.name={question['name']}, once ...", file=sys.stderr)
-    command = [sys.executable, "-m", QUERY_MODULE, json.dumps(question)]
-    try:
-        process = subprocess.run(
-            command,
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            timeout=QUERY_TIMEOUT_S,
-            check=False,
-        )
-        answer = json.loads(process.stdout.splitlines()[-1])
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
-        raise _NoAnswerError("timm could not be asked") from None
-    assert isinstance(answer, dict)
-    return answer
+    notice = f"asking timm about model.image.name={question['name']}, once ..."
+    return ask(QUERY_MODULE, question, notice)
+
+
+def _describe_unknown_name(name: str) -> str | None:
+    """Return the error for a name that the installed timm is known not to have, or None."""
+    if ":" in name or read_table_version() != get_library_version("timm"):
+        return None
+    names = [model.name for model in read_table()]
+    if name.partition(".")[0] in names:
+        return None
+    return str(make_unknown_name_error("model.image.name", name, names))
 
 
 @cache

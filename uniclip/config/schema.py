@@ -20,98 +20,22 @@ from uniclip.config.binding import (
     to_builtins,
 )
 from uniclip.config.data import DATA, DataConfig
-from uniclip.config.derived import CLIP_VOCAB_SIZE, fill_derived_values, open_derived_values
+from uniclip.config.derived import fill_derived_values, get_value, open_derived_values
 from uniclip.config.methods import METHODS, MethodConfig, ViewsConfig
+from uniclip.config.model import ImageConfig, ModelConfig
 from uniclip.errors import UserError
 
-RUN_ONLY = ("runtime", "benchmark", "pretrained", "allow_torchscript")
+RUN_ONLY = (
+    *("runtime", "benchmark", "pretrained", "allow_torchscript"),
+    *("model.image.pretrained", "model.text.folder"),
+)
 """Fields that state how a run is executed and evaluated; not hashed.
 
-The path of `pretrained` is one of them: the content of the file is hashed with the fingerprint of
-the data (`uniclip.checkpoints.warm_start`). Fields of a data section that are declared `run_only`,
+Paths of weights are among them: the content of the files is hashed with the fingerprint of the data
+(`uniclip.checkpoints.weight_files`). Fields of a data section that are declared `run_only`,
 such as the path of a table, are not hashed either: the fingerprint holds the content."""
 PRETRAINED_ONLY = ("pretrained_towers", "pretrained_activation", "allow_torchscript")
 """Fields that have no effect without `pretrained`."""
-
-
-# ---- model ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageConfig:
-    """The image encoder f_I: any timm model."""
-
-    name: str = "convnext_atto"
-    """A timm model name."""
-    image_size: int = config_field(32, low=16, high=1024)
-    """Side of the encoder's input, in pixels; null = the size for which timm's model was made, also
-    the default with a `name` other than the preset's."""
-    options: dict[str, Any] = config_field(dict)
-    """Keyword arguments of `timm.create_model`."""
-
-
-MAX_CONTEXT_LENGTH = 512
-"""Largest `model.text.context_length`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextConfig:
-    """The text encoder f_T: a causal Transformer (transformers' CLIP text model)."""
-
-    width: int = config_field(128, low=8)
-    """Width of the residual stream; a multiple of `heads`."""
-    layers: int = config_field(1, low=1, high=64)
-    """Transformer blocks."""
-    heads: int = config_field(4, low=1)
-    """Attention heads."""
-    context_length: int = config_field(32, low=4, high=MAX_CONTEXT_LENGTH)
-    """Longest caption in tokens, start and end tokens included."""
-    vocab_size: int = config_field(2_000, low=300)
-    """Largest size of the byte-level BPE vocabulary that is trained on the captions; null = 49,408
-    with tokenizer=clip, else the default."""
-    tokenizer: Literal["bpe", "clip"] = config_field("bpe", value_if_missing="bpe")
-    """A BPE trained on the captions, or CLIP's published BPE of 49,408 tokens."""
-    activation: Literal["quick_gelu", "gelu"] = config_field(
-        "quick_gelu", value_if_missing="quick_gelu"
-    )
-    """Activation of the MLPs: x * sigmoid(1.702 x), as in OpenAI's CLIP and UniCL, or the GELU."""
-    layer_norm_eps: float = config_field(1e-5, above=0, value_if_missing=1e-5)
-    """Epsilon of the layer norms: 1e-5 in CLIP, 1e-12 in UniCL."""
-
-    def __post_init__(self) -> None:
-        if self.tokenizer == "clip" and self.vocab_size != CLIP_VOCAB_SIZE:
-            raise UserError(
-                f"model.text.tokenizer=clip has {CLIP_VOCAB_SIZE} tokens: set "
-                f"model.text.vocab_size={CLIP_VOCAB_SIZE} too, not {self.vocab_size}"
-            )
-        if self.width % self.heads:
-            raise UserError(
-                f"model.text.width={self.width} must be a multiple of model.text.heads={self.heads}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The two encoders, and the width of the joint embedding space."""
-
-    image: ImageConfig = config_field(ImageConfig)
-    text: TextConfig = config_field(TextConfig)
-    embed_dim: int = config_field(128, low=2)
-    """Width D of the joint embedding space."""
-    num_head_blocks: int = config_field(1, low=1, high=8)
-    """Residual blocks of the augmentation-aware image head g_I. One is our reconstruction, chosen
-    for small models; three are recalled from the paper, not verified in it."""
-    augmentation_width: int = config_field(64, low=4)
-    """Width of the augmentation encoder f_A (our reconstruction: the published size is unknown to
-    us)."""
-    augmentation_layers: int = config_field(2, low=1, high=12, value_if_missing=2)
-    """Layers of the augmentation encoder f_A (our reconstruction). CASSLE has 6 of width 64
-    (Przewiezlikowski et al., 2023)."""
-    initialization: Literal["library", "clip", "unicl"] = config_field(
-        "library", value_if_missing="library"
-    )
-    """Initialization of the text encoder and of linear projections: that of transformers and torch
-    ("library"), or as published by CLIP or UniCL (`uniclip.models.initialization`)."""
 
 
 # ---- training ------------------------------------------------------------------------------------
@@ -145,6 +69,9 @@ class TrainConfig:
     """Decay rates of AdamW's moment estimates."""
     adam_eps: float = config_field(1e-8, above=0, value_if_missing=1e-8)
     """Added to the denominator of AdamW's update."""
+    layer_decay: float = config_field(1.0, above=0, high=1, value_if_missing=1.0)
+    """Factor of the learning rate from each layer of an encoder to the one below it (Bao et al.,
+    BEiT, 2022); 1 = all layers have the same. Heads have the full rate."""
     grad_clip_norm: float = config_field(1.0, above=0)
     """Largest gradient norm; larger gradients are scaled down to it."""
     similarity_lr_mult: float = config_field(10.0, above=0)
@@ -241,8 +168,9 @@ class RunConfig:
     """Number of the random stream: samples and augmentations are drawn anew, with the same initial
     weights. An A/A arm differs in it alone."""
     pretrained: str | None = config_field(None, is_path=True)
-    """Checkpoint from which the encoders start: of CLIP, open_clip, UniCL, or of a run. The hash of
-    its content, not its path, is part of the run id."""
+    """Checkpoint from which both encoders start: a file of CLIP, open_clip or UniCL, or of a run; a
+    folder of transformers (CLIP, SigLIP) or, as local-dir:<folder>, of open_clip; or hf-hub:<name>.
+    The hash of its content, not its path, is part of the run id."""
     pretrained_towers: Literal["both", "image", "text"] = config_field(
         "both", value_if_missing="both"
     )
@@ -268,10 +196,25 @@ class RunConfig:
                 f"train.batch_size={self.train.batch_size} must be at least {min_batch_size} for "
                 f"method={self.method.name}: a single sample is compared with nothing"
             )
+        self._check_weight_sources()
         for name in PRETRAINED_ONLY if self.pretrained is None else ():
             if (value := getattr(self, name)) != getattr(RunConfig, name):
                 raise UserError(
                     f"{name}={str(value).lower()} does nothing without pretrained=: leave it out"
+                )
+
+    def _check_weight_sources(self) -> None:
+        """Raise `UserError` if two keys name weights for the same encoder."""
+        sources = {
+            "image": ("model.image.pretrained", self.model.image.weights_source is not None),
+            "text": ("model.text.pretrained", self.model.text.pretrained),
+        }
+        for tower, (key, is_set) in sources.items():
+            if is_set and self.pretrained is not None and self.pretrained_towers in (tower, "both"):
+                other = "text" if tower == "image" else "image"
+                raise UserError(
+                    f"pretrained= and {key} both name weights of the {tower} encoder: set "
+                    f"pretrained_towers={other}, or leave one out"
                 )
 
     @property
@@ -299,8 +242,8 @@ def select_run_only(
         changed_values: Key -> value that replaces it; the keys of sections are dotted.
 
     Returns:
-        The sections of `RUN_ONLY` and, under "data", the fields of the data section that are
-        declared `run_only`.
+        The sections and dotted keys of `RUN_ONLY` and, under "data", the fields of the data section
+        that are declared `run_only`.
     """
     values = copy.deepcopy(dict(base_values))
     for key, value in changed_values.items():
@@ -312,6 +255,9 @@ def select_run_only(
             section = section[section_name]
         section[name] = value
     run_only = {name: values[name] for name in RUN_ONLY if name in values}
+    for key in RUN_ONLY:
+        if "." in key and get_value(values, key) is not None:
+            run_only[key] = get_value(values, key)
     data_values = values.get("data", {})
     data_class = DATA.get(data_values.get("name", ""))
     names = () if data_class is None else list_run_only_fields(data_class)

@@ -95,8 +95,15 @@ def to_rgb_image(image: Image) -> Image:
         return _convert(image)
 
 
-def crop_and_resize(image: Image, image_size: int) -> NDArray[np.uint8]:
-    """Return the central square of an RGB image, resized (bicubic, antialiased).
+def crop_and_resize(
+    image: Image, image_size: int, interpolation: str = "bicubic"
+) -> NDArray[np.uint8]:
+    """Return the central square of an RGB image, resized (antialiased).
+
+    Args:
+        image: RGB.
+        image_size: Side of the result, in pixels.
+        interpolation: "bicubic" or "bilinear".
 
     Returns:
         (3, image_size, image_size) uint8.
@@ -107,7 +114,7 @@ def crop_and_resize(image: Image, image_size: int) -> NDArray[np.uint8]:
     crop_size = min(image.size)
     left, top = (image.width - crop_size) // 2, (image.height - crop_size) // 2
     center_crop = image.crop((left, top, left + crop_size, top + crop_size))
-    resized_image = center_crop.resize((image_size, image_size), Resampling.BICUBIC)
+    resized_image = center_crop.resize((image_size, image_size), Resampling[interpolation.upper()])
     return np.asarray(resized_image, dtype=np.uint8).transpose(2, 0, 1).copy()
 
 

@@ -16,7 +16,7 @@ from uniclip.models.heads import HeadType
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
     from uniclip.models.embedder import Embedder
-    from uniclip.models.encoders import Vocabulary
+    from uniclip.models.vocabulary import Vocabulary
 
 MAX_IMAGE_TEXT_SCALE = 100.0
 MAX_DENSE_EMBEDDINGS = 1024

@@ -29,7 +29,7 @@ from uniclip.models.embedder import fork_seeded_rng
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
     from uniclip.models.embedder import Embedder
-    from uniclip.models.encoders import Vocabulary
+    from uniclip.models.vocabulary import Vocabulary
 
 LOSS_TERMS = ("contrastive", "nearest_neighbor", "simsiam", "mlm")
 NEIGHBOR_CHUNK_ROWS = 256
@@ -81,7 +81,7 @@ class Declip(SingleTemperatureMethod):
             "views": torch.stack(raw_embeddings).transpose(0, 1),
             "masked": embedder.project_text(hidden_states, batch.masked_tokens),
             "augmented": embedder.encode_text(batch.augmented_tokens),
-            "masked_states": hidden_states[batch.mlm_labels >= 0],
+            "masked_states": hidden_states[:, : batch.mlm_labels.shape[1]][batch.mlm_labels >= 0],
         }
 
     def compute_terms_from_embeddings(

@@ -24,7 +24,7 @@ from uniclip.models.embedder import fork_seeded_rng
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
     from uniclip.models.embedder import Embedder
-    from uniclip.models.encoders import Vocabulary
+    from uniclip.models.vocabulary import Vocabulary
 
 
 class Slip(SingleTemperatureMethod):

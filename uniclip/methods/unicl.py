@@ -20,7 +20,7 @@ from uniclip.methods.base import SingleTemperatureMethod, embed_views
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
     from uniclip.models.embedder import Embedder
-    from uniclip.models.encoders import Vocabulary
+    from uniclip.models.vocabulary import Vocabulary
 
 HASH_MULTIPLIER = 1_000_003
 MIN_CAPTION_LABEL = 2**61

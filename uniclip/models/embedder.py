@@ -23,8 +23,10 @@ from uniclip.augmentation import transform
 from uniclip.config import ModelConfig, RunConfig
 from uniclip.config.heads import Fusion as ConfiguredFusion
 from uniclip.models import initialization
-from uniclip.models.encoders import ImageEncoder, TextEncoder, Vocabulary
+from uniclip.models.encoders import ImageEncoder, TextEncoder
 from uniclip.models.heads import AugmentationEncoder, Fusion, HeadType, ImageHead
+from uniclip.models.text_encoder import LibraryTextEncoder
+from uniclip.models.vocabulary import Vocabulary
 
 
 class AugmentationAwareConfig(Protocol):
@@ -61,7 +63,7 @@ class Embedder(nn.Module):
     def __init__(
         self,
         image_encoder: ImageEncoder,
-        text_encoder: TextEncoder,
+        text_encoder: TextEncoder | LibraryTextEncoder,
         augmentation_encoder: AugmentationEncoder | None,
         image_head: ImageHead | nn.Linear,
         text_head: nn.Linear,
@@ -133,9 +135,7 @@ class Embedder(nn.Module):
 
     def project_text(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
         """Return unit rows (B, D) float32 of hidden states (B, L, F) of tokens (B, L) int64."""
-        return normalize_rows(
-            self.text_head(self.text_encoder.select_eos_state(hidden_states, tokens))
-        )
+        return normalize_rows(self.text_head(self.text_encoder.pool(hidden_states, tokens)))
 
     def list_modulation_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the image head by which the augmentation modulates images."""
@@ -173,8 +173,7 @@ def build_embedder(config: RunConfig, vocabulary: Vocabulary, head_type: HeadTyp
     with fork_seeded_rng(seed, "image_encoder"):
         image_encoder = ImageEncoder(model.image)
     with fork_seeded_rng(seed, "text_encoder"):
-        text_encoder = TextEncoder(model.text, vocabulary)
-        initialization.init_text_encoder(text_encoder.body, model.initialization)
+        text_encoder = build_text_encoder(model, vocabulary)
     with fork_seeded_rng(seed, "text_head"):
         text_head = nn.Linear(text_encoder.num_features, model.embed_dim, bias=False)
         initialization.init_projection(text_head, model.initialization)
@@ -196,6 +195,21 @@ def build_embedder(config: RunConfig, vocabulary: Vocabulary, head_type: HeadTyp
         visible_transforms=None if head_config is None else head_config.visible_transforms,
         lock=config.lock,
     )
+
+
+def build_text_encoder(
+    model: ModelConfig, vocabulary: Vocabulary
+) -> TextEncoder | LibraryTextEncoder:
+    """Return the text encoder of `model` with initial weights of torch's generator.
+
+    Raises:
+        UserError: transformers cannot build it (see `LibraryTextEncoder`).
+    """
+    if not model.text.is_clip:
+        return LibraryTextEncoder(model.text, vocabulary)
+    text_encoder = TextEncoder(model.text, vocabulary)
+    initialization.init_text_encoder(text_encoder.body, model.initialization)
+    return text_encoder
 
 
 def _build_image_head(

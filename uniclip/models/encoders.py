@@ -5,7 +5,7 @@ Letters: B images or texts, F features, L tokens.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import timm
 import torch
@@ -16,19 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from uniclip.config import ImageConfig, TextConfig
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.models.convolution import replace_convolutions
-
-
-class Vocabulary(Protocol):
-    """What the text encoder needs of a tokenizer: the special ids and the number of ids."""
-
-    @property
-    def bos(self) -> int: ...
-    @property
-    def eos(self) -> int: ...
-    @property
-    def pad(self) -> int: ...
-    @property
-    def vocab_size(self) -> int: ...
+from uniclip.models.vocabulary import Vocabulary
 
 
 class ImageEncoder(nn.Module):
@@ -51,7 +39,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
-        self.body = _build_timm_model(config)
+        self.body = create_timm_model(config)
         replace_convolutions(self.body)
         for name, values in get_normalization(self.body).items():
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
@@ -105,7 +93,7 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         special_ids = (vocabulary.bos, vocabulary.eos, vocabulary.pad)
-        assert len(set(special_ids)) == 3, f"bos, eos and pad must differ, got {special_ids}"
+        assert vocabulary.bos != vocabulary.eos, special_ids
         assert max(special_ids) < vocabulary.vocab_size, (special_ids, vocabulary.vocab_size)
         self.eos = vocabulary.eos
         self.num_features = config.width
@@ -118,17 +106,17 @@ class TextEncoder(nn.Module):
             body_config.eos_token_id,
             body_config.pad_token_id,
         ) == special_ids
-        assert self.body.embeddings.token_embedding.num_embeddings == vocabulary.vocab_size
+        assert self.body.embeddings.token_embedding.num_embeddings >= vocabulary.vocab_size
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.select_eos_state(self.compute_hidden_states(tokens), tokens)
+        return self.pool(self.compute_hidden_states(tokens), tokens)
 
     def compute_hidden_states(self, tokens: Tensor) -> Tensor:
         """Return the hidden state at each of the tokens (B, L) int64, (B, L, F)."""
         hidden_states: Tensor = self.body(input_ids=tokens).last_hidden_state
         return hidden_states
 
-    def select_eos_state(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
+    def pool(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
         """Return the hidden states (B, L, F) at the end tokens of tokens (B, L), (B, F)."""
         # Not the pooler of transformers: for an eos id of 2 it takes the largest id instead.
         eos_position = (tokens == self.eos).int().argmax(1)
@@ -138,7 +126,8 @@ class TextEncoder(nn.Module):
 def _build_text_config(config: TextConfig, vocabulary: Vocabulary) -> CLIPTextConfig:
     """Return the configuration of transformers' text model."""
     return CLIPTextConfig(
-        vocab_size=vocabulary.vocab_size,
+        # A published model may have more rows than its tokenizer has tokens.
+        vocab_size=config.vocab_size if config.tokenizer == "folder" else vocabulary.vocab_size,
         bos_token_id=vocabulary.bos,
         eos_token_id=vocabulary.eos,
         pad_token_id=vocabulary.pad,
@@ -168,27 +157,38 @@ def require_timm_model(name: str) -> None:
         )
 
 
-def _build_timm_model(config: ImageConfig) -> nn.Module:
-    """Return the timm model, with img_size if it takes it; raise `UserError` if there is none."""
+def create_timm_model(config: ImageConfig, *, pretrained: bool = False) -> nn.Module:
+    """Return the timm model, with img_size if it takes it.
+
+    Raises:
+        UserError: timm has no such model, or the options or the size do not suit it.
+        RuntimeError: The weights of a pretrained model do not fit.
+    """
     require_timm_model(config.name)
     if "img_size" in config.options:
         raise UserError("model.image.options.img_size is set by model.image.image_size; remove it")
     rng_state = torch.random.get_rng_state()
     try:
-        return _create_model(config.name, {**config.options, "img_size": config.image_size})
+        options = {**config.options, "img_size": config.image_size}
+        return _create_model(config.name, options, pretrained=pretrained)
     except Exception as error:  # timm's models check what they are given in many ways
+        if pretrained and isinstance(error, RuntimeError):
+            raise
         if not (isinstance(error, TypeError) and "img_size" in str(error)):
             raise _make_options_error(config, error) from error
     torch.random.set_rng_state(rng_state)
     try:
-        return _create_model(config.name, config.options)
+        return _create_model(config.name, config.options, pretrained=pretrained)
     except Exception as error:
+        if pretrained and isinstance(error, RuntimeError):
+            raise
         raise _make_options_error(config, error) from error
 
 
 # Any: options of a timm model have any type.
-def _create_model(name: str, options: dict[str, Any]) -> nn.Module:
-    body: nn.Module = timm.create_model(name, pretrained=False, **{**options, "num_classes": 0})
+def _create_model(name: str, options: dict[str, Any], *, pretrained: bool) -> nn.Module:
+    options = {**options, "num_classes": 0}
+    body: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     return body
 
 

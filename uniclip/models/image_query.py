@@ -22,6 +22,9 @@ from uniclip.config.binding import bind
 from uniclip.errors import UserError
 from uniclip.models.encoders import ImageEncoder, require_timm_model
 
+INTERPOLATIONS = ("bicubic", "bilinear")
+"""Values of `model.image.interpolation`."""
+
 
 def describe_image_model(
     name: str, options: Mapping[str, Any], image_size: int | None
@@ -46,7 +49,26 @@ def describe_image_model(
         return {"image_size": image_size, "error": str(error)}
     batch_norm = nn.modules.batchnorm._BatchNorm
     has_batch_norm = any(isinstance(m, batch_norm) for m in encoder.modules())
-    return {"image_size": size, "error": None, "has_batch_norm": has_batch_norm}
+    return {
+        "image_size": size,
+        "error": None,
+        "has_batch_norm": has_batch_norm,
+        **_describe_pretrained(name),
+    }
+
+
+def _describe_pretrained(name: str) -> dict[str, Any]:
+    """Return what belongs to the pretrained weights of a model: where they lie, how it is fed."""
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is None:
+        return {}
+    interpolation = cfg.interpolation if cfg.interpolation in INTERPOLATIONS else "bicubic"
+    return {
+        "crop_pct": cfg.crop_pct,
+        "interpolation": interpolation,
+        "weights_repository": cfg.hf_hub_id,
+        "weights_url": cfg.url or None,
+    }
 
 
 def get_native_image_size(name: str) -> int:

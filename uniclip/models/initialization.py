@@ -6,7 +6,7 @@ w^-1/2 (2L)^-1/2 for layers that write to the residual stream, and (2w)^-1/2 for
 an MLP; (inputs)^-1/2 for projections. (transformers swaps the standard deviations of in- and
 out-projections.) "unicl" is the code of Yang et al.: truncated normal of 0.02 for all weights.
 Biases are zero and norms one in both (our reconstruction for the MLPs of "clip"). Image encoders
-keep the initial weights of their library.
+keep the initial weights of their library, as do text encoders other than the default one.
 """
 
 from __future__ import annotations

@@ -69,10 +69,10 @@ def profile_model(config: ModelConfig) -> dict[str, float]:
         pixels = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)
         tokens = torch.zeros(1, context_length, dtype=torch.int64)
     return {
-        "image_parameters": _count_parameters(image_encoder),
-        "text_parameters": _count_parameters(text_encoder),
-        "image_gflops": _measure_gflops(image_encoder, pixels),
-        "text_gflops": _measure_gflops(text_encoder.body, tokens),
+        "image_parameters": count_parameters(image_encoder),
+        "text_parameters": count_parameters(text_encoder),
+        "image_gflops": measure_gflops(image_encoder, pixels),
+        "text_gflops": measure_gflops(text_encoder.body, tokens),
     }
 
 
@@ -84,11 +84,12 @@ class _VocabularyStub:
         self.bos, self.eos, self.pad = self.vocab_size - 2, self.vocab_size - 1, 0
 
 
-def _count_parameters(module: nn.Module) -> int:
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of parameters of a module."""
     return sum(p.numel() for p in module.parameters())
 
 
-def _measure_gflops(module: nn.Module, model_input: Tensor) -> float:
+def measure_gflops(module: nn.Module, model_input: Tensor) -> float:
     """Return the 10^9 floating-point operations of a forward pass."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode

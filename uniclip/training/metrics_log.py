@@ -74,10 +74,9 @@ class MetricsLogger:
 
     def log_initialization(self, state: TrainState) -> None:
         """Before the first step, log which parts were loaded from `pretrained`."""
-        checkpoint_path = self.config.pretrained
-        if self.attempt is None or checkpoint_path is None or state.counters.step > 0:
+        if self.attempt is None or not state.loaded_parts or state.counters.step > 0:
             return
-        message = warm_start.describe_loaded_parts(checkpoint_path, state.loaded_parts)
+        message = warm_start.describe_loaded_parts(self.config, state.loaded_parts)
         with tolerate_full_disk():
             self.attempt.log_event("initialized", message=message)
             print(message, flush=True)

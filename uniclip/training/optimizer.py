@@ -8,7 +8,7 @@ they would hardly change in a short run.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -49,6 +49,7 @@ def build_optimizer(
     similarity_parameters: Sequence[nn.Parameter],
     train: TrainConfig,
     *,
+    layer_scales: Mapping[int, float] | None = None,
     modulation_parameters: Sequence[nn.Parameter] = (),
     modulation_lr_mult: float = 1.0,
 ) -> torch.optim.AdamW:
@@ -61,6 +62,7 @@ def build_optimizer(
         similarity_parameters: Parameters with train.similarity_lr_mult times the learning rate and
             without weight decay.
         train: Settings of the optimizer.
+        layer_scales: The id of a parameter -> the factor of its learning rate (`layer_rates`).
         modulation_parameters, modulation_lr_mult: Parameters of the image head, and the multiple of
             the learning rate that they have.
     """
@@ -69,17 +71,27 @@ def build_optimizer(
     members = group_parameters(modules, similarity_parameters, modulation_parameters)
     groups = [
         {
-            "params": members[g],
+            "params": group_members,
             "weight_decay": train.weight_decay if g in ("decay", "modulation_decay") else 0.0,
-            "lr_scale": lr_scales.get(g.split("_")[0], 1.0),
+            "lr_scale": lr_scales.get(g.split("_")[0], 1.0) * layer_scale,
             "name": g,
         }
         for g in PARAMETER_GROUPS
-        if members[g]
+        for layer_scale, group_members in _split_by_scale(members[g], layer_scales or {})
     ]
     return torch.optim.AdamW(
         groups, lr=train.learning_rate, betas=train.adam_betas, eps=train.adam_eps, fused=True
     )
+
+
+def _split_by_scale(
+    members: list[tuple[str, nn.Parameter]], layer_scales: Mapping[int, float]
+) -> list[tuple[float, list[tuple[str, nn.Parameter]]]]:
+    """Return the parameters of a group by their layer's factor, the largest first."""
+    parts: dict[float, list[tuple[str, nn.Parameter]]] = {}
+    for name, parameter in members:
+        parts.setdefault(layer_scales.get(id(parameter), 1.0), []).append((name, parameter))
+    return sorted(parts.items(), reverse=True, key=lambda part: part[0])
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

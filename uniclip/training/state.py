@@ -25,6 +25,7 @@ from uniclip.models.embedder import Embedder, build_embedder, fork_seeded_rng
 from uniclip.models.initialization import perturb_parameters
 from uniclip.store import AttemptFolder
 from uniclip.training import checkpoint, optimizer
+from uniclip.training.layer_rates import compute_layer_scales
 
 BEST_PREFIX = "best."
 """Prefix of the keys of the best weights in a checkpoint."""
@@ -99,6 +100,7 @@ class TrainState:
             self.modules,
             self.method.similarity_parameters(),
             config.train,
+            layer_scales=compute_layer_scales(self.embedder, config.train.layer_decay),
             modulation_parameters=self.embedder.list_modulation_parameters(),
             modulation_lr_mult=self.method.modulation_lr_mult,
         )

@@ -26,7 +26,7 @@ from uniclip.config import RunConfig, TrainConfig
 from uniclip.data.batch import Batch
 from uniclip.data.loader import TrainingBatches
 from uniclip.data.split import Split
-from uniclip.data.text import tokenizer
+from uniclip.data.text.build import build_tokenizer
 from uniclip.store import AttemptFolder
 from uniclip.training import optimizer
 from uniclip.training.batch_feed import BatchFeed
@@ -171,7 +171,7 @@ def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
     """Return the batches of training, and its state before the first step."""
     split = data.open_split(config.data, "train")
     captions = [caption for sample_captions in split.captions for caption in sample_captions]
-    trained_tokenizer = tokenizer.build_tokenizer(config.model.text, captions)
+    trained_tokenizer = build_tokenizer(config.model.text, captions)
     return TrainingBatches(
         config, split, trained_tokenizer, distributed.get_process_group()
     ), TrainState(config, trained_tokenizer)

@@ -14,7 +14,7 @@ from sweeps.config.selection import find_sweep, open_store, read_plans
 from sweeps.monitor.columns import Column
 from sweeps.monitor.terminal import make_console, print_json, print_table
 from uniclip import evaluate
-from uniclip.config import DATA, compose, methods
+from uniclip.config import DATA, compose, methods, timm_models
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.models import profile
@@ -29,10 +29,16 @@ KINDS = (
     *("ablations", "arms", "benchmarks", "budgets", "components", "data", "keys", "methods"),
     *("models", "recipes", "runs", "spaces", "sweeps"),
 )
-FILTERED_KINDS = {"keys": "[prefix]", "runs": "[sweep]", "sweeps": "[start of id]"}
+FILTERED_KINDS = {
+    "keys": "[prefix]",
+    "models": "[part of a timm name]",
+    "runs": "[sweep]",
+    "sweeps": "[start of id]",
+}
 """Kinds that a second name restricts."""
 EPILOG = """\
   list keys [prefix]         keys with default, range and meaning, such as train or lr
+  list models [pattern]      the presets, or timm's models, such as resnet or 'vit_*_clip_*'
   list sweeps                the sweeps of store=: state, date, size, command
   list runs [sweep]          the runs of store=, or of a sweep
   list arms ablation=<name>  the arms of an ablation
@@ -65,6 +71,9 @@ def run(arguments: Namespace) -> int:
         _require_keys(arguments.overrides, ("store",))
         print_held = _print_runs if kind == "runs" else _print_sweeps
         print_held(console, open_store(arguments.overrides), name, as_json=arguments.json)
+    elif kind == "models" and name:
+        _require_keys(arguments.overrides, ())
+        _print_entries(console, _list_timm_models(name), as_json=arguments.json)
     else:
         _print_entries(console, _list_choices(kind, arguments.overrides), as_json=arguments.json)
     return 0
@@ -235,6 +244,19 @@ def _list_models(conf_dirs: Sequence[Path]) -> Entries:
         (name, "  ".join(filter(None, (profile.describe_preset(name), description))))
         for name, description in _list_group("model", conf_dirs)
     ]
+
+
+def _list_timm_models(pattern: str) -> Entries:
+    """Return timm's models with a pattern in their name, each with its sizes.
+
+    Raises:
+        UserError: there is none; suggests the nearest names.
+    """
+    models = timm_models.find_models(pattern)
+    if not models:
+        names = [model.name for model in timm_models.read_table()]
+        raise make_unknown_name_error("timm model", pattern, names)
+    return [(model.name, model.describe()) for model in models]
 
 
 def _list_recipes(conf_dirs: Sequence[Path]) -> Entries:

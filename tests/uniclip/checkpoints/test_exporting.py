@@ -14,7 +14,7 @@ from uniclip import methods
 from uniclip.checkpoints import exporting, importing
 from uniclip.checkpoints.exporting import export
 from uniclip.checkpoints.pretrained import PretrainedModel
-from uniclip.data.text import tokenizer
+from uniclip.data.text.build import build_tokenizer
 from uniclip.errors import UserError
 from uniclip.models.embedder import build_embedder
 
@@ -36,7 +36,7 @@ def build_model(image="vit_base_patch32_clip_quickgelu_224", options=VIT, method
         },
         method={"name": method},
     )
-    vocabulary = tokenizer.build_tokenizer(config.model.text, ["a red disc", "a blue cross"] * 9)
+    vocabulary = build_tokenizer(config.model.text, ["a red disc", "a blue cross"] * 9)
     method = methods.build_method(config)
     embedder = build_embedder(config, vocabulary, method.head_type).eval()
     with torch.no_grad():

@@ -13,7 +13,7 @@ from tests.helpers import published_models
 from tests.helpers.small_runs import claimed, opened, tiny
 from uniclip import identity
 from uniclip.augmentation import transform
-from uniclip.checkpoints import tensor_file, warm_start
+from uniclip.checkpoints import tensor_file, warm_start, weight_files
 from uniclip.checkpoints.load import load
 from uniclip.config import RunConfig
 from uniclip.config.compose import set_key
@@ -378,7 +378,7 @@ def test_image_head_and_augmentation_encoder_are_loaded_together(tmp_path):
     ]  # fmt: skip
     assert (
         "loaded image encoder, augmentation encoder, image head"
-        in warm_start.describe_loaded_parts(checkpoint_path, state.loaded_parts)
+        in warm_start.describe_loaded_parts(state.config, state.loaded_parts)
     )
     pixels, vectors = published_models.pictures(32), torch.randn(3, transform.VECTOR_DIM)
     with torch.no_grad():
@@ -404,9 +404,7 @@ def test_a_file_that_changed_since_the_plan_is_refused(tmp_path):
     RunFolder(tmp_path).write_spec(identity.build_spec(tiny(), {}))
     checkpoint_path = tmp_path / "weights.safetensors"
     run_config = tiny(pretrained=str(checkpoint_path), pretrained_towers="image", seed=1)
-    planned = identity.build_spec(
-        run_config, {"data": 1, **warm_start.fingerprint(run_config.pretrained)}
-    )
+    planned = identity.build_spec(run_config, {"data": 1, **weight_files.fingerprint(run_config)})
     run = Store(tmp_path / "store").get_run(identity.compute_run_id(planned))
     run.write_spec(planned)
     original_bytes = checkpoint_path.read_bytes()
@@ -435,9 +433,7 @@ def test_the_content_of_the_file_is_part_of_the_run_id(tmp_path, monkeypatch):
 
     def run_id():
         return identity.compute_run_id(
-            identity.build_spec(
-                run_config, {"data": 1, **warm_start.fingerprint(run_config.pretrained)}
-            )
+            identity.build_spec(run_config, {"data": 1, **weight_files.fingerprint(run_config)})
         )
 
     first = run_id()
@@ -451,8 +447,8 @@ def test_the_content_of_the_file_is_part_of_the_run_id(tmp_path, monkeypatch):
     assert run_id() == first
     checkpoint_path.write_bytes(b"two!")
     assert run_id() != first
-    assert warm_start.fingerprint(None) == {}
+    assert weight_files.fingerprint(tiny()) == {}
     with pytest.raises(UserError, match="pretrained=.*no such file"):
-        warm_start.fingerprint(str(tmp_path / "none.pt"))
-    with pytest.raises(UserError, match="no such file"):
-        warm_start.fingerprint(str(tmp_path))
+        weight_files.fingerprint(tiny(pretrained=str(tmp_path / "none.pt")))
+    with pytest.raises(UserError, match="has no weights"):
+        weight_files.fingerprint(tiny(pretrained=str(tmp_path)))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from uniclip.config import image_model
+from uniclip.config import library_query
 from uniclip.config.image_model import PRESETS, query_image_model
 
 
@@ -23,12 +23,12 @@ def questions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str,
     def run(command: list[str], **arguments: Any) -> subprocess.CompletedProcess[str]:
         question = json.loads(command[-1])
         asked.append(question)
-        if question["name"].startswith("x"):
+        if question["name"].startswith("xc"):
             return subprocess.CompletedProcess(command, 1, "", "Traceback")
         answer = {"image_size": question["image_size"] or 96, "error": None}
         return subprocess.CompletedProcess(command, 0, f"a warning\n{json.dumps(answer)}\n", "")
 
-    monkeypatch.setattr(image_model.subprocess, "run", run)
+    monkeypatch.setattr(library_query.subprocess, "run", run)
     return asked
 
 
@@ -47,17 +47,17 @@ def test_the_models_of_presets_are_known(path: Path, questions: list[dict[str, A
 def test_an_answer_is_kept_for_the_version_of_timm(
     questions: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert query_image_model("some", {}, None).image_size == 96
-    assert query_image_model("some", {}, None).image_size == 96
-    assert query_image_model("some", {}, 96).is_known
+    assert query_image_model("resnet10t", {}, None).image_size == 96
+    assert query_image_model("resnet10t", {}, None).image_size == 96
+    assert query_image_model("resnet10t", {}, 96).is_known
     assert len(questions) == 1
-    monkeypatch.setattr(image_model, "get_library_version", lambda name: "another")
-    query_image_model("some", {}, None)
+    monkeypatch.setattr(library_query, "get_library_version", lambda name: "another")
+    query_image_model("resnet10t", {}, None)
     assert len(questions) == 2
 
 
 def test_no_answer_is_no_error_unless_the_size_is_needed(questions: list[dict[str, Any]]) -> None:
-    facts = query_image_model("xyz", {}, 64)
+    facts = query_image_model("xception41", {}, 64)
     assert (facts.error, facts.is_known, facts.image_size) == (None, False, 64)
-    assert "set model.image.image_size" in str(query_image_model("xyz", {}, None).error)
+    assert "set model.image.image_size" in str(query_image_model("xception41", {}, None).error)
     assert len(questions) == 2  # asked again: it is not kept

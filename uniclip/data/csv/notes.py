@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from uniclip.config import CsvData, TextConfig
-from uniclip.config.schema import MAX_CONTEXT_LENGTH
+from uniclip.config.model import MAX_CONTEXT_LENGTH
 from uniclip.data.csv.columns import TableColumns
 from uniclip.data.csv.rows import CsvIndex, CsvSample, list_faults, recall_index
 from uniclip.data.csv.table import SEPARATORS

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from uniclip import rng
 from uniclip.data.text.tokenizer import Tokenizer
+from uniclip.errors import UserError
 from uniclip.rng import UInt64
 
 Tokens = NDArray[np.int64]
@@ -46,7 +47,17 @@ class VocabularyInfo:
 
     @classmethod
     def from_tokenizer(cls, tokenizer: Tokenizer) -> VocabularyInfo:
-        """Return the information on the vocabulary of `tokenizer`."""
+        """Return the information on the vocabulary of `tokenizer`.
+
+        Raises:
+            UserError: It has no start token, or its padding is its end token.
+        """
+        if tokenizer.bos < 0 or tokenizer.pad == tokenizer.eos:
+            raise UserError(
+                "method=declip edits and masks captions, which needs a start token and a padding "
+                "token of its own; the tokenizer of model.text.folder has none: choose "
+                "model.text.tokenizer=bpe"
+            )
         starts, ends = (
             np.array(token_flags, dtype=bool) for token_flags in tokenizer.get_word_boundaries()
         )

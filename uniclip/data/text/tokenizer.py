@@ -16,7 +16,6 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from uniclip.config import TextConfig
 from uniclip.data.text import clip_bpe
 from uniclip.errors import UserError
 
@@ -43,6 +42,7 @@ class Tokenizer:
                 f"the tokenizer has no {BOS}, {EOS} or {PAD}; use one that uniclip wrote"
             )
         self.bos, self.eos, self.pad = ids
+        self._prefix: tuple[int, ...] = (self.bos,)
         self.vocab_size: int = bpe.get_vocab_size()
 
     @classmethod
@@ -65,16 +65,23 @@ class Tokenizer:
 
         Texts are truncated to `context_length` tokens, with eos as the last one.
         """
-        token_ids = [ids[: context_length - 2] for ids in self.encode_uncut(texts)]
+        max_tokens, start = context_length - self.num_special_tokens, len(self._prefix)
+        token_ids = [ids[:max_tokens] for ids in self.encode_uncut(texts)]
         lengths = np.array([len(ids) for ids in token_ids], np.int64)
-        tokens = np.full((len(token_ids), int(lengths.max(initial=0)) + 2), self.pad, np.int64)
-        is_text_token = np.arange(tokens.shape[1] - 2) < lengths[:, None]
-        tokens[:, 1:-1][is_text_token] = np.fromiter(
+        shape = len(token_ids), int(lengths.max(initial=0)) + self.num_special_tokens
+        tokens = np.full(shape, self.pad, np.int64)
+        is_text_token = np.arange(shape[1] - self.num_special_tokens) < lengths[:, None]
+        tokens[:, start:-1][is_text_token] = np.fromiter(
             chain.from_iterable(token_ids), np.int64, lengths.sum()
         )
-        tokens[:, 0] = self.bos
-        tokens[np.arange(len(token_ids)), lengths + 1] = self.eos
+        tokens[:, :start] = self._prefix
+        tokens[np.arange(len(token_ids)), lengths + start] = self.eos
         return tokens
+
+    @property
+    def num_special_tokens(self) -> int:
+        """The start and the end token of a text, which are part of the context."""
+        return len(self._prefix) + 1
 
     def encode_uncut(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text, of any number, without bos and eos."""
@@ -105,19 +112,6 @@ class Tokenizer:
             )
         text: str = self._bpe.decode(token_ids, skip_special_tokens=True)
         return (text.replace(clip_bpe.WORD_END, " ") if self.is_clip else text).strip()
-
-
-def build_tokenizer(config: TextConfig, captions: Sequence[str]) -> Tokenizer:
-    """Return the tokenizer that `config` names: CLIP's, or a BPE trained on `captions`.
-
-    Raises:
-        UserError: CLIP's vocabulary is not installed.
-    """
-    return (
-        load_clip_tokenizer()
-        if config.tokenizer == "clip"
-        else train_bpe(captions, config.vocab_size)
-    )
 
 
 @cache

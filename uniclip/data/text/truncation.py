@@ -23,8 +23,6 @@ MAX_CAPTIONS = 10_000
 USUAL_CONTEXT_LENGTH, USUAL_VOCAB_SIZE = 32, 2_000
 """Context into which all captions of built-in data fit with a vocabulary of this size."""
 RAISE_CONTEXT = "raise model.text.context_length"
-SPECIAL_TOKENS = 2
-"""The start and the end token, which are part of the context."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +83,11 @@ def _thin_out(captions: Sequence[str]) -> list[str]:
 def _count(
     config: TextConfig, training_captions: Sequence[str], captions: Sequence[str]
 ) -> dict[str, int]:
-    from uniclip.data.text.tokenizer import build_tokenizer  # imports numpy: see `uniclip.data`
+    from uniclip.data.text.build import build_tokenizer  # imports numpy: see `uniclip.data`
 
     tokenizer = build_tokenizer(config, training_captions)
     tokens = [tuple(ids) for ids in tokenizer.encode_uncut(captions)]
-    max_tokens = config.context_length - SPECIAL_TOKENS
+    max_tokens = config.context_length - tokenizer.num_special_tokens
     captions_per_tokens = Counter(tokens)
     texts_per_cut_tokens = Counter(ids[:max_tokens] for ids in captions_per_tokens)
     return {
@@ -98,7 +96,7 @@ def _count(
         "num_merged": sum(texts_per_cut_tokens[ids[:max_tokens]] > 1 for ids in tokens),
         "num_left": len(texts_per_cut_tokens),
         "num_equal": sum(captions_per_tokens[ids] > 1 for ids in tokens),
-        "longest": max(map(len, tokens), default=0) + SPECIAL_TOKENS,
+        "longest": max(map(len, tokens), default=0) + tokenizer.num_special_tokens,
     }
 
 

@@ -18,7 +18,8 @@ from uniclip.config import TextConfig
 from uniclip.data import open_split
 from uniclip.data.loader import TrainingBatches
 from uniclip.data.text import clip_bpe
-from uniclip.data.text.tokenizer import Tokenizer, build_tokenizer, load_clip_tokenizer
+from uniclip.data.text.build import build_tokenizer
+from uniclip.data.text.tokenizer import Tokenizer, load_clip_tokenizer
 from uniclip.errors import UserError
 
 TEXTS = [

@@ -6,7 +6,7 @@ import pytest
 
 from uniclip.config import TextConfig
 from uniclip.data.text import truncation
-from uniclip.data.text.tokenizer import build_tokenizer
+from uniclip.data.text.build import build_tokenizer
 from uniclip.data.text.truncation import (
     count_truncated,
     describe_cut_captions,

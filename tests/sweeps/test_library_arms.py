@@ -1,0 +1,70 @@
+"""The commands of the pages for users of timm and transformers: planned, audited and trained."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT, library_folders
+from tests.helpers.command_line import TINY, execute
+from tests.test_docs import read_blocks
+from uniclip.checkpoints.load import load
+from uniclip.store import Store
+
+MARK = "run by tests/sweeps/test_library_arms.py"
+SMALL = [*(w for w in TINY if not w.startswith("ablation=")), "seeds=1", "train.steps=4"]
+PAGES = [ROOT / "docs" / name for name in ("timm_users.md", "transformers_users.md")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the encoders and the ablation that the pages name."""
+    path = tmp_path_factory.mktemp("arms")
+    library_folders.write_timm("resnet10t", path / "encoders/resnet10t.safetensors")
+    library_folders.write_text_model("bert", path / "encoders/bert")
+    library_folders.write_siglip(path / "encoders/siglip")
+    (ablation,) = re.findall(r"```yaml\n(.*?)```", PAGES[0].read_text(), re.S)
+    (path / "conf/ablation").mkdir(parents=True)
+    (path / "conf/ablation/locked.yaml").write_text(ablation)
+    return path
+
+
+def test_the_commands_of_the_pages_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    blocks = [block for page in PAGES for block in read_blocks(page) if block.mark == MARK]
+    commands = [shlex.split(command)[2:] for block in blocks for command in block.commands]
+    assert len(commands) == 4
+    for words in commands:
+        assert execute(*words, *SMALL, "model.image.image_size=32", "store=store") == 0, words
+    assert "audit: " in capsys.readouterr().out
+    weights = {}
+    for sweep in Store(folder / "store").iter_sweeps():
+        plan = sweep.read_plan()
+        assert plan is not None
+        assert [arm.name for arm in plan.arms] == ["scratch", "lit", "frozen-text"]
+        for cell in plan.cells:
+            run = Store(folder / "store").get_run(cell.run_id)
+            weights[cell.arm] = load(run.path).embedder.state_dict()
+    assert_is_locked(weights, folder)
+
+
+def assert_is_locked(weights: dict[str, dict[str, object]], folder: Path) -> None:
+    """Assert that a locked encoder ends with the weights of its file, and another one does not."""
+    from safetensors.torch import load_file
+
+    image = load_file(folder / "encoders/resnet10t.safetensors")["layer1.0.conv1.weight"]
+    text = load_file(folder / "encoders/bert/model.safetensors")["embeddings.LayerNorm.weight"]
+    image_key = "image_encoder.body.layer1.0.conv1.weight"
+    text_key = "text_encoder.body.embeddings.LayerNorm.weight"
+    is_equal = {
+        arm: (state[image_key].equal(image), state[text_key].equal(text))  # type: ignore[attr-defined]
+        for arm, state in weights.items()
+    }
+    assert is_equal == {
+        "scratch": (False, False), "lit": (True, False), "frozen-text": (False, True)
+    }  # fmt: skip
