@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from uniclip.config import ImageConfig, RunConfig, text_model
 from uniclip.config.image_model import query_image_model
-from uniclip.data.text.library_tokenizer import TOKENIZER_FILES
+from uniclip.config.text_model import TOKENIZER_FILES
 from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
 from uniclip.io import file_digests, hub
 from uniclip.io.atomic import JSON_ERRORS

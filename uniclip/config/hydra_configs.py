@@ -23,12 +23,16 @@ from uniclip.config import ViewsConfig
 from uniclip.config.binding import TAGGED_UNIONS, get_field_types, to_builtins
 from uniclip.config.compose import CONF, NON_GROUP_FOLDERS, REGISTRIES, flatten
 from uniclip.config.keys import read_field_docs
-from uniclip.config.schema import ImageConfig, ModelConfig, RunConfig, TextConfig
+from uniclip.config.model import ImageConfig, ModelConfig, TextConfig
+from uniclip.config.schema import RunConfig
 
 CONFIG_NAME = "uniclip"
 """Name of the configuration of a run in a `defaults` list."""
 PROVIDER = "uniclip"
-OPEN_FIELDS = {(ImageConfig, "image_size"), (TextConfig, "vocab_size")}
+OPEN_FIELDS = {
+    *((ImageConfig, name) for name in ("image_size", "crop_pct", "interpolation")),
+    *((TextConfig, name) for name in ("name", "tokenizer", "vocab_size")),
+}
 """Fields whose value follows from others unless it is given (`uniclip.config.derived`)."""
 GLOBAL_PACKAGE = "# @package _global_"
 

@@ -16,6 +16,8 @@ from uniclip.io import hub
 from uniclip.io.atomic import JSON_ERRORS
 
 FOLDER_KEY = "model.text.folder"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+"""Files of a folder that define its tokenizer; the last two may be missing."""
 QUERY_MODULE = "uniclip.models.text_query"
 QUERY_VERSIONS = (1, "transformers", "torch")
 """The version of the question's code, and the libraries that answer."""

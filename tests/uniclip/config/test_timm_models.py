@@ -20,7 +20,7 @@ def test_models_are_found_by_part_and_by_pattern() -> None:
     assert "resnet18" in names
     assert all("resnet18" in name for name in names)
     (model,) = timm_models.find_models("resnet1[8]")
-    assert model.describe() == "   11.2 M,   3.628 GFLOPs at 224 px"
+    assert model.describe() == "   11.2 M,   3.627 GFLOPs at 224 px"
     assert timm_models.find_models("nothing-like-this") == []
 
 

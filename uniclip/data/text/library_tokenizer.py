@@ -15,12 +15,11 @@ from typing import Any
 import tokenizers
 from tokenizers import normalizers
 
+from uniclip.config.text_model import TOKENIZER_FILES
 from uniclip.data.text.tokenizer import WORD_START_MARKER, Tokenizer
 from uniclip.errors import UserError
 from uniclip.io.atomic import JSON_ERRORS
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-"""Files of a folder that define its tokenizer; the last two may be missing."""
 SENTENCE_START_MARKER = "\u2581"
 """The symbol of sentencepiece for the space in front of a word."""
 WORDPIECE_PREFIX = "##"

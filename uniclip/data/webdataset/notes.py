@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from uniclip.config import TextConfig, WebdatasetData
-from uniclip.config.schema import MAX_CONTEXT_LENGTH
+from uniclip.config.model import MAX_CONTEXT_LENGTH
 from uniclip.data.source import DataWarning
 from uniclip.data.split import SPLIT_NAMES
 from uniclip.data.text.truncation import MAX_CAPTIONS, count_truncated, describe_cut_captions
