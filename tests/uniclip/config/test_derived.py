@@ -38,7 +38,9 @@ def make_values(data: str = "csv", **image: Any) -> dict[str, Any]:
 def native_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every model be made for 224 pixels, without asking timm."""
 
-    def answer(name: str, options: Any, image_size: int | None) -> ImageModelFacts:
+    def answer(
+        name: str, options: Any, image_size: int | None, *, asks_always: bool = False
+    ) -> ImageModelFacts:
         return ImageModelFacts(image_size=image_size or 224)
 
     monkeypatch.setattr(image_model, "query_image_model", answer)
