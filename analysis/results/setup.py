@@ -138,14 +138,16 @@ def _describe_differences(reference: Mapping[str, Any], config: Mapping[str, Any
 
 
 UNSHOWN_TEXT_KEYS = ("folder", "options", "pretrained")
-UNSET_VALUES = (None, "clip")
-"""Values of a text encoder that are not shown: the default name, and what is left open."""
+UNSHOWN_PAIRS = (("name", "clip"), ("pooling", None))
+"""Default values of a text encoder that are not shown."""
 
 
 def _describe_model(config: Mapping[str, Any], sweep_data: SweepData) -> dict[str, str]:
     parameters = _collect_parameters(sweep_data, sweep_data.plan.reference)
     text = _select(config, "model.text.")
-    text = {k: v for k, v in text.items() if k not in UNSHOWN_TEXT_KEYS and v not in UNSET_VALUES}
+    text = {
+        k: v for k, v in text.items() if k not in UNSHOWN_TEXT_KEYS and (k, v) not in UNSHOWN_PAIRS
+    }
     image_size = config.get("model.image.image_size")
     image_encoder = _format(config.get("model.image.name", ""))
     if image_size and image_encoder:
