@@ -50,19 +50,29 @@ class BestComparison:
 
 
 def _find_best_arm(observations: Observations, arms: Sequence[str], looks: Sequence[Look]) -> str:
-    """Return the arm with the best mean over the seeds of the last look that it has reached."""
+    """Return the arm with the best mean over the seeds of the last look that all arms reached.
+
+    Before the first look of any arm, these are the seeds that all of them have, or else all seeds.
+    """
     direction = 1 if observations.higher_is_better else -1
+    first_seed = observations.first_seed
+    num_finished = min(
+        count_finished(
+            {*observations.values[arm], *(s for a, s in observations.diverged_cells if a == arm)},
+            first_seed,
+        )
+        for arm in arms
+    )
+    look = find_reached_look(looks, num_finished)
+    if look is not None:
+        seeds = set(range(first_seed, first_seed + look.num_seeds))
+    else:
+        seeds = set.intersection(*(set(observations.values[arm]) for arm in arms))
     means = {}
     for arm in arms:
-        values, first_seed = observations.values[arm], observations.first_seed
-        diverged_seeds = {s for a, s in observations.diverged_cells if a == arm}
-        look = find_reached_look(looks, count_finished({*values, *diverged_seeds}, first_seed))
-        tested = [
-            value
-            for seed, value in values.items()
-            if look is None or 0 <= seed - first_seed < look.num_seeds
-        ]
-        means[arm] = direction * math.fsum(tested or values.values()) / len(tested or values)
+        values = observations.values[arm]
+        tested = [value for seed, value in values.items() if seed in seeds] or [*values.values()]
+        means[arm] = direction * math.fsum(tested) / len(tested)
     return max(arms, key=lambda arm: means[arm])
 
 
@@ -74,10 +84,9 @@ def compare_with_best(
 ) -> BestComparison | None:
     """Compare the arm with the best mean with every other one; None below two arms of three seeds.
 
-    The best arm is that of the seeds of the last look, as verdicts are; before the first look, that
-    of all seeds. A pair of arms that the plan compares has the verdict of that contrast. All other
-    pairs: paired t tests at the same looks, with Holm's correction over them. Before the first look
-    every pair ties.
+    The best arm is that of the seeds of the last look that all arms have reached. A pair of arms
+    that the plan compares has the verdict of that contrast. All other pairs: paired t tests at the
+    same looks, with Holm's correction over them. Before the first look every pair ties.
 
     Args:
         observations: values of the score.
@@ -111,7 +120,9 @@ def compare_with_best(
                 min_spread=min_spread,
                 first_seed=observations.first_seed,
             )
-            undeclared_p_values[arm] = 1.0 if result.p is None else result.p
+            direction = 1 if observations.higher_is_better else -1
+            is_tested = result.p is not None and direction * (result.mean or 0.0) > 0
+            undeclared_p_values[arm] = result.p if is_tested and result.p is not None else 1.0
     adjusted_p_values = holm_adjust(list(undeclared_p_values.values()))
     is_worse |= {a: p < ALPHA for a, p in zip(undeclared_p_values, adjusted_p_values)}
     return BestComparison(

@@ -94,3 +94,14 @@ def test_the_best_arm_of_a_score_of_which_lower_is_better() -> None:
         assert comparison is not None
         assert comparison.best_arm == best
         assert ("b" in comparison.worse_arms) == (not higher_is_better)
+
+
+def test_an_arm_with_more_seeds_is_compared_over_the_seeds_of_all_arms() -> None:
+    looks = (Look(num_seeds=5, level=0.025), Look(num_seeds=12, level=0.025))
+    jitter = [0.0, 0.001, 0.002, 0.003, 0.004]
+    arms = {"longer": [0.1 + j for j in jitter] + [0.9] * 7, "shorter": [0.15 + j for j in jitter]}
+    arms["shorter"][0] += 0.001
+    comparison = compare_with_best(observe(arms), list(arms), looks)
+    assert comparison is not None
+    assert comparison.best_arm == "shorter"
+    assert comparison.worse_arms == {"longer"}
