@@ -165,10 +165,20 @@ def add_scores(scores: Sequence[tuple[str, Score]]) -> None:
 
 
 def read_table(study: Study) -> pd.DataFrame:
-    """Return the rows of the file of a study; none if there is no file."""
+    """Return the rows of the file of a study; none if there is no file.
+
+    Raises:
+        UserError: a row is incomplete.
+    """
     if not study.path.exists():
         return pd.DataFrame(columns=list(KEY_COLUMNS))
-    return pd.read_csv(study.path, dtype={"arm": str, "run": str, "training_hash": str})
+    table = pd.read_csv(study.path, dtype={"arm": str, "run": str, "training_hash": str})
+    if tuple(table.columns[: len(KEY_COLUMNS)]) != KEY_COLUMNS or table.empty:
+        raise UserError(f"{study.path.name}: the first columns must be {', '.join(KEY_COLUMNS)}")
+    incomplete = table[list(KEY_COLUMNS)].isna().any(axis=1)
+    if incomplete.any():
+        raise UserError(f"{study.path.name}: line {incomplete.idxmax() + 2} is not complete")
+    return table
 
 
 def load_results(study: Study) -> Results:
@@ -181,23 +191,25 @@ def load_results(study: Study) -> Results:
 
 
 def build_sweep_data(plan: Plan, table: pd.DataFrame) -> SweepData:
-    """Return the data of a sweep from the rows of a file; cells without a row are pending."""
-    arms = {arm.name for arm in plan.arms}
-    table = table[table["arm"].isin(arms)]
+    """Return the data of a sweep from the rows of a file; cells without a row are pending.
+
+    Raises:
+        UserError: a run is not that of the plan, so that the command would not make it again.
+    """
     scores = pd.read_csv(SCORE_FILE).set_index(["dataset", "score"])
     finished = {(a, int(s)): r for a, s, r in zip(table["arm"], table["seed"], table["run"])}
-    plan = replace(
-        plan,
-        cells=tuple(replace(c, run_id=finished.get((c.arm, c.seed), c.run_id)) for c in plan.cells),
-    )
+    planned = {(c.arm, c.seed): c.run_id for c in plan.cells}
+    for cell, run in finished.items():
+        if planned.get(cell) != run:
+            raise UserError(
+                f"{cell[0]}/{cell[1]} is run {planned.get(cell)} of the plan, and {run} in the "
+                "file: a default has changed; state the earlier value in the words of the study"
+            )
     long = table.melt(id_vars=list(KEY_COLUMNS), var_name="column").dropna(subset="value")
     long[["dataset", "score"]] = long["column"].str.split(":", n=1, expand=True)
     long = long.join(scores, on=["dataset", "score"]).assign(status=RunStatus.COMPLETE)
-    cells = [
-        (c.arm, c.seed, c.run_id, complete if (c.arm, c.seed) in finished else RunStatus.PENDING)
-        for complete in [RunStatus.COMPLETE]
-        for c in plan.cells
-    ]
+    statuses = {True: RunStatus.COMPLETE, False: RunStatus.PENDING}
+    cells = [(c.arm, c.seed, c.run_id, statuses[(c.arm, c.seed) in finished]) for c in plan.cells]
     return SweepData(
         plan=plan,
         frame=long[list(FRAME_COLUMNS)],
@@ -276,6 +288,9 @@ def main() -> int:
     arguments = parser.parse_args()
     page = PAGE.read_text(encoding="utf-8")
     studies = [study for study in STUDIES if study.mark in page]
+    for path in sorted(FOLDER.glob("*.csv")):
+        if path != SCORE_FILE and path not in [study.path for study in studies]:
+            raise UserError(f"{path.name} belongs to no study of {PAGE.name}")
     if arguments.add is not None:
         for study in studies:
             add_finished_runs(study, arguments.add, arguments.seeds)
