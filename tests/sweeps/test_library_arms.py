@@ -16,7 +16,7 @@ from uniclip.store import Store
 
 MARK = "run by tests/sweeps/test_library_arms.py"
 SMALL = [*(w for w in TINY if not w.startswith("ablation=")), "seeds=1", "train.steps=4"]
-PAGES = [ROOT / "docs" / name for name in ("timm_users.md", "transformers_users.md")]
+PAGES = [ROOT / "docs" / name for name in ("timm.md", "transformers.md")]
 
 
 @pytest.fixture(scope="module")
