@@ -24,6 +24,7 @@ from uniclip.config import RunConfig, build_run_config, complete_run_values, com
 from uniclip.config.binding import bind, to_builtins
 from uniclip.config.overrides import format_override
 from uniclip.config.overrides import parse_overrides as parse_words
+from uniclip.data.webdataset.paths import remember_listings
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.protocols import custom
@@ -78,7 +79,8 @@ class SweepRequest:
         plan_request = self.plan_request
         if seeds is not None:
             plan_request = replace(plan_request, seeds=seeds)
-        resolved_plan = build_plan(plan_request)
+        with remember_listings():
+            resolved_plan = build_plan(plan_request)
         if self.has_value_lists:
             definitions = designs.build_arms(plan_request.ablation)
             check_test_data(definitions, resolved_plan.plan.evaluation_hashes)

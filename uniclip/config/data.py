@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import Field, dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from uniclip.config.binding import config_field
@@ -191,6 +193,18 @@ def _count_allowed(max_broken: float, num_samples: int) -> int:
     return max(1, int(max_broken * num_samples)) if max_broken else 0
 
 
+def _reduce_weights(weights: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the smallest whole numbers with the same ratios: [6, 2] and [0.3, 0.1] are [3, 1]."""
+    fractions = [Fraction(str(weight)) for weight in weights]
+    denominator = math.lcm(*(f.denominator for f in fractions))
+    numbers = [int(f * denominator) for f in fractions]
+    divisor = math.gcd(*numbers)
+    try:
+        return tuple(float(number // divisor) for number in numbers)
+    except OverflowError:  # a ratio beyond the range of floats
+        return weights
+
+
 SOURCE_SEPARATOR = "::"
 """What joins several sources of shards in `data.path`, as in open_clip."""
 
@@ -239,8 +253,14 @@ class WebdatasetData(DataConfig):
                 f"data.weights has {len(self.weights)} numbers, and data.path {num_sources} "
                 f'sources (joined with "{SOURCE_SEPARATOR}"): give each source one'
             )
-        if any(weight <= 0 for weight in self.weights):
+        if not all(0 < weight < math.inf for weight in self.weights):
             raise UserError("data.weights must be above 0; leave a source out of data.path instead")
+        object.__setattr__(self, "weights", _reduce_weights(self.weights))
+        if self.order == "full" and self.window_shards != WebdatasetData.window_shards:
+            raise UserError(
+                f"data.window_shards={self.window_shards} does nothing with data.order=full: leave "
+                "it out, or set data.order=windowed"
+            )
         if self.where is not None:
             SampleFilter(self.where)
 

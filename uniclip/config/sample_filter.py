@@ -25,7 +25,14 @@ Evaluate = Callable[[Mapping[str, Any]], Any]
 
 
 class MissingFieldError(Exception):
-    """A sample has no field of this name, or a value that cannot be compared."""
+    """A sample has no field of this name, or a value that cannot be compared.
+
+    `names`: the field, or the fields of the comparison.
+    """
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(" or ".join(names))
+        self.names = names
 
 
 class SampleFilter:
@@ -65,6 +72,8 @@ class SampleFilter:
                 raise ValueError
             tree = ast.parse(expression.strip(), mode="eval")
             self._evaluate = self._compile_condition(tree.body)
+        except UserError:
+            raise
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise UserError(f"data.where={expression!r} cannot be read: {GRAMMAR}") from None
 
@@ -76,8 +85,8 @@ class SampleFilter:
         """
         try:
             return bool(self._evaluate(fields))
-        except (TypeError, ZeroDivisionError, OverflowError) as error:
-            raise MissingFieldError(str(error)) from None
+        except (TypeError, ZeroDivisionError, OverflowError):
+            raise MissingFieldError(*sorted(self.fields)) from None
 
     # ---- conditions: everything that is true or false ---------------------------------------
 
@@ -100,10 +109,24 @@ class SampleFilter:
         tests = [self.COMPARISONS.get(type(op)) for op in node.ops]
         if None in tests:
             raise ValueError
+        for op, right in zip(node.ops, node.comparators):
+            if isinstance(op, (ast.In, ast.NotIn)) and isinstance(right, ast.Constant):
+                raise UserError(
+                    f"data.where={self.expression!r}: what follows `in` must be a list of values "
+                    f"or a field: write in ({right.value!r},) for one of these values, or =="
+                )
         steps = list(zip([test for test in tests if test is not None], values, values[1:]))
-        return lambda fields: all(
-            [test(left(fields), right(fields)) for test, left, right in steps]
+        names = sorted(
+            {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}.intersection(self.fields)
         )
+
+        def compare(fields: Mapping[str, Any]) -> bool:
+            try:
+                return all([test(left(fields), right(fields)) for test, left, right in steps])
+            except (TypeError, ZeroDivisionError, OverflowError):
+                raise MissingFieldError(*names) from None
+
+        return compare
 
     # ---- values: fields, numbers, texts, tuples ---------------------------------------------
 

@@ -64,6 +64,19 @@ class ArrayWriter:
                 os.fsync(self._stream.fileno())
 
 
+def has_array(path: Path, dtype: Any, length: int) -> bool:
+    """Return whether a file holds a whole array (length,) of a type, and nothing else."""
+    try:
+        array = map_array(path)
+        offset = path.stat().st_size - array.nbytes
+        with open(path, "rb") as stream:
+            np.lib.format.read_magic(stream)
+            np.lib.format.read_array_header_1_0(stream)
+            return (array.dtype, array.shape, offset) == (np.dtype(dtype), (length,), stream.tell())
+    except (OSError, EOFError, ValueError):
+        return False
+
+
 def map_array(path: Path) -> NDArray[Any]:
     """Return the array of a file, read-only and mapped into memory.
 

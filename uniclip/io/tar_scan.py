@@ -17,6 +17,9 @@ WINDOW = 8192
 MAX_EXTENDED_HEADER = 2**20
 """Bytes of a long name or of pax records; more are damage."""
 ZEROS = bytes(BLOCK)
+GZIP_MAGIC = b"\x1f\x8b"
+MAX_NAME_BLOCKS = 16
+"""Blocks of an extended header that are looked through for a long name, from a member back."""
 REGULAR_TYPES = frozenset(b"0\0" + b"7")
 PAX_TYPE, LONG_NAME_TYPE = ord("x"), ord("L")
 
@@ -33,6 +36,10 @@ class DamagedTarError(ValueError):
     def __init__(self, reason: str, member: str = "") -> None:
         super().__init__(reason)
         self.member = member
+
+
+class NotATarError(DamagedTarError):
+    """A file is empty, or does not begin with the header of a tar; one line."""
 
 
 class TarScanner:
@@ -61,8 +68,11 @@ class TarScanner:
         """Yield the regular files in order, as they are or as their extended headers say.
 
         Raises:
-            DamagedTarError: The file is no tar, or is cut off; after all whole members.
+            NotATarError: The file is empty or no tar.
+            DamagedTarError: The file is cut off; after all whole members.
         """
+        if not self._file_size:
+            raise NotATarError("it is empty")
         position, extended_name, extended_size = 0, "", -1
         while position < self._file_size:
             header = self.read(position, BLOCK)
@@ -91,6 +101,10 @@ class TarScanner:
             else:
                 extended_name = ""
             position = start + -(-size // BLOCK) * BLOCK
+        raise DamagedTarError(
+            f"it ends at byte {self._file_size} without the closing block of zeros, as a file that "
+            "was copied in part"
+        )
 
     def _parse_header(self, header: bytes, position: int) -> int:
         """Return the size of a member; `DamagedTarError` unless the block is a header."""
@@ -101,8 +115,12 @@ class TarScanner:
             if header[257:262] != b"ustar":
                 _require_checksum(header)
         except ValueError:
-            reason = "it is not a tar file" if position == 0 else f"no header at byte {position}"
-            raise DamagedTarError(reason) from None
+            if position:
+                raise DamagedTarError(f"no header at byte {position}") from None
+            is_gzip = header.startswith(GZIP_MAGIC)
+            raise NotATarError(
+                "it is compressed with gzip" if is_gzip else "it is not a tar file"
+            ) from None
         return size
 
 
@@ -156,8 +174,33 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 def read_member_name(descriptor: int, start: int) -> str:
-    """Return the name in the header in front of a member's content, cut to 100 characters."""
-    return _read_name(os.pread(descriptor, BLOCK, start - BLOCK).ljust(BLOCK, b"\0"))
+    """Return the name of the member whose content begins at `start`.
+
+    It is that of its header, or of an extended header in front of it of at most `MAX_NAME_BLOCKS`.
+    """
+    first = max(0, start - (MAX_NAME_BLOCKS + 2) * BLOCK)
+    before = os.pread(descriptor, start - first, first).ljust(start - first, b"\0")
+    header, before = before[-BLOCK:], before[:-BLOCK]
+    for num_blocks in range(1, len(before) // BLOCK):
+        content = before[len(before) - num_blocks * BLOCK :]
+        extended = before[len(before) - (num_blocks + 1) * BLOCK :][:BLOCK]
+        size = _get_extended_size(extended)
+        if size and -(-size // BLOCK) == num_blocks:
+            is_long_name = extended[156] == LONG_NAME_TYPE
+            name = _decode_name(content) if is_long_name else _parse_pax(content[:size])[0]
+            return name or _read_name(header)
+    return _read_name(header)
+
+
+def _get_extended_size(block: bytes) -> int:
+    """Return the bytes of the content of an extended header; 0 if a block is none."""
+    if block[156] not in (PAX_TYPE, LONG_NAME_TYPE) or block[257:262] != b"ustar":
+        return 0
+    try:
+        _require_checksum(block)
+        return _parse_size(block[124:136])
+    except ValueError:
+        return 0
 
 
 def _read_name(header: bytes) -> str:

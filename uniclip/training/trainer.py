@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -170,7 +171,7 @@ def training_step(state: TrainState, batch: Batch) -> StepMetrics:
 def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
     """Return the batches of training, and its state before the first step."""
     split = data.open_split(config.data, "train")
-    captions = [caption for sample_captions in split.captions for caption in sample_captions]
+    captions = chain.from_iterable(split.captions)  # which are read only to train a tokenizer
     trained_tokenizer = build_tokenizer(config.model.text, captions)
     return TrainingBatches(
         config, split, trained_tokenizer, distributed.get_process_group()

@@ -71,6 +71,13 @@ def test_everything_else_is_refused_in_one_line(expression):
     assert "\n" not in str(caught.value)
 
 
+def test_a_text_after_in_is_refused_and_a_type_error_names_the_fields():
+    with pytest.raises(UserError, match=r"write in \('english',\) for one of these values, or =="):
+        SampleFilter("LANGUAGE in ('english')")
+    with pytest.raises(MissingFieldError, match="^LANGUAGE$"):
+        SampleFilter("width > 1 and LANGUAGE > 1").accepts(FIELDS)
+
+
 @pytest.mark.parametrize("expression", ["absent > 1", "nothing > 1", "LANGUAGE > 1", "width/0 > 1"])
 def test_a_sample_without_a_value_that_can_be_compared_is_no_answer(expression):
     with pytest.raises(MissingFieldError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tarfile
@@ -10,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from uniclip.io import tar_scan
-from uniclip.io.tar_scan import DamagedTarError, TarScanner, iterate_samples, read_member_name
+from uniclip.io.tar_scan import (
+    DamagedTarError,
+    NotATarError,
+    TarScanner,
+    iterate_samples,
+    read_member_name,
+)
 
 NAMES = ["a.jpg", "b/c.d.txt", "x" * 150 + ".png", "é/ü.txt", "deep/" * 30 + "e.json"]
 
@@ -54,15 +61,16 @@ def test_members_are_those_of_tarfile(tmp_path, tar_format, window, monkeypatch)
     assert scan(tmp_path / "a.tar") == contents
     with open(tmp_path / "a.tar", "rb") as stream:
         members = list(TarScanner(stream.fileno()).iterate_members())
-        short_names = [read_member_name(stream.fileno(), start) for _, start, _ in members]
-    assert short_names[:2] == ["a.jpg", "b/c.d.txt"]
+        names = [read_member_name(stream.fileno(), start) for _, start, _ in members]
+    assert names == [name for name, _ in contents]
 
 
-def test_a_tar_without_end_blocks_and_one_with_bytes_after_them_are_read(tmp_path):
+def test_a_tar_cut_between_members_is_damaged_and_bytes_after_the_end_are_not_read(tmp_path):
     contents = write(tmp_path / "a.tar", tarfile.GNU_FORMAT)
     whole = (tmp_path / "a.tar").read_bytes()
     (tmp_path / "a.tar").write_bytes(whole.rstrip(b"\0") + bytes(-len(whole.rstrip(b"\0")) % 512))
-    assert scan(tmp_path / "a.tar") == contents
+    with pytest.raises(DamagedTarError, match="without the closing block of zeros"):
+        scan(tmp_path / "a.tar")
     (tmp_path / "a.tar").write_bytes(whole + b"rest" * 1000)
     assert scan(tmp_path / "a.tar") == contents
 
@@ -74,7 +82,7 @@ def test_a_tar_of_the_oldest_format_is_known_by_its_checksum(tmp_path):
     header[257:265] = bytes(8)
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
-    (tmp_path / "a.tar").write_bytes(bytes(header) + b"abc".ljust(512, b"\0"))
+    (tmp_path / "a.tar").write_bytes(bytes(header) + b"abc".ljust(1536, b"\0"))
     assert scan(tmp_path / "a.tar") == [("old.txt", b"abc")]
     header[0:1] = b"O"
     (tmp_path / "a.tar").write_bytes(bytes(header) + b"abc".ljust(512, b"\0"))
@@ -88,7 +96,7 @@ def test_sizes_in_base_256_are_read(tmp_path):
     header = member.tobuf(tarfile.GNU_FORMAT)
     with open(tmp_path / "a.tar", "wb") as stream:  # a sparse file
         stream.write(header)
-        stream.truncate(512 + member.size)
+        stream.truncate(512 + member.size + 1024)
     with open(tmp_path / "a.tar", "rb") as stream:
         assert list(TarScanner(stream.fileno()).iterate_members()) == [
             ("large.jpg", 512, member.size)
@@ -117,10 +125,18 @@ def test_a_torn_tar_gives_its_whole_members_then_an_error(tmp_path):
         scan(tmp_path / "a.tar")
 
 
-@pytest.mark.parametrize("content", [b"no tar file, this", b"x" * 2000])
-def test_other_files_are_no_tar(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no tar file, this", "it is not a tar file"),
+        (b"x" * 2000, "it is not a tar file"),
+        (b"", "it is empty"),
+        (gzip.compress(os.urandom(2000)), "it is compressed with gzip"),
+    ],
+)
+def test_other_files_are_no_tar(tmp_path, content, reason):
     (tmp_path / "a.tar").write_bytes(content)
-    with pytest.raises(DamagedTarError, match="it is not a tar file"):
+    with pytest.raises(NotATarError, match=reason):
         scan(tmp_path / "a.tar")
 
 

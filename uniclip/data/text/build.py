@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from uniclip.config import TextConfig, text_model
 from uniclip.data.text.library_tokenizer import LibraryTokenizer, load_folder_tokenizer
@@ -11,8 +11,10 @@ from uniclip.data.text.tokenizer import Tokenizer, load_clip_tokenizer, train_bp
 from uniclip.errors import UserError
 
 
-def build_tokenizer(config: TextConfig, captions: Sequence[str]) -> Tokenizer:
+def build_tokenizer(config: TextConfig, captions: Iterable[str]) -> Tokenizer:
     """Return the tokenizer that `config` names: CLIP's, a folder's, or a BPE trained on `captions`.
+
+    `captions` are read for a BPE alone.
 
     Raises:
         UserError: CLIP's vocabulary is not installed, or the folder's tokenizer is missing or has

@@ -7,7 +7,7 @@ CLIP's published vocabulary (`clip_bpe`) is the alternative; it pads with token 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
 
@@ -120,7 +120,7 @@ def load_clip_tokenizer() -> Tokenizer:
     return Tokenizer(clip_bpe.load_bpe())
 
 
-def train_bpe(captions: Sequence[str], vocab_size: int) -> Tokenizer:
+def train_bpe(captions: Iterable[str], vocab_size: int) -> Tokenizer:
     """Train a BPE of at most `vocab_size` tokens, 256 bytes and 3 special tokens included."""
     bpe = tokenizers.Tokenizer(models.BPE())
     bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])

@@ -23,14 +23,15 @@ from numpy.typing import NDArray
 from uniclip.config import WebdatasetData
 from uniclip.config.cores import count_process_cores
 from uniclip.data.webdataset.paths import Shard, list_shards
-from uniclip.data.webdataset.scan import ShardContent, scan_shard
+from uniclip.data.webdataset.scan import DAMAGED, ShardContent, scan_shard
 from uniclip.errors import UserError
-from uniclip.io.array_file import ArrayWriter, map_array
+from uniclip.io.array_file import ArrayWriter, has_array, map_array
+from uniclip.io.atomic import atomic_write
 from uniclip.io.hashing import digest
 from uniclip.io.memo import get_cache_folder
 from uniclip.io.published_folder import get_or_publish
 
-VERSION = 1
+VERSION = 2
 """Raised when the same shards get another index."""
 FOLDER = "shards"
 """Folder of all indices inside the cache folder."""
@@ -64,7 +65,8 @@ class IndexSummary:
     first_captions: list[int]
     """First byte of the captions of each shard, and of all."""
     counts: dict[str, int]
-    """Reason -> samples that cannot be used; each damaged shard is one."""
+    """Reason -> samples that cannot be used; of a damaged shard those that it lost, estimated from
+    the number of samples of whole shards, and at least one."""
     named: list[str]
     """Some of them."""
     num_filtered: int
@@ -198,13 +200,26 @@ def _name_folder(shards: Sequence[Shard], where: str | None) -> Path:
 
 
 def _is_whole(folder: Path) -> bool:
-    return (folder / SUMMARY_FILE).is_file()
+    """Return whether the files of an index are there, complete and of the stated lengths."""
+    try:
+        summary = _read_summary(folder)
+        lengths = dict.fromkeys(ARRAYS, summary.num_samples)
+        lengths["captions"] = summary.first_captions[-1]
+        return all(
+            has_array(folder / f"{name}.npy", dtype, lengths[name])
+            for name, dtype in ARRAYS.items()
+        )
+    except (OSError, ValueError, TypeError, LookupError):
+        return False
+
+
+def _read_summary(folder: Path) -> IndexSummary:
+    return IndexSummary(**json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8")))
 
 
 @lru_cache(maxsize=4)
 def _open_cached(folder: Path, shards: tuple[Shard, ...]) -> ShardIndex:
-    summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
-    return ShardIndex(folder, shards, IndexSummary(**summary))
+    return ShardIndex(folder, shards, _read_summary(folder))
 
 
 # ---- building it ---------------------------------------------------------------------------------
@@ -221,15 +236,27 @@ class _Totals:
     num_filtered: int = 0
     missing_fields: Counter[str] = field(default_factory=Counter)
     known_fields: set[str] = field(default_factory=set)
+    seen_in_whole: list[int] = field(default_factory=list)
+    """Samples of each shard that is whole."""
+    seen_in_damaged: list[int] = field(default_factory=list)
+    """Samples of each damaged shard up to the damage."""
 
     def add(self, content: ShardContent) -> None:
         self.first_samples.append(self.first_samples[-1] + len(content.ids))
         self.first_captions.append(self.first_captions[-1] + len(content.captions))
         self.counts += content.counts
+        seen = self.seen_in_damaged if content.counts[DAMAGED] else self.seen_in_whole
+        seen.append(content.num_seen)
         self.named += content.named[: MAX_NAMED - len(self.named)]
         self.num_filtered += content.num_filtered
         self.missing_fields += content.missing_fields
         self.known_fields |= content.known_fields
+
+    def estimate_lost(self) -> None:
+        """Count each damaged shard as the samples that it lacks to the mean of whole shards."""
+        if self.seen_in_damaged and self.seen_in_whole:
+            usual = sum(self.seen_in_whole) / len(self.seen_in_whole)
+            self.counts[DAMAGED] = sum(max(1, round(usual - n)) for n in self.seen_in_damaged)
 
 
 def _write_index(
@@ -249,6 +276,7 @@ def _write_index(
                 writer.append(np.frombuffer(values, np.uint8) if name == "captions" else values)
             report_progress(num_done + 1, len(shards))
     _require_samples(config, totals)
+    totals.estimate_lost()
     ids = map_array(folder / "ids.npy")
     summary = IndexSummary(
         num_samples=len(ids),
@@ -260,7 +288,7 @@ def _write_index(
         missing_fields=dict(totals.missing_fields),
         num_repeated=len(ids) - len(np.unique(ids)),
     )
-    (folder / SUMMARY_FILE).write_text(json.dumps(asdict(summary)), encoding="utf-8")
+    atomic_write(folder / SUMMARY_FILE, json.dumps(asdict(summary)).encode())
 
 
 def _scan_shards(shards: Sequence[Shard], where: str | None) -> Iterator[ShardContent]:
@@ -289,7 +317,14 @@ def _require_samples(config: WebdatasetData, totals: _Totals) -> None:
     if totals.first_samples[-1]:
         return
     if totals.missing_fields and not totals.num_filtered:
-        names = ", ".join(sorted(totals.missing_fields))
+        missing = {name for names in totals.missing_fields for name in names.split(" or ")}
+        names = ", ".join(sorted(missing - totals.known_fields))
+        if not names:
+            raise UserError(
+                f"data.where={config.where!r} compares values of {', '.join(sorted(missing))} that "
+                "cannot be compared (null, a text with a number, or a division by 0) in all "
+                "samples; compare numbers with numbers and texts with texts"
+            )
         known = ", ".join(sorted(totals.known_fields))
         raise UserError(
             f"data.where={config.where!r} reads {names}, which no sample has; the fields of a "

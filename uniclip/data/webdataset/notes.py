@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from uniclip.config import TextConfig, WebdatasetData
 from uniclip.config.model import MAX_CONTEXT_LENGTH
 from uniclip.data.source import DataWarning
-from uniclip.data.split import SPLIT_NAMES
+from uniclip.data.split import SPLIT_NAMES, SplitName
 from uniclip.data.text.truncation import MAX_CAPTIONS, count_truncated, describe_cut_captions
 from uniclip.data.webdataset.assignment import assign_rows, check_broken, describe_counts
 from uniclip.data.webdataset.index import ShardIndex, open_index
@@ -15,6 +15,8 @@ from uniclip.errors import UserError
 
 MAX_NAMED = 3
 """Skipped samples that are named; the others are counted."""
+HELD_OUT: tuple[SplitName, ...] = ("validation", "test")
+REPAIR = "repair these shards"
 
 
 def describe_index(config: WebdatasetData, index: ShardIndex) -> list[str]:
@@ -44,17 +46,23 @@ def list_warnings(config: WebdatasetData, text_config: TextConfig) -> list[DataW
     Raises:
         UserError: The shards cannot be used.
     """
-    from uniclip.data.webdataset.tokens import PackedCaptions  # here: it imports tokenizers
+    from uniclip.data.webdataset.split import check_held_out  # here: they import tokenizers
+    from uniclip.data.webdataset.tokens import PackedCaptions
 
     index = open_index(config)
     describe_index(config, index)
-    rows = assign_rows(config, index)["train"]
+    split_rows = assign_rows(config, index)
+    unreadable: list[str] = []
+    for name in HELD_OUT:
+        unreadable += check_held_out(config, index, split_rows[name], name).unreadable
+    rows = split_rows["train"]
     step = max(1, -(-len(rows) // MAX_CAPTIONS))
     captions = [text for (text,) in PackedCaptions(index, rows[::step])]
     counts = count_truncated(text_config, captions, captions)
     longest = min(counts.longest, MAX_CONTEXT_LENGTH)
     return [
-        *(DataWarning(s, "repair these shards") for s in _describe_skipped(index)),
+        *(DataWarning(s, REPAIR) for s in _describe_skipped(index)),
+        *(DataWarning(s, REPAIR) for s in _describe_unreadable(unreadable)),
         *(
             DataWarning(s, f"set model.text.context_length={longest}, or shorten the captions")
             for s in describe_cut_captions(text_config, counts)
@@ -69,6 +77,16 @@ def _describe_skipped(index: ShardIndex) -> Iterator[str]:
         yield (
             f"{summary.num_broken:,} {verb} skipped ({describe_counts(summary.counts)}): "
             f"{'; '.join(summary.named[:MAX_NAMED])}"
+        )
+
+
+def _describe_unreadable(unreadable: Sequence[str]) -> Iterator[str]:
+    if unreadable:
+        noun = "image is" if len(unreadable) == 1 else "images are"
+        more = f"; and {len(unreadable) - MAX_NAMED:,} more" if len(unreadable) > MAX_NAMED else ""
+        yield (
+            f"{len(unreadable):,} validation and test {noun} left out: "
+            f"{'; '.join(unreadable[:MAX_NAMED])}{more}"
         )
 
 

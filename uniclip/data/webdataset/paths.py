@@ -10,6 +10,8 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +47,38 @@ class Shard:
         return self.path, self.size, self.mtime_ns
 
 
+_listings: ContextVar[dict[str, list[Shard]] | None] = ContextVar("listings", default=None)
+"""`data.path` -> its shards, within `remember_listings`."""
+
+
+@contextmanager
+def remember_listings() -> Iterator[None]:
+    """Context in which the shards of a path are listed only once, such as for all arms of a plan.
+
+    Changes of the shards within it are not seen.
+    """
+    token = _listings.set({})
+    try:
+        yield
+    finally:
+        _listings.reset(token)
+
+
 def list_shards(path: str) -> list[Shard]:
     """Return the shards that a `data.path` names, source by source, each in the order of names.
 
     Raises:
         UserError: A source names no shard, or one that does not exist; or two name the same one.
     """
+    listings = _listings.get()
+    if listings is None:
+        return _list_shards(path)
+    if path not in listings:
+        listings[path] = _list_shards(path)
+    return listings[path]
+
+
+def _list_shards(path: str) -> list[Shard]:
     shards: list[Shard] = []
     for number, source in enumerate(split_sources(path)):
         files = list(_list_files(source))
@@ -106,20 +134,22 @@ def _expand_range(text: str) -> list[str] | None:
 
 
 def _list_files(source: str) -> Iterator[str]:
-    """Yield the files of one source in order; those of a folder are its tar files."""
+    """Yield the files of one source in order, each once; those of a folder are its tar files."""
     source = os.path.expanduser(source)
     if os.path.isdir(source):
         yield from sorted(glob.glob(os.path.join(glob.escape(source), "*.tar")))
     elif os.path.exists(source):
         yield source
     else:
-        names: dict[str, None] = {}
+        names: dict[str, str] = {}
+        """Absolute path -> as it is written first: one file may have several spellings."""
         for pattern in expand_braces(source):
             has_wildcards = WILDCARDS.search(pattern) and not os.path.exists(pattern)
-            names.update(dict.fromkeys(sorted(glob.glob(pattern)) if has_wildcards else [pattern]))
+            for name in sorted(glob.glob(pattern)) if has_wildcards else [pattern]:
+                names.setdefault(os.path.abspath(name), name)
             if len(names) > MAX_SHARDS:
                 raise UserError(f"data.path={source} names more than {MAX_SHARDS:,} shards")
-        yield from names
+        yield from names.values()
 
 
 def _stat_shard(file: str, folder: str, source: int) -> Shard:

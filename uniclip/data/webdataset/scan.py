@@ -10,6 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,14 @@ from uniclip.data.csv.rows import is_blank
 from uniclip.data.webdataset.paths import Shard
 from uniclip.errors import DataChangedError, UserError
 from uniclip.io.hashing import hash_sample_id
-from uniclip.io.tar_scan import BLOCK, DamagedTarError, TarSample, TarScanner, iterate_samples
+from uniclip.io.tar_scan import (
+    BLOCK,
+    DamagedTarError,
+    NotATarError,
+    TarSample,
+    TarScanner,
+    iterate_samples,
+)
 
 IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp")
 CAPTION_EXTENSION, FIELDS_EXTENSION = "txt", "json"
@@ -29,7 +37,8 @@ MAX_NAMED = 20
 """Samples of a shard that cannot be used and are named; the others are counted."""
 MAX_IMAGE_BYTES = 2**32 - 1
 DAMAGED = "damaged shard"
-"""Reason under which a shard that is not whole counts, once."""
+"""Reason under which a shard that is not whole counts, once; in an index, the samples that it lost
+by an estimate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +57,8 @@ class ShardContent:
     """(n,) end of the caption among `captions`."""
     captions: bytes
     """The captions in UTF-8, one after the other."""
+    num_seen: int
+    """Samples, usable or not, up to the damage of a shard that is not whole."""
     counts: Counter[str]
     """Reason -> samples that cannot be used."""
     named: tuple[str, ...]
@@ -64,7 +75,7 @@ def scan_shard(shard: Shard, where: str | None = None) -> ShardContent:
     """Read the headers, captions and (for `where`) metadata of a shard.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: It cannot be read, is empty or is no tar file.
         DataChangedError: It was changed while it was read.
     """
     collector = _Collector(shard, None if where is None else SampleFilter(where))
@@ -75,6 +86,11 @@ def scan_shard(shard: Shard, where: str | None = None) -> ShardContent:
             try:
                 for sample in iterate_samples(scanner):
                     collector.add(sample, scanner.read)
+            except NotATarError as error:
+                raise UserError(
+                    f"{shard.path} cannot be used as a shard: {error}; write or download it again "
+                    "as an uncompressed tar file, or leave it out of data.path"
+                ) from None
             except DamagedTarError as error:
                 collector.skip(DAMAGED, f"{shard.path} is damaged: {error}")
             status = os.fstat(descriptor)
@@ -99,6 +115,7 @@ class _Collector:
     split_positions: list[int] = field(default_factory=list)
     caption_ends: list[int] = field(default_factory=list)
     captions: bytearray = field(default_factory=bytearray)
+    num_seen: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     named: list[str] = field(default_factory=list)
     num_filtered: int = 0
@@ -114,6 +131,7 @@ class _Collector:
     def add(self, sample: TarSample, read: Callable[[int, int], bytes]) -> None:
         """Add a sample if it can be used and fulfils the condition."""
         members = sample.members
+        self.num_seen += 1
         for extension in IMAGE_EXTENSIONS:
             if extension in members:
                 break
@@ -134,7 +152,7 @@ class _Collector:
             return self._skip_sample(sample, "empty caption")
         if self.sample_filter is not None and not self._accepts(sample, text, read):
             return None
-        name = _make_hashable(name)
+        name = _make_hashable(_strip_current_folder(name))
         self.blocks.append(start // BLOCK)
         self.lengths.append(size)
         self.ids.append(hash_sample_id(f"csv/{name}"))
@@ -156,6 +174,8 @@ class _Collector:
         except MissingFieldError as error:
             self.missing_fields[str(error)] += 1
             self.known_fields = self.known_fields or set(fields)
+            if not set(error.names) - set(fields):
+                self.known_fields |= set(error.names)
             return False
         self.num_filtered += not accepted
         return accepted
@@ -169,6 +189,7 @@ class _Collector:
             split_positions=np.array(self.split_positions, np.uint32),
             caption_ends=np.array(self.caption_ends, np.uint32),
             captions=bytes(self.captions),
+            num_seen=self.num_seen,
             counts=self.counts,
             named=tuple(self.named),
             num_filtered=self.num_filtered,
@@ -191,11 +212,19 @@ def _read_fields(
         fields = content if isinstance(content, dict) else {}
     width, height = fields.get("width"), fields.get("height")
     if isinstance(width, (int, float)) and isinstance(height, (int, float)) and height:
-        fields["aspect"] = width / height
+        with suppress(OverflowError):  # an integer beyond the range of floats
+            fields["aspect"] = width / height
     fields["caption"] = caption
     fields["caption_length"] = len(caption)
     fields["caption_words"] = len(caption.split())
     return fields
+
+
+def _strip_current_folder(name: str) -> str:
+    """Return the name of a member without leading "./", with which some tools write all names."""
+    while name.startswith("./"):
+        name = name[2:].lstrip("/")
+    return name
 
 
 def _make_hashable(name: str) -> str:

@@ -36,24 +36,28 @@ class ShardFiles:
         """
         path = self._shards[shard].path
         try:
-            content = os.pread(self._open(shard), size, start)
+            descriptor = self._open(shard)
+            content = os.pread(descriptor, size, start)
+            if len(content) < size:
+                raise DataChangedError(f"{path} has been cut off; {CHANGED_DATA_ADVICE}")
+            self._require_unchanged(shard, descriptor)
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
-        if len(content) < size:
-            raise DataChangedError(f"{path} has been cut off; {CHANGED_DATA_ADVICE}")
         return content
 
     def read_name(self, shard: int, start: int) -> str:
         """Return the name of the member whose content begins at `start`; raises as `read`."""
         try:
-            name = read_member_name(self._open(shard), start)
+            descriptor = self._open(shard)
+            name = read_member_name(descriptor, start)
+            self._require_unchanged(shard, descriptor)
         except OSError as error:
             path = self._shards[shard].path
             raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
     def _open(self, shard: int) -> int:
-        """Return the open file of a shard; `DataChangedError` unless it is as it was indexed."""
+        """Return the open file of a shard; `DataChangedError` if it is gone."""
         if shard in self._descriptors:
             self._descriptors.move_to_end(shard)
             return self._descriptors[shard]
@@ -62,16 +66,18 @@ class ShardFiles:
             descriptor = os.open(expected.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise DataChangedError(f"{expected.path} is gone; {CHANGED_DATA_ADVICE}") from None
-        status = os.fstat(descriptor)
-        if (status.st_size, status.st_mtime_ns) != (expected.size, expected.mtime_ns):
-            os.close(descriptor)
-            raise DataChangedError(
-                f"{expected.path} has changed since it was indexed; {CHANGED_DATA_ADVICE}"
-            )
         self._descriptors[shard] = descriptor
         if len(self._descriptors) > MAX_OPEN:
             os.close(self._descriptors.popitem(last=False)[1])
         return descriptor
+
+    def _require_unchanged(self, shard: int, descriptor: int) -> None:
+        """Raise `DataChangedError` unless an open shard is, after a read, as it was indexed."""
+        expected, status = self._shards[shard], os.fstat(descriptor)
+        if (status.st_size, status.st_mtime_ns) != (expected.size, expected.mtime_ns):
+            raise DataChangedError(
+                f"{expected.path} has changed since it was indexed; {CHANGED_DATA_ADVICE}"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without open files: another process opens its own."""

@@ -124,7 +124,7 @@ def open_split(config: WebdatasetData, split_name: SplitName) -> WebdatasetSplit
     files = ShardFiles(index.shards)
     rows = assign_rows(config, index)[split_name]
     if split_name != "train":
-        rows = _select_readable(config, index, rows, split_name)
+        rows = check_held_out(config, index, rows, split_name).readable_rows
     num_samples = len(index) + index.summary.num_broken
     return WebdatasetSplit(
         ids=np.asarray(index.ids)[rows],
@@ -142,10 +142,25 @@ def open_split(config: WebdatasetData, split_name: SplitName) -> WebdatasetSplit
     )
 
 
-def _select_readable(
+@dataclass(frozen=True)
+class HeldOutImages:
+    """Which images of a held-out split can be read."""
+
+    readable_rows: NDArray[np.uint32]
+    """Samples of the index whose images can be read."""
+    unreadable: tuple[str, ...]
+    """Shard, member and fault of each of the others."""
+
+
+def check_held_out(
     config: WebdatasetData, index: ShardIndex, rows: NDArray[np.uint32], split_name: SplitName
-) -> NDArray[np.uint32]:
-    """Return the samples whose images can be read; what was found readable is remembered."""
+) -> HeldOutImages:
+    """Decode the images of held-out samples; what was found readable is remembered.
+
+    Raises:
+        UserError: More of them than allowed cannot be read.
+        DataChangedError: A shard is not as it was when it was indexed.
+    """
     shards = index.find_shards(rows.astype(np.int64)).tolist()
     locations = [
         ImageLocation(
@@ -160,14 +175,19 @@ def _select_readable(
     memory_path = Path(get_cache_folder(), "checked_images", memory_name)
     findings = image_check.check_images(locations, config.image_size, memory_path)
     findings.remember()
-    positions = findings.unreadable_positions
+    positions, files = findings.unreadable_positions, ShardFiles(index.shards)
+    unreadable = []
+    for position, description in zip(positions, findings.unreadable):
+        place, shard = locations[position], shards[position]
+        fault = description.removeprefix(place.name)
+        unreadable.append(f"{place.path}: {files.read_name(shard, place.start)}{fault}")
     if len(positions) > config.count_allowed_broken(len(rows)):
         raise UserError(
             f"{len(positions)} of {len(rows)} {split_name} images of {config.path} cannot be read, "
-            f"more than data.max_broken={config.max_broken:g} allows: {findings.unreadable[0]}; "
+            f"more than data.max_broken={config.max_broken:g} allows: {'; '.join(unreadable[:3])}; "
             "repair the shards or raise data.max_broken"
         )
-    return np.delete(rows, positions)
+    return HeldOutImages(np.delete(rows, positions), tuple(unreadable))
 
 
 def _group_shards(

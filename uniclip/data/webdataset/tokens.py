@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from uniclip import rng
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.data.webdataset.index import ShardIndex
-from uniclip.io.array_file import ArrayWriter, map_array
+from uniclip.io.array_file import ArrayWriter, has_array, map_array
 from uniclip.io.published_folder import get_or_publish
 
 VERSION = 1
@@ -92,7 +92,7 @@ def encode_index(
     key.update(tokenizer.to_json().encode())
     folder = index.folder.with_name(f"{index.folder.name}-tokens-{key.hexdigest()}")
     write = partial(_write_tokens, index, tokenizer, context_length)
-    get_or_publish(folder, write, lambda path: (path / TOKENS_FILE).is_file())
+    get_or_publish(folder, write, partial(_is_whole, index, tokenizer))
     return PackedTokens(
         ends=map_array(folder / ENDS_FILE),
         tokens=map_array(folder / TOKENS_FILE),
@@ -103,10 +103,22 @@ def encode_index(
     )
 
 
+def _choose_dtype(tokenizer: Tokenizer) -> type[np.uint16 | np.uint32]:
+    return np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+
+
+def _is_whole(index: ShardIndex, tokenizer: Tokenizer, folder: Path) -> bool:
+    """Return whether the tokens of all samples are there, complete."""
+    if not has_array(folder / ENDS_FILE, np.int64, len(index)):
+        return False
+    num_tokens = int(map_array(folder / ENDS_FILE)[-1])
+    return has_array(folder / TOKENS_FILE, _choose_dtype(tokenizer), num_tokens)
+
+
 def _write_tokens(
     index: ShardIndex, tokenizer: Tokenizer, context_length: int, folder: Path
 ) -> None:
-    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+    dtype = _choose_dtype(tokenizer)
     total = 0
     with (
         ArrayWriter(folder / ENDS_FILE, np.int64) as ends_writer,

@@ -11,6 +11,7 @@ import webdataset
 
 from tests.helpers.shards import make_sample, shards_config, write_shards, write_tar
 from uniclip.data.webdataset import index as index_module
+from uniclip.data.webdataset.assignment import check_broken
 from uniclip.data.webdataset.index import find_index, open_index
 from uniclip.errors import UserError
 
@@ -84,6 +85,7 @@ def test_names_that_repeat_are_counted(tmp_path):
     [
         ("similarty > 0.3", "reads similarty, which no sample has; the fields of a sample are"),
         ("width > 1000", "leaves none of 2 samples"),
+        ("caption > 1", "compares values of caption that cannot be compared .* in all samples"),
     ],
 )
 def test_a_condition_that_leaves_nothing_is_an_error_and_leaves_no_index(
@@ -93,6 +95,41 @@ def test_a_condition_that_leaves_nothing_is_an_error_and_leaves_no_index(
     with pytest.raises(UserError, match=message):
         open_index(shards_config(tmp_path, where=where))
     assert not list(cache_folder.glob("shards/*/"))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("index.json", lambda path: path.write_bytes(b"")),
+        ("index.json", lambda path: path.write_bytes(b"{}")),
+        ("ids.npy", lambda path: path.unlink()),
+        ("captions.npy", lambda path: path.write_bytes(b"")),
+        ("blocks.npy", lambda path: os.truncate(path, path.stat().st_size - 4)),
+        ("lengths.npy", lambda path: path.write_bytes(path.read_bytes() + b"1234")),
+    ],
+)
+def test_a_damaged_index_is_built_again(shards, file, damage):
+    config = shards_config(shards)
+    folder = open_index(config).folder
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    damage(folder / file)
+    assert find_index(config) is None
+    assert open_index(config).folder == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+
+
+def test_a_cut_shard_counts_as_the_samples_that_it_lost(tmp_path):
+    write_shards(tmp_path, 100, 4)
+    path = tmp_path / "00002.tar"
+    index = open_index(shards_config(tmp_path))
+    start = int(index.blocks[55]) * 512 - 512  # of the sixth of its 25 samples
+    os.truncate(path, start)
+    config = shards_config(tmp_path, max_broken=0.1)
+    cut = open_index(config)
+    assert (len(cut), cut.summary.counts) == (80, {"damaged shard": 20})
+    with pytest.raises(UserError, match=r"20 of 100 samples .* without the closing block of zeros"):
+        check_broken(config, cut)
+    check_broken(shards_config(tmp_path, max_broken=0.2), cut)
 
 
 def test_shards_without_samples_are_an_error(tmp_path):

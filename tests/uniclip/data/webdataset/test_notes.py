@@ -6,7 +6,9 @@ import pytest
 
 from tests.helpers.shards import make_sample, shards_config, write_tar
 from tests.helpers.small_runs import tiny
+from uniclip import data
 from uniclip.data.webdataset import notes
+from uniclip.data.webdataset.assignment import assign_rows
 from uniclip.data.webdataset.index import open_index
 from uniclip.errors import UserError
 
@@ -29,6 +31,22 @@ def test_skipped_filtered_and_repeated_samples_are_said(tmp_path):
     warnings = notes.list_warnings(config, tiny(model={"text": {"context_length": 4}}).model.text)
     assert [w.fix for w in warnings][0] == "repair these shards"
     assert "are longer than model.text.context_length=4" in warnings[1].message
+
+
+def test_held_out_images_that_cannot_be_read_are_a_warning(tmp_path):
+    items = [i for n in range(30) for i in make_sample(n).items()]
+    items += [i for n in range(20) for i in ((f"b{n}.png", b"x"), (f"b{n}.txt", b"a"))]
+    path = write_tar(tmp_path / "0.tar", items)
+    config = shards_config(path, validation_fraction=0.5, max_broken=1)
+    num_broken = sum(
+        len(assign_rows(config, open_index(config))[name]) - len(data.open_split(config, name))
+        for name in ("validation", "test")
+    )
+    (warning,) = notes.list_warnings(config, tiny().model.text)
+    assert warning.message.startswith(f"{num_broken} validation and test images are left out: ")
+    assert f"{path}: b" in warning.message
+    assert "cannot be read (" in warning.message
+    assert f"; and {num_broken - 3} more" in warning.message
 
 
 def test_shards_without_validation_samples_are_refused(tmp_path):

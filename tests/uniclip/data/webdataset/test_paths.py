@@ -9,7 +9,7 @@ from pathlib import Path
 import braceexpand
 import pytest
 
-from uniclip.data.webdataset.paths import expand_braces, list_shards
+from uniclip.data.webdataset.paths import expand_braces, list_shards, remember_listings
 from uniclip.errors import UserError
 
 
@@ -36,6 +36,7 @@ def names(path: str) -> list[tuple[int, str]]:
         ("a/{0..1}.tar", [(0, "0.tar"), (0, "1.tar")]),
         ("{a,b}/0.tar", [(0, "a/0.tar"), (0, "b/0.tar")]),
         ("a/{10,1}.tar", [(0, "10.tar"), (0, "1.tar")]),
+        ("a/{0,./0,../a/0}.tar", [(0, "0.tar")]),
         ("[ab]/0.tar", [(0, "a/0.tar"), (0, "b/0.tar")]),
         ("a::b/0.tar", [(0, "0.tar"), (0, "1.tar"), (0, "10.tar"), (1, "0.tar")]),
     ],
@@ -109,6 +110,16 @@ def test_a_signature_changes_with_size_and_time_and_names_do_not_depend_on_the_p
     assert before.signature != touched.signature
     Path("a").rename("elsewhere")
     assert names("elsewhere") == [(0, "0.tar"), (0, "1.tar"), (0, "10.tar")]
+
+
+@pytest.mark.usefixtures("folder")
+def test_shards_are_listed_once_where_listings_are_remembered():
+    with remember_listings():
+        assert names("a/1.tar") == [(0, "1.tar")]
+        Path("a/1.tar").unlink()
+        assert names("a/1.tar") == [(0, "1.tar")]
+    with pytest.raises(UserError, match="cannot be read"):
+        list_shards("a/1.tar")
 
 
 def test_a_staged_copy_is_read_under_the_name_of_the_original(folder, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.helpers.shards import encode_image, make_sample, write_tar
 from uniclip.data.webdataset.paths import Shard, list_shards
 from uniclip.data.webdataset.scan import scan_shard
-from uniclip.errors import DataChangedError
+from uniclip.errors import DataChangedError, UserError
 from uniclip.rng import hash_sample_id
 
 IMAGE = encode_image(0)
@@ -92,8 +93,34 @@ def test_a_torn_shard_keeps_its_whole_samples_and_counts_once(tmp_path):
     lost_caption = scan(path)
     assert lost_caption.ids.tolist() == whole.ids.tolist()[:2]
     assert lost_caption.counts == {"damaged shard": 1}, "the sample that it hits is not another"
-    path.write_bytes(b"not a tar")
-    assert scan(path).counts == {"damaged shard": 1}
+    path.write_bytes(stored[: (int(whole.blocks[2]) - 1) * 512])
+    between = scan(path)
+    assert between.ids.tolist() == whole.ids.tolist()[:2]
+    assert between.counts == {"damaged shard": 1}
+    assert (between.num_seen, whole.num_seen) == (2, 4)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a tar", gzip.compress(b"a tar")])
+def test_a_file_that_is_no_tar_is_an_error_that_names_it(tmp_path, content):
+    path = tmp_path / "s.tar"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"s\.tar cannot be used as a shard: .*leave it out of"):
+        scan(path)
+
+
+def test_names_below_the_current_folder_are_those_without_it(tmp_path):
+    members = [(f"./{name}", content) for name, content in make_sample(3).items()]
+    one, two = (
+        scan(write_tar(tmp_path / f"{i}.tar", m)) for i, m in ((1, members), (2, make_sample(3)))
+    )
+    assert one.ids.tolist() == two.ids.tolist()
+    assert one.split_positions.tolist() == two.split_positions.tolist()
+
+
+def test_a_side_beyond_the_range_of_floats_has_no_aspect(tmp_path):
+    path = write_tar(tmp_path / "s.tar", {**make_sample(1, width=10**400), **make_sample(2)})
+    content = scan(path, "aspect > 0")
+    assert (len(content.ids), content.missing_fields) == (1, {"aspect": 1})
 
 
 def test_a_condition_reads_json_and_caption(tmp_path):

@@ -45,6 +45,13 @@ def test_a_shard_that_changed_or_is_gone_is_not_read(folder):
     (folder / "2.tar").unlink()
     with pytest.raises(DataChangedError, match="is gone"):
         files.read(2, 512, 8)
+    files.read(4, 512, 8)
+    with open(folder / "4.tar", "r+b") as stream:
+        stream.seek(512)
+        stream.write(b"another image of the same size")
+    for read in (lambda: files.read(4, 512, 8), lambda: files.read_name(4, 512)):
+        with pytest.raises(DataChangedError, match="4.tar has changed since it was indexed"):
+            read()
     files.read(3, 512, 8)
     os.truncate(folder / "3.tar", 515)
     with pytest.raises(DataChangedError, match="has been cut off"):

@@ -38,6 +38,17 @@ def test_a_large_vocabulary_takes_32_bits(shards):
     assert encode_index(index, rows, tokenizer, 8).tokens.dtype == np.uint32
 
 
+@pytest.mark.parametrize("file", ["ends.npy", "tokens.npy"])
+def test_damaged_tokens_are_encoded_again(shards, file):
+    index = open_index(shards_config(shards))
+    rows, tokenizer = np.arange(5, dtype=np.uint32), train_bpe(["a b"], 300)
+    whole = np.array(encode_index(index, rows, tokenizer, 8).tokens)
+    (path,) = index.folder.parent.glob(f"*-tokens-*/{file}")
+    for damage in (lambda: path.write_bytes(b""), path.unlink):
+        damage()
+        assert np.array_equal(encode_index(index, rows, tokenizer, 8).tokens, whole)
+
+
 def test_captions_are_a_sequence(shards):
     index = open_index(shards_config(shards))
     captions = PackedCaptions(index, np.array([5, 100], np.uint32))
