@@ -48,6 +48,8 @@ ARRAYS: dict[str, type] = {
 MAX_PROCESSES = 16
 MIN_BYTES_PER_PROCESS = 2**28
 """Bytes of shards for which a process is started."""
+LOST = "lost in damaged shards, by an estimate"
+"""Reason under which the samples behind the damage of shards count."""
 MAX_NAMED = 100
 """Samples that cannot be used and are named."""
 
@@ -65,8 +67,8 @@ class IndexSummary:
     first_captions: list[int]
     """First byte of the captions of each shard, and of all."""
     counts: dict[str, int]
-    """Reason -> samples that cannot be used; of a damaged shard those that it lost, estimated from
-    the number of samples of whole shards, and at least one."""
+    """Reason -> samples that cannot be used. A damaged shard counts as the samples that it lacks to
+    the mean of whole shards, and at least one."""
     named: list[str]
     """Some of them."""
     num_filtered: int
@@ -256,7 +258,8 @@ class _Totals:
         """Count each damaged shard as the samples that it lacks to the mean of whole shards."""
         if self.seen_in_damaged and self.seen_in_whole:
             usual = sum(self.seen_in_whole) / len(self.seen_in_whole)
-            self.counts[DAMAGED] = sum(max(1, round(usual - n)) for n in self.seen_in_damaged)
+            del self.counts[DAMAGED]
+            self.counts[LOST] = sum(max(1, round(usual - n)) for n in self.seen_in_damaged)
 
 
 def _write_index(

@@ -37,8 +37,7 @@ MAX_NAMED = 20
 """Samples of a shard that cannot be used and are named; the others are counted."""
 MAX_IMAGE_BYTES = 2**32 - 1
 DAMAGED = "damaged shard"
-"""Reason under which a shard that is not whole counts, once; in an index, the samples that it lost
-by an estimate."""
+"""Reason under which a shard that is not whole counts, once."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,18 @@ def test_each_choice_is_stored_and_read_again(tmp_path):
         build_tokenizer(small, ())
 
 
+def test_captions_are_read_for_a_bpe_alone(tmp_path):
+    captions = iter(["a cat", "a dog"])
+    build_tokenizer(TextConfig(tokenizer="clip", vocab_size=49408), captions)
+    library_folders.write_wordpiece(tmp_path)
+    folder = TextConfig(name="bert", folder=str(tmp_path), tokenizer="folder", vocab_size=320)
+    build_tokenizer(folder, captions)
+    assert next(captions) == "a cat"
+    bpe = TextConfig(vocab_size=300)
+    assert build_tokenizer(bpe, captions).to_json() == build_tokenizer(bpe, ["a dog"]).to_json()
+    assert not list(captions)
+
+
 def test_another_file_is_refused():
     for text in ("[]", "{", '{"padding": {}}'):
         with pytest.raises(UserError):

@@ -126,7 +126,7 @@ def test_a_cut_shard_counts_as_the_samples_that_it_lost(tmp_path):
     os.truncate(path, start)
     config = shards_config(tmp_path, max_broken=0.1)
     cut = open_index(config)
-    assert (len(cut), cut.summary.counts) == (80, {"damaged shard": 20})
+    assert (len(cut), cut.summary.counts) == (80, {index_module.LOST: 20})
     with pytest.raises(UserError, match=r"20 of 100 samples .* without the closing block of zeros"):
         check_broken(config, cut)
     check_broken(shards_config(tmp_path, max_broken=0.2), cut)

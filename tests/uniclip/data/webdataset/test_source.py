@@ -35,6 +35,14 @@ def test_the_fingerprint_is_names_and_sizes_wherever_the_shards_lie(tmp_path):
     assert data.fingerprint(shards_config(tmp_path / "a")) != first
 
 
+def test_the_identity_has_the_ratio_of_weights_and_no_window_without_an_effect():
+    weights = [WebdatasetData(weights=w).weights for w in ((3, 1), (6, 2), (0.3, 0.1), (2, 3), ())]
+    assert weights == [(3, 1), (3, 1), (3, 1), (2, 3), ()]
+    assert WebdatasetData(order="windowed", window_shards=4).window_shards == 4
+    with pytest.raises(UserError, match="window_shards=4 does nothing with data.order=full"):
+        WebdatasetData(window_shards=4)
+
+
 def test_no_file_is_opened_for_a_plan(shards, monkeypatch):
     monkeypatch.setattr(os, "open", None)
     config = shards_config(shards)
