@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +12,15 @@ from uniclip.config import WebdatasetData
 from uniclip.data.split import SourceShare, SplitName
 from uniclip.data.webdataset.index import ShardIndex
 from uniclip.errors import UserError
+from uniclip.io.array_file import ArrayWriter, has_array, map_array
+from uniclip.io.hashing import digest
+from uniclip.io.published_folder import get_or_publish
 
+VERSION = 1
+"""Raised when the same index gets other training samples."""
+ROWS_FILE, IDS_FILE = "rows.npy", "ids.npy"
+CHUNK_SIZE = 2**20
+"""Ids that are copied at once."""
 HASH_RANGE = 2**32
 """Number of values of a hash that decides on the split."""
 
@@ -31,6 +42,44 @@ def assign_rows(config: WebdatasetData, index: ShardIndex) -> dict[SplitName, ND
         order = np.argsort(positions[candidates], kind="stable")[: config.max_held_out]
         rows[name] = np.sort(candidates[order]).astype(np.uint32)
     return rows
+
+
+def map_training_rows(
+    config: WebdatasetData, index: ShardIndex
+) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+    """Return the samples of the training split, ascending, and their ids: (n,) and (n,).
+
+    Both are kept beside the index and mapped into memory, which all processes of a machine share.
+
+    Raises:
+        UserError: They cannot be written.
+    """
+    key = digest([VERSION, config.validation_fraction, config.test_fraction], 32)
+    folder = index.folder.with_name(f"{index.folder.name}-train-{key}")
+    get_or_publish(folder, partial(_write_training_rows, config, index), _is_whole)
+    return map_array(folder / ROWS_FILE), map_array(folder / IDS_FILE)
+
+
+def _write_training_rows(config: WebdatasetData, index: ShardIndex, folder: Path) -> None:
+    rows = assign_rows(config, index)["train"]
+    with (
+        ArrayWriter(folder / ROWS_FILE, np.uint32) as rows_writer,
+        ArrayWriter(folder / IDS_FILE, np.uint64) as ids_writer,
+    ):
+        rows_writer.append(rows)
+        for start in range(0, len(rows), CHUNK_SIZE):
+            ids_writer.append(index.ids[rows[start : start + CHUNK_SIZE]])
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether both files are there, complete and of one length."""
+    try:
+        length = len(map_array(folder / ROWS_FILE))
+    except (OSError, EOFError, ValueError):
+        return False
+    return has_array(folder / ROWS_FILE, np.uint32, length) and has_array(
+        folder / IDS_FILE, np.uint64, length
+    )
 
 
 def check_broken(config: WebdatasetData, index: ShardIndex) -> None:

@@ -21,7 +21,12 @@ from uniclip.data.image_files import ImageFileSplit
 from uniclip.data.split import SplitName
 from uniclip.data.text.caption_tokens import CaptionTokens
 from uniclip.data.text.tokenizer import Tokenizer
-from uniclip.data.webdataset.assignment import assign_rows, check_broken, divide_sources
+from uniclip.data.webdataset.assignment import (
+    assign_rows,
+    check_broken,
+    divide_sources,
+    map_training_rows,
+)
 from uniclip.data.webdataset.index import ShardIndex, open_index
 from uniclip.data.webdataset.shard_files import ShardFiles
 from uniclip.data.webdataset.tokens import PackedCaptions, encode_index
@@ -122,12 +127,15 @@ def open_split(config: WebdatasetData, split_name: SplitName) -> WebdatasetSplit
     index = open_index(config)
     check_broken(config, index)
     files = ShardFiles(index.shards)
-    rows = assign_rows(config, index)[split_name]
-    if split_name != "train":
+    if split_name == "train":
+        rows, ids = map_training_rows(config, index)
+    else:
+        rows = assign_rows(config, index)[split_name]
         rows = check_held_out(config, index, rows, split_name).readable_rows
+        ids = index.ids[rows]
     num_samples = len(index) + index.summary.num_broken
     return WebdatasetSplit(
-        ids=np.asarray(index.ids)[rows],
+        ids=ids,
         captions=PackedCaptions(index, rows),
         sample_names=MemberNames(index, rows, files),
         source_shares=tuple(divide_sources(config, index, rows)) if split_name == "train" else (),
