@@ -247,8 +247,8 @@ class _Totals:
         self.first_samples.append(self.first_samples[-1] + len(content.ids))
         self.first_captions.append(self.first_captions[-1] + len(content.captions))
         self.counts += content.counts
-        seen = self.seen_in_damaged if content.counts[DAMAGED] else self.seen_in_whole
-        seen.append(content.num_seen)
+        counts = self.seen_in_damaged if content.counts[DAMAGED] else self.seen_in_whole
+        counts.append(content.num_seen)
         self.named += content.named[: MAX_NAMED - len(self.named)]
         self.num_filtered += content.num_filtered
         self.missing_fields += content.missing_fields

@@ -186,9 +186,9 @@ def check_held_out(
     positions, files = findings.unreadable_positions, ShardFiles(index.shards)
     unreadable = []
     for position, description in zip(positions, findings.unreadable):
-        place, shard = locations[position], shards[position]
-        fault = description.removeprefix(place.name)
-        unreadable.append(f"{place.path}: {files.read_name(shard, place.start)}{fault}")
+        location, shard = locations[position], shards[position]
+        fault = description.removeprefix(location.name)
+        unreadable.append(f"{location.path}: {files.read_name(shard, location.start)}{fault}")
     if len(positions) > config.count_allowed_broken(len(rows)):
         raise UserError(
             f"{len(positions)} of {len(rows)} {split_name} images of {config.path} cannot be read, "
