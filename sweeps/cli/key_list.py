@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeps.config import sweep_keys
+from sweeps.config import multirun, sweep_keys
 from sweeps.config.request import parse_configs
 from sweeps.config.sweep_keys import GROUP_CLASSES, GROUP_KEYS, KEY_ALIASES, KeyRoot
 from sweeps.config.unknown_keys import SYNONYMS, make_unknown_key_error
@@ -69,11 +69,12 @@ def find_keys(prefix: str, overrides: list[str]) -> list[ListedKey]:
         overrides: Group choices, such as data=csv, whose defaults are shown.
 
     Raises:
-        UserError: no key is meant, or an override chooses no group.
+        UserError: no key is meant, or an override chooses no group or several.
     """
     for word in overrides:
         if (key := word.partition("=")[0]) not in (*GROUP_KEYS, "conf_dir", "plugins"):
             raise UserError(f"list keys takes choices such as data=csv or budget=smoke, not {key}=")
+    multirun.require_one_sweep(multirun.split_lists(overrides)[1], has_ablation=False)
     listed_keys = list_keys(overrides)
     name = prefix.rstrip(".").partition("=")[0]
     name = KEY_ALIASES.get(name, name)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import redirect_stdout
 
 from sweeps.config.request import parse_request
 from sweeps.config.unknown_keys import TUNE_KEYS
 from sweeps.monitor.status import build_rows, describe_counts
+from sweeps.monitor.terminal import print_json
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
@@ -24,7 +28,8 @@ def run_each(
 ) -> int:
     """Execute a command for the words of each sweep, and return the largest exit status.
 
-    A sweep that ends with an error does not keep the next ones from being run.
+    A sweep that ends with an error does not keep the next ones from being run. With `--json` the
+    records of all are one list, each with the words of its sweep as `sweep`.
 
     Args:
         execute: Executes the command with its arguments, and returns the exit status.
@@ -34,32 +39,54 @@ def run_each(
     Raises:
         UserError: a sweep cannot be planned; nothing was run.
     """
-    titles = [_describe_words(words, sweeps) for words in sweeps]
+    titles = [_describe_difference(words, sweeps) for words in sweeps]
     if arguments.command in PLANNING_COMMANDS:
-        _print_size(arguments, sweeps)
-    statuses, errors = [], {}
+        _print_totals(arguments, sweeps)
+    as_json = getattr(arguments, "json", False)
+    statuses: list[int] = []
+    records: list[dict[str, object]] = []
+    failed: set[str] = set()
     for title, words in zip(titles, sweeps):
-        if not getattr(arguments, "json", False):
+        sweep_arguments = Namespace(**{**vars(arguments), "overrides": [*words]})
+        if not as_json:
             print(f"\n---- {title} ----", flush=True)
         try:
-            statuses.append(execute(Namespace(**{**vars(arguments), "overrides": [*words]})))
+            if as_json:
+                status, sweep_records = _collect_records(execute, sweep_arguments)
+                records += [{"sweep": title, **record} for record in sweep_records]
+            else:
+                status = execute(sweep_arguments)
+            statuses.append(status)
         except UserError as error:
             statuses.append(EXIT_USER_ERROR)
-            errors[title] = str(error)
+            failed.add(title)
             print(f"{title}: {error}", file=sys.stderr)
         sys.stdout.flush()
-    if arguments.command in REPORTING_COMMANDS:
-        _print_summary(titles, sweeps, errors)
+    if as_json:
+        print_json(records)
+    if arguments.command in REPORTING_COMMANDS and len(failed) < len(sweeps):
+        _print_summary(titles, sweeps, failed)
     return max(statuses)
 
 
-def _describe_words(words: Sequence[str], sweeps: Sequence[Sequence[str]]) -> str:
+def _collect_records(
+    execute: Callable[[Namespace], int], arguments: Namespace
+) -> tuple[int, list[dict[str, object]]]:
+    """Return the exit status of a command and the JSON records that it prints."""
+    output = io.StringIO()
+    with redirect_stdout(output):
+        status = execute(arguments)
+    records: list[dict[str, object]] = json.loads(output.getvalue())
+    return status, records
+
+
+def _describe_difference(words: Sequence[str], sweeps: Sequence[Sequence[str]]) -> str:
     """Return the words of a sweep that others do not have."""
     shared = set(sweeps[0]).intersection(*sweeps[1:])
     return " ".join(word for word in words if word not in shared)
 
 
-def _print_size(arguments: Namespace, sweeps: Sequence[Sequence[str]]) -> None:
+def _print_totals(arguments: Namespace, sweeps: Sequence[Sequence[str]]) -> None:
     """Plan every sweep, and print how much there is in all."""
     plans = [_plan(words, arguments.command)[1] for words in sweeps]
     num_arms, num_cells = sum(len(p.arms) for p in plans), sum(len(p.cells) for p in plans)
@@ -78,16 +105,16 @@ def _plan(words: Sequence[str], command: str = "run") -> tuple[Store, Plan]:
 
 
 def _print_summary(
-    titles: Sequence[str], sweeps: Sequence[Sequence[str]], errors: dict[str, str]
+    titles: Sequence[str], sweeps: Sequence[Sequence[str]], failed: Collection[str]
 ) -> None:
-    """Print state, effects and report of every sweep."""
+    """Print state, effects and report of every sweep; errors have been printed."""
     from analysis.report.build import build_report  # here: other commands need no report
 
     print(f"\n---- summary of {len(sweeps)} sweeps ----")
     heading = ""
     for title, words in zip(titles, sweeps):
-        if title in errors:
-            print(f"{title}: {errors[title]}")
+        if title in failed:
+            print(f"{title}: ended with an error, printed above")
             continue
         store, plan = _plan(words)
         print(f"{title}: {plan.sweep_id}, {describe_counts(build_rows(store, plan))}")

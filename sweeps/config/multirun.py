@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from uniclip.config import compose
 from uniclip.config.overrides import (
     LiteralOverride,
     ValueForms,
+    holds_text,
     parse_overrides,
     parse_value_list,
 )
@@ -112,6 +114,19 @@ def expand_sweeps(words: Sequence[str]) -> list[list[str]]:
     return sweeps
 
 
+def require_one_sweep(lists: dict[str, list[str]], *, has_ablation: bool) -> None:
+    """Check the lists of a command that takes one sweep.
+
+    Raises:
+        UserError: the lists are several sweeps.
+    """
+    expanded = {k: v for k, v in lists.items() if has_ablation or k in SWEEP_GROUPS}
+    if expanded:
+        words = " ".join(f"{key}={','.join(values)}" for key, values in expanded.items())
+        num_sweeps = prod(len(values) for values in expanded.values())
+        raise UserError(f"{words} names {num_sweeps} sweeps: write the command once for each")
+
+
 def build_ablation(lists: dict[str, list[str]]) -> Ablation:
     """Return the ablation whose arms are the combinations of listed values.
 
@@ -148,7 +163,7 @@ def reject_unknown_lists(words: Sequence[str], command_keys: Iterable[str]) -> N
 def _may_list(key: str, forms: ValueForms) -> bool:
     """Return whether a comma in the value of a key divides a list."""
     is_name = key in (*sweep_keys.GROUP_KEYS, *NAME_KEYS) or key.startswith(OPTION_PREFIX)
-    return is_name or (key in forms and not forms[key])
+    return is_name or (key in forms and not holds_text(forms[key]))
 
 
 def _require_run_key(word: str) -> None:

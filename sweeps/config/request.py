@@ -231,9 +231,7 @@ def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:
 
 def _load_ablation(name: object, lists: dict[str, list[str]], conf_dirs: list[Path]) -> Ablation:
     if lists:
-        several = [key for key in lists if name is not None or key in multirun.SWEEP_GROUPS]
-        if several:
-            raise UserError(f"{several[0]} lists values: this command takes one sweep at a time")
+        multirun.require_one_sweep(lists, has_ablation=name is not None)
         return multirun.build_ablation(lists)
     if name is None:
         ablation_names = ", ".join(ablation_schema.list_ablations(conf_dirs))

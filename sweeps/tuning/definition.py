@@ -130,5 +130,5 @@ def make_options_error(
     key: str, name: str, options: Mapping[str, Any], error: Exception
 ) -> UserError:
     """Return the error for arguments that a class of Optuna does not accept."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()) or type(error).__name__
     return UserError(f"{key}={dict(options)}: {name} does not accept them: {text}")

@@ -15,7 +15,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from sweeps.tuning.definition import ETA, OPTUNA_PRUNERS, Study, TrialResult, make_options_error
+from sweeps.tuning.options import check_option_types
 from sweeps.tuning.sampler import import_optuna
+from uniclip.errors import UserError
 from uniclip.store import Trial
 
 if TYPE_CHECKING:
@@ -70,6 +72,49 @@ def select_survivors(
     return [trial for trial, score in scores.items() if score >= threshold]
 
 
+def check_options(study: Study) -> None:
+    """Check the study's `pruner_options`: types, ranges, and that the pruner decides with them.
+
+    Raises:
+        UserError: an argument does not exist, or the pruner does not accept its value.
+    """
+    check_option_types("pruner_options", _get_class(study), study.pruner_options)
+    build_pruner(study)
+    if study.pruner == "HyperbandPruner":
+        _check_resources(study)
+    scores: RungScores = dict.fromkeys(range(len(study.rungs)), 0.5)
+    trials = [
+        Trial(
+            number=number,
+            params={},
+            rung_scores={str(rung): score for rung, score in scores.items()},
+            completed=True,
+            steps=1,
+        )
+        for number in range(2)
+    ]
+    try:
+        _ask_optuna(study, study.arms[0], [trials], {2: {0: 0.25}, 3: {0: 0.5}}, 0)
+    except Exception as error:  # whatever the library raises for a value out of range
+        raise _make_error(study, error) from None
+
+
+def _check_resources(study: Study) -> None:
+    """Raise `UserError` if Hyperband would have no bracket."""
+    options = study.pruner_options
+    min_resource, max_resource = options.get("min_resource", 1), options.get("max_resource", "auto")
+    if min_resource < 1:
+        raise UserError(f"pruner_options.min_resource must be at least 1, got {min_resource}")
+    if max_resource == "auto":  # a step more than the longest trial of an arm
+        num_rungs = len(study.rungs)
+        max_resource = min(study.get_step(arm, num_rungs - 1) + 1 for arm in study.arms)
+    if isinstance(max_resource, int) and max_resource < min_resource:
+        raise UserError(
+            f"pruner_options.min_resource must be at most max_resource, which is {max_resource}, "
+            f"got {min_resource}"
+        )
+
+
 def build_pruner(study: Study) -> BasePruner:
     """Return the pruner of Optuna's that a study names.
 
@@ -78,11 +123,20 @@ def build_pruner(study: Study) -> BasePruner:
     """
     arguments = {**DEFAULT_OPTIONS.get(study.pruner, {}), **study.pruner_options}
     try:
-        pruner: BasePruner = getattr(import_optuna().pruners, study.pruner)(**arguments)
+        pruner: BasePruner = _get_class(study)(**arguments)
     except (TypeError, ValueError) as error:
-        name = f"pruner={study.pruner}"
-        raise make_options_error("pruner_options", name, study.pruner_options, error) from None
+        raise _make_error(study, error) from None
     return pruner
+
+
+def _get_class(study: Study) -> type[BasePruner]:
+    cls: type[BasePruner] = getattr(import_optuna().pruners, study.pruner)
+    return cls
+
+
+def _make_error(study: Study, error: Exception) -> UserError:
+    name = f"pruner={study.pruner}"
+    return make_options_error("pruner_options", name, study.pruner_options, error)
 
 
 def _ask_optuna(

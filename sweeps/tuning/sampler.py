@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from sweeps.tuning import distributions
 from sweeps.tuning.definition import ParamValues, SamplerName, Study, make_options_error
+from sweeps.tuning.options import check_option_types
 from sweeps.tuning.search_space import is_conditional
 from uniclip.errors import UserError
 from uniclip.rng import derive_key
@@ -52,6 +54,34 @@ def require_packages(sampler: SamplerName) -> None:
         )
 
 
+def check_options(study: Study) -> None:
+    """Check the study's `sampler_options`: their types, and that the sampler suggests trials.
+
+    A study in memory has a round of two trials with scores, and is asked for the next two.
+
+    Raises:
+        UserError: an argument does not exist, or the sampler does not accept its value.
+    """
+    options = study.sampler_options
+    cls, arguments = _select_class(study, 0)
+    check_option_types("sampler_options", cls, options)
+    build_sampler(study, 0)
+    arguments = {**arguments, **options}
+    if "n_startup_trials" in arguments:
+        options = {**options, "n_startup_trials": min(arguments["n_startup_trials"], 1)}
+    trial_study = replace(study, sampler_options=options)
+    try:
+        trials = [
+            Trial(number=number, params=params, rung_scores={"0": score}, completed=True, steps=1)
+            for number, (params, score) in enumerate(
+                zip(suggest_trials(trial_study, [], 2), (0.25, 0.5))
+            )
+        ]
+        suggest_trials(trial_study, [trials], 2)
+    except Exception as error:  # whatever the library raises for a value out of range
+        raise _make_error(study, error) from None
+
+
 def suggest_trials(
     study: Study, arm_rounds: Sequence[Sequence[Trial]], num_trials: int
 ) -> list[ParamValues]:
@@ -78,13 +108,25 @@ def build_sampler(study: Study, round_number: int) -> BaseSampler:
     Raises:
         UserError: it does not accept the study's `sampler_options`.
     """
+    cls, arguments = _select_class(study, round_number)
+    if study.sampler == "gp":
+        _use_one_thread()
+    try:
+        sampler: BaseSampler = cls(**{**arguments, **study.sampler_options})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _make_error(study, error) from None
+    return sampler
+
+
+def _select_class(study: Study, round_number: int) -> tuple[type[BaseSampler], dict[str, Any]]:
+    """Return the class of a study's sampler, and its arguments before those of the user."""
     samplers = import_optuna().samplers
     seed = _derive_seed(study, round_number)
     shared = {"seed": seed, "n_startup_trials": N_STARTUP_TRIALS}
     quiet = {"warn_independent_sampling": False}
     is_multivariate = study.sampler_options.get("multivariate", True)
     group = {"group": True} if is_conditional(study.space) and is_multivariate else {}
-    cls, arguments = {
+    classes: dict[str, tuple[type[BaseSampler], dict[str, Any]]] = {
         "tpe": (
             samplers.TPESampler,
             {**shared, "multivariate": True, "constant_liar": True, **group},
@@ -102,15 +144,13 @@ def build_sampler(study: Study, round_number: int) -> BaseSampler:
             },
         ),
         "random": (samplers.RandomSampler, {"seed": seed}),
-    }[study.sampler]
-    if study.sampler == "gp":
-        _use_one_thread()
-    try:
-        sampler: BaseSampler = cls(**{**arguments, **study.sampler_options})
-    except (TypeError, ValueError, AttributeError) as error:
-        name = f"sampler={study.sampler}"
-        raise make_options_error("sampler_options", name, study.sampler_options, error) from None
-    return sampler
+    }
+    return classes[study.sampler]
+
+
+def _make_error(study: Study, error: Exception) -> UserError:
+    name = f"sampler={study.sampler}"
+    return make_options_error("sampler_options", name, study.sampler_options, error)
 
 
 def _list_initial_trials(study: Study, round_number: int) -> list[ParamValues]:

@@ -57,6 +57,10 @@ class Dimension:
                 raise UserError("give choices, or low and high")
             if len(self.choices) < 2:
                 raise UserError(f"choices must be two or more, got {list(self.choices)}")
+            for position, choice in enumerate(self.choices):
+                if choice in self.choices[:position]:
+                    first = self.choices[self.choices.index(choice)]
+                    raise UserError(f"choices must differ, got {first!r} and {choice!r} (equal)")
             return
         if self.low is None or self.high is None or self.low >= self.high:
             raise UserError(f"low must be below high, got low={self.low}, high={self.high}")

@@ -70,9 +70,15 @@ def translate_errors(url: str) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.OptunaError) else None
         lines = str(cause or error).strip().splitlines() or [type(error).__name__]
         text = hide_password(lines[0])[:MAX_ERROR_COLUMNS]
+        is_file = "://" not in url or url.startswith("sqlite")
+        remedy = (
+            "create the folder, correct the path"
+            if is_file
+            else ("start the server, correct the URL")
+        )
         raise UserError(
-            f"storage={shown_url} cannot be used: {text}; start the server, correct the URL, or "
-            "leave storage= out for a file in the store"
+            f"storage={shown_url} cannot be used: {text}; {remedy}, or leave storage= out for a "
+            "file in the store"
         ) from None
 
 

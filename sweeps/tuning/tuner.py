@@ -26,6 +26,7 @@ from sweeps.costs.estimate import estimate_costs
 from sweeps.costs.probe import delete_failed_audit
 from sweeps.monitor.display import Display
 from sweeps.slurm import Slurm, in_follow_up
+from sweeps.tuning import pruner, sampler
 from sweeps.tuning.definition import (
     EQUAL_STEP_PRUNERS,
     OPTUNA_PRUNERS,
@@ -36,10 +37,8 @@ from sweeps.tuning.definition import (
     TrialResult,
     compute_rungs,
 )
-from sweeps.tuning.pruner import build_pruner
 from sweeps.tuning.recorder import StudyRecorder, run_recorded_study
 from sweeps.tuning.rung import RungTrainer, find_last_step
-from sweeps.tuning.sampler import build_sampler, require_packages
 from sweeps.tuning.search_space import (
     SearchSpace,
     load_search_space,
@@ -331,7 +330,7 @@ def _build_study(config: TuneConfig, space: SearchSpace, resolved_plan: Resolved
     train_configs = [run_config.train for run_config in resolved_plan.configs.values()]
     num_validations = min(train.steps // train.validate_every for train in train_configs)
     rungs = compute_rungs(config.pruner, num_validations)
-    require_packages(config.sampler)
+    sampler.require_packages(config.sampler)
     study = Study(
         arms=tuple(resolved_plan.configs),
         space=space,
@@ -356,9 +355,9 @@ def _build_study(config: TuneConfig, space: SearchSpace, resolved_plan: Resolved
 def _check_options(study: Study) -> None:
     """Raise `UserError` unless sampler and pruner accept their arguments."""
     if study.sampler_options:
-        build_sampler(study, 0)
+        sampler.check_options(study)
     if study.pruner in OPTUNA_PRUNERS:
-        build_pruner(study)
+        pruner.check_options(study)
     elif study.pruner_options:
         raise UserError(
             f"pruner_options: pruner={study.pruner} has none; it takes those of "

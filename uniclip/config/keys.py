@@ -92,10 +92,10 @@ def collect_sections(cls: type, prefix: str = "") -> Iterator[Section]:
 
 
 def collect_value_forms(roots: Iterable[tuple[type, str]]) -> dict[str, frozenset[ValueForm]]:
-    """Return every key of classes -> the forms of text that it holds (`overrides.ValueForms`).
+    """Return every key of classes -> the forms that it holds (`overrides.ValueForms`).
 
     Args:
-        roots: (class, prefix) pairs. A key of several classes holds text if it does in each.
+        roots: (class, prefix) pairs. A key of several classes has the forms that it has in each.
     """
     forms: dict[str, frozenset[ValueForm]] = {}
     for cls, prefix in roots:
@@ -123,8 +123,8 @@ def _find_forms(hint: Any) -> frozenset[ValueForm]:
     for member in members:
         if member is str:
             forms.add("text")
-        elif typing.get_origin(member) is tuple and typing.get_args(member)[0] is str:
-            forms.add("texts")
+        elif typing.get_origin(member) is tuple:
+            forms.add("texts" if typing.get_args(member)[0] is str else "list")
     return frozenset(forms)
 
 

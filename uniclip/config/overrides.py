@@ -19,10 +19,12 @@ from uniclip.errors import UserError
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-ValueForm = Literal["text", "texts", "shell"]
-"""What a key may hold: a text, a list of texts, or text that a shell reads (no replacements)."""
+ValueForm = Literal["text", "texts", "shell", "list"]
+"""What a key may hold: a text, a list of texts, text that a shell reads (no replacements), or a
+list of other values."""
 ValueForms = Mapping[str, frozenset[ValueForm]]
-"""Every known key -> the forms of text that it holds; empty for keys that hold no text."""
+"""Every known key -> the forms that it holds; empty for single values that are no text."""
+LIST: frozenset[ValueForm] = frozenset({"list"})
 TEXT: frozenset[ValueForm] = frozenset({"text"})
 TEXT_OR_LIST: frozenset[ValueForm] = frozenset({"text", "texts"})
 
@@ -66,6 +68,11 @@ def parse_overrides(overrides: Iterable[str], forms: ValueForms | None = None) -
     return values
 
 
+def holds_text(key_forms: frozenset[ValueForm] | None) -> bool:
+    """Return whether a key of these forms holds text, in which a comma divides nothing."""
+    return bool(key_forms) and key_forms != LIST
+
+
 def format_override(key: str, value: str | list[str]) -> str:
     """Return the `key=value` word with which a key that holds text has this value.
 
@@ -102,9 +109,9 @@ def _parse_override(override: str, forms: ValueForms | None) -> tuple[str, Any]:
         return key, value
     if forms is not None and SIMPLE_KEY.fullmatch(key):
         key_forms = forms.get(key)
-        if key_forms:
-            return key, _parse_text_value(override, key_forms)
-        return key, _parse_typed_value(override, is_known=key_forms is not None)
+        if holds_text(key_forms):
+            return key, _parse_text_value(override, key_forms or TEXT)
+        return key, _parse_typed_value(override, key_forms)
     return _parse_simple_override(override) or _parse_hydra_override(override)
 
 
@@ -124,7 +131,8 @@ def parse_value_list(override: str, names: Sequence[str] = ()) -> list[str] | No
         Each value as text that the grammar reads back; None for a word with one value.
 
     Raises:
-        UserError: the word lists one value, one value twice, or a continuous interval.
+        UserError: the word lists one value, one value twice, or a continuous interval, or ends with
+            a comma.
     """
     value = override.partition("=")[2].strip()
     if not VALUE_LIST.search(value) or QUOTED.fullmatch(value):
@@ -135,6 +143,10 @@ def parse_value_list(override: str, names: Sequence[str] = ()) -> list[str] | No
     try:
         parsed = _parse_with_hydra(override)
     except HydraException:
+        if value.endswith(","):
+            raise UserError(
+                f"cannot read {override!r}: a value is missing after the comma"
+            ) from None
         return None
     if not parsed.is_sweep_override():
         return None
@@ -241,8 +253,8 @@ def _replace_environment(key: str, text: str) -> str:
 # ---- other keys ----------------------------------------------------------------------------------
 
 
-def _parse_typed_value(override: str, *, is_known: bool) -> Any:
-    """Return the value of a key that holds no text, or of one that is not known.
+def _parse_typed_value(override: str, key_forms: frozenset[ValueForm] | None) -> Any:
+    """Return the value of a key that holds no text, or of one that is not known (None).
 
     What the grammar does not read is returned as text: the key's error is the better message.
     """
@@ -259,8 +271,9 @@ def _parse_typed_value(override: str, *, is_known: bool) -> Any:
     try:
         return _parse_hydra_override(override)[1]
     except _SweepOverrideError:
-        if is_known:
-            raise
+        if key_forms is not None:
+            remedy = "write one value" + ", or a list as [a,b]" * (key_forms == LIST)
+            raise UserError(f"{override!r} has several values: {remedy}") from None
     except UserError:
         pass
     return stripped

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ablations import designs
 from ablations import schema as ablation_schema
+from sweeps.config import multirun
 from sweeps.config.request import list_conf_dirs, parse_overrides
 from sweeps.config.selection import find_sweep, open_store, read_plans
 from sweeps.monitor.columns import Column
@@ -80,6 +81,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _list_choices(kind: str, overrides: list[str]) -> Entries:
+    multirun.require_one_sweep(multirun.split_lists(overrides)[1], has_ablation=False)
     values = parse_overrides(overrides)
     values.pop("runtime.plugins", None)
     conf_dirs = list_conf_dirs(values.pop("conf_dir", None))

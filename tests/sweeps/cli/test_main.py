@@ -77,7 +77,15 @@ BAD_INPUT: list[tuple[list[str], str]] = [
     (["plan", *OVERRIDES, "seeds=1,2"], "write seeds=[1,2]"),
     (["plan", *OVERRIDES, "launcher.max_workers=1,2"], "does not change what a run is"),
     (["plan", *OVERRIDES, "train.steps=1,2", "train.steps=3"], "train.steps is given twice"),
-    (["logs", *OVERRIDES, "train.steps=1,2", "full/0"], "this command takes one sweep at a time"),
+    (["logs", *OVERRIDES, "train.steps=1,2", "full/0"], "train.steps=1,2 names 2 sweeps: write"),
+    (
+        ["tune", *OVERRIDES, "sampler=tpe,gp"],
+        "'sampler=tpe,gp' has several values: write one value",
+    ),
+    (["tune", *OVERRIDES, "tuning_seeds=1,2"], "write one value, or a list as [a,b]"),
+    (["list", "arms", "train.learning_rate=1e-3,2e-3"], "has several values: write one value"),
+    (["list", "arms", "ablation=views,losses"], "ablation=views,losses names 2 sweeps: write"),
+    (["list", "keys", "data=scenes,csv"], "data=scenes,csv names 2 sweeps: write the command"),
     (["plan", "train.lr=1,2"], "did you mean train.learning_rate"),
     (["plan", *OVERRIDES, "train={steps: 3}"], "train is a section"),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -131,4 +132,20 @@ def test_the_largest_status_is_that_of_the_command(
     assert execute("report", "ablation=similarity,losses", *OVERRIDES[1:]) == 2
     printed = capsys.readouterr()
     assert printed.err.count("has not been run") == 2
-    assert printed.out.count("has not been run") == 2, "the summary repeats why"
+    assert "has not been run" not in printed.out
+    assert "summary" not in printed.out, "no sweep has results"
+
+
+def test_the_records_of_all_sweeps_are_one_list(
+    work_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*OVERRIDES[1:], "seeds=1"]
+    assert execute("plan", "--json", "ablation=similarity,losses", *words) == 0
+    records = json.loads(capsys.readouterr().out)
+    expected = []
+    for ablation in ("ablation=similarity", "ablation=losses"):
+        assert execute("plan", "--json", ablation, *words) == 0
+        cells = json.loads(capsys.readouterr().out)
+        expected += [{"sweep": ablation, **record} for record in cells]
+    assert records == expected
+    assert len(records) > 4

@@ -47,6 +47,12 @@ def test_the_spaces_fit_every_arm_and_contain_the_defaults(
         ("train.learning_rate: {low: 0.1, hihg: 1}", "did you mean train.learning_rate.high"),
         ("train.learning_rate: {choices: [0.1]}", "two or more"),
         ("train.learning_rate: {choices: [0.1, 0.2], low: 0}", "choices, or low and high"),
+        (
+            "train.learning_rate: {choices: [null, 1, 2.5, x, true]}",
+            r"train.learning_rate: choices must differ, got 1 and True \(equal\)",
+        ),
+        ("train.learning_rate: {choices: [1, true, 0]}", "must differ, got 1 and True"),
+        ("train.learning_rate: {choices: [1, 2, 1.0]}", "must differ, got 1 and 1.0"),
         ("train.learning_rate: 3", "must be a mapping"),
         ("model.embed_dim: {low: 16, high: 60, step: 16}", "high must be low plus a multiple"),
         ("train.learning_rate: {low: 0.1, high: 1, step: 0.1, log: true}", "step.*log false"),

@@ -13,11 +13,20 @@ from uniclip.errors import UserError
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("postgresql+psycopg://me:secret@127.0.0.1:1/db", "cannot be used: .*refused"),
+        (
+            "postgresql+psycopg://me:secret@127.0.0.1:1/db",
+            "cannot be used: .*refused.*; start the server",
+        ),
         ("postgresql+nodriver://me:secret@127.0.0.1/db", "cannot be used: .*nodriver"),
         ("mysql+pymysql://me:secret@127.0.0.1/db", "needs a driver that is not installed"),
-        ("sqlite:////no/such/folder/study.db", "cannot be used: .*unable to open database file"),
-        ("/no/such/folder/study.journal", "cannot be used: .*No such file or directory"),
+        (
+            "sqlite:////no/such/folder/study.db",
+            "cannot be used: .*unable to open .*; create the folder",
+        ),
+        (
+            "/no/such/folder/study.journal",
+            "cannot be used: .*No such file.*; create the folder, correct",
+        ),
         ("://", "cannot be used: "),
     ],
 )

@@ -223,6 +223,7 @@ def test_the_script_and_the_dashboard_of_the_page(
     [
         (("storage=postgresql+psycopg://me:secret@127.0.0.1:1/db",), "cannot be used"),
         (("sampler_options={startup: 1}",), "sampler=gp does not accept"),
+        (("sampler_options={seed: 1}",), "write sampler_seed=<number>"),
         (("pruner=MedianPruner", "pruner_options={lower: 1}"), "MedianPruner does not accept"),
         (("pruner=median", "pruner_options={lower: 1}"), "pruner=median has none"),
         (("pruner=Median",), "did you mean median or MedianPruner"),

@@ -81,6 +81,7 @@ def test_forms_say_which_keys_hold_text() -> None:
     assert forms["title"] == {"text"}
     assert forms["names"] == {"texts"}
     assert forms["nested.share"] == forms["train.steps"] == frozenset()
+    assert forms["train.adam_betas"] == {"list"}
     assert forms["data.path"] == forms["data.label_column"] == {"text"}
     assert "nested" not in forms
 
