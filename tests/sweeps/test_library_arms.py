@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -16,6 +17,7 @@ from uniclip.store import Store
 
 MARK = "run by tests/sweeps/test_library_arms.py"
 SMALL = [*(w for w in TINY if not w.startswith("ablation=")), "seeds=1", "train.steps=4"]
+SMALL_MODEL = [*SMALL, "model.image.image_size=32"]
 PAGES = [ROOT / "docs" / name for name in ("timm.md", "transformers.md")]
 
 
@@ -32,16 +34,36 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_commands_of_the_pages_run(
+def read_commands() -> list[list[str]]:
+    """Return the words of every command of the pages that is run here."""
+    blocks = [block for page in PAGES for block in read_blocks(page) if block.mark == MARK]
+    return [shlex.split(command)[2:] for block in blocks for command in block.commands]
+
+
+def test_the_commands_of_the_pages_are_planned_and_their_arms_audited(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    blocks = [block for page in PAGES for block in read_blocks(page) if block.mark == MARK]
-    commands = [shlex.split(command)[2:] for block in blocks for command in block.commands]
+    commands = read_commands()
+    assert [words[0] for words in commands].count("plan") == 3
     assert len(commands) == 4
     for words in commands:
-        assert execute(*words, *SMALL, "model.image.image_size=32", "store=store") == 0, words
-    assert "audit: " in capsys.readouterr().out
+        if words[0] == "plan":
+            assert execute(*words, *SMALL_MODEL, "store=planned") == 0, words
+    words = next(words for words in commands if words[0] != "plan")
+    assert execute("plan", "--probe", *words, *SMALL_MODEL, "store=planned") == 0
+    assert "(from probe)" in capsys.readouterr().out
+    (checks,) = (c for s in Store(folder / "planned").iter_sweeps() if (c := s.read_audit_checks()))
+    assert {check.arm for check in checks} >= {"scratch", "lit", "frozen-text"}
+    assert all(check.passed for check in checks)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif("UNICLIP_SOAK" not in os.environ, reason="half a minute: `make soak`")
+def test_a_locked_encoder_keeps_its_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (words,) = (words for words in read_commands() if words[0] != "plan")
+    assert execute(*words, *SMALL_MODEL, "store=store") == 0
     weights = {}
     for sweep in Store(folder / "store").iter_sweeps():
         plan = sweep.read_plan()

@@ -353,7 +353,7 @@ def test_a_tuning_that_is_killed_continues_with_the_same_study(
     tuned: tuple[TuningDriver, str], tmp_path: Path, victim: str
 ) -> None:
     driver = TuningDriver(tmp_path / "store")
-    process = driver.start(f"n_trials={TRIALS}", command="tune")
+    process = driver.start(f"n_trials={TRIALS}", SAMPLER, command="tune")
     wait_until(lambda: any(driver.folder.glob("sweeps/*/tuning/*/*/plan.json")), seconds=400)
     time.sleep(random.Random(time.time_ns()).uniform(0, 6))
     kill([process.pid] if victim == "controller" else driver.everything())
