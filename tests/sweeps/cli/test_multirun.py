@@ -25,7 +25,6 @@ design: listed
 reference: low
 arms:
   low: {label: low, overrides: {train.learning_rate: 0.001}}
-  middle: {label: middle, overrides: {train.learning_rate: 0.002}}
   high: {label: high, overrides: {train.learning_rate: 0.004}}
 contrasts:
   high: {label: high vs. low, plus: high, minus: low, primary: true}
@@ -33,6 +32,7 @@ contrasts:
 WORDS = [
     *(word for word in TINY if not word.startswith(("ablation=", "train.validate_every="))),
     *("seeds=1", "train.steps=4", "train.validate_every=4", "conf_dir=conf", "launcher=debug"),
+    "method=clip",
 ]
 
 
@@ -45,7 +45,7 @@ def run_command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Two ablations of seven arms in one command, and what it printed."""
+    """Two ablations of six arms in one command, and what it printed."""
     folder = tmp_path_factory.mktemp("multirun")
     (folder / "conf" / "ablation").mkdir(parents=True)
     (folder / "conf" / "ablation" / "rates.yaml").write_text(RATES)
@@ -56,12 +56,12 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_two_ablations_run_into_one_summary(swept: tuple[Path, str]) -> None:
     folder, output = swept
-    assert output.startswith("2 sweeps, one after another: 7 arms, 7 cells, ")
+    assert output.startswith("2 sweeps, one after another: 6 arms, 6 cells, ")
     first, second, summary = re.split(r"\n---- .* ----\n", output)[1:]
     assert "4 complete" in first
-    assert "3 complete" in second
+    assert "2 complete" in second
     plans = [s.read_plan() for s in Store(folder / "store").iter_sweeps()]
-    assert sorted(len(plan.arms) for plan in plans if plan) == [3, 4]
+    assert sorted(len(plan.arms) for plan in plans if plan) == [2, 4]
     for plan in plans:
         assert plan is not None
         assert f"ablation={plan.ablation}: {plan.sweep_id}, {len(plan.arms)} complete" in summary
@@ -74,8 +74,8 @@ def test_the_printed_configuration_is_that_of_a_finished_run(swept: tuple[Path, 
     """`--cfg job`, read back in Python: the same run id, so that nothing is trained."""
     folder, _ = swept
     store = Store(folder / "store")
-    printed = run_command(folder, "--cfg", "job", "middle/0", "ablation=rates", *WORDS)
-    run_id = re.search(r"# Cell middle/0 of rates-smoke-\w+, run (\w+)\.", printed.stdout)
+    printed = run_command(folder, "--cfg", "job", "high/0", "ablation=rates", *WORDS)
+    run_id = re.search(r"# Cell high/0 of rates-smoke-\w+, run (\w+)\.", printed.stdout)
     assert run_id is not None, printed.stderr
     run = run_config(OmegaConf.create(printed.stdout), store=store.root)
     assert run.id == run_id[1]
@@ -85,7 +85,7 @@ def test_the_printed_configuration_is_that_of_a_finished_run(swept: tuple[Path, 
 def test_each_run_has_its_configuration_beside_it(swept: tuple[Path, str]) -> None:
     store = Store(swept[0] / "store")
     runs = list(store.iter_runs())
-    assert len(runs) >= 6
+    assert len(runs) >= 5
     for run in runs:
         config = OmegaConf.load(run.config_path)
         assert run_config(config, store=store.root).id == run.id
