@@ -203,7 +203,7 @@ def test_the_page_is_written_by_the_program() -> None:
     new_page = program.render_page(2)
     pattern = r"\d[\d.,]*"
     headings = [
-        line for line in new_page.splitlines() if line.startswith(("#", "| true", "| seeds"))
+        line for line in new_page.splitlines() if line.startswith(("#", "| true", "| seeds |"))
     ]
     assert all(heading in page for heading in headings)
     assert re.sub(pattern, "0", new_page) == re.sub(pattern, "0", page)

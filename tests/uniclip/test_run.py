@@ -46,6 +46,7 @@ def files(folder: RunFolder) -> dict[str, int]:
 
 def test_what_is_published(trained):
     assert set(files(trained)) == {
+        "config.yaml",
         "spec.json",
         "tokenizer.json",
         "weights.safetensors",
@@ -98,7 +99,7 @@ def test_diverged_is_an_outcome_without_weights(tmp_path):
     config = tiny(train={"divergence_threshold": 1e-6})
     folder = opened(tmp_path, config)
     assert run.execute_run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
-    assert set(files(folder)) == {"spec.json", "outcome.json"}
+    assert set(files(folder)) == {"config.yaml", "spec.json", "outcome.json"}
     outcome = folder.read_outcome()
     assert (outcome.kind, outcome.step, outcome.weights_digest) == ("diverged", 0, None)
     assert run.execute_run(folder, config, claimed(folder), evaluations=EVALUATIONS) == "diverged"
@@ -111,7 +112,7 @@ def test_interrupted_in_training_resumes_to_the_same_file(trained, tmp_path):
         folder, tiny(), claimed(folder), evaluations={}, stop=lambda: next(asked)
     )
     assert kind == "interrupted"
-    assert set(files(folder)) == {"spec.json"}
+    assert set(files(folder)) == {"config.yaml", "spec.json"}
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations={}) == "trained"
     assert folder.weights_path.read_bytes() == trained.weights_path.read_bytes()
     assert folder.best_weights_path.read_bytes() == trained.best_weights_path.read_bytes()
@@ -122,7 +123,7 @@ def test_halted_and_gone_on_publishes_the_same_files(trained, tmp_path):
     folder = opened(tmp_path, tiny())
     halting = tiny(runtime={"stop_fraction": 0.5})
     assert run.execute_run(folder, halting, claimed(folder), evaluations=EVALUATIONS) == "paused"
-    assert set(files(folder)) == {"spec.json"}
+    assert set(files(folder)) == {"config.yaml", "spec.json"}
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "trained"
     assert folder.weights_path.read_bytes() == trained.weights_path.read_bytes()
     assert folder.best_weights_path.read_bytes() == trained.best_weights_path.read_bytes()
@@ -145,7 +146,7 @@ def test_overtaken_publishes_nothing(tmp_path):
     old = claimed(folder)
     claimed(folder, forced=True)
     assert run.execute_run(folder, tiny(), old, evaluations=EVALUATIONS) == "superseded"
-    assert set(files(folder)) == {"spec.json"}
+    assert set(files(folder)) == {"config.yaml", "spec.json"}
 
 
 def test_overtaken_in_evaluation_publishes_no_scores(tmp_path, monkeypatch):

@@ -131,8 +131,8 @@ def test_loaded_parts_are_one_line_of_the_log(path, tmp_path, capsys):
     assert event["message"] == (
         f"pretrained={path}: loaded image encoder; newly initialized: augmentation encoder "
         "(layers.0.bias is absent in the checkpoint and has shape (16,) in the model), image head "
-        "(blocks.0.mlp.0.bias is absent in the checkpoint and has shape (128,) in the model), "
-        "text encoder (pretrained_towers=image), text head (pretrained_towers=image), "
+        "(blocks.0.fusion_mlp.0.bias is absent in the checkpoint and has shape (114,) in the "
+        "model), text encoder (pretrained_towers=image), text head (pretrained_towers=image), "
         "the temperature (set by method.temperature)"
     )
 
@@ -389,7 +389,7 @@ def test_image_head_and_augmentation_encoder_are_loaded_together(tmp_path):
 
     wider = TrainState(tiny(pretrained=checkpoint_path, model={"embed_dim": 24}), bpe).loaded_parts
     assert wider["augmentation_encoder"] == "only together with the image head"
-    assert "(48,) in the model" in wider["image_head"]
+    assert "(36,) in the model" in wider["image_head"]
     unaware = TrainState(
         tiny(pretrained=checkpoint_path, method={"name": "clip"}), bpe
     ).loaded_parts

@@ -22,7 +22,10 @@ from uniclip.models.image_query import describe_image_model, get_native_image_si
 )
 def test_a_model_is_built_at_the_size_it_was_made_for(name, size, has_batch_norm):
     expected = {"image_size": size, "error": None, "has_batch_norm": has_batch_norm}
-    assert describe_image_model(name, {}, None) == expected
+    described = describe_image_model(name, {}, None)
+    assert {key: described[key] for key in expected} == expected
+    assert described["interpolation"] == "bicubic"
+    assert 0.5 < described["crop_pct"] <= 1
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from tests.helpers.distributed_training import (
 )
 from tests.helpers.small_runs import METHODS, of_method, opened, tiny
 from uniclip import distributed
+from uniclip.data.text.tokenizer import train_bpe
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import RunFolder
@@ -204,6 +205,6 @@ def test_incomplete_environment_variables_are_refused(monkeypatch, environment, 
 def test_a_batch_smaller_than_the_number_of_processes_is_refused():
     config = tiny(train={"batch_size": 3})
     split = trainer.data.open_split(config.data, "train")
-    bpe = trainer.tokenizer.train_bpe([c for of in split.captions for c in of], 300)
+    bpe = train_bpe([c for of in split.captions for c in of], 300)
     with pytest.raises(UserError, match="batch_size=3 is too small for 4 processes"):
         trainer.TrainingBatches(config, split, bpe, distributed.ProcessGroup(1, 4))

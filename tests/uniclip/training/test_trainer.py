@@ -12,6 +12,7 @@ from tests.helpers.small_runs import claimed, of_method, opened, tiny
 from tests.helpers.training_runs import equal_weights, get_weights, score_texts, stop_after
 from uniclip import identity
 from uniclip.data.loader import TrainingBatches
+from uniclip.data.text.tokenizer import train_bpe
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
 from uniclip.training import checkpoint, trainer
@@ -223,7 +224,7 @@ def test_a_streamed_batch_equals_the_batch_of_its_step():
     """As a resume in mid-epoch needs."""
     config = tiny()
     split = trainer.data.open_split(config.data, "train")
-    bpe = trainer.tokenizer.train_bpe([c for of in split.captions for c in of], 300)
+    bpe = train_bpe([c for of in split.captions for c in of], 300)
     batches = TrainingBatches(config, split, bpe)
     for step, streamed in zip((3, 4), batches.iterate_batches(3, 5)):
         separate = batches.build_batch(step)
