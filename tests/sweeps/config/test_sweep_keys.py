@@ -11,7 +11,8 @@ def test_text_keys_of_every_section_are_known() -> None:
     assert all("text" in forms[key] for key in text_keys)
     assert forms["arms"] == {"texts"}
     assert forms["launcher.setup"] == {"texts", "shell"}
-    assert forms["train.steps"] == forms["seeds"] == frozenset()
+    assert forms["train.steps"] == frozenset()
+    assert forms["seeds"] == {"list"}
     assert forms["plugins"] == forms["runtime.plugins"] == {"text", "texts"}
 
 
