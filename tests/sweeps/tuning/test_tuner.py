@@ -348,6 +348,7 @@ def test_a_diverged_trial_has_the_lowest_score(
 
 
 @pytest.mark.soak
+@pytest.mark.skipif(not SOAK, reason="a minute: `make soak`")
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_a_tuning_that_is_killed_continues_with_the_same_study(
     tuned: tuple[TuningDriver, str], tmp_path: Path, victim: str
