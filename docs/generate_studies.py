@@ -115,13 +115,13 @@ def add_finished_runs(study: Study, store_path: Path, seeds: Sequence[int] = ())
     `seeds` replace those of its command.
     """
     store = Store(store_path)
-    rows = []
+    rows, all_scores = [], []
     plan = build_plan(study, store_path, seeds)
     for cell in plan.cells:
         outcome = store.get_run(cell.run_id).read_outcome()
         scores = read_scores(store, plan, cell)
         if outcome is not None and scores:
-            add_scores(scores)
+            all_scores += scores
             values = {f"{dataset}:{score.name}": score.value for dataset, score in scores}
             keys = (cell.arm, cell.seed, cell.run_id, outcome.training_hash)
             rows.append(dict(zip(KEY_COLUMNS, keys)) | values)
@@ -133,6 +133,7 @@ def add_finished_runs(study: Study, store_path: Path, seeds: Sequence[int] = ())
     order = table["seed"] * len(arm_order) + table["arm"].map(arm_order)
     table = table.loc[order.sort_values().index]
     FOLDER.mkdir(exist_ok=True)
+    add_scores(all_scores)
     study.path.write_text(table.to_csv(index=False, float_format="%.6g"), encoding="utf-8")
     print(f"{study.path.name}: {len(table)} cells")
 
@@ -143,15 +144,15 @@ def read_scores(store: Store, plan: Plan, cell: Cell) -> list[tuple[str, Score]]
     These are the scores on which contrasts are tested, minimal pairs, and the scores of retrieval
     that are a mean of both directions.
     """
-    kept = []
+    scores = []
     for dataset, evaluation_hash in plan.evaluation_hashes[cell.arm].items():
         record = store.get_run(cell.run_id).read_scores(dataset, evaluation_hash)
         for score in record.scores if record is not None else ():
             words = score.name.split(".")
             if words[0] in KEPT_SCORES and not LEFT_OUT_WORDS & set(words):
-                kept.append((dataset, score))
+                scores.append((dataset, score))
     primary = [(m.dataset, m.metric) for m in plan.primary_metrics]
-    return sorted(kept, key=lambda item: (item[0], item[1].name) not in primary)
+    return sorted(scores, key=lambda item: (item[0], item[1].name) not in primary)
 
 
 def add_scores(scores: Sequence[tuple[str, Score]]) -> None:
@@ -184,10 +185,10 @@ def read_table(study: Study) -> pd.DataFrame:
 def load_results(study: Study) -> Results:
     """Return the results of a study, computed from its file."""
     table = read_table(study)
-    nowhere = ROOT / "build" / "studies"
+    empty_store = ROOT / "build" / "studies"
     seeds = sorted({int(seed) for seed in table["seed"]})
-    plan = build_plan(study, nowhere, seeds)
-    return analyze(Store(nowhere), build_sweep_data(plan, table))
+    plan = build_plan(study, empty_store, seeds)
+    return analyze(Store(empty_store), build_sweep_data(plan, table))
 
 
 def build_sweep_data(plan: Plan, table: pd.DataFrame) -> SweepData:
@@ -240,12 +241,12 @@ def select_contrasts(table: Table, plan: Plan) -> Table:
     """Return a table of effects; of a crossed design, without interactions and simple effects."""
     if plan.design != "crossed":
         return table
-    kept = [
+    is_shown = [
         c.kind in ("main", "noise") or any(plan.get_arm(a).role == "outside" for a in c.weights)
         for c in plan.contrasts
     ]
-    rows_per_contrast = len(table.rows) // len(kept)
-    rows = (row for i, row in enumerate(table.rows) if kept[i // rows_per_contrast])
+    rows_per_contrast = len(table.rows) // len(is_shown)
+    rows = (row for i, row in enumerate(table.rows) if is_shown[i // rows_per_contrast])
     return replace(table, rows=tuple(rows))
 
 

@@ -100,6 +100,7 @@ def compare_with_best(
     if len(eligible_arms) < 2:
         return None
     best_arm = _find_best_arm(observations, eligible_arms, looks)
+    direction = 1 if observations.higher_is_better else -1
     is_worse: dict[str, bool] = {}
     undeclared_p_values: dict[str, float] = {}
     for arm in eligible_arms:
@@ -120,9 +121,8 @@ def compare_with_best(
                 min_spread=min_spread,
                 first_seed=observations.first_seed,
             )
-            direction = 1 if observations.higher_is_better else -1
-            is_tested = result.p is not None and direction * (result.mean or 0.0) > 0
-            undeclared_p_values[arm] = result.p if is_tested and result.p is not None else 1.0
+            is_behind = direction * (result.mean or 0.0) > 0
+            undeclared_p_values[arm] = result.p if is_behind and result.p is not None else 1.0
     adjusted_p_values = holm_adjust(list(undeclared_p_values.values()))
     is_worse |= {a: p < ALPHA for a, p in zip(undeclared_p_values, adjusted_p_values)}
     return BestComparison(
