@@ -34,7 +34,10 @@ def tabulate_effects(results: Results) -> pd.DataFrame:
     """
     if not results.plan.contrasts:
         index = pd.MultiIndex.from_arrays([[], [], []], names=["contrast", "dataset", "score"])
-        return pd.DataFrame(columns=[*VERDICT_COLUMNS, "family", "kind"], index=index, dtype=float)
+        columns = [*VERDICT_COLUMNS, "family", "kind"]
+        empty = pd.DataFrame(columns=columns, index=index, dtype=float)
+        empty.attrs |= {"title": "Effects", "notes": ["this sweep has no contrasts"]}
+        return empty
     return to_data_frame(build_effect_table(results), results)
 
 

@@ -39,22 +39,34 @@ def carry_user_files(old: Path, new: Path) -> None:
     old_digests, new_digests = _read_digests(old), _read_digests(new)
     written_digests = dict(new_digests)
     for name in _list_files(old):
-        source, target = old / name, new / name
-        if name in UNDIGESTED or _is_replaceable(old, name, old_digests):
-            continue
-        digest = _digest(source)
-        if target.exists() and _digest(target) == digest:
-            continue
-        if name in new_digests and _digest(target) == new_digests[name]:
-            free_name = _choose_free_name(name, old, old_digests, new)
-            (new / free_name).unlink(missing_ok=True)
-            os.rename(target, new / free_name)
-            new_digests[free_name] = new_digests[name]
-        _copy(source, target)
-        if name in old_digests:  # so that the next report knows that these bytes are not its own
-            new_digests.setdefault(name, old_digests[name])
+        while name not in UNDIGESTED and os.path.lexists(old / name):
+            try:
+                _carry_file(name, old, old_digests, new, new_digests)
+                break
+            except FileNotFoundError:  # another builder has just replaced one of the folders
+                continue
     if new_digests != written_digests:
         _save_digests(new, new_digests)
+
+
+def _carry_file(
+    name: str, old: Path, old_digests: Mapping[str, str], new: Path, new_digests: dict[str, str]
+) -> None:
+    """Keep one file, if it is the user's; the digests of the new folder are updated."""
+    source, target = old / name, new / name
+    if _is_replaceable(old, name, old_digests):
+        return
+    digest = _digest(source)
+    if target.exists() and _digest(target) == digest:
+        return
+    if name in new_digests and _digest(target) == new_digests[name]:
+        free_name = _choose_free_name(name, old, old_digests, new)
+        (new / free_name).unlink(missing_ok=True)
+        os.rename(target, new / free_name)
+        new_digests[free_name] = new_digests[name]
+    _copy(source, target)
+    if name in old_digests:  # so that the next report knows that these bytes are not its own
+        new_digests.setdefault(name, old_digests[name])
 
 
 def list_edited_files(folder: Path) -> dict[str, str]:

@@ -166,7 +166,11 @@ def test_autocast_names_methods_of_the_embedder():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc keeps memory by mallopt")
 def test_memory_of_freed_tensors_is_used_again():
-    """A step's tensors of some MB cost no page faults once a first step has touched the memory."""
+    """A step's tensors of some MB cost no page faults once a first step has touched the memory.
+
+    How much glibc keeps by default depends on what was freed before; so here it is told to keep
+    nothing, which `apply` has to undo.
+    """
     program = (
         "import resource, torch; from uniclip import numerics\n"
         "count = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
@@ -177,9 +181,10 @@ def test_memory_of_freed_tensors_is_used_again():
         "before = measure(); numerics.apply(1); print(before, measure())\n"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC", "GLIBC"))}
+    environment |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     output = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, capture_output=True
     ).stdout.split()
     faults_before, faults_after = map(int, output)
-    assert faults_before > 10_000
-    assert faults_after < 500
+    assert faults_before > 100, "also if the pages are large"
+    assert faults_after < faults_before / 20

@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from uniclip import numerics
@@ -51,6 +51,17 @@ def rename_taken_names(scalars: Mapping[str, float], fields: Mapping[str, Any]) 
     }
 
 
+@dataclass(frozen=True)
+class _LastHeartbeat:
+    """What the last heartbeat said, and when (seconds of the monotonic clock)."""
+
+    time: float = 0.0
+    step: int = 0
+    phase: str = ""
+    steps_per_second: float = 0.0
+    data_wait: float | None = None
+
+
 class MetricsLogger:
     """Writes the records of one attempt; without an attempt, keeps them in memory only.
 
@@ -64,7 +75,7 @@ class MetricsLogger:
         self.history: list[dict[str, Any]] = []
         self.num_unreadable = 0
         self._pending_records: list[dict[str, Any]] = []
-        self._last_heartbeat: tuple[float, int] | None = None
+        self._last_heartbeat = _LastHeartbeat()
         self._seconds = self._last_seconds = 0.0, 0.0
         """Seconds of training in this attempt, and those spent waiting for batches: now, and at the
         last heartbeat."""
@@ -153,14 +164,17 @@ class MetricsLogger:
         self._log_cost(state)
         self._flush()
 
-    def write_heartbeat(self, step: int, phase: str, *, force: bool = False) -> None:
-        """Write a heartbeat, at most one a second unless `force`."""
+    def write_heartbeat(self, step: int, phase: str) -> None:
+        """Write a heartbeat, at most one a second in the same phase."""
         now = time.monotonic()
-        last_time, last_step = self._last_heartbeat or (now, step)
-        is_recent = self._last_heartbeat is not None and now - last_time < HEARTBEAT_INTERVAL_S
-        if self.attempt is None or (is_recent and not force):
+        last = self._last_heartbeat
+        is_recent = phase == last.phase and now - last.time < HEARTBEAT_INTERVAL_S
+        if self.attempt is None or is_recent:
             return
-        steps_per_second = (step - last_step) / (now - last_time) if now > last_time else 0.0
+        steps_per_second, data_wait = last.steps_per_second, last.data_wait
+        if step > last.step and last.phase != "opening":  # a resumed attempt opens at step 0
+            steps_per_second = (step - last.step) / (now - last.time)
+            data_wait = self._compute_data_wait()
         with tolerate_full_disk():
             self.attempt.write_heartbeat(
                 step=step,
@@ -168,9 +182,10 @@ class MetricsLogger:
                 steps_per_second=steps_per_second,
                 phase=phase,
                 unreadable_images=self.num_unreadable,
-                data_wait=self._compute_data_wait(),
+                data_wait=data_wait,
             )
-        self._last_heartbeat, self._last_seconds = (now, step), self._seconds
+        self._last_heartbeat = _LastHeartbeat(now, step, phase, steps_per_second, data_wait)
+        self._last_seconds = self._seconds
 
     def _compute_data_wait(self) -> float | None:
         """Return the share of training since the last heartbeat spent waiting for batches."""

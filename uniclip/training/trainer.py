@@ -107,7 +107,7 @@ def train_model(
         )
         metrics_logger.log_step(state, step_metrics)
         if validate is not None and _is_validation_due(state.counters.step, config.train):
-            metrics_logger.write_heartbeat(state.counters.step, "validating", force=True)
+            metrics_logger.write_heartbeat(state.counters.step, "validating")
             metrics_logger.log_validation(state, *state.validate(validate))
         metrics_logger.write_heartbeat(state.counters.step, "training")
         early_end = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,11 +137,9 @@ def test_builders_at_once_keep_an_edited_file(tmp_path: Path) -> None:
         for _ in range(15):
             write_report(target, report_ipynb=str(number), other_csv=str(number))
 
-    threads = [threading.Thread(target=build, args=(i,)) for i in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as executor:
+        for built in [executor.submit(build, number) for number in range(3)]:
+            built.result()
     write_report(target, report_ipynb="9", other_csv="9")
     contents = read_report(target)
     assert contents["report.ipynb"] == "mine"

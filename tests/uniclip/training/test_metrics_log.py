@@ -58,13 +58,37 @@ def test_a_heartbeat_has_the_share_of_time_since_the_last_one_spent_on_waiting(t
     _, state = trainer.setup_training(tiny())
     metrics = StepMetrics(loss=1.0, loss_terms={}, grad_norm=1.0, lr=1.0)
     shares = []
-    for seconds, waited in ((None, None), (8.0, 2.0), (None, None), (2.0, 3.0)):
+    logger.write_heartbeat(0, "opening")
+    for phase, seconds, waited in (
+        ("training", None, None),
+        ("validating", 8.0, 2.0),
+        ("training", None, None),
+        ("validating", 2.0, 3.0),
+    ):
         if seconds is not None:
             state.record_step(seconds, clipped=False, waited_seconds=waited)
             logger.log_step(state, metrics)
-        logger.write_heartbeat(state.counters.step, "training", force=True)
+        logger.write_heartbeat(state.counters.step, phase)
         shares.append(attempt.read_heartbeat().data_wait)
-    assert shares == [None, 0.25, None, 0.5]
+    assert shares == [None, 0.25, 0.25, 0.5]
+
+
+def test_a_heartbeat_is_written_once_a_second_and_whenever_the_phase_changes(tmp_path):
+    attempt = claimed(opened(tmp_path, tiny()))
+    logger = MetricsLogger(tiny(), attempt)
+    written = []
+    for step, phase in ((0, "opening"), (7, "training"), (8, "training"), (9, "validating")):
+        logger.write_heartbeat(step, phase)
+        heartbeat = attempt.read_heartbeat()
+        written.append((heartbeat.step, heartbeat.phase, heartbeat.steps_per_second > 0))
+    assert written == [
+        (0, "opening", False),
+        (7, "training", False),
+        (7, "training", False),
+        (9, "validating", True),
+    ]
+    logger.write_heartbeat(9, "training")
+    assert attempt.read_heartbeat().steps_per_second > 0, "the rate of the last steps"
 
 
 def test_seconds_accumulate_over_attempts(tmp_path):

@@ -60,7 +60,7 @@ def test_heartbeats_say_how_many_images_are_replaced(path, tmp_path, capsys):
     attempt = claimed(opened(tmp_path / "store", make_config(path)))
     logger = MetricsLogger(make_config(path), attempt)
     logger.log_unreadable(["x.csv line 2: image a.png cannot be read (why)"], 1)
-    logger.write_heartbeat(3, "training", force=True)
+    logger.write_heartbeat(3, "training")
     heartbeat = attempt.read_heartbeat()
     assert heartbeat is not None
     assert heartbeat.unreadable_images == 1
