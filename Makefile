@@ -6,7 +6,7 @@ PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint 
 SOAK := UNICLIP_SOAK=1 UNICLIP_SLURM=required $(RUN) -m pytest -m soak
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep truth test slurm soak check docs reference bench fashion-mnist clean
+.PHONY: sweep truth test slow slurm soak check docs reference bench fashion-mnist clean
 
 sweep: $(VENV)/.installed
 	$(RUN) sweep.py ablation=components $(ARGS)
@@ -16,6 +16,10 @@ truth: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# The tests of half a minute and more that `make test` leaves out.
+slow: $(VENV)/.installed-test
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow $(ARGS)
 
 slurm: $(VENV)/.installed-test
 	$(RUN) -m pytest $(or $(ARGS),tests/slurm)

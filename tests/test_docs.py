@@ -63,6 +63,7 @@ def make_small(words: list[str], store: Path) -> list[str]:
     return [*words, *(w for w in tiny if not w.startswith("ablation=")), *small, f"store={store}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES_TO_RUN, ids=lambda p: p.stem)
 def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
     """In the order of the page, in one store; those that train do so with fewer arms and steps."""

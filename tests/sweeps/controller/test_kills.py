@@ -33,6 +33,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Driver:
     return driver
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.parametrize("victim", VICTIMS)
 @pytest.mark.parametrize("round_", range(ROUNDS))
@@ -60,6 +61,7 @@ def test_killed_at_a_random_moment(
     wait_until(lambda: not driver.workers())
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 def test_two_controllers_at_once_execute_each_run_once(undisturbed: Driver, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", *ARMS)

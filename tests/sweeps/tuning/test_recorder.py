@@ -125,6 +125,7 @@ def start(store: Path, url: str, sampler: str) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sampler", "storage"), KILLS)
 def test_a_study_that_is_killed_continues_with_the_same_trials(
     sampler: str, storage: str, tmp_path: Path, request: pytest.FixtureRequest

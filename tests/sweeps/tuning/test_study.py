@@ -219,6 +219,7 @@ def test_two_processes_agree_on_the_round_that_was_saved_first(tmp_path: Path) -
     assert folder.read_round(1) is None
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.parametrize("kill", range(KILLS))
 def test_a_study_killed_at_a_random_moment_continues(tmp_path: Path, kill: int) -> None:
