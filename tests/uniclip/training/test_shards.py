@@ -121,7 +121,9 @@ def train_in_child(folder: Path, config: RunConfig) -> None:
     os._exit(0)
 
 
-@pytest.mark.parametrize("num_kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.soak])])
+@pytest.mark.parametrize(
+    "num_kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.soak])]
+)
 def test_a_run_that_is_killed_anywhere_ends_with_the_same_weights(folder, tmp_path, num_kills):
     config = make_config(
         folder / "shards", order="windowed", checkpoint_seconds=0, steps=3 * num_kills
