@@ -40,6 +40,8 @@ KEY_COLUMNS = ("arm", "seed", "run", "training_hash")
 END_MARK = "<!-- end -->"
 EFFECT_COLUMNS = ("contrast", "score", "verdict", "effect", "95 % interval", "p (corrected)", "MDE")
 """Starts of the headings of the columns of the table of effects that the page shows."""
+UNFINISHED_TEXTS = ("0 of ", "no data")
+"""Starts of the cells by which rows without any run are known."""
 KEPT_SCORES = ("retrieval", "minimal")
 LEFT_OUT_WORDS = {"i2t", "t2i", "temperature", "views"}
 """First words of the names of scores that are kept, and words that none of them has."""
@@ -70,6 +72,20 @@ PILOT = (
     "ablation=components data=openmoji arms=[full,no-awareness,no-mp-nce,no-domain-similarity] "
     "runtime.evaluation_split=validation seeds=[100,101,102,103,104]"
 )
+SETTINGS = (
+    "film,film-gain-1,film-zero,cosine,product,product-zero,product-concat-zero,concat,"
+    "fast-modulation,head-blocks-3,encoder-layers-6,encoder-width-128,two-views,strong-views,"
+    "no-identity-views,more-identity-views,uniform-weights,no-text-text,temperature-0.2,"
+    "similarity-rate-1"
+).split(",")
+"""Settings of `ablation=reconstruction` in which awareness is switched off."""
+RECONSTRUCTION = "ablation=reconstruction arms=[{}]".format(
+    ",".join(["full,no-awareness", *(f"{s},{s}-no-awareness" for s in SETTINGS)])
+)
+LONGER = (
+    "ablation=components budget=study "
+    "arms=[full,no-awareness,no-mp-nce,no-domain-similarity,clip,clip-same-views]"
+)
 STUDIES = (
     *(
         Study(
@@ -85,10 +101,10 @@ STUDIES = (
         "ablation=heads data=openmoji train.steps=150 train.batch_size=128 train.validate_every=50",
     ),
     Study("heads_scenes", "ablation=heads data=scenes"),
-    Study("reconstruction_openmoji", "ablation=reconstruction data=openmoji"),
-    Study("reconstruction_scenes", "ablation=reconstruction data=scenes"),
-    Study("study_openmoji", "ablation=components data=openmoji budget=study"),
-    Study("study_scenes", "ablation=components data=scenes budget=study"),
+    Study("reconstruction_openmoji", f"{RECONSTRUCTION} data=openmoji seeds=3"),
+    Study("reconstruction_scenes", f"{RECONSTRUCTION} data=scenes seeds=3"),
+    Study("study_openmoji", f"{LONGER} data=openmoji seeds=3"),
+    Study("study_scenes", f"{LONGER} data=scenes seeds=3"),
     Study("scenes_components", "ablation=components data=scenes"),
     Study("scenes_methods", "ablation=methods data=scenes"),
     Study("scenes_losses", "ablation=losses data=scenes"),
@@ -238,8 +254,8 @@ def select_columns(table: Table, starts: Sequence[str]) -> Table:
 
 
 def select_contrasts(table: Table, plan: Plan) -> Table:
-    """Return a table of effects; of a crossed design, without interactions and simple effects."""
-    if plan.design != "crossed":
+    """Return a table of effects; of a crossed design with all arms, only main effects and noise."""
+    if plan.design != "crossed" or not any(c.kind == "main" for c in plan.contrasts):
         return table
     is_shown = [
         c.kind in ("main", "noise") or any(plan.get_arm(a).role == "outside" for a in c.weights)
@@ -250,12 +266,19 @@ def select_contrasts(table: Table, plan: Plan) -> Table:
     return replace(table, rows=tuple(rows))
 
 
+def drop_rows_without_runs(table: Table) -> Table:
+    """Return a table without arms that were not run, and without contrasts of such arms."""
+    rows = [r for r in table.rows if not any(c.text.startswith(UNFINISHED_TEXTS) for c in r)]
+    return replace(table, rows=tuple(rows))
+
+
 def render_study(study: Study) -> str:
     """Return the generated part of the section of a study."""
     results = load_results(study)
     plan = results.plan
     hashes = sorted(set(results.sweep_data.training_hashes.values()))
-    scores = build_score_table(results)
+    scores = drop_rows_without_runs(build_score_table(results))
+    effects = select_contrasts(build_effect_table(results), plan)
     num_cells = len(results.sweep_data.training_hashes)
     lines = [
         f"    python sweep.py {study.words}",
@@ -264,9 +287,7 @@ def render_study(study: Study) -> str:
         f"([scores and run ids](studies/{study.name}.csv)); training code {', '.join(hashes)}.",
         "",
         to_markdown(select_columns(scores, [*scores.headings[: 1 + study.num_scores], "seeds"])),
-        to_markdown(
-            select_columns(select_contrasts(build_effect_table(results), plan), EFFECT_COLUMNS)
-        ),
+        to_markdown(select_columns(drop_rows_without_runs(effects), EFFECT_COLUMNS)),
     ]
     return "\n".join(lines)
 
