@@ -47,6 +47,7 @@ SCORE_LABELS = {
     "probe": "linear probe",
     "minimal": "minimal pair",
     "caption": "caption",
+    "composition": "composition",
 }
 """First word of the name of a score -> label."""
 REPORT_ONLY_NOTE = "* after a score: reported only, not tested, and in no mean."

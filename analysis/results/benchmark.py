@@ -3,7 +3,7 @@
 A panel has one protocol, a column for each data set (also for a missing one), and means over one
 intersection: the data sets for which every counted run has every column. A run is counted if it has
 any score of the panel. A mean covers one score of one kind: accuracies, average precisions and
-recalls are never mixed.
+recalls are never mixed, nor are the lists of `datasets.LISTS_WITH_OWN_MEAN` with other data sets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from analysis.results.results import Results
 from analysis.statistics.effects import Effect, Observations
 from analysis.statistics.multiplicity import compare_with_best
 from uniclip.evaluate import datasets
-from uniclip.evaluate.protocols.protocol import RECALL_KS
+from uniclip.evaluate.datasets.images import CAPTIONED_KINDS
+from uniclip.evaluate.protocols.protocol import COMPOSITION_SCORES, RECALL_KS
 from uniclip.evaluate.protocols.published import PROTOCOLS
 from uniclip.evaluate.scoring.score_card import MIN_SAMPLES
 from uniclip.store import Arm, Look, Plan, get_score_kind_traits
@@ -34,6 +35,10 @@ PANEL_TASKS = {
     "text_to_image_retrieval": (
         "Text-to-image retrieval",
         tuple(f"retrieval.t2i.r{k}" for k in RECALL_KS),
+    ),
+    "composition": (
+        "Composition: the correct caption, image, or both",
+        tuple(f"composition.{name}" for name in COMPOSITION_SCORES),
     ),
 }
 """Name of a panel -> title, and the scores of each data set."""
@@ -58,11 +63,15 @@ class Column:
     """Fewer than 50 test samples: reported only, not tested, and in no mean."""
     tied_for_best: frozenset[str]
     """Arms that are not significantly worse than the best; empty if no arm is worse."""
+    mean_list: str = ""
+    """Of a mean: the list of data sets with a mean of their own, such as shifts; else empty."""
 
     @property
     def dataset(self) -> str:
         """Name in CSV tables."""
-        return self.datasets[0] if self.evaluation_hash else f"mean of {len(self.datasets)}"
+        if self.evaluation_hash:
+            return self.datasets[0]
+        return f"mean of {len(self.datasets)} {self.mean_list}".rstrip()
 
     def has_value(self, arm: str, seed: int) -> bool:
         """Return whether a run has a value."""
@@ -144,8 +153,9 @@ def build_calibration_panel(results: Results, panel: Panel) -> Panel:
 def _supports_task(dataset: str, task: str) -> bool:
     """Return whether a data set has this kind of evaluation."""
     dataset_info = datasets.get(dataset)
-    if task.endswith("retrieval") or dataset_info.kind == "retrieval":
-        return task.endswith("retrieval") and dataset_info.kind == "retrieval"
+    task_kind = "retrieval" if task.endswith("retrieval") else task
+    if {task_kind, dataset_info.kind} & set(CAPTIONED_KINDS):
+        return task_kind == dataset_info.kind
     return task == "zero_shot" or {"train", "validation"} <= set(dataset_info.splits)
 
 
@@ -206,9 +216,13 @@ def _build_columns(
                 for a in arms
                 if plan.evaluation_hashes[a.name].get(dataset) == evaluation_hash
             ]
+            has_first_score = False
             for score in scores:
                 rows = sweep_data.select_score_rows(dataset, score)
                 rows = rows[rows["arm"].isin(evaluated_arms)]
+                if rows.empty and score != scores[0] and has_first_score:
+                    continue  # the data set has no such score
+                has_first_score = not rows.empty if score == scores[0] else has_first_score
                 observations = _restrict_to_arms(
                     sweep_data.get_observations(dataset, score), evaluated_arms
                 )
@@ -286,11 +300,12 @@ def _list_counted_cells(columns: Sequence[Column], arms: Sequence[Arm]) -> list[
 def _build_mean_columns(
     arms: Sequence[Arm], columns: Sequence[Column], looks: Sequence[Look]
 ) -> Iterator[Column]:
-    """Yield the mean of each score and kind that at least two data sets have."""
-    columns_by_score: dict[tuple[str, str], list[Column]] = {}
+    """Yield the mean of each score and kind that at least two data sets of a list have."""
+    columns_by_score: dict[tuple[str, str, str], list[Column]] = {}
     for column in columns:
-        columns_by_score.setdefault((column.score, column.kind), []).append(column)
-    for (score, kind), score_columns in columns_by_score.items():
+        key = (datasets.get_mean_list(column.datasets[0]), column.score, column.kind)
+        columns_by_score.setdefault(key, []).append(column)
+    for (mean_list, score, kind), score_columns in columns_by_score.items():
         if len(score_columns) > 1:
             observations = _average_columns(score_columns, arms)
             yield Column(
@@ -304,6 +319,7 @@ def _build_mean_columns(
                 tied_for_best=_find_tied_for_best(observations, arms, looks, {})
                 if get_score_kind_traits(kind).is_ranked
                 else frozenset(),
+                mean_list=mean_list,
             )
 
 

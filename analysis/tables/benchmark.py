@@ -143,6 +143,8 @@ def _is_ranked(column: Column) -> bool:
 
 def _format_heading(dataset: str, score: str) -> str:
     parts = score.split(".")
+    if parts[0] == "composition":
+        return f"{dataset} {parts[1]}"
     return f"{dataset} R@{parts[2][1:]}" if parts[0] == "retrieval" else dataset
 
 

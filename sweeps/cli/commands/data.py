@@ -105,6 +105,8 @@ def export_dataset(root: Path, names: list[str], output_dir: object) -> int:
     if len(names) != 1 or output_dir is None:
         raise UserError("data export takes one data set, and to=<folder>")
     dataset, output_path = datasets.get(names[0]), Path(str(output_dir)).expanduser()
+    if dataset.kind == "composition":
+        raise UserError(f"{dataset.name} cannot be exported: shards have no wrong captions")
     splits = [split for split in dataset.splits if dataset.describe_missing(root, (split,)) is None]
     if not splits:
         raise UserError(f"{dataset.name} is missing: {dataset.describe_missing(root)}")

@@ -44,6 +44,19 @@ def test_means_cover_one_kind_of_score_over_one_intersection(published_results: 
     assert not any(c.tied_for_best for c in calibration.columns)
 
 
+def test_shifts_have_a_mean_of_their_own(published_results: Results) -> None:
+    panel = panels_by_name(published_results)["zero_shot"]
+    first = next(c for c in panel.columns if panel.in_mean(c))
+    columns = [
+        replace(first, datasets=(name,)) for name in ("imagenet_a", "cifar10", "imagenet_r", "dtd")
+    ]
+    means = list(benchmark._build_mean_columns(panel.arms, columns, published_results.plan.looks))
+    assert {(m.dataset, m.datasets) for m in means} == {
+        ("mean of 2 shifts", ("imagenet_a", "imagenet_r")),
+        ("mean of 2", ("cifar10", "dtd")),
+    }
+
+
 def test_a_data_set_that_one_counted_run_lacks_is_in_no_mean(tmp_path: Path) -> None:
     def value(cell: Cell, dataset: str) -> float | None:
         if (cell.arm, cell.seed, dataset) == ("clip", 1, "dtd"):

@@ -21,8 +21,10 @@ from uniclip.evaluate import datasets
 from uniclip.evaluate.benchmarks.base import Benchmark
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.evaluate.datasets.images import CAPTIONED_KINDS
 from uniclip.evaluate.protocols import custom
 from uniclip.evaluate.protocols.protocol import (
+    COMPOSITION_VERSION,
     DEFAULT_DATASET,
     RETRIEVAL_VERSION,
     TEMPERATURE_RECORD,
@@ -76,7 +78,7 @@ class PublishedBenchmark(Benchmark):
     def describe_missing_probe_data(self) -> str | None:
         dataset = self.resolve_dataset()
         required_splits = _required_splits(dataset)
-        if dataset.kind == "retrieval":
+        if dataset.kind in CAPTIONED_KINDS:
             return None
         splits, _ = self._resolve_data(dataset)
         if splits == required_splits:
@@ -87,8 +89,7 @@ class PublishedBenchmark(Benchmark):
         dataset = self.resolve_dataset()
         protocol = self._with_stored_templates(dataset)
         splits, fingerprint = self._resolve_data(dataset)
-        is_retrieval = dataset.kind == "retrieval"
-        has_probe = not is_retrieval and splits == _required_splits(dataset)
+        has_probe = dataset.kind not in CAPTIONED_KINDS and splits == _required_splits(dataset)
         return {
             "protocol": protocol.name,
             "data": fingerprint,
@@ -99,7 +100,7 @@ class PublishedBenchmark(Benchmark):
             "linear_probe": to_builtins(protocol.probe_config) if has_probe else None,
             "difficult_objects": protocol.difficult_objects,
             "deviations": list(protocol.deviations),
-            **(_build_retrieval_record(splits) if is_retrieval else {"version": VERSION}),
+            **_build_version_record(dataset, splits),
         }
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
@@ -176,9 +177,15 @@ class PublishedBenchmark(Benchmark):
         return hashing.digest([self.name, root, dataset.split_rule])
 
 
-def _build_retrieval_record(splits: Splits) -> dict[str, Any]:
-    """Return what retrieval scores depend on; without validation images no temperature is fitted,
-    and there is no log likelihood."""
+def _build_version_record(dataset: Dataset, splits: Splits) -> dict[str, Any]:
+    """Return the version of the scores, and what else those of retrieval depend on.
+
+    Without validation images no temperature is fitted, and there is no log likelihood.
+    """
+    if dataset.kind == "composition":
+        return {"version": COMPOSITION_VERSION}
+    if dataset.kind != "retrieval":
+        return {"version": VERSION}
     temperature = TEMPERATURE_RECORD if "validation" in splits else None
     return {"version": RETRIEVAL_VERSION, "temperature": temperature}
 
@@ -188,4 +195,6 @@ def _required_splits(dataset: Dataset) -> Splits:
     needed: Splits = ("test", "train", "validation")
     if dataset.kind == "retrieval":
         needed = ("test", "validation")
+    elif dataset.kind == "composition":
+        needed = ("test",)
     return tuple(split for split in needed if split in dataset.splits)

@@ -11,11 +11,12 @@ torch is imported until a data set is opened.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from pathlib import Path
 
 from uniclip.config import compose
 from uniclip.errors import UserError, make_unknown_name_error
-from uniclip.evaluate.datasets import bench14, custom, more_datasets
+from uniclip.evaluate.datasets import bench14, composition, custom, more_datasets, shifts
 from uniclip.evaluate.datasets.dataset import Dataset, fingerprint_cache
 
 __all__ = [
@@ -36,15 +37,24 @@ DATASETS: dict[str, Dataset] = {
         *bench14.CLASSIFICATION_DATASETS,
         *bench14.RETRIEVAL_DATASETS,
         *more_datasets.MORE_DATASETS,
+        *shifts.SHIFT_DATASETS,
+        *composition.COMPOSITION_DATASETS,
     )
 }
 """Every published data set of the catalogue, by name."""
+
+LISTS_WITH_OWN_MEAN = ("shifts", "composition")
+"""Lists of data sets of which tables have a mean of their own, mixed with no other data sets."""
 
 ALIASES = {
     "aircraft": "fgvc_aircraft",
     "cars": "stanford_cars",
     "flowers": "flowers102",
+    "imagenet-a": "imagenet_a",
+    "imagenet-o": "imagenet_o",
+    "imagenet-r": "imagenet_r",
     "imagenet1k": "imagenet",
+    "imagenetv2": "imagenet_v2",
     "mscoco": "coco",
     "mscoco_captions": "coco",
     "pets": "oxford_pets",
@@ -67,6 +77,17 @@ def get(name: str) -> Dataset:
             "data set", name, [*DATASETS, *ALIASES, *(f"{k}:<path>" for k in custom.CUSTOM_KINDS)]
         )
     return DATASETS[canonical_name]
+
+
+def get_mean_list(name: str) -> str:
+    """Return the list of `LISTS_WITH_OWN_MEAN` that has a data set; empty for all others."""
+    lists = (n for n in LISTS_WITH_OWN_MEAN if name in _read_shipped_list(n))
+    return next(lists, "")
+
+
+@cache
+def _read_shipped_list(name: str) -> frozenset[str]:
+    return frozenset(read_benchmark(name))
 
 
 def list_benchmarks(folders: Sequence[Path] = (CONF,)) -> tuple[str, ...]:

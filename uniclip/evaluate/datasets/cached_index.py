@@ -23,7 +23,7 @@ from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.dataset import Dataset, fresh_fingerprint_cache
 from uniclip.evaluate.datasets.images import ImageDataset
 
-ARRAY_FIELDS = ("labels", "difficult")
+ARRAY_FIELDS = ("labels", "difficult", "pairs")
 JSON_FIELDS = ("ids", "classes", "captions")
 
 

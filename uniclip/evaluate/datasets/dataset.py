@@ -137,6 +137,10 @@ class Dataset:
     """Folder of user-defined data, which replaces the data root."""
     split_rule: str = "as published"
     """How the splits are drawn; part of the fingerprint."""
+    class_names_from: str | None = None
+    """Another data set, whose keys of classes and prompt names this one has."""
+    templates_from: str | None = None
+    """Another data set, whose prompt templates this one has where no protocol states others."""
     templates: tuple[str, ...] = ()
     """Prompt templates stored with the images, each with one {} for the class name."""
     all_images: tuple[str, SplitReader] | None = None

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from uniclip.evaluate.datasets.dataset import Dataset
     from uniclip.evaluate.metrics import Metric
 
-DatasetKind = Literal["classification", "multilabel", "retrieval"]
+DatasetKind = Literal["classification", "multilabel", "retrieval", "composition"]
+CAPTIONED_KINDS = ("retrieval", "composition")
+"""Kinds of data sets whose images have captions; the others have class names."""
 DOWNLOAD_AGAIN = "download the data set again"
 
 
@@ -55,18 +57,23 @@ class ImageDataset:
     """Id of each image, unique within the split: the key of its features and outcomes."""
     reader: ImageReader
     labels: NDArray[np.int64] | None = None
-    """Classification: (n,) class indices. Multi-label: (n, classes), 0 or 1. Retrieval: None."""
+    """Classification: (n,) class indices. Multi-label: (n, classes), 0 or 1. Composition: (n,)
+    categories. Retrieval: None."""
     difficult: NDArray[np.bool_] | None = None
     """Multi-label: (n, classes), True where the class is excluded from that image's score."""
     classes: tuple[str, ...] = ()
     """The data set's key of each class (folder, synset, name in its label file), by label."""
     captions: tuple[tuple[str, ...], ...] = ()
-    """Retrieval: one or more captions of each image as in the file, duplicates included."""
+    """Retrieval: one or more captions of each image as in the file, duplicates included.
+    Composition: the correct caption of each image, then wrong ones."""
+    pairs: NDArray[np.int64] | None = None
+    """Composition: (n,) number of the pair of images to which an image belongs, where the wrong
+    caption of an image is the correct one of the other; None if there are no pairs."""
 
     def __post_init__(self) -> None:
         shape = (len(self), len(self.classes)) if self.kind == "multilabel" else (len(self),)
         assert self.kind == "retrieval" or (self.labels is not None and self.labels.shape == shape)
-        assert self.kind != "retrieval" or len(self.captions) == len(self)
+        assert self.kind not in CAPTIONED_KINDS or len(self.captions) == len(self)
         assert self.difficult is None or self.difficult.shape == shape
         if len(set(self.ids)) < len(self):
             raise UserError(f"{self.name} lists an image twice in its {self.split} split")
@@ -106,6 +113,7 @@ class ImageDataset:
             labels=None if self.labels is None else self.labels[index],
             difficult=None if self.difficult is None else self.difficult[index],
             captions=tuple(self.captions[i] for i in index) if self.captions else (),
+            pairs=None if self.pairs is None else self.pairs[index],
         )
 
 
@@ -171,13 +179,18 @@ def build_classification_dataset(
     split: SplitName,
     files: Sequence[tuple[str, str | Path, int]],
     classes: Sequence[str],
+    reader_class: type[FileReader] = FileReader,
 ) -> ImageDataset:
-    """Build a classification split from (id, file, label) of each image."""
+    """Build a classification split from (id, file, label) of each image.
+
+    reader_class: what decodes the images of a published data set.
+    """
     import numpy as np
 
     if not files:
         raise UserError(f"{dataset.name} lists no {split} images; {dataset.download_hint}")
-    reader_class = FileReader if dataset.user_folder is None else UserFileReader
+    if dataset.user_folder is not None:
+        reader_class = UserFileReader
     return ImageDataset(
         name=dataset.name,
         split=split,

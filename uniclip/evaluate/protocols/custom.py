@@ -24,6 +24,7 @@ from uniclip.config import compose
 from uniclip.config.binding import bind, config_field
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets, prompts
+from uniclip.evaluate.datasets.images import CAPTIONED_KINDS
 from uniclip.evaluate.protocols.protocol import DEFAULT_DATASET, EvaluationProtocol
 from uniclip.evaluate.protocols.published import PROTOCOLS, get_published_protocol
 
@@ -32,6 +33,7 @@ ALLOWED_METRICS: dict[str, tuple[str, ...]] = {
     "classification": ("accuracy", "mean_per_class"),
     "multilabel": ("map11", "map"),
     "retrieval": ("recall",),
+    "composition": ("accuracy",),
 }
 """The metrics that each kind of data set can have."""
 
@@ -121,7 +123,7 @@ def _validate_templates(name: str, templates: tuple[str, ...], context: str) -> 
     valid_templates = prompts.validate_templates(templates, f"{context}: {name}")
     if (
         name != DEFAULT_DATASET
-        and datasets.get(name).kind == "retrieval"
+        and datasets.get(name).kind in CAPTIONED_KINDS
         and len(valid_templates) > 1
     ):
         raise UserError(f"{context}: {name} takes one template, that of a caption")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uniclip.config.binding import to_builtins
 from uniclip.errors import make_unknown_name_error
 from uniclip.evaluate import datasets, prompts
+from uniclip.evaluate.datasets.images import CAPTIONED_KINDS
 
 if TYPE_CHECKING:
     from uniclip.evaluate.metrics import Metric
@@ -27,6 +28,12 @@ TEST_VIEWS_VERSION = 1
 
 RETRIEVAL_VERSION = 2
 """Version of the retrieval scores; 2 since ranks and log likelihoods are scored beside R@k."""
+
+COMPOSITION_SCORES = ("text", "image", "group")
+"""Scores of composition; a data set without pairs of images has the first one only."""
+
+COMPOSITION_VERSION = 1
+"""Version of the scores of composition."""
 
 RECALL_KS = (1, 5, 10)
 """The k of R@k."""
@@ -169,6 +176,7 @@ class EvaluationProtocol:
         metric_by_dataset = dict(self.metrics)
         metric_by_kind: dict[str, Metric] = {
             "retrieval": "recall",
+            "composition": "accuracy",
             "multilabel": metric_by_dataset["voc2007"],
         }
         return metric_by_dataset.get(dataset) or metric_by_kind.get(
@@ -181,17 +189,19 @@ class EvaluationProtocol:
             return self.custom_templates[dataset]
         if datasets.get(dataset).kind == "retrieval":
             return (self.caption_template,)
+        if datasets.get(dataset).kind == "composition":
+            return ("{}",)
         if DEFAULT_DATASET in self.custom_templates:
             return self.custom_templates[DEFAULT_DATASET]
-        template_set = self.imagenet_templates if dataset == "imagenet" else dataset
+        source = datasets.get(dataset).templates_from or dataset
+        template_set = self.imagenet_templates if source == "imagenet" else source
         return prompts.get_templates(template_set, self.base or self.name)
 
     def get_class_name_entry(self, dataset: str) -> Any:
         """Return the definition of a data set's class names, as plain JSON."""
-        published_entry, custom_names = (
-            prompts.get_class_name_entry(dataset),
-            self.custom_names.get(dataset),
-        )
+        source = datasets.get(dataset).class_names_from or dataset
+        published_entry = prompts.get_class_name_entry(source)
+        custom_names = self.custom_names.get(dataset)
         return [published_entry, to_builtins(custom_names)] if custom_names else published_entry
 
     def get_class_names(self, dataset: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -202,7 +212,8 @@ class EvaluationProtocol:
                 raise make_unknown_name_error(
                     f"class of {dataset} in protocol {self.name}", key, classes
                 )
-        return {**prompts.get_class_names(dataset, classes, self.base or self.name), **custom_names}
+        source = datasets.get(dataset).class_names_from or dataset
+        return {**prompts.get_class_names(source, classes, self.base or self.name), **custom_names}
 
     def for_dataset(self, dataset: str, classes: Sequence[str]) -> DatasetProtocol:
         """Return the protocol of one data set; `classes`: its keys, in the order of its labels."""
@@ -214,7 +225,7 @@ class EvaluationProtocol:
             templates=self.get_templates(dataset),
             class_names=tuple((c, names[c]) for c in classes),
             preprocessing=self.preprocessing,
-            probe_config=None if kind == "retrieval" else self.probe_config,
+            probe_config=None if kind in CAPTIONED_KINDS else self.probe_config,
         )
 
 

@@ -29,6 +29,7 @@ from uniclip.evaluate.protocols.protocol import (
 )
 from uniclip.evaluate.scoring import (
     classification,
+    composition,
     linear_probe,
     probe_cache,
     retrieval,
@@ -93,6 +94,8 @@ class DatasetScorer:
         features = self.encoder.compute_image_features(*embedding_input)
         if self.splits.dataset.kind == "retrieval":
             self._score_retrieval(score_card, protocol, test, features)
+        elif self.splits.dataset.kind == "composition":
+            self._score_composition(score_card, protocol, test, features)
         else:
             self._score_classification(score_card, protocol, test, features)
         self.encoder.remove_partial_features(*embedding_input)
@@ -114,6 +117,22 @@ class DatasetScorer:
         texts = self._embed_captions(pairs, template)
         temperature = self._fit_temperature(protocol, encode)
         retrieval_scores.score_retrieval(score_card, images, texts, pairs, temperature, tie=0)
+
+    def _score_composition(
+        self,
+        score_card: ScoreCard,
+        protocol: DatasetProtocol,
+        test: ImageDataset,
+        features: Float32,
+    ) -> None:
+        """Add the choice of the correct caption, and of the correct image where there are pairs."""
+        images = split_features.project_features(self.encoder.pretrained, features)
+        (template,) = protocol.templates
+        captions = list(dict.fromkeys(c for captions in test.captions for c in captions))
+        texts = self.encoder.embed_texts([zero_shot.fill_template(template, c) for c in captions])
+        rows = {caption: row for row, caption in enumerate(captions)}
+        index = np.array([[rows[c] for c in captions] for captions in test.captions], np.int64)
+        composition.score_composition(score_card, images, texts[index], test)
 
     def _fit_temperature(
         self, protocol: DatasetProtocol, encode: Callable[..., Any] | None

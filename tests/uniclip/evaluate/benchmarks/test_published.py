@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers import dataset_trees, stub_models
+from tests.helpers import composition_trees, dataset_trees, stub_models
 from tests.helpers.small_runs import claimed, opened, tiny
 from uniclip import evaluate
 from uniclip import run as run_module
@@ -196,3 +196,24 @@ def test_the_last_evaluation_counts_only_while_the_test_split_is_unchanged(tmp_p
     next((root / "imagenet/val").glob("*/*.JPEG")).unlink()
     assert evaluate.evaluation_hash("imagenet", of, cache) != whole
     assert evaluate.describe_missing_probe_data("imagenet", of, cache) is not None
+
+
+def test_an_oracle_chooses_captions_and_images(tmp_path):
+    """It knows the images by their order, and a caption by the image that it belongs to."""
+    rows = composition_trees.winoground(tmp_path)
+    of = config(tmp_path)
+    number_of_caption = {captions[0]: i for i, (_, captions, _) in enumerate(rows)}
+    model = stub_models.Stub(
+        of,
+        lambda pixels, vectors: np.eye(len(rows)),
+        lambda texts: np.eye(len(rows))[[number_of_caption[t] for t in texts]],
+    )
+    scores, predictions = evaluate.evaluate("winoground", model, of)
+    value = stub_models.values(scores)
+    assert [value[f"composition.{n}"] for n in ("text", "image", "group")] == [1, 1, 1]
+    assert len(predictions["composition.group"]) == 3
+    assert predictions["labels"].tolist() == [0, 0, 0, 0, 1, 1]
+    protocol = evaluate.build_protocol("winoground", of)
+    assert protocol["linear_probe"] is None
+    assert protocol["templates"] == ["{}"]
+    assert evaluate.describe_missing_probe_data("winoground", of) is None

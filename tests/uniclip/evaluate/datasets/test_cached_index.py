@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers import dataset_trees
+from tests.helpers import composition_trees, dataset_trees
 from uniclip.errors import DataChangedError, UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.cache import Cache
@@ -51,3 +51,18 @@ def test_an_index_that_was_read_from_changed_data_is_not_kept(tmp_path: Path) ->
     dataset_trees.text(table, ["picture,caption", "0.png,zero"])
     opened = open_with_cached_index(dataset, "", "test", planned, cache)
     assert opened.captions == (("zero",),)
+
+
+def test_pairs_of_images_are_cached(tmp_path: Path) -> None:
+    composition_trees.winoground(tmp_path / "sets")
+    dataset = datasets.get("winoground")
+    fingerprint = dataset.fingerprint(tmp_path / "sets", ("test",))
+    cache = Cache(tmp_path / "cache", "")
+    read = [
+        open_with_cached_index(dataset, tmp_path / "sets", "test", fingerprint, cache)
+        for _ in range(2)
+    ]
+    for images in read:
+        assert images.pairs is not None
+        assert images.pairs.tolist() == [0, 0, 1, 1, 2, 2]
+        assert images.captions == dataset.open(tmp_path / "sets", "test").captions

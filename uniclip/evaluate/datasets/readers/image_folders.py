@@ -35,7 +35,7 @@ class FolderReader(SplitReader):
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         (name,) = dataset.files[split]
         (test_folder,) = dataset.files["test"]
-        return _read_class_folders(dataset, split, root / name, _list_folders(root / test_folder))
+        return _read_class_folders(dataset, split, root / name, list_folders(root / test_folder))
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SplitFolderReader(SplitReader):
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         folder = root / self.folder
         split_folder = "valid" if split == "validation" else split
-        classes = _list_folders(folder / "test")
+        classes = list_folders(folder / "test")
         return _read_class_folders(dataset, split, folder / split_folder, classes)
 
 
@@ -63,7 +63,7 @@ class ImagenetReader(SplitReader):
     """
 
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
-        names = [n for n in _list_folders(root / "imagenet/val") if SYNSET.fullmatch(n)]
+        names = [n for n in list_folders(root / "imagenet/val") if SYNSET.fullmatch(n)]
         if not names:
             raise UserError(
                 f"{root / 'imagenet/val'} has no synset folders such as n01440764: sort its images"
@@ -81,7 +81,7 @@ class Caltech101Reader(SplitReader):
 
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         folder = root / "caltech101/101_ObjectCategories"
-        all_images = _read_class_folders(dataset, split, folder, _list_folders(folder))
+        all_images = _read_class_folders(dataset, split, folder, list_folders(folder))
         class_rank, _ = holdout.rank_within_class(all_images)
         is_train = class_rank < CALTECH_TRAIN_PER_CLASS
         is_selected = is_train if split == "train" else ~is_train
@@ -99,7 +99,7 @@ class EurosatReader(SplitReader):
         import numpy as np
 
         folder = root / "eurosat/2750"
-        all_images = _read_class_folders(dataset, split, folder, _list_folders(folder))
+        all_images = _read_class_folders(dataset, split, folder, list_folders(folder))
         class_rank, class_size = holdout.rank_within_class(all_images)
         num_test = np.minimum(EUROSAT_TEST_PER_CLASS, class_size // 3)
         is_train = (class_rank >= num_test) & (class_rank < num_test + EUROSAT_TRAIN_PER_CLASS)
@@ -111,7 +111,7 @@ def _read_class_folders(
     dataset: Dataset, split: SplitName, folder: Path, classes: list[str]
 ) -> ImageDataset:
     """Read the images below each class's folder, sorted by name; hidden files are skipped."""
-    unknown_classes = sorted(set(_list_folders(folder)) - set(classes))
+    unknown_classes = sorted(set(list_folders(folder)) - set(classes))
     if unknown_classes and dataset.name != "imagenet":
         raise UserError(
             f"{folder} has a class that the test split lacks: {unknown_classes[0]}; "
@@ -120,13 +120,16 @@ def _read_class_folders(
     files = [
         (f"{name}/{file_name}", f"{folder / name}/{file_name}", label)
         for label, name in enumerate(classes)
-        for file_name in _list_images(folder / name)
+        for file_name in list_images(folder / name)
     ]
     return build_classification_dataset(dataset, split, files, classes)
 
 
-def _list_images(folder: Path) -> list[str]:
-    """Return the names below `folder`, sorted. (Text, not paths: ImageNet has over a million.)"""
+def list_images(folder: Path) -> list[str]:
+    """Return the names of the images below `folder`, sorted.
+
+    Text, not paths: ImageNet has over a million.
+    """
     paths: list[str] = []
     for directory, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [f for f in folders if not f.startswith(".")]
@@ -140,5 +143,6 @@ def _list_images(folder: Path) -> list[str]:
     return sorted(paths)
 
 
-def _list_folders(folder: Path) -> list[str]:
+def list_folders(folder: Path) -> list[str]:
+    """Return the names of the visible folders in `folder`, sorted."""
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

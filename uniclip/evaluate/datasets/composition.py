@@ -1,0 +1,82 @@
+"""The data sets of `benchmark=composition`: captions of the same words or shape.
+
+Sizes are those of the papers. The formats of SugarCrepe and of ARO are those of the authors' code;
+that of Winoground is the one of its page on Hugging Face, as remembered: its files could not be
+looked at.
+"""
+
+from __future__ import annotations
+
+from uniclip.evaluate.datasets.bench14 import RETRIEVAL_DATASETS
+from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.evaluate.datasets.readers.caption_choices import (
+    SUGARCREPE_CATEGORIES,
+    AroReader,
+    CaptionOrderReader,
+    SugarcrepeReader,
+    WinogroundReader,
+)
+
+ARO_IMAGES = (
+    "get {} and vgr_vga_images.zip by the links of "
+    "https://github.com/mertyg/vision-language-models-are-bows, put the file into aro/ and the "
+    "images into aro/images/"
+)
+
+COMPOSITION_DATASETS = (
+    Dataset(
+        name="sugarcrepe",
+        title="SugarCrepe",
+        kind="composition",
+        files={
+            "test": (
+                *(f"sugarcrepe/{category}.json" for category in SUGARCREPE_CATEGORIES),
+                "coco/val2017",
+            )
+        },
+        reader=SugarcrepeReader(),
+        expected_counts={"test": 7_511},
+        download_hint="get the seven files of https://github.com/RAIVNLab/sugar-crepe (data/) into "
+        "sugarcrepe/, and COCO's val2017.zip into coco/val2017/",
+    ),
+    Dataset(
+        name="winoground",
+        title="Winoground",
+        kind="composition",
+        files={"test": ("winoground/examples.jsonl", "winoground/images")},
+        reader=WinogroundReader(),
+        expected_counts={"test": 800},
+        download_hint="accept the terms of https://huggingface.co/datasets/facebook/winoground and "
+        "put examples.jsonl and the unpacked images.zip of its data/ into winoground/",
+    ),
+    Dataset(
+        name="aro_relation",
+        title="ARO, Visual Genome Relation",
+        kind="composition",
+        files={"test": ("aro/visual_genome_relation.json", "aro/images")},
+        reader=AroReader("visual_genome_relation.json", "relation_name"),
+        expected_counts={"test": 23_937},
+        download_hint=ARO_IMAGES.format("visual_genome_relation.json"),
+    ),
+    Dataset(
+        name="aro_attribution",
+        title="ARO, Visual Genome Attribution",
+        kind="composition",
+        files={"test": ("aro/visual_genome_attribution.json", "aro/images")},
+        reader=AroReader("visual_genome_attribution.json", "attributes"),
+        expected_counts={"test": 28_748},
+        download_hint=ARO_IMAGES.format("visual_genome_attribution.json"),
+    ),
+    *(
+        Dataset(
+            name=f"{retrieval.name}_order",
+            title=f"Order of words, {retrieval.title}",
+            kind="composition",
+            files={"test": retrieval.files["test"]},
+            reader=CaptionOrderReader(retrieval.reader),
+            split_rule="orders by rule: all words, within groups of three, groups of three",
+            download_hint=retrieval.download_hint,
+        )
+        for retrieval in RETRIEVAL_DATASETS
+    ),
+)
