@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -17,7 +17,7 @@ from analysis.results import alarms, tuning, tuning_trials
 from analysis.results.alarms import DataCheck
 from analysis.results.baselines import Baseline, list_baselines
 from analysis.results.sign_flips import SignFlip, find_sign_flips
-from analysis.results.variance import analyze_variance
+from analysis.results.variance import analyze_variance, find_noise_arms
 from analysis.statistics.effects import Effect, Observations, estimate_effect
 from analysis.statistics.item_clusters import ItemUncertainty, estimate_item_uncertainty
 from analysis.statistics.multiplicity import BestComparison, compare_with_best
@@ -66,8 +66,8 @@ class Results:
     """Primary score -> contrast -> uncertainty due to the choice of test samples."""
     best_comparisons: dict[ScoreKey, BestComparison | None]
     """Score by which arms are ranked -> comparison of its best arm with the others."""
-    variance_components: list[VarianceComponent]
-    """Variance of the reference arm's primary score by source; empty without both A/A arms."""
+    variance_components: dict[ScoreKey, list[VarianceComponent]]
+    """Primary score -> its variance in the reference arm by source; empty without both A/A arms."""
     baselines: dict[ScoreKey, list[Baseline]]
     """Primary score -> arms that the reference is compared with, best first."""
     audit_checks: tuple[AuditCheck, ...]
@@ -221,15 +221,12 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
     plan = sweep_data.plan
     observations = {key: sweep_data.get_observations(*key) for key in sweep_data.list_score_keys()}
     scores = build_primary_scores(sweep_data)
-    primary_key, primary_observations = scores[0].key, observations[scores[0].key]
     primary_effects = estimate_contrasts(plan.contrasts, scores, plan.looks)
     declared = {
         key: collect_declared_comparisons(plan.contrasts, effects)
         for key, effects in primary_effects.items()
     }
     candidate_arms = [a.name for a in plan.arms if a.role != "noise"]
-    outcomes = predictions.load_outcomes(store, plan, *primary_key)
-    clusters = predictions.load_clusters(store, plan, *primary_key)
     return Results(
         sweep_data=sweep_data,
         observations=observations,
@@ -253,14 +250,14 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
             if get_score_kind_traits(sweep_data.get_score_kind(*key)).is_ranked
             and not sweep_data.is_report_only(*key)
         },
-        variance_components=analyze_variance(plan, primary_observations, outcomes, clusters),
+        variance_components=_analyze_variances(store, plan, observations, list(primary_effects)),
         baselines={
             key: list_baselines(plan, observations[key], declared[key]) for key in primary_effects
         },
         audit_checks=store.get_sweep(plan.sweep_id).read_audit_checks(),
         data_checks=alarms.check_published_scores(store, sweep_data),
         training_data_warnings=alarms.describe_unreadable_images(store, sweep_data),
-        tuning_comparison=tuning.compare_with_default(store, plan, primary_observations),
+        tuning_comparison=tuning.compare_with_default(store, plan, observations[scores[0].key]),
         tuning_trials=tuning_trials.collect_tuning_trials(store, plan),
     )
 
@@ -287,6 +284,26 @@ def _estimate_item_uncertainties(
     clusters = predictions.load_clusters(store, plan, *key)
     return {
         c.name: estimate_item_uncertainty(c.weights, outcomes, clusters) for c in plan.contrasts
+    }
+
+
+def _analyze_variances(
+    store: Store,
+    plan: Plan,
+    observations: Mapping[ScoreKey, Observations],
+    keys: Sequence[ScoreKey],
+) -> dict[ScoreKey, list[VarianceComponent]]:
+    """Return the variance of each of these scores by source; empty without both A/A arms."""
+    if find_noise_arms(plan) is None:
+        return {}
+    return {
+        key: analyze_variance(
+            plan,
+            observations[key],
+            predictions.load_outcomes(store, plan, *key),
+            predictions.load_clusters(store, plan, *key),
+        )
+        for key in keys
     }
 
 

@@ -1,4 +1,4 @@
-"""Table of the variance of the primary score by its source."""
+"""Table of the variance of the primary scores by source."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from analysis import formatting
 from analysis.results.results import Results
 from analysis.statistics.variance_components import VarianceComponent
+from analysis.statistics.verdicts import ScoreKey
 from analysis.tables.table import Table, make_row
 
 SOURCE_LABELS = {
@@ -18,36 +19,45 @@ SOURCE_LABELS = {
 
 
 def build_variance_table(results: Results) -> Table:
-    """Return the standard deviation of the reference arm's score that is due to each source."""
-    components = results.variance_components
+    """Return the standard deviation of the reference arm's scores that is due to each source."""
+    components = [
+        (key, component)
+        for key, parts in results.variance_components.items()
+        for component in parts
+    ]
     return Table(
         name="variance",
         title="Standard deviation of the score of one run, by its source",
         headings=(
+            "score",
             "source",
-            results.format_heading(results.primary_score, "difference"),
+            "standard deviation",
             f"{formatting.format_confidence_level()} interval",
             "degrees of freedom",
         ),
         rows=tuple(
             make_row(
+                results.format_heading(key, "difference"),
                 SOURCE_LABELS[c.source],
-                _format_sd(results, c.sd),
-                _format_interval(results, c),
+                _format_sd(results, key, c.sd),
+                _format_interval(results, key, c),
                 str(c.degrees_of_freedom),
             )
-            for c in components
+            for key, c in components
         ),
         records=tuple(
             {
+                "dataset": key[0],
+                "score": key[1],
                 "source": c.source,
                 "sd": c.sd,
                 "sd_low": _get_sqrt(c.low),
                 "sd_high": _get_sqrt(c.high),
                 "df": c.degrees_of_freedom,
             }
-            for c in components
+            for key, c in components
         ),
+        num_text_columns=2,
         notes=(
             f"Of the arm {results.get_arm_label(results.plan.reference)}. The standard deviation "
             "between runs is the root of the sum of the first three squares (too large where "
@@ -57,17 +67,17 @@ def build_variance_table(results: Results) -> Table:
     )
 
 
-def _format_interval(results: Results, component: VarianceComponent) -> str:
+def _format_interval(results: Results, key: ScoreKey, component: VarianceComponent) -> str:
     if component.low is None or component.high is None:
         return ""
-    ends = (_format_sd(results, math.sqrt(end)) for end in (component.low, component.high))
+    ends = (_format_sd(results, key, math.sqrt(end)) for end in (component.low, component.high))
     return f"[{', '.join(ends)}]"
 
 
-def _format_sd(results: Results, sd: float) -> str:
+def _format_sd(results: Results, key: ScoreKey, sd: float) -> str:
     """Return a standard deviation with the unit of a score, to two digits."""
     number_format = formatting.make_number_format(
-        results.sweep_data.get_score_kind(*results.primary_score), sd if sd > 0 else None
+        results.sweep_data.get_score_kind(*key), sd if sd > 0 else None
     )
     return number_format.format(sd)
 
