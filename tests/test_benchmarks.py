@@ -95,6 +95,18 @@ def test_orders_of_an_epoch_are_measured_side_by_side(benchmark, tmp_path):
     assert all(row["4096 samples, CPU ms"] > 0 for row in rows)
 
 
+@pytest.mark.slow
+def test_plan_and_start_are_measured_on_an_index_without_pictures(benchmark, tmp_path):
+    rows = benchmark("index_scale").run(benchmark("table").Options(tmp_path, quick=True)).rows
+    assert [row["what"].split(":")[0] for row in rows] == [
+        "plan, first",
+        "plan",
+        "start and ten batches, first",
+        "start and ten batches",
+    ]
+    assert all(row["CPU s"] > 0 and row["peak of both, GiB"] > 0 for row in rows)
+
+
 def test_the_front_door_is_measured_over_cells_of_every_state(benchmark, tmp_path):
     rows = list(benchmark("overhead").measure_front_door(tmp_path, 22, 11))
     assert [row["at most"] for row in rows] == [3.0, 2.0, 3.0, 3, 3, 4, 3]

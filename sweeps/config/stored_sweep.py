@@ -20,6 +20,8 @@ from uniclip.store import Plan, Store
 
 UNRECORDED_KEYS = ("max_gpu_hours", "outdated", "retry", "seeds", "storage", "store", "wait")
 """Keys that apply to one command, are recorded in the plan itself, or may hold a password."""
+JOINED_PATHS = ("data.path", "data.labelled_path", "data.class_names_path")
+"""Keys whose values may be several paths, joined with "::"."""
 MAX_SHOWN_DIFFERENCES = 3
 ABSENT = "(none)"
 
@@ -173,7 +175,7 @@ def _get_key(word: str) -> str:
 def _make_absolute(key: str, value: Any) -> str | None:
     """Return the word of a key with its paths absolute; None if its value holds none."""
     if isinstance(value, str) and key != "benchmark":
-        is_joined = key == "data.path" and SOURCE_SEPARATOR in value
+        is_joined = key in JOINED_PATHS and SOURCE_SEPARATOR in value
         paths = value.split(SOURCE_SEPARATOR) if is_joined else [value]
         joined = SOURCE_SEPARATOR.join(_make_path_absolute(path.strip()) for path in paths)
         return format_override(key, joined) if value else None

@@ -59,6 +59,29 @@ def write_shards(folder: Path, num_samples: int, num_shards: int) -> str:
     return f"{folder}/{{00000..{num_shards - 1:05d}}}.tar"
 
 
+def write_labelled_shards(folder: Path, num_samples: int = 60) -> str:
+    """Write two shards of images of three classes, stated by numbers."""
+    for shard in range(2):
+        members = []
+        for n in range(shard, num_samples, 2):
+            key = f"{n:06d}"
+            members += [(f"{key}.png", encode_image(1000 + n)), (f"{key}.cls", f"{n % 3}".encode())]
+        write_tar(folder / f"{shard}.tar", members)
+    return str(folder)
+
+
+def write_class_folders(folder: Path) -> str:
+    """Write a folder of five images of two classes, in folders of folders too."""
+    for n, name in enumerate(
+        ("n01/a.png", "n01/b.PNG", "n01/more/c.png", "n02/a.png", "n02/d.png")
+    ):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(2000 + n))
+    (folder / "n02" / "notes.txt").write_text("no image")
+    return str(folder)
+
+
 def unpack_to_csv(folder: Path, shards: Iterable[Path]) -> Path:
     """Write the images of shards as files, and a CSV with their captions; return its path."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -209,6 +209,22 @@ SOURCE_SEPARATOR = "::"
 """What joins several sources of shards in `data.path`, as in open_clip."""
 
 
+def split_sources(path: str) -> list[str]:
+    """Return the sources that a path joins with "::"."""
+    return [source.strip() for source in path.split(SOURCE_SEPARATOR) if source.strip()]
+
+
+def _check_labelled_fraction(fraction: float, batch_size: int) -> None:
+    """Raise `UserError` unless every training batch has a pair and a labelled image."""
+    num_labelled = round(batch_size * fraction)
+    if not 0 < num_labelled < batch_size:
+        missing_kind = "pair" if num_labelled else "labelled image"
+        raise UserError(
+            f"data.labelled_fraction={fraction:g} of train.batch_size={batch_size} leaves no "
+            f"{missing_kind} in a batch: choose a fraction nearer to 0.5, or a larger batch"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class WebdatasetData(DataConfig):
     """Image-text pairs in WebDataset shards, as img2dataset writes them; read in place."""
@@ -245,9 +261,24 @@ class WebdatasetData(DataConfig):
     max_broken: float = config_field(0.01, low=0, high=1, run_only=True)
     """Largest fraction of the samples that cannot be used, since the caption is missing or the
     image missing or unreadable, and of held-out images; unless it is 0, one is always allowed."""
+    labelled_path: str = config_field("", run_only=True, is_path=True)
+    """Labelled images that are mixed into every batch, all of them for training: shards with `cls`
+    members, or a folder with a folder for each class; several are joined with "::"; "" = none."""
+    class_names_path: str = config_field("", run_only=True, is_path=True)
+    """File with the names of the classes of `labelled_path`: one a line, in the order of the `cls`
+    numbers or of the sorted class folders, or "<cls or folder><tab><name>". Joined with "::", one
+    file for each labelled source, or one for all; "" = `cls` members and folders are the names."""
+    labelled_fraction: float = config_field(0.5, above=0, high=0.99, value_if_missing=0.5)
+    """Fraction of labelled images in each batch, with `labelled_path`."""
+    label_templates: tuple[str, ...] = config_field(
+        ("a photo of a {}.",), value_if_missing=("a photo of a {}.",)
+    )
+    """Captions of labelled images, in which {} is the name of the class; one is drawn for each
+    image and epoch."""
 
     def __post_init__(self) -> None:
-        num_sources = len([s for s in self.path.split(SOURCE_SEPARATOR) if s.strip()])
+        self._check_labelled_images()
+        num_sources = len(split_sources(self.path))
         if self.weights and self.path and len(self.weights) != num_sources:
             raise UserError(
                 f"data.weights has {len(self.weights)} numbers, and data.path {num_sources} "
@@ -263,6 +294,41 @@ class WebdatasetData(DataConfig):
             )
         if self.where is not None:
             SampleFilter(self.where)
+
+    def _check_labelled_images(self) -> None:
+        defaults = WebdatasetData.__dataclass_fields__
+        for key in ("class_names_path", "labelled_fraction", "label_templates"):
+            if not self.labelled_path and getattr(self, key) != defaults[key].default:
+                raise UserError(
+                    f"data.{key} does nothing without data.labelled_path: leave it out, or name "
+                    "labelled images"
+                )
+        num_sources = len(split_sources(self.labelled_path))
+        num_files = len(split_sources(self.class_names_path))
+        if num_files > 1 and num_files != num_sources:
+            raise UserError(
+                f"data.class_names_path has {num_files} files, and data.labelled_path "
+                f'{num_sources} sources (joined with "{SOURCE_SEPARATOR}"): give each source one, '
+                "or one for all"
+            )
+        for template in self.label_templates:
+            if template.count("{}") != 1 or set(template.replace("{}", "")) & set("{}"):
+                raise UserError(
+                    f"data.label_templates: {template!r} must have one {{}} for the name of the "
+                    "class, and no other brace"
+                )
+        if not self.label_templates:
+            raise UserError("data.label_templates must have at least one template")
+
+    @property
+    def labelled(self) -> bool:
+        """Whether training batches have labels."""
+        return bool(self.labelled_path)
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Raise `UserError` unless every training batch has a pair and a labelled image."""
+        if self.labelled_path:
+            _check_labelled_fraction(self.labelled_fraction, batch_size)
 
     def count_allowed_broken(self, num_samples: int) -> int:
         """Return how many of `num_samples` samples may be skipped or replaced."""
@@ -295,14 +361,7 @@ class MixData(DataConfig):
 
     def check_batch_size(self, batch_size: int) -> None:
         """Raise `UserError` unless every training batch has a pair and a labelled image."""
-        num_labelled = round(batch_size * self.labelled_fraction)
-        if not 0 < num_labelled < batch_size:
-            missing_kind = "pair" if num_labelled else "labelled image"
-            raise UserError(
-                f"data.labelled_fraction={self.labelled_fraction:g} of train.batch_size="
-                f"{batch_size} leaves no {missing_kind} in a batch: choose a fraction nearer to "
-                "0.5, or a larger batch"
-            )
+        _check_labelled_fraction(self.labelled_fraction, batch_size)
 
 
 DATA: dict[str, type[DataConfig]] = {

@@ -6,21 +6,38 @@ Some of the images may be unreadable: they are counted and named, and training r
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from io import BytesIO
+from pathlib import Path
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.augmentation.resample import Photograph
+from uniclip.augmentation.resample import Photograph, make_photograph
 from uniclip.data.split import Split
 from uniclip.errors import UserError
+from uniclip.io import rgb_image
 
 UNREADABLE = Photograph(np.zeros((1, 1, 3), np.uint8), square_size=1)
 """Stands for a photograph that cannot be read."""
 MAX_LISTED = 20
 """Unreadable images that an error lists; it counts the others."""
+
+
+Decoded = TypeVar("Decoded")
+
+
+def read_photograph(file: Path | BytesIO, square_size: int) -> Photograph:
+    """Return an image file as views are made of it.
+
+    square_size: Side of the square that the evaluation transform makes of it, in pixels.
+
+    Raises:
+        UnreadableImageError: It cannot be decoded.
+    """
+    return make_photograph(rgb_image.read_source_image(file, square_size), square_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +64,26 @@ class ImageFileSplit(Split):
         """Return where an image is, for messages."""
 
     @abstractmethod
+    def get_image_file(self, i: int) -> Path | BytesIO:
+        """Return the file of an image, or its content."""
+
     def load_image(self, i: int) -> NDArray[np.uint8] | None:
         """Return an image (3, H, W); None, with an entry in `faults`, if it cannot be read."""
+        return self._decode(i, rgb_image.read_square)
 
-    @abstractmethod
     def load_photograph(self, i: int) -> Photograph | None:
         """Return what views are made of; None, with an entry in `faults`, if it cannot be read."""
+        return self._decode(i, read_photograph)
+
+    def _decode(self, i: int, read: Callable[[Path | BytesIO, int], Decoded]) -> Decoded | None:
+        """Return an image as `read` does, or None if it cannot be read."""
+        if i in self.faults:
+            return None
+        try:
+            return read(self.get_image_file(i), self.image_size)
+        except rgb_image.UnreadableImageError as error:
+            self.faults[i] = str(error)
+            return None
 
     def load_pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the source images; `UserError` names all of them that cannot be read."""

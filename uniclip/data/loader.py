@@ -173,14 +173,13 @@ class TrainingBatches(Dataset[Batch]):
         pixels, vectors = self._render_views(epoch, index, images)
         text_variants = self._build_text_variants(epoch, index, tokens)
         training_labels = self.split.training_labels
+        labels = np.full(len(index), -1) if training_labels is None else training_labels[index]
         return Batch(
             images=torch.from_numpy(pixels),
             augmentation_vectors=torch.from_numpy(vectors),
             tokens=torch.from_numpy(tokens),
             sample_ids=torch.from_numpy(index),
-            labels=torch.from_numpy(
-                np.full(len(index), -1) if training_labels is None else training_labels[index]
-            ),
+            labels=torch.from_numpy(labels.astype(np.int64)),
             unreadable_ids=None if unreadable_ids is None else torch.from_numpy(unreadable_ids),
             **{
                 name: torch.from_numpy(variant_tokens)

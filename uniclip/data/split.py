@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from uniclip.errors import UserError
 from uniclip.io.hashing import hash_sample_id
@@ -50,7 +50,7 @@ class Split(ABC):
     clusters: UInt64 | None = None
     """(n,) uint64: samples with the same number are variants of each other, and not independent;
     None = each is its own."""
-    training_labels: NDArray[np.int64] | None = None
+    training_labels: NDArray[np.signedinteger[Any]] | None = None
     """(n,): the class that a method may train on, -1 for an image-text pair; None = only pairs."""
     source_shares: tuple[SourceShare, ...] = ()
     """The shares of each batch; empty = one share of all samples."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from uniclip import data
+from uniclip.config import WebdatasetData
 from uniclip.config.binding import to_builtins
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
@@ -141,14 +142,16 @@ def find_near_duplicates(
 
     (n,) int8 of `near_duplicates.DUPLICATE`, `DISTINCT` and `UNDECIDABLE`, in the order of the test
     images. Data sets are the published and the user-defined ones, and the run's own table (csv).
-    None for the benchmarks of other training sources, for models trained on shards, and where
-    images of either are missing. For test images that are missing by now, the last result in the
-    cache.
+    None for the benchmarks of other training sources, for models trained on shards whose
+    thumbnails were not made (`checks.shard_thumbnails`), and where images of either are missing.
+    For test images that are missing by now, the last result in the cache.
     """
     if name == config.data.name == "csv":
         return _find_duplicates_in_table(config.data, cache_folder)
-    is_too_large = config.data.name == "webdataset"  # every training image would be decoded
-    if name in BENCHMARKS or is_too_large or data.describe_missing(config.data) is not None:
+    if name in BENCHMARKS or data.describe_missing(config.data) is not None:
+        return None
+    read_train_thumbnails = _find_train_thumbnails(config.data)
+    if read_train_thumbnails is None:
         return None
     from uniclip.evaluate.checks import near_duplicates  # here: it imports numpy
 
@@ -177,8 +180,24 @@ def find_near_duplicates(
     return finder.find(
         {**dataset.fingerprint(root, ("test",)), "split": "test"},
         lambda: near_duplicates.compute_dataset_thumbnails(dataset.open(root, "test")),
-        lambda: near_duplicates.compute_split_thumbnails(data.open_split(config.data, "train")),
+        read_train_thumbnails,
     )
+
+
+def _find_train_thumbnails(data_config: DataConfig) -> Callable[[], NDArray[np.uint8]] | None:
+    """Return what makes or reads the thumbnails of all training images.
+
+    None if they would have to be made of millions of images first.
+    """
+    from uniclip.evaluate.checks import near_duplicates, shard_thumbnails  # here: numpy
+
+    if not isinstance(data_config, WebdatasetData):
+        return lambda: near_duplicates.compute_split_thumbnails(
+            data.open_split(data_config, "train")
+        )
+    if data_config.labelled_path:
+        return None
+    return shard_thumbnails.find_training_thumbnails(data_config)
 
 
 def _find_duplicates_in_table(data_config: DataConfig, cache_folder: Path) -> NDArray[np.int8]:

@@ -66,13 +66,18 @@ class ArrayWriter:
 
 def has_array(path: Path, dtype: Any, length: int) -> bool:
     """Return whether a file holds a whole array (length,) of a type, and nothing else."""
+    return has_shape(path, dtype, (length,))
+
+
+def has_shape(path: Path, dtype: Any, shape: tuple[int, ...]) -> bool:
+    """Return whether a file holds a whole array of a type and shape, and nothing else."""
     try:
         array = map_array(path)
         offset = path.stat().st_size - array.nbytes
         with open(path, "rb") as stream:
             np.lib.format.read_magic(stream)
             np.lib.format.read_array_header_1_0(stream)
-            return (array.dtype, array.shape, offset) == (np.dtype(dtype), (length,), stream.tell())
+            return (array.dtype, array.shape, offset) == (np.dtype(dtype), shape, stream.tell())
     except (OSError, EOFError, ValueError):
         return False
 

@@ -44,6 +44,11 @@ def read_signature(path: Path) -> tuple[int, ...]:
     )
 
 
+def is_settled(signature: tuple[int, ...]) -> bool:
+    """Return whether a further change of the file would change its signature."""
+    return bool(signature) and time.time() - max(signature[3:]) / 1e9 > MIN_AGE_SECONDS
+
+
 def digest_files(paths: Sequence[Path], memo_name: str = "") -> list[str]:
     """Return the blake2b digest of the content of each file, 32 hex digits.
 
@@ -67,7 +72,7 @@ def digest_files(paths: Sequence[Path], memo_name: str = "") -> list[str]:
         else:
             digest, signature = _digest_steady(path)
             is_changed = True
-        if _is_settled(signature):
+        if is_settled(signature):
             settled[name] = _digests[name] = (signature, digest)
         digests.append(digest)
     if memo_path is not None and (is_changed or settled.keys() - stored.keys()):
@@ -90,11 +95,6 @@ def _digest_steady(path: Path) -> tuple[str, tuple[int, ...]]:
         if read_signature(path) == signature:
             return digest, signature
     return digest, ()  # it is being written: never kept
-
-
-def _is_settled(signature: tuple[int, ...]) -> bool:
-    """Return whether a further change of the file would change its signature."""
-    return bool(signature) and time.time() - max(signature[3:]) / 1e9 > MIN_AGE_SECONDS
 
 
 def _read_memo(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:

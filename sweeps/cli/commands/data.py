@@ -1,12 +1,16 @@
-"""`sweep.py data`: check, download or export evaluation data sets."""
+"""`sweep.py data`: check, download or export evaluation data sets; hash or pack training
+images."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sweeps.monitor.terminal import make_console
+from uniclip.config import CsvData, WebdatasetData
+from uniclip.config.binding import bind
 from uniclip.config.overrides import TEXT, parse_overrides
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
@@ -14,10 +18,18 @@ from uniclip.evaluate.datasets import verify
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.protocols.published import DEFAULT_PROTOCOL, get_published_protocol
 
-ACTIONS = ("check", "download", "export")
+ACTIONS = ("check", "download", "export", "hash", "pack")
 EXIT_CHECK_FAILED = 1
 DEFAULT_DATA_ROOT = "data"
-VALUE_FORMS = {"data_root": TEXT, "to": TEXT}
+SECTION_KEYS = {
+    "hash": ("data.path", "data.where"),
+    "pack": ("data.path", "data.image_column", "data.caption_column", "data.separator", "to"),
+}
+"""Action on training data -> the keys that it takes."""
+VALUE_FORMS = {
+    "data_root": TEXT,
+    **{key: TEXT for keys in SECTION_KEYS.values() for key in keys},
+}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,7 +38,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="name",
-        help="check [data set ...], download <data set> ..., or export <data set> to=<folder>",
+        help="check [data set ...], download <data set> ..., export <data set> to=<folder>, "
+        "hash data.path=<shards> (decodes all images once, to find copies of test images), or "
+        "pack data.path=<table or folder> to=<folder> (writes shards)",
     )
     parser.add_argument(
         "--checksums", action="store_true", help="also compare files with the published checksums"
@@ -34,8 +48,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Execute `check [name ...]`, `download <name> ...` or `export <name> to=<folder>`."""
+    """Execute `check`, `download`, `export` or `hash`, as `add_arguments` says."""
     values = parse_overrides(arguments.overrides, VALUE_FORMS)
+    if arguments.names and arguments.names[0] in SECTION_KEYS:
+        return run_on_training_data(*arguments.names, values=values)
     root = Path(str(values.pop("data_root", DEFAULT_DATA_ROOT))).expanduser()
     output_dir = values.pop("to", None)
     if values:
@@ -122,6 +138,51 @@ def export_dataset(root: Path, names: list[str], output_dir: object) -> int:
         )
         console.print(f"{output_path / split}: {len(images):,} samples in {num_shards} shards")
     console.print(f"evaluate it as wds:{output_path}", markup=False)
+    return 0
+
+
+def run_on_training_data(action: str, *names: str, values: dict[str, Any]) -> int:
+    """Execute `hash` or `pack` with values of `SECTION_KEYS`; they take no names."""
+    keys = SECTION_KEYS[action]
+    if names:
+        raise UserError(f"data {action} takes no {names[0]}: name the images with data.path=")
+    if unknown := sorted(values.keys() - {*keys}):
+        raise UserError(f"data {action} takes no {unknown[0]}=: only {', '.join(keys)}")
+    for key in ("data.path", "to"):
+        if key in keys and key not in values:
+            raise UserError(f"data {action} needs {key}=")
+    output_dir = values.pop("to", None)
+    section = {key.removeprefix("data."): value for key, value in values.items()}
+    if action == "hash":
+        return hash_images(bind(WebdatasetData, section, "data."))
+    return pack_images(bind(CsvData, section, "data."), Path(str(output_dir)).expanduser())
+
+
+def hash_images(config: WebdatasetData) -> int:
+    """Make the thumbnails of all images of shards, in which copies of test images are searched."""
+    from uniclip.evaluate.checks.shard_thumbnails import make_thumbnails  # here: it imports numpy
+
+    console = make_console()
+    num_samples = make_thumbnails(
+        config, lambda done, total: console.print(f"{done} of {total} parts", markup=False)
+    )
+    console.print(f"{num_samples:,} images: evaluations find copies of test images among them")
+    return 0
+
+
+def pack_images(config: CsvData, folder: Path) -> int:
+    """Write the images and captions of a table or of a folder of `datasets` as shards."""
+    from uniclip.data.webdataset.packing import pack_table  # here: only this action needs it
+
+    counts = pack_table(config, folder)
+    console = make_console()
+    console.print(
+        f"{counts.pop('packed'):,} samples: train on them with data=webdataset data.path={folder}",
+        markup=False,
+        soft_wrap=True,
+    )
+    for reason, number in counts.most_common():
+        console.print(f"{number:,} rows are left out: {reason}", markup=False)
     return 0
 
 

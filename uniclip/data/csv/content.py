@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -16,17 +18,31 @@ MISSING_IMAGE = "missing"
 """Stands for the digest of an image that cannot be opened."""
 
 
+_digests: dict[str, tuple[tuple[int, ...], dict[str, object]]] = {}
+"""Path of a table -> its signature (`read_signature`), and size and digest."""
+
+
 def digest_table(path: str) -> dict[str, object]:
-    """Return size and digest of a table.
+    """Return size and digest of a table; it is read again only if it has changed.
 
     Raises:
         UserError: It cannot be read.
     """
     try:
-        content = Path(path).read_bytes()
+        signature = file_digests.read_signature(Path(path))
+        name = os.path.abspath(path)
+        known = _digests.get(name)
+        if known is None or known[0] != signature or not file_digests.is_settled(signature):
+            known = _digests[name] = signature, _digest_content(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
-    return {"bytes": len(content), "digest": blake2b(content).hexdigest()[:32]}
+    return dict(known[1])
+
+
+def _digest_content(path: str) -> dict[str, object]:
+    with open(path, "rb") as stream:
+        content_hash = hashlib.file_digest(stream, blake2b)
+        return {"bytes": stream.tell(), "digest": content_hash.hexdigest()[:32]}
 
 
 def digest_csv_file(path: Path) -> str:

@@ -9,7 +9,7 @@ from uniclip.config import CsvData, TextConfig
 from uniclip.config.model import MAX_CONTEXT_LENGTH
 from uniclip.data.csv.columns import TableColumns
 from uniclip.data.csv.rows import CsvIndex, CsvSample, list_faults, recall_index
-from uniclip.data.csv.table import SEPARATORS
+from uniclip.data.csv.table import PARQUET, SEPARATORS
 from uniclip.data.source import DataWarning
 from uniclip.data.split import SPLIT_NAMES
 from uniclip.data.text.truncation import (
@@ -42,6 +42,7 @@ def describe_index(config: CsvData, text_config: TextConfig) -> list[str]:
     return [
         *(sentence for columns in index.tables for sentence in _describe_format(columns)),
         _describe_splits(index),
+        *_describe_look_up(index),
         *_describe_skipped_rows(index),
         *_describe_repeated_images(index),
         *_describe_useless_labels(config, index),
@@ -76,7 +77,9 @@ def _describe_format(columns: TableColumns) -> Iterator[str]:
     details = []
     if table.separator != ",":
         details.append(f"separated by {SEPARATORS.get(table.separator, repr(table.separator))}")
-    if not table.encoding.startswith("utf-8"):
+    if table.encoding == PARQUET:
+        details.append("as Parquet")
+    elif not table.encoding.startswith("utf-8"):
         details.append(f"in {table.encoding.upper()}")
     for key, name in columns.substitutes.items():
         details.append(f"{name!r} as data.{key}")
@@ -89,6 +92,15 @@ def _describe_splits(index: CsvIndex) -> str:
     parts = [f"{counts[name]} {name}" for name in SPLIT_NAMES]
     noun = "image" if len(index.samples) == 1 else "images"
     return f"{len(index.samples)} {noun}: {', '.join(parts)}"
+
+
+def _describe_look_up(index: CsvIndex) -> Iterator[str]:
+    if not index.are_looked_up:
+        yield (
+            "images are not looked up, since the table is large: missing ones are found when they "
+            "are read (data.verify=true reads all of them first); python sweep.py data pack writes "
+            "shards, which open in seconds"
+        )
 
 
 def _check_validation(index: CsvIndex) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from uniclip.data.csv.table import iterate_rows
 from uniclip.data.split import SplitName, assign_split
 from uniclip.errors import UserError
 from uniclip.io.atomic import resolve_staged_path
-from uniclip.io.file_digests import MIN_AGE_SECONDS, read_signature
+from uniclip.io.file_digests import is_settled, read_signature
 
 SPLIT_WORDS: dict[str, SplitName] = {
     **dict.fromkeys(("train", "training", "restval"), "train"),
@@ -29,6 +28,8 @@ SPLIT_WORDS: dict[str, SplitName] = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """Words of a split column in lower case -> the split; "restval" is Karpathy's, of COCO."""
+MAX_LOOKED_UP_BYTES = 2**25
+"""Size of the tables up to which all images are looked up: some 300,000 rows."""
 MAX_LISTED = 100
 """Faulty rows that an error lists; it counts the others."""
 
@@ -97,6 +98,9 @@ class CsvIndex:
     """Training rows that cannot be used."""
     tables: tuple[TableColumns, ...]
     """How the table was read, and the test table."""
+    are_looked_up: bool = True
+    """Whether the images were looked up: missing ones are skipped, and several names of one file
+    are one image. Else missing ones cannot be read, and equal paths alone are one image."""
 
     def get_split(self, row: CsvSample | RowFault) -> SplitName:
         """Return the split of a row; of one that names no image, training."""
@@ -117,13 +121,14 @@ def read_index(config: CsvData) -> CsvIndex:
         UserError: A table cannot be read, rows contradict each other, more training rows than
             allowed cannot be used, or a validation or test row cannot be used.
     """
-    table = _read_table(TableRequest.from_config(config, config.path))
+    are_looked_up = config.verify or _count_bytes(config) <= MAX_LOOKED_UP_BYTES
+    table = _read_table(TableRequest.from_config(config, config.path), look_up=are_looked_up)
     tables = [table]
     declared_splits = {sample.declared_split for sample in table.samples}
     if config.test_path:
         _check_test_table(config, declared_splits)
         test_request = TableRequest.from_config(config, config.test_path, is_test=True)
-        tables.append(_read_table(test_request, default_split="test"))
+        tables.append(_read_table(test_request, default_split="test", look_up=are_looked_up))
         _check_overlap(*tables)
     if config.split_column is not None and "validation" not in declared_splits:
         declared_rows: list[CsvSample | RowFault] = [*table.samples, *table.faults]
@@ -139,6 +144,7 @@ def read_index(config: CsvData) -> CsvIndex:
         split_rule,
         [fault for t in tables for fault in t.faults],
         tuple(t.columns for t in tables),
+        are_looked_up,
     )
     _check_faults(config, index)
     return index
@@ -152,10 +158,9 @@ def recall_index(config: CsvData) -> CsvIndex:
     paths = [Path(path).expanduser() for path in (config.path, config.test_path) if path]
     try:
         signatures = tuple(read_signature(path) for path in paths)
-        is_settled = all(time.time() - path.stat().st_ctime > MIN_AGE_SECONDS for path in paths)
     except OSError:
         return read_index(config)  # which raises the error
-    if _last_index.get("key") != (config, signatures) or not is_settled:
+    if _last_index.get("key") != (config, signatures) or not all(map(is_settled, signatures)):
         _last_index.update(index=read_index(config), key=(config, signatures))
     index: CsvIndex = _last_index["index"]
     return index
@@ -185,7 +190,15 @@ class _Table:
     faults: list[RowFault]
 
 
-def _read_table(request: TableRequest, default_split: SplitName | None = None) -> _Table:
+def _count_bytes(config: CsvData) -> int:
+    """Return the size of the tables; 0 for one that cannot be opened, which is found later."""
+    paths = [Path(path).expanduser() for path in (config.path, config.test_path) if path]
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def _read_table(
+    request: TableRequest, default_split: SplitName | None = None, look_up: bool = True
+) -> _Table:
     columns = find_columns(request)
     folder = str(resolve_staged_path(str(Path(request.path).parent)))
     samples: dict[str, CsvSample] = {}
@@ -198,7 +211,7 @@ def _read_table(request: TableRequest, default_split: SplitName | None = None) -
             split = _parse_split(columns, line, texts["split_column"])
         path, caption = texts["image_column"], texts["caption_column"]
         if path not in images:
-            images[path] = _find_image(columns, folder, path)
+            images[path] = _find_image(columns, folder, path, look_up)
         file_key, file_size, reason = images[path]
         if is_blank(caption):
             reason = reason or f"column {columns.names['caption_column']!r} is empty"
@@ -241,12 +254,19 @@ def is_blank(text: str) -> bool:
     return not any(c.isprintable() and not c.isspace() for c in text)
 
 
-def _find_image(columns: TableColumns, folder: str, path: str) -> tuple[str, int, str]:
-    """Return a key of the image file, its size in bytes, and the reason why it cannot be used."""
+def _find_image(
+    columns: TableColumns, folder: str, path: str, look_up: bool
+) -> tuple[str, int, str]:
+    """Return a key of the image file, its size in bytes, and the reason why it cannot be used.
+
+    Without `look_up` the key is its path, and the size is 0.
+    """
     name = columns.names["image_column"]
     if not path:
         return "", 0, f"column {name!r} is empty"
     image_path = os.path.join(folder, path)
+    if not look_up:
+        return os.path.normpath(image_path), 0, ""
     try:
         status = os.stat(image_path)
     except (OSError, ValueError):  # ValueError: a name that no file can have

@@ -8,28 +8,27 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.augmentation.resample import Photograph, make_photograph
+from uniclip.augmentation.resample import Photograph
 from uniclip.config import CsvData
 from uniclip.data.csv import content
 from uniclip.data.csv.image_cache import ImageCache
 from uniclip.data.csv.rows import read_index
-from uniclip.data.image_files import ImageFileSplit
+from uniclip.data.image_files import Decoded, ImageFileSplit
 from uniclip.data.split import SplitName
-from uniclip.io import hashing, rgb_image
+from uniclip.io import hashing
 from uniclip.rng import hash_sample_id
 
 IMAGE_CACHE_BYTES = 2**28
 """Memory for the squares of images, in bytes for a training process and its data workers."""
 PHOTOGRAPH_CACHE_BYTES = 2**29
 """Memory for the photographs that views are made of, likewise."""
-
-Decoded = TypeVar("Decoded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,31 +62,29 @@ class CsvSplit(ImageFileSplit):
         """Return line and file of an image."""
         return f"{self.csv_path} line {self.line_numbers[i]}: image {self.image_paths[i]}"
 
+    def get_image_file(self, i: int) -> Path:
+        """Return the file of an image."""
+        return Path(self.image_paths[i])
+
     def load_image(self, i: int) -> NDArray[np.uint8] | None:
         """Return the image (3, H, W), or None if it cannot be read."""
         image = self.image_cache.get(i)
-        if image is None and (image := self._read(i, decode_image)) is not None:
+        if image is None and (image := super().load_image(i)) is not None:
             self.image_cache.add(i, image, image.nbytes)
         return image
 
     def load_photograph(self, i: int) -> Photograph | None:
         """Return the photograph that views are made of, or None if it cannot be read."""
         photograph = self.photograph_cache.get(i)
-        if photograph is None and (photograph := self._read(i, read_photograph)) is not None:
+        if photograph is None and (photograph := super().load_photograph(i)) is not None:
             self.photograph_cache.add(i, photograph, photograph.num_bytes)
         return photograph
 
-    def _read(self, i: int, read: Callable[[Path, int], Decoded]) -> Decoded | None:
-        """Return an image as `read` does, or None if it cannot be read."""
-        if i in self.faults:
-            return None
-        try:
-            self._require_planned_content(i)
-            image = read(Path(self.image_paths[i]), self.image_size)
-            self._require_planned_content(i)
-        except rgb_image.UnreadableImageError as error:
-            self.faults[i] = str(error)
-            return None
+    def _decode(self, i: int, read: Callable[[Path | BytesIO, int], Decoded]) -> Decoded | None:
+        """Return an image as `read` does; with `data.verify=true` only if it is as planned."""
+        self._require_planned_content(i)
+        image = super()._decode(i, read)
+        self._require_planned_content(i)
         return image
 
     def _require_planned_content(self, i: int) -> None:
@@ -102,23 +99,6 @@ def _read_signature(path: str) -> list[int]:
     except OSError:
         return []
     return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-
-
-def decode_image(path: Path, image_size: int) -> NDArray[np.uint8]:
-    """Return the central square of an image file as (3, image_size, image_size) uint8.
-
-    Raises:
-        UnreadableImageError: The file cannot be decoded.
-    """
-    return rgb_image.read_square(path, image_size)
-
-
-def read_photograph(path: Path, square_size: int) -> Photograph:
-    """Return an image file as views are made of it; raises as `decode_image`.
-
-    square_size: Side of the square that the evaluation transform makes of it, in pixels.
-    """
-    return make_photograph(rgb_image.read_source_image(path, square_size), square_size)
 
 
 def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:

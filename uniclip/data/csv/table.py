@@ -1,7 +1,8 @@
 """Reading of a table of texts: its encoding, its separator, its header, and the line of each row.
 
-A table is a text file with one record a line, quoted as in CSV (RFC 4180), of any separator. Errors
-name the file and the line, counted from 1, on which the faulty record or byte stands.
+A table is a text file with one record a line, quoted as in CSV (RFC 4180), of any separator, or a
+Parquet file, whose rows count as lines. Errors name the file and the line, counted from 1, on which
+the faulty record or byte stands.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from uniclip.data.csv import parquet_table
 from uniclip.data.csv.encodings import CHECKED_BYTES, describe_bad_byte, is_binary
 from uniclip.errors import UserError
 
@@ -27,6 +29,8 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+PARQUET = "parquet"
+"""Encoding of a Parquet file."""
 SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)
 """The first line that spreadsheets write or read to state the separator."""
 
@@ -68,6 +72,12 @@ def detect_format(path: str, separator: str | None, wanted_columns: Sequence[str
         UserError: The file is empty, cannot be read, or is not text in UTF-8, UTF-16 or UTF-32.
     """
     encoding = _detect_encoding(path)
+    if encoding == PARQUET:
+        if separator is not None:
+            raise UserError(
+                f"{path} is a Parquet file, without separators: leave data.separator out"
+            )
+        return TableFormat(path, PARQUET, ",", parquet_table.list_text_columns(path), 0)
     with _open_text(path, encoding) as stream:
         line_number, first_line = _read_first_line(stream)
         if match := SEPARATOR_LINE.fullmatch(first_line):
@@ -120,6 +130,9 @@ def iterate_rows(table: TableFormat) -> Iterator[tuple[int, list[str]]]:
     Raises:
         UserError: A row has more or fewer fields, or is not quoted as in CSV.
     """
+    if table.encoding == PARQUET:
+        yield from parquet_table.iterate_rows(table.path, table.header)
+        return
     num_columns = len(table.header)
     with _open_text(table.path, table.encoding) as stream:
         for _ in range(table.header_line):
@@ -163,6 +176,8 @@ def _detect_encoding(path: str) -> str:
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if first_bytes.startswith(mark):
             return encoding
+    if parquet_table.is_parquet(first_bytes):
+        return PARQUET
     if is_binary(first_bytes):
         raise UserError(f"{path} is not a text file in UTF-8; save it as CSV, in UTF-8")
     return "utf-8"

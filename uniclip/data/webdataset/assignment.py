@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -82,15 +84,19 @@ def _is_whole(folder: Path) -> bool:
     )
 
 
-def check_broken(config: WebdatasetData, index: ShardIndex) -> None:
-    """Raise `UserError` if more samples than allowed cannot be used."""
+def check_broken(config: WebdatasetData, index: ShardIndex, path: str | None = None) -> None:
+    """Raise `UserError` if more samples than allowed cannot be used.
+
+    path: The path of the shards, for the message; None = that of the data section.
+    """
     summary = index.summary
     num_samples = len(index) + summary.num_broken
     if summary.num_broken > config.count_allowed_broken(num_samples):
         raise UserError(
-            f"{summary.num_broken} of {num_samples} samples of {config.path} cannot be used, more "
-            f"than data.max_broken={config.max_broken:g} allows ({describe_counts(summary.counts)})"
-            f": {'; '.join(summary.named[:3])}; repair the shards or raise data.max_broken"
+            f"{summary.num_broken} of {num_samples} samples of {path or config.path} cannot be "
+            f"used, more than data.max_broken={config.max_broken:g} allows "
+            f"({describe_counts(summary.counts)}): {'; '.join(summary.named[:3])}; repair the "
+            "shards or raise data.max_broken"
         )
 
 
@@ -113,4 +119,23 @@ def divide_sources(
     return [
         SourceShare(int(start), int(stop), weight / total)
         for start, stop, weight in zip(starts, starts[1:], config.weights)
+    ]
+
+
+def divide_batch(
+    config: WebdatasetData, pair_shares: Sequence[SourceShare], num_pairs: int, num_samples: int
+) -> list[SourceShare]:
+    """Return the shares of a batch: those of the pairs, and that of all labelled images.
+
+    Args:
+        config: The data section.
+        pair_shares: Shares of the sources of pairs among each other; empty = they are mixed.
+        num_pairs: Number of pairs, which come first.
+        num_samples: Number of all samples.
+    """
+    shares = pair_shares or (SourceShare(0, num_pairs, 1.0),)
+    pair_fraction = 1 - config.labelled_fraction
+    return [
+        *(replace(share, share=share.share * pair_fraction) for share in shares),
+        SourceShare(num_pairs, num_samples, config.labelled_fraction),
     ]

@@ -23,7 +23,12 @@ from numpy.typing import NDArray
 from uniclip.config import WebdatasetData
 from uniclip.config.cores import count_process_cores
 from uniclip.data.webdataset.paths import Shard, list_shards
-from uniclip.data.webdataset.scan import DAMAGED, ShardContent, scan_shard
+from uniclip.data.webdataset.scan import (
+    CAPTION_EXTENSION,
+    DAMAGED,
+    ShardContent,
+    scan_shard,
+)
 from uniclip.errors import UserError
 from uniclip.io.array_file import ArrayWriter, has_array, map_array
 from uniclip.io.atomic import atomic_write
@@ -169,36 +174,62 @@ class ShardIndex:
         return map_array(self.folder / f"{name}.npy")
 
 
-def find_index(config: WebdatasetData) -> ShardIndex | None:
-    """Return the index of the shards of a data section if it has been built, else None.
+@dataclass(frozen=True)
+class IndexRequest:
+    """The shards that are indexed, and what is read of them."""
+
+    path: str
+    """What names them, as `paths.list_shards` takes it."""
+    where: str | None = None
+    """The condition that samples must fulfil."""
+    text_extension: str = CAPTION_EXTENSION
+    """Extension of the captions; with that of classes, these take their place."""
+    path_key: str = "data.path"
+    """The key of the configuration that names the path, for messages."""
+
+    def list_shards(self) -> tuple[Shard, ...]:
+        """Return the shards; `UserError` if one is missing."""
+        return tuple(list_shards(self.path, self.path_key))
+
+    def name_folder(self, shards: Sequence[Shard]) -> Path:
+        """Return the folder of their index."""
+        content: list[Any] = [VERSION, [[*s.signature, s.source] for s in shards], self.where]
+        if self.text_extension != CAPTION_EXTENSION:
+            content.append(self.text_extension)
+        return get_cache_folder() / FOLDER / digest(content, 32)
+
+
+def find_index(config: WebdatasetData | IndexRequest) -> ShardIndex | None:
+    """Return the index of shards, such as those of a data section, if it has been built, else None.
 
     Raises:
         UserError: A shard is missing.
     """
-    shards = list_shards(config.path)
-    folder = _name_folder(shards, config.where)
-    return _open_cached(folder, tuple(shards)) if _is_whole(folder) else None
+    request = _make_request(config)
+    shards = request.list_shards()
+    folder = request.name_folder(shards)
+    return _open_cached(folder, shards) if _is_whole(folder) else None
 
 
 def open_index(
-    config: WebdatasetData, report_progress: ReportProgress = lambda done, total: None
+    config: WebdatasetData | IndexRequest,
+    report_progress: ReportProgress = lambda done, total: None,
 ) -> ShardIndex:
-    """Return the index of the shards of a data section; it is built if there is none.
+    """Return the index of shards, such as those of a data section; it is built if there is none.
 
     Raises:
         UserError: A shard cannot be read, or no sample can be used.
         DataChangedError: A shard was changed while it was read.
     """
-    shards = list_shards(config.path)
-    folder = _name_folder(shards, config.where)
-    write = partial(_write_index, shards, config, report_progress)
-    get_or_publish(folder, write, _is_whole)
-    return _open_cached(folder, tuple(shards))
+    request = _make_request(config)
+    shards = request.list_shards()
+    folder = request.name_folder(shards)
+    get_or_publish(folder, partial(_write_index, shards, request, report_progress), _is_whole)
+    return _open_cached(folder, shards)
 
 
-def _name_folder(shards: Sequence[Shard], where: str | None) -> Path:
-    key = digest([VERSION, [[*s.signature, s.source] for s in shards], where], 32)
-    return get_cache_folder() / FOLDER / key
+def _make_request(config: WebdatasetData | IndexRequest) -> IndexRequest:
+    return config if isinstance(config, IndexRequest) else IndexRequest(config.path, config.where)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -263,7 +294,7 @@ class _Totals:
 
 
 def _write_index(
-    shards: Sequence[Shard], config: WebdatasetData, report_progress: ReportProgress, folder: Path
+    shards: Sequence[Shard], request: IndexRequest, report_progress: ReportProgress, folder: Path
 ) -> None:
     """Write the index of shards into a new folder."""
     totals = _Totals()
@@ -272,13 +303,13 @@ def _write_index(
             name: stack.enter_context(ArrayWriter(folder / f"{name}.npy", dtype))
             for name, dtype in ARRAYS.items()
         }
-        for num_done, content in enumerate(_scan_shards(shards, config.where)):
+        for num_done, content in enumerate(_scan_shards(shards, request)):
             totals.add(content)
             for name, writer in writers.items():
                 values = getattr(content, name)
                 writer.append(np.frombuffer(values, np.uint8) if name == "captions" else values)
             report_progress(num_done + 1, len(shards))
-    _require_samples(config, totals)
+    _require_samples(request, totals)
     totals.estimate_lost()
     ids = map_array(folder / "ids.npy")
     summary = IndexSummary(
@@ -294,7 +325,7 @@ def _write_index(
     atomic_write(folder / SUMMARY_FILE, json.dumps(asdict(summary)).encode())
 
 
-def _scan_shards(shards: Sequence[Shard], where: str | None) -> Iterator[ShardContent]:
+def _scan_shards(shards: Sequence[Shard], request: IndexRequest) -> Iterator[ShardContent]:
     """Yield the content of each shard in order, read by several processes if there is much."""
     total_bytes = sum(shard.size for shard in shards)
     num_processes = min(
@@ -303,7 +334,7 @@ def _scan_shards(shards: Sequence[Shard], where: str | None) -> Iterator[ShardCo
         MAX_PROCESSES,
         total_bytes // MIN_BYTES_PER_PROCESS,
     )
-    scan = partial(scan_shard, where=where)
+    scan = partial(scan_shard, where=request.where, text_extension=request.text_extension)
     if num_processes < 2:
         yield from map(scan, shards)
         return
@@ -315,7 +346,7 @@ def _scan_shards(shards: Sequence[Shard], where: str | None) -> Iterator[ShardCo
             raise
 
 
-def _require_samples(config: WebdatasetData, totals: _Totals) -> None:
+def _require_samples(request: IndexRequest, totals: _Totals) -> None:
     """Raise `UserError` if no sample is left."""
     if totals.first_samples[-1]:
         return
@@ -324,19 +355,19 @@ def _require_samples(config: WebdatasetData, totals: _Totals) -> None:
         names = ", ".join(sorted(missing - totals.known_fields))
         if not names:
             raise UserError(
-                f"data.where={config.where!r} compares values of {', '.join(sorted(missing))} that "
-                "cannot be compared (null, a text with a number, or a division by 0) in all "
+                f"data.where={request.where!r} compares values of {', '.join(sorted(missing))} "
+                "that cannot be compared (null, a text with a number, or a division by 0) in all "
                 "samples; compare numbers with numbers and texts with texts"
             )
         known = ", ".join(sorted(totals.known_fields))
         raise UserError(
-            f"data.where={config.where!r} reads {names}, which no sample has; the fields of a "
+            f"data.where={request.where!r} reads {names}, which no sample has; the fields of a "
             f"sample are {known}"
         )
     if totals.num_filtered:
         raise UserError(
-            f"data.where={config.where!r} leaves none of {totals.num_filtered} samples of "
-            f"{config.path}; relax it"
+            f"data.where={request.where!r} leaves none of {totals.num_filtered} samples of "
+            f"{request.path}; relax it"
         )
     listed = "; ".join(totals.named[:3]) or "no image in them"
-    raise UserError(f"{config.path} has no sample that can be used ({listed})")
+    raise UserError(f"{request.path} has no sample that can be used ({listed})")

@@ -11,6 +11,7 @@ from uniclip.data.split import SPLIT_NAMES, SplitName
 from uniclip.data.text.truncation import MAX_CAPTIONS, count_truncated, describe_cut_captions
 from uniclip.data.webdataset.assignment import assign_rows, check_broken, describe_counts
 from uniclip.data.webdataset.index import ShardIndex, open_index
+from uniclip.data.webdataset.thumbnails import list_missing_chunks
 from uniclip.errors import UserError
 
 MAX_NAMED = 3
@@ -37,6 +38,8 @@ def describe_index(config: WebdatasetData, index: ShardIndex) -> list[str]:
         *_describe_skipped(index),
         *_describe_filter(config, index),
         *_describe_repeated(index),
+        *_describe_labelled(config),
+        *_describe_leakage(config, index),
     ]
 
 
@@ -46,10 +49,14 @@ def list_warnings(config: WebdatasetData, text_config: TextConfig) -> list[DataW
     Raises:
         UserError: The shards cannot be used.
     """
+    from uniclip.data.webdataset.labelled_images import open_labelled_images
     from uniclip.data.webdataset.split import check_held_out  # here: they import tokenizers
     from uniclip.data.webdataset.tokens import PackedCaptions
 
     index = open_index(config)
+    labelled = open_labelled_images(config)
+    for images in labelled:
+        images.name_classes()
     describe_index(config, index)
     split_rows = assign_rows(config, index)
     unreadable: list[str] = []
@@ -62,6 +69,12 @@ def list_warnings(config: WebdatasetData, text_config: TextConfig) -> list[DataW
     longest = min(counts.longest, MAX_CONTEXT_LENGTH)
     return [
         *(DataWarning(s, REPAIR) for s in _describe_skipped(index)),
+        *(
+            DataWarning(s, REPAIR)
+            for images in labelled
+            if images.index is not None
+            for s in _describe_skipped(images.index)
+        ),
         *(DataWarning(s, REPAIR) for s in _describe_unreadable(unreadable)),
         *(
             DataWarning(s, f"set model.text.context_length={longest}, or shorten the captions")
@@ -102,6 +115,31 @@ def _describe_filter(config: WebdatasetData, index: ShardIndex) -> Iterator[str]
         f"data.where={config.where!r} leaves {len(index):,} samples: {summary.num_filtered:,} do "
         f"not fulfil it{missing}"
     )
+
+
+def _describe_labelled(config: WebdatasetData) -> Iterator[str]:
+    if not config.labelled_path:
+        return
+    from uniclip.data.webdataset.labelled_images import find_labelled_images  # see above
+
+    labelled = find_labelled_images(config)
+    if labelled is None:
+        yield "the labelled shards are not indexed yet: a run, or doctor, reads their headers once"
+        return
+    yield (
+        f"{config.labelled_fraction:.3g} of each batch is of {sum(map(len, labelled)):,} labelled "
+        "images, all of which are for training"
+    )
+
+
+def _describe_leakage(config: WebdatasetData, index: ShardIndex) -> Iterator[str]:
+    if config.labelled_path:
+        yield "leakage is unchecked: labelled images are not searched for copies of test images"
+    elif list_missing_chunks(index):
+        yield (
+            "leakage is unchecked: copies of test images are searched for once python sweep.py "
+            "data hash data.path=<shards> has decoded all images"
+        )
 
 
 def _describe_repeated(index: ShardIndex) -> Iterator[str]:

@@ -1,5 +1,6 @@
-"""Which shards a `data.path` names: a folder, a file, a glob or a brace range; several with "::".
+"""Which shards a `data.path` or another path names: a folder, a file, a glob or a brace range.
 
+Several are joined with "::".
 Names are expanded as open_clip does, by the rules of Bash: `{00000..01242}`, `{a,b}`.
 """
 
@@ -9,13 +10,14 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from uniclip.config.data import SOURCE_SEPARATOR
+from uniclip.config.data import split_sources
 from uniclip.errors import UserError
 from uniclip.io.atomic import resolve_staged_path
 
@@ -24,6 +26,8 @@ NUMBERS = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?")
 MAX_SHARDS = 1_000_000
 """Shards that a brace range may name: more are a slip."""
 WILDCARDS = re.compile(r"[*?\[]")
+
+ListingT = TypeVar("ListingT")
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Shard:
         return self.path, self.size, self.mtime_ns
 
 
-_listings: ContextVar[dict[str, list[Shard]] | None] = ContextVar("listings", default=None)
-"""`data.path` -> its shards, within `remember_listings`."""
+_listings: ContextVar[dict[str, Any] | None] = ContextVar("listings", default=None)
+"""Path -> its shards, or another listing of it, within `remember_listings`."""
 
 
 @contextmanager
@@ -64,41 +68,44 @@ def remember_listings() -> Iterator[None]:
         _listings.reset(token)
 
 
-def list_shards(path: str) -> list[Shard]:
-    """Return the shards that a `data.path` names, source by source, each in the order of names.
+def list_shards(path: str, key: str = "data.path") -> list[Shard]:
+    """Return the shards that a path names, source by source, each in the order of names.
+
+    key: The key of the configuration that the path is the value of, for messages.
 
     Raises:
         UserError: A source names no shard, or one that does not exist; or two name the same one.
     """
+    return get_listing(path, lambda: _list_shards(path, key))
+
+
+def get_listing(name: str, make: Callable[[], ListingT]) -> ListingT:
+    """Return a listing of this name; within `remember_listings` it is made only once."""
     listings = _listings.get()
     if listings is None:
-        return _list_shards(path)
-    if path not in listings:
-        listings[path] = _list_shards(path)
-    return listings[path]
+        return make()
+    if name not in listings:
+        listings[name] = make()
+    listing: ListingT = listings[name]
+    return listing
 
 
-def _list_shards(path: str) -> list[Shard]:
+def _list_shards(path: str, key: str) -> list[Shard]:
     shards: list[Shard] = []
     for number, source in enumerate(split_sources(path)):
         files = list(_list_files(source))
         if not files:
             raise UserError(
-                f"data.path={source} names no shard; write a folder of tar files, a tar file, a "
+                f"{key}={source} names no shard; write a folder of tar files, a tar file, a "
                 "glob or a brace range, such as shards/{00000..01242}.tar"
             )
         folder = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
-        shards += [_stat_shard(file, folder, number) for file in files]
+        shards += [_stat_shard(file, folder, number, key) for file in files]
     source_of: dict[str, int] = {}
     for shard in shards:
         if source_of.setdefault(shard.path, shard.source) != shard.source:
-            raise UserError(f"data.path names {shard.path} in two sources; name it once")
+            raise UserError(f"{key} names {shard.path} in two sources; name it once")
     return shards
-
-
-def split_sources(path: str) -> list[str]:
-    """Return the sources that a `data.path` joins with "::"."""
-    return [source.strip() for source in path.split(SOURCE_SEPARATOR) if source.strip()]
 
 
 def expand_braces(pattern: str) -> Iterator[str]:
@@ -152,14 +159,14 @@ def _list_files(source: str) -> Iterator[str]:
         yield from names.values()
 
 
-def _stat_shard(file: str, folder: str, source: int) -> Shard:
+def _stat_shard(file: str, folder: str, source: int, key: str) -> Shard:
     path = str(resolve_staged_path(file))
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"data.path names {file}, which cannot be read ({reason})") from None
+        raise UserError(f"{key} names {file}, which cannot be read ({reason})") from None
     if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"data.path names {file}, which is not a file; name tar files")
+        raise UserError(f"{key} names {file}, which is not a file; name tar files")
     name = Path(os.path.relpath(os.path.abspath(file), folder)).as_posix()
     return Shard(os.path.abspath(path), name, source, status.st_size, status.st_mtime_ns)

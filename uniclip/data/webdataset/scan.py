@@ -32,7 +32,11 @@ from uniclip.io.tar_scan import (
 )
 
 IMAGE_EXTENSIONS = ("jpg", "png", "jpeg", "webp")
-CAPTION_EXTENSION, FIELDS_EXTENSION = "txt", "json"
+CAPTION_EXTENSION, CLASS_EXTENSION, FIELDS_EXTENSION = "txt", "cls", "json"
+ID_PREFIXES = {CAPTION_EXTENSION: "csv", CLASS_EXTENSION: "labelled"}
+"""Extension of the text of a sample -> what its id is hashed with: pairs have those of a CSV."""
+TEXT_NAMES = {CAPTION_EXTENSION: "caption", CLASS_EXTENSION: "class"}
+"""Extension of the text of a sample -> what it is called."""
 MAX_NAMED = 20
 """Samples of a shard that cannot be used and are named; the others are counted."""
 MAX_IMAGE_BYTES = 2**32 - 1
@@ -70,14 +74,22 @@ class ShardContent:
     """Fields of a sample, for messages."""
 
 
-def scan_shard(shard: Shard, where: str | None = None) -> ShardContent:
+def scan_shard(
+    shard: Shard, where: str | None = None, text_extension: str = CAPTION_EXTENSION
+) -> ShardContent:
     """Read the headers, captions and (for `where`) metadata of a shard.
+
+    Args:
+        shard: The tar file.
+        where: The condition that samples must fulfil; None = none.
+        text_extension: Extension of the caption; with that of the class, classes take its place.
 
     Raises:
         UserError: It cannot be read, is empty or is no tar file.
         DataChangedError: It was changed while it was read.
     """
-    collector = _Collector(shard, None if where is None else SampleFilter(where))
+    sample_filter = None if where is None else SampleFilter(where)
+    collector = _Collector(shard, sample_filter, text_extension)
     try:
         descriptor = os.open(shard.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -108,6 +120,7 @@ class _Collector:
 
     shard: Shard
     sample_filter: SampleFilter | None
+    text_extension: str
     blocks: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
@@ -139,23 +152,25 @@ class _Collector:
         name, start, size = members[extension]
         if not 0 < size <= MAX_IMAGE_BYTES:
             return self._skip_sample(sample, "empty image")
-        caption_member = members.get(CAPTION_EXTENSION)
+        caption_member = members.get(self.text_extension)
+        text_name = TEXT_NAMES[self.text_extension]
         if caption_member is None:
-            return self._skip_sample(sample, "no caption")
+            return self._skip_sample(sample, f"no {text_name}")
         caption = read(caption_member[1], caption_member[2]).strip()
         try:
             text = caption.decode()
         except UnicodeDecodeError:
-            return self._skip_sample(sample, "caption not in UTF-8")
+            return self._skip_sample(sample, f"{text_name} not in UTF-8")
         if is_blank(text):
-            return self._skip_sample(sample, "empty caption")
+            return self._skip_sample(sample, f"empty {text_name}")
         if self.sample_filter is not None and not self._accepts(sample, text, read):
             return None
         name = _make_hashable(_strip_current_folder(name))
         self.blocks.append(start // BLOCK)
         self.lengths.append(size)
-        self.ids.append(hash_sample_id(f"csv/{name}"))
-        self.split_positions.append(hash_sample_id(f"split/csv/{name}") >> 32)
+        prefix = ID_PREFIXES[self.text_extension]
+        self.ids.append(hash_sample_id(f"{prefix}/{name}"))
+        self.split_positions.append(hash_sample_id(f"split/{prefix}/{name}") >> 32)
         self.captions += caption
         self.caption_ends.append(len(self.captions))
         return None

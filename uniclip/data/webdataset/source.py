@@ -14,6 +14,7 @@ from uniclip.data import views
 from uniclip.data.source import DataWarning
 from uniclip.data.split import SourceShare
 from uniclip.data.webdataset import paths
+from uniclip.data.webdataset.labelled_sources import describe_labelled, list_labelled_sources
 from uniclip.errors import UserError
 from uniclip.io.hashing import digest
 from uniclip.io.rgb_image import IMAGE_RULE
@@ -45,6 +46,7 @@ def fingerprint(config: WebdatasetData) -> dict[str, object]:
         },
         "image_size": config.image_size,
         "image_rule": IMAGE_RULE,
+        **({"labelled": describe_labelled(config)} if config.labelled_path else {}),
     }
 
 
@@ -54,6 +56,7 @@ def describe_missing(config: WebdatasetData) -> str | None:
         return f"name your shards with data.path=<{EXAMPLES}>"
     try:
         paths.list_shards(config.path)
+        describe_labelled(config)
     except UserError as error:
         return str(error)
     return None
@@ -67,8 +70,19 @@ def describe_content(config: WebdatasetData, model: ModelConfig) -> list[str]:
     return [
         f"{len(shards)} {noun}, {total_gb:.3g} GB: the data are identified by the names and sizes "
         "of the shards, not by what they hold",
+        *_describe_labelled_identity(config),
         *_describe_index(config),
     ]
+
+
+def _describe_labelled_identity(config: WebdatasetData) -> list[str]:
+    """Return what the identity of labelled images rests on."""
+    if not config.labelled_path:
+        return []
+    are_folders = {source.is_folder for source in list_labelled_sources(config)}
+    parts = ["the names and sizes of their shards"] * (False in are_folders)
+    parts += ["the names of the files of their class folders"] * (True in are_folders)
+    return [f"the labelled images are identified by {' and '.join(parts)}"]
 
 
 def _describe_index(config: WebdatasetData) -> list[str]:
@@ -100,10 +114,18 @@ def count_training_samples(config: WebdatasetData, enough: int) -> Sequence[Sour
     index = find_index(config)
     if index is None:
         return None
-    from uniclip.data.webdataset.assignment import assign_rows, divide_sources
+    from uniclip.data.webdataset.assignment import assign_rows, divide_batch, divide_sources
 
     rows = assign_rows(config, index)["train"]
-    return divide_sources(config, index, rows) or [SourceShare(0, len(rows), 1.0)]
+    shares = divide_sources(config, index, rows) or [SourceShare(0, len(rows), 1.0)]
+    if not config.labelled_path:
+        return shares
+    from uniclip.data.webdataset.labelled_images import find_labelled_images
+
+    labelled = find_labelled_images(config)
+    if labelled is None:
+        return None
+    return divide_batch(config, shares, len(rows), len(rows) + sum(map(len, labelled)))
 
 
 def open_split(config: WebdatasetData, split_name: SplitName) -> Split:
@@ -115,4 +137,9 @@ def open_split(config: WebdatasetData, split_name: SplitName) -> Split:
     """
     from uniclip.data.webdataset import split  # imports numpy: see `uniclip.data`
 
-    return split.open_split(config, split_name)
+    opened = split.open_split(config, split_name)
+    if split_name != "train" or not config.labelled_path:
+        return opened
+    from uniclip.data.webdataset.mixed_split import mix_labelled_images
+
+    return mix_labelled_images(config, opened)

@@ -6,16 +6,15 @@ can be read: they are decoded once, when a split is opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar, TypeVar, overload
+from typing import ClassVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.augmentation.resample import Photograph, make_photograph
 from uniclip.config import WebdatasetData
 from uniclip.data.image_files import ImageFileSplit
 from uniclip.data.split import SplitName
@@ -32,13 +31,11 @@ from uniclip.data.webdataset.shard_files import ShardFiles
 from uniclip.data.webdataset.tokens import PackedCaptions, encode_index
 from uniclip.data.windowed_order import ShardGroups
 from uniclip.errors import UserError
-from uniclip.io import image_check, rgb_image
+from uniclip.io import image_check
 from uniclip.io.hashing import digest
 from uniclip.io.image_check import ImageLocation
 from uniclip.io.memo import get_cache_folder
 from uniclip.io.tar_scan import BLOCK
-
-Decoded = TypeVar("Decoded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +54,6 @@ class WebdatasetSplit(ImageFileSplit):
         shard, start, _ = self._locate(i)
         return f"{self.index.shards[shard].path}: {self.files.read_name(shard, start)}"
 
-    def load_image(self, i: int) -> NDArray[np.uint8] | None:
-        """Return the image (3, H, W), or None if it cannot be read."""
-        return self._read(i, rgb_image.read_square)
-
-    def load_photograph(self, i: int) -> Photograph | None:
-        """Return the photograph that views are made of, or None if it cannot be read."""
-        return self._read(
-            i, lambda stream, size: make_photograph(rgb_image.read_source_image(stream, size), size)
-        )
-
     def encode_captions(self, tokenizer: Tokenizer, context_length: int) -> CaptionTokens:
         """Return the tokens of all captions, which are kept beside the index."""
         return encode_index(self.index, self.rows, tokenizer, context_length)
@@ -75,14 +62,9 @@ class WebdatasetSplit(ImageFileSplit):
         """Return the file of an image as it is in the shard; `DataChangedError` if it changed."""
         return self.files.read(*self._locate(i))
 
-    def _read(self, i: int, read: Callable[[BytesIO, int], Decoded]) -> Decoded | None:
-        if i in self.faults:
-            return None
-        try:
-            return read(BytesIO(self.read_bytes(i)), self.image_size)
-        except rgb_image.UnreadableImageError as error:
-            self.faults[i] = str(error)
-            return None
+    def get_image_file(self, i: int) -> BytesIO:
+        """Return the content of an image file; raises as `read_bytes`."""
+        return BytesIO(self.read_bytes(i))
 
     def _locate(self, i: int) -> tuple[int, int, int]:
         """Return shard, first byte and number of bytes of an image."""
@@ -147,6 +129,20 @@ def open_split(config: WebdatasetData, split_name: SplitName) -> WebdatasetSplit
         max_broken=config.max_broken,
         num_allowed=config.count_allowed_broken(num_samples),
         num_skipped=index.summary.num_broken,
+    )
+
+
+def open_all_images(index: ShardIndex, image_size: int) -> WebdatasetSplit:
+    """Return all samples of an index, whatever split they are in."""
+    rows, files = np.arange(len(index), dtype=np.uint32), ShardFiles(index.shards)
+    return WebdatasetSplit(
+        ids=index.ids,
+        captions=PackedCaptions(index, rows),
+        sample_names=MemberNames(index, rows, files),
+        index=index,
+        rows=rows,
+        files=files,
+        image_size=image_size,
     )
 
 

@@ -88,9 +88,7 @@ def encode_index(
         tokenizer: Encodes the captions.
         context_length: Tokens to which they are cut, start and end token included.
     """
-    key = blake2b(f"{VERSION}/{context_length}/".encode(), digest_size=16)
-    key.update(tokenizer.to_json().encode())
-    folder = index.folder.with_name(f"{index.folder.name}-tokens-{key.hexdigest()}")
+    folder = name_folder(index, tokenizer, context_length)
     write = partial(_write_tokens, index, tokenizer, context_length)
     get_or_publish(folder, write, partial(_is_whole, index, tokenizer))
     return PackedTokens(
@@ -101,6 +99,13 @@ def encode_index(
         eos=tokenizer.eos,
         pad=tokenizer.pad,
     )
+
+
+def name_folder(index: ShardIndex, tokenizer: Tokenizer, context_length: int) -> Path:
+    """Return the folder in which the tokens of all samples are kept."""
+    key = blake2b(f"{VERSION}/{context_length}/".encode(), digest_size=16)
+    key.update(tokenizer.to_json().encode())
+    return index.folder.with_name(f"{index.folder.name}-tokens-{key.hexdigest()}")
 
 
 def _choose_dtype(tokenizer: Tokenizer) -> type[np.uint16 | np.uint32]:

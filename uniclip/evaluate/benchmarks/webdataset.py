@@ -45,8 +45,9 @@ class WebdatasetBenchmark(Benchmark):
     def build_protocol(self) -> dict[str, Any]:
         """Retrieval; raises `UserError` if a shard is missing."""
         config = self._require_data()
+        pairs = {k: v for k, v in data.fingerprint(config).items() if k != "labelled"}
         return {
-            "data": data.fingerprint(config),
+            "data": pairs,  # labelled images are for training alone
             "shares": {"validation": config.validation_fraction, "test": config.test_fraction},
             "max_samples": config.max_held_out,
             **({"where": config.where} if config.where is not None else {}),

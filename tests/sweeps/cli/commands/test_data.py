@@ -176,6 +176,11 @@ def test_a_download_that_fails_is_one_line(
         (["data", "export", "dtd"], "takes one data set, and to=<folder>"),
         (["data", "export", "dtd", "to=x", "data_root=nowhere"], "dtd is missing: there is no"),
         (["data", "check", "to=x"], "takes no to="),
+        (["data", "hash"], "data hash needs data.path="),
+        (["data", "hash", "data.path=a", "to=x"], "data hash takes no to="),
+        (["data", "hash", "data.path=nowhere"], "names nowhere, which cannot be read"),
+        (["data", "pack", "data.path=a.csv"], "data pack needs to="),
+        (["data", "pack", "a.csv", "to=x"], "data pack takes no a.csv: name the images with"),
     ],
 )
 def test_bad_arguments_are_one_line(

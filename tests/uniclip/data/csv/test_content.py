@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from hashlib import blake2b
 
 import numpy as np
 import pytest
 
 from tests.helpers.csv_data import csv_config
 from uniclip import data
+from uniclip.data.csv import content
 from uniclip.errors import DataChangedError, UserError
+from uniclip.io import file_digests
 
 
 def places(folder, tmp_path_factory):
@@ -73,3 +76,16 @@ def test_a_test_table_is_part_of_the_fingerprint(folder, tmp_path):
 def test_a_table_that_cannot_be_read_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"none.csv cannot be read \(No such file"):
         data.fingerprint(csv_config(tmp_path, path=str(tmp_path / "none.csv")))
+
+
+def test_a_table_is_read_once_until_it_changes(folder, monkeypatch):
+    monkeypatch.setattr(file_digests, "MIN_AGE_SECONDS", -60)
+    path, reads, read = str(folder / "data.csv"), [], content._digest_content
+    monkeypatch.setattr(content, "_digest_content", lambda p: reads.append(p) or read(p))
+    before = content.digest_table(path)
+    assert content.digest_table(path) == before
+    assert before["digest"] == blake2b((folder / "data.csv").read_bytes()).hexdigest()[:32]
+    assert len(reads) == 1
+    (folder / "data.csv").write_text((folder / "data.csv").read_text() + "0.png,another one\n")
+    assert content.digest_table(path) != before
+    assert len(reads) == 2

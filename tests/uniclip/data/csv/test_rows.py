@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
 from tests.helpers.csv_data import csv_config, write_csv
+from tests.helpers.small_runs import tiny
 from uniclip import data
-from uniclip.data.csv import rows
+from uniclip.config import CsvData
+from uniclip.data.csv import notes, rows
 from uniclip.data.csv.rows import is_blank, read_index, read_samples
 from uniclip.errors import UserError
+from uniclip.io import file_digests
 
 
 def test_rows_with_one_path_are_captions_of_one_image(folder):
@@ -180,9 +185,38 @@ def test_blank_texts(text):
 
 def test_a_plan_reads_a_table_once_until_it_changes(folder, monkeypatch):
     config = csv_config(folder)
-    monkeypatch.setattr(rows, "MIN_AGE_SECONDS", -1)
+    monkeypatch.setattr(file_digests, "MIN_AGE_SECONDS", -1)
     first = rows.recall_index(config)
     assert rows.recall_index(config) is first
     assert rows.recall_index(csv_config(folder, test_fraction=0.1)) is not first
     write_csv(folder, [("1.png", "a", "a"), ("2.png", "b", "a")])
     assert len(rows.recall_index(config).samples) == 2
+
+
+def test_images_of_a_large_table_are_not_looked_up_unless_they_are_verified(folder, monkeypatch):
+    table = [(f"{i}.png", f"picture {i}", "a") for i in range(40)]
+    write_csv(folder, [*table, (find_training_name(), "x", "a")])
+    config = csv_config(folder, split_column=None)
+    small = read_index(config)
+    assert small.are_looked_up
+    monkeypatch.setattr(rows, "MAX_LOOKED_UP_BYTES", 10)
+    looked_up, stat = [], os.stat
+    monkeypatch.setattr(rows.os, "stat", lambda p, **k: looked_up.append(str(p)) or stat(p, **k))
+    large = read_index(config)
+    assert not large.are_looked_up
+    assert not any(path.endswith(".png") for path in looked_up)
+    names = [sample.path for sample in small.samples]
+    assert [s.path for s in large.samples] == [*names, find_training_name()]
+    assert [large.get_split(s) for s in large.samples[:-1]] == [
+        small.get_split(s) for s in small.samples
+    ]
+    monkeypatch.undo()
+    monkeypatch.setattr(rows, "MAX_LOOKED_UP_BYTES", 10)
+    assert read_index(csv_config(folder, verify=True)).samples == small.samples
+    assert any("not looked up" in s for s in notes.describe_index(config, tiny().model.text))
+
+
+def find_training_name() -> str:
+    """Return the name of an image that is in the training split, and is missing."""
+    rule = rows.SplitRule(CsvData.validation_fraction, CsvData.test_fraction)
+    return next(f"no{i}.png" for i in range(99) if rule.assign(f"no{i}.png") == "train")

@@ -14,8 +14,8 @@ from PIL import Image
 from tests.helpers.csv_data import csv_config, write_csv
 from tests.helpers.small_runs import tiny
 from uniclip import data
-from uniclip.data.csv.split import decode_image
 from uniclip.errors import UserError
+from uniclip.io.rgb_image import read_square
 from uniclip.losses import clip_loss
 from uniclip.losses.image_text import unicl_loss
 from uniclip.training.trainer import setup_training
@@ -91,11 +91,11 @@ def test_images_are_center_cropped_on_white(tmp_path):
     image = Image.new("RGB", (60, 20), "red")
     image.paste("blue", (20, 0, 40, 20))
     image.save(tmp_path / "wide.png")
-    centre = decode_image(tmp_path / "wide.png", 16)
+    centre = read_square(tmp_path / "wide.png", 16)
     assert (centre[2] == 255).all()
     assert not centre[0].any()
     Image.new("LA", (9, 9), (0, 0)).save(tmp_path / "clear.png")
-    assert (decode_image(tmp_path / "clear.png", 16) == 255).all()
+    assert (read_square(tmp_path / "clear.png", 16) == 255).all()
 
 
 def test_views_are_made_of_whole_photographs(folder):

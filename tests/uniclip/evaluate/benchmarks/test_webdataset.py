@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import stub_models
-from tests.helpers.shards import unpack_to_csv, write_shards
+from tests.helpers.shards import unpack_to_csv, write_class_folders, write_shards
 from uniclip import evaluate
 
 FRACTIONS = {"validation_fraction": 0.3, "test_fraction": 0.4, "image_size": 16}
@@ -55,6 +55,16 @@ def test_the_protocol_states_what_a_score_depends_on(path):
     )
     hashes = [evaluate.evaluation_hash("webdataset", c) for c in (config, filtered)]
     assert hashes[0] != hashes[1], "other samples are tested"
+
+
+def test_labelled_images_are_not_part_of_the_test_data(path, tmp_path):
+    folder = write_class_folders(tmp_path / "classes")
+    section = {"name": "webdataset", "path": path, **FRACTIONS}
+    hashes = [
+        evaluate.evaluation_hash("webdataset", stub_models.config({**section, **changes}))
+        for changes in ({}, {"labelled_path": folder})
+    ]
+    assert hashes[0] == hashes[1]
 
 
 def test_what_is_missing_is_said(path):

@@ -1,0 +1,84 @@
+"""Copies of test images among shards: found once a pass has decoded all images."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sweeps.cli.main import main
+from tests.helpers.shards import shards_config, write_tar
+from tests.helpers.small_runs import tiny
+from uniclip.data.webdataset import source, thumbnails
+from uniclip.data.webdataset.assignment import assign_rows
+from uniclip.data.webdataset.index import open_index
+from uniclip.evaluate import _find_train_thumbnails
+from uniclip.evaluate.checks import near_duplicates
+from uniclip.evaluate.checks.shard_thumbnails import find_training_thumbnails, make_thumbnails
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
+
+
+def draw_photo(number: int) -> Image.Image:
+    coarse = np.random.default_rng(number).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC)
+
+
+def write_photos(folder, num_samples: int = 40) -> str:
+    """Write a shard of photographs, of which the last cannot be read."""
+    members = []
+    for n in range(num_samples):
+        stream = io.BytesIO()
+        draw_photo(n).save(stream, "JPEG", quality=90)
+        key = f"{n:09d}"
+        content = b"no image" if n == num_samples - 1 else stream.getvalue()
+        members += [(f"{key}.jpg", content), (f"{key}.txt", f"photo {n}".encode())]
+    return str(write_tar(folder / "0.tar", members))
+
+
+def test_copies_of_test_images_are_found_once_the_images_are_hashed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(thumbnails, "CHUNK_SIZE", 16)
+    path = write_photos(tmp_path)
+    config = shards_config(path)
+    assert find_training_thumbnails(config) is None
+    index = open_index(config)
+    assert any("leakage is unchecked" in s for s in source.describe_content(config, tiny().model))
+    assert main(["data", "hash", f"data.path={path}"]) == 0
+    assert "40 images" in capsys.readouterr().out
+    assert not any("leakage" in s for s in source.describe_content(config, tiny().model))
+    train = _find_train_thumbnails(config)()
+    rows = assign_rows(config, index)["train"]
+    assert train.shape == (len(rows), 8, 9)
+    unreadable = np.flatnonzero(rows == 39)
+    assert not train[unreadable].any()
+    copied, held_out = int(rows[3]), int(assign_rows(config, index)["test"][0])
+    test = [
+        near_duplicates.compute_thumbnail(draw_photo(n).resize((200, 200)))
+        for n in (copied, held_out, 5_000)
+    ]
+    verdicts = near_duplicates.find_duplicates(np.stack(test), train)
+    assert verdicts.tolist() == [near_duplicates.DUPLICATE, *[near_duplicates.DISTINCT] * 2]
+
+
+def test_an_interrupted_pass_continues(tmp_path, monkeypatch):
+    monkeypatch.setattr(thumbnails, "CHUNK_SIZE", 16)
+    config = shards_config(write_photos(tmp_path))
+    assert make_thumbnails(config) == 40
+    index = open_index(config)
+    damaged = thumbnails._name_chunk(index, 1)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert thumbnails.list_missing_chunks(index) == [1]
+    done = []
+    make_thumbnails(config, lambda number, total: done.append((number, total)))
+    assert done == [(3, 3)]
+    assert find_training_thumbnails(config) is not None
+
+
+def test_labelled_images_are_not_checked(tmp_path):
+    config = shards_config(write_photos(tmp_path), labelled_path=str(tmp_path))
+    assert _find_train_thumbnails(config) is None
