@@ -6,7 +6,7 @@ PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint 
 SOAK := UNICLIP_SOAK=1 UNICLIP_SLURM=required $(RUN) -m pytest -m soak
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep truth test slow slurm soak check docs reference bench fashion-mnist clean
+.PHONY: sweep truth test slow slurm exports soak check docs reference bench fashion-mnist clean
 
 sweep: $(VENV)/.installed
 	$(RUN) sweep.py ablation=components $(ARGS)
@@ -24,10 +24,15 @@ slow: $(VENV)/.installed-test
 slurm: $(VENV)/.installed-test
 	$(RUN) -m pytest $(or $(ARGS),tests/slurm)
 
+# With the libraries of all targets, and a server of MLflow; `make test` skips these tests.
+exports: $(VENV)/.installed-exports
+	UNICLIP_EXPORTS=required $(RUN) -m pytest $(or $(ARGS),tests/analysis/exports)
+
 # Two calls: given both paths, pytest takes tests/slurm for a part of tests, and skips it.
 soak: $(VENV)/.installed-test
 	$(SOAK) $(or $(ARGS),tests/slurm)
 	$(if $(ARGS),,$(SOAK) tests)
+	$(if $(ARGS),,$(MAKE) exports)
 
 check: $(VENV)/.installed-check
 	$(VENV)/bin/ruff check .
@@ -66,6 +71,15 @@ $(VENV)/.installed-test: $(VENV)/.installed
 # CLIP_benchmark is what our scores are compared with; only those of its dependencies that are used.
 $(VENV)/.installed-bench: $(VENV)/.installed-test
 	$(PIP) --no-deps "clip-benchmark==1.6.*"
+	touch $@
+
+# trackio asks for pillow<13 and the whole of mlflow, which has the server, for pandas<3; the parts in
+# use work with newer ones, so both are installed without their dependencies, which come before.
+EXPORT_LIBRARIES := brotli gradio-client orjson python-multipart starlette "uvicorn[standard]" \
+    flask flask-cors "graphene<4" cryptography docker huey gunicorn alembic "aiohttp<4"
+$(VENV)/.installed-exports: $(VENV)/.installed-test
+	$(PIP) --editable ".[test,export]" $(EXPORT_LIBRARIES)
+	$(PIP) --no-deps trackio mlflow mlflow-tracing
 	touch $@
 
 $(VENV)/.installed-check: $(VENV)/.installed

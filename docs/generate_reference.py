@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from sweeps.cli.main import COMMANDS  # noqa: E402
+from sweeps.cli.output_schemas import SCHEMAS  # noqa: E402
 from sweeps.config.schema import LAUNCHER_CONFIGS, SweepConfig  # noqa: E402
 from sweeps.tuning.tuner import TuneConfig  # noqa: E402
 from uniclip.config import DATA, METHODS, RunConfig  # noqa: E402
@@ -86,7 +87,31 @@ def render_commands() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"configuration.md": render_configuration, "commands.md": render_commands}
+def render_schemas() -> str:
+    """Return the page of what commands print with --json."""
+    lines = [
+        *(NOTICE, "# JSON output", "", "With `--json` a command prints one JSON document to the"),
+        "standard output: a record, or a list of records with these fields, all of them always",
+        "there. Later versions may add fields. `sweeps.cli.output_schemas.SCHEMAS` has the same as",
+        "JSON Schema (draft 2020-12), which a test holds every command to.",
+    ]
+    for name, schema in SCHEMAS.items():
+        is_list = schema["type"] == "array"
+        record = schema["items"] if is_list else schema
+        lines += ["", f"## {name}", "", "A list of records:" if is_list else "A record:", ""]
+        lines += ["| field | type | meaning |", "|---|---|---|"]
+        for field, field_schema in record["properties"].items():
+            kind = field_schema["type"]
+            kinds = kind if isinstance(kind, str) else " or ".join(kind)
+            lines.append(f"| `{field}` | {kinds} | {escape(field_schema['description'])} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "configuration.md": render_configuration,
+    "commands.md": render_commands,
+    "json.md": render_schemas,
+}
 
 
 def main() -> int:

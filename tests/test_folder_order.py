@@ -18,7 +18,9 @@ ORDER: dict[str, str] = {
         < __init__ < planned < __main__
     """,
     "ablations": "schema < designs listed < plan < audit",
-    "analysis": "statistics < formatting collect < results < tables figures < frames < report",
+    "analysis": """
+        statistics < formatting collect < results < tables figures < frames < report exports
+    """,
     "sweeps": """
         slurm_environment slurm_reasons < slurm < claims < config < costs < launchers < monitor
         single_run < doctor < controller < tuning < cli

@@ -45,6 +45,7 @@ COMMANDS = {
     "status": "show the status of every cell: step, last heartbeat, advice",
     "report": "build tables, figures and an executed notebook from the existing results",
     "notebook": "write the notebook of a sweep, which reads the store, or open it",
+    "export": "write a sweep to TensorBoard, MLflow, W&B, trackio, model folders or tables",
     "list": "list sweeps and runs of a store, keys, ablations, arms, budgets, data and more",
     "logs": "print the log of a cell",
     "diff": "show in what two cells or two sweeps differ",

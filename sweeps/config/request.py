@@ -40,8 +40,9 @@ PRE_COMPOSE_KEYS = ("ablation", "conf_dir")
 """Keys that are read before a configuration is composed."""
 NON_CONFIG_GROUPS = ("ablation", "space")
 """Folders of YAML that are not groups of the configuration."""
-ONE_TIME_KEYS = ("retry", "outdated", "store", "wait")
-"""Keys that a follow-up job does not repeat; it adds store= itself."""
+ONE_TIME_KEYS = ("retry", "outdated", "store", "wait", "notify")
+"""Keys that a follow-up job does not repeat; it adds store= itself, and has the webhook of notify=
+in its environment."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Union
 
 from sweeps.claims.status import RunState
@@ -191,6 +191,10 @@ class SweepConfig:
     job."""
     max_gpu_hours: float | None = config_field(None, above=0)
     """Refuse to start if the runs would take more GPU-hours; a CPU worker counts as one GPU."""
+    notify: str | None = field(default=None, repr=False)
+    """Webhook (https://..., as Slack's) that is told of failed cells, of a sweep that stands still,
+    of hours nearly spent and of the end; null = the environment variable UNICLIP_NOTIFY, which `ps`
+    does not show."""
 
     def __post_init__(self) -> None:
         if not self.store:

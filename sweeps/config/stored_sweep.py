@@ -18,7 +18,9 @@ from uniclip.errors import UserError
 from uniclip.io import hub
 from uniclip.store import Plan, Store
 
-UNRECORDED_KEYS = ("max_gpu_hours", "outdated", "retry", "seeds", "storage", "store", "wait")
+UNRECORDED_KEYS = (
+    *("max_gpu_hours", "notify", "outdated", "retry", "seeds", "storage", "store", "wait"),
+)
 """Keys that apply to one command, are recorded in the plan itself, or may hold a password."""
 JOINED_PATHS = ("data.path", "data.labelled_path", "data.class_names_path")
 """Keys whose values may be several paths, joined with "::"."""

@@ -36,6 +36,7 @@ class SweepFolder:
         self.cost_report_path = path / "cost_report.csv"
         self.worker_logs_path = path / "worker_logs"
         self.submissions_path = path / "submissions"
+        self.notified_path = path / "notified.jsonl"
         self._cancelled_path = path / "cancelled.jsonl"
 
     def read_plan(self) -> Plan | None:
@@ -231,6 +232,10 @@ class Store:
     def report_path(self, sweep_id: str) -> Path:
         """Return the folder of a sweep's report."""
         return self.root / "reports" / sweep_id
+
+    def export_path(self, sweep_id: str, target: str) -> Path:
+        """Return the folder of a sweep's export to another tool."""
+        return self.root / "exports" / sweep_id / target
 
     def share_with_group(self) -> None:
         """Let this process create files with the permissions that the store gives its group.

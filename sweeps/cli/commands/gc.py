@@ -6,14 +6,16 @@ import shutil
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from sweeps.monitor.terminal import print_json
 from uniclip.config.overrides import TEXT, parse_overrides
 from uniclip.errors import UserError
 from uniclip.store import RunFolder, Store
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the flag --yes."""
+    """Add the flags --yes and --json."""
     parser.add_argument("--yes", action="store_true", help="delete what is listed")
+    parser.add_argument("--json", action="store_true", help="print one JSON record per folder")
 
 
 def run(arguments: Namespace) -> int:
@@ -29,16 +31,23 @@ def run(arguments: Namespace) -> int:
     for run_folder in store.iter_runs():
         if run_folder.is_readable() and run_folder.read_outcome() is not None:
             folders += _list_checkpoint_folders(run_folder)
-    total_bytes = 0
-    for folder in folders:
-        folder_bytes = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        total_bytes += folder_bytes
-        label = "deleted" if arguments.yes else "can be deleted"
-        print(f"{label}: {folder} ({folder_bytes / 1e6:.1f} MB)")
+    sizes = {f: sum(p.stat().st_size for p in f.rglob("*") if p.is_file()) for f in folders}
+    for folder, num_bytes in sizes.items():
+        if not arguments.json:
+            label = "deleted" if arguments.yes else "can be deleted"
+            print(f"{label}: {folder} ({num_bytes / 1e6:.1f} MB)")
         if arguments.yes:
             shutil.rmtree(folder)
+    if arguments.json:
+        print_json(
+            [
+                {"folder": str(folder), "bytes": num_bytes, "is_deleted": arguments.yes}
+                for folder, num_bytes in sizes.items()
+            ]
+        )
+        return 0
     hint = "" if arguments.yes or not folders else "; gc --yes deletes it"
-    print(f"{total_bytes / 1e6:.1f} MB in {len(folders)} folders{hint}")
+    print(f"{sum(sizes.values()) / 1e6:.1f} MB in {len(folders)} folders{hint}")
     return 0
 
 

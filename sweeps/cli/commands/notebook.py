@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sweeps.cli.commands.report import select_stored_plan
 from sweeps.config.selection import SWEEP_HELP
+from sweeps.monitor.terminal import print_json
 from uniclip.errors import UserError
 
 JUPYTER_PROGRAMS = ("jupyter-lab", "jupyter-notebook")
@@ -22,13 +23,14 @@ that the file can be moved; a file that exists is never replaced.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the sweep, the file to write and the flag --open."""
+    """Add the sweep, the file to write and the flags --open and --json."""
     parser.description = f"{parser.description}\n{DESCRIPTION}"
     parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
     parser.add_argument(
         "--to", metavar="FILE", help="write a fresh notebook to this new file (--to=FILE)"
     )
     parser.add_argument("--open", action="store_true", help="open it in JupyterLab, if installed")
+    parser.add_argument("--json", action="store_true", help="print path and notes as JSON")
 
 
 def run(arguments: Namespace) -> int:
@@ -38,16 +40,18 @@ def run(arguments: Namespace) -> int:
         from analysis.report.build import build_report  # here: other commands need no report
 
         report = build_report(store, plan.sweep_id)
-        path = report.folder / "report.ipynb"
-        for note in report.notes:
-            print(f"note: {note}")
+        path, notes = report.folder / "report.ipynb", report.notes
     else:
         from analysis.report.fresh_notebook import write_notebook
 
         path = Path(arguments.to)
-        for note in write_notebook(store, plan.sweep_id, path):
+        notes = list(write_notebook(store, plan.sweep_id, path))
+    if arguments.json:
+        print_json({"notebook": str(path), "notes": notes})
+    else:
+        for note in notes:
             print(f"note: {note}")
-    print(f"notebook: {path}")
+        print(f"notebook: {path}")
     return _open_notebook(path) if arguments.open else 0
 
 

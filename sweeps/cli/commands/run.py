@@ -15,6 +15,7 @@ from sweeps.config.selection import (
     select_request,
 )
 from sweeps.controller.controller import Detached, SweepController
+from sweeps.controller.sweep_notifier import build_notifier
 from sweeps.controller.sweep_run import UNFINISHED_WITH_REASON, build_controller, run_cells
 
 EXIT_CELLS_FAILED = 1
@@ -44,12 +45,15 @@ def run_and_report(controller: SweepController) -> int:
     The status is 1 if a cell failed or, unless only part of a plan was run, if a planted effect
     was not found.
     """
-    try:
-        rows = run_cells(controller)
-    except Detached as detached:
-        print(detached)
-        return 0
-    report_status = _print_report_if_possible(controller)
+    with build_notifier(controller) as notifier:
+        try:
+            rows = run_cells(controller)
+        except Detached as detached:
+            print(detached)
+            return 0
+        if notifier is not None:
+            notifier.is_done = True
+        report_status = _print_report_if_possible(controller)
     if controller.denied_runs or any(r.state.status in UNFINISHED_WITH_REASON for r in rows):
         return EXIT_CELLS_FAILED
     return 0 if controller.is_partial else report_status
