@@ -18,10 +18,10 @@ from analysis.collect.provenance import RunProvenance, read_provenance
 from analysis.collect.run_time import RunTime, measure_run_time
 from analysis.statistics.effects import Observations
 from uniclip.errors import UserError
-from uniclip.frames.records import flatten_record, name_scores, read_status
+from uniclip.frames.history import build_history_frame
+from uniclip.frames.records import name_scores, read_status
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import (
-    Cell,
     DatasetScores,
     Outcome,
     Plan,
@@ -31,6 +31,8 @@ from uniclip.store import (
     Store,
     get_score_kind_traits,
 )
+from uniclip.store.history import build_columns
+from uniclip.store.results_index import use_index
 
 FRAME_COLUMNS = (
     "arm",
@@ -142,7 +144,8 @@ class _RunData:
     """By data set."""
     num_attempts: int
     run_time: RunTime | None
-    history: list[dict[str, Any]]
+    history: dict[str, list[Any]]
+    """By column (`uniclip.store.history`)."""
     provenance: RunProvenance | None
 
 
@@ -152,7 +155,7 @@ _UNREADABLE_RUN = _RunData(
     scores={},
     num_attempts=0,
     run_time=None,
-    history=[],
+    history=build_columns([]),
     provenance=None,
 )
 """Stands for a run whose folder belongs to another user and cannot be read."""
@@ -168,10 +171,11 @@ def collect_sweep_data(store: Store, sweep_id: str) -> SweepData:
     plan = folder.read_plan()
     if plan is None:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
-    runs = {
-        run_id: _read_run(store.get_run(run_id), required_evaluations)
-        for run_id, required_evaluations in plan.required_evaluations().items()
-    }
+    with use_index(store) as indexed_store:
+        runs = {
+            run_id: _read_run(indexed_store.get_run(run_id), required_evaluations)
+            for run_id, required_evaluations in plan.required_evaluations().items()
+        }
     frame = pd.DataFrame(list(_build_score_rows(plan, runs)), columns=list(FRAME_COLUMNS))
     cell_records = [
         {"arm": c.arm, "seed": c.seed, "run": c.run_id, "status": runs[c.run_id].status}
@@ -184,7 +188,7 @@ def collect_sweep_data(store: Store, sweep_id: str) -> SweepData:
             {"value": float, "chance": float, "samples": float, "report_only": bool}
         ),
         cells=pd.DataFrame(cell_records, columns=list(CELL_COLUMNS)),
-        history=_build_history_frame(plan.cells, runs),
+        history=build_history_frame(plan.cells, {r: run.history for r, run in runs.items()}),
         costs=_build_cost_frame(
             plan.forward_passes, runs, cell_records, read_jsonl(folder.cost_estimates_path)
         ),
@@ -218,7 +222,7 @@ def _read_run(run: RunFolder, required_evaluations: Mapping[str, str]) -> _RunDa
         scores=scores,
         num_attempts=len(attempt_numbers),
         run_time=measure_run_time(run, outcome),
-        history=run.read_history(),
+        history=run.read_history_columns(),
         provenance=read_provenance(run, outcome),
     )
 
@@ -268,20 +272,6 @@ def _extract_score_columns(score: Score | None, example_score: Score | None) -> 
         chance,
         template_score.num_samples,
         template_score.report_only,
-    )
-
-
-def _build_history_frame(cells: tuple[Cell, ...], runs: Mapping[str, _RunData]) -> pd.DataFrame:
-    flat_records = {
-        run_id: [flatten_record(r) for r in run.history] for run_id, run in runs.items()
-    }
-    records = [
-        {"arm": c.arm, "seed": c.seed, "run": c.run_id, "phase": "train", "step": 0} | record
-        for c in cells
-        for record in flat_records[c.run_id]
-    ]
-    return pd.DataFrame(
-        records, columns=None if records else ["arm", "seed", "run", "phase", "step"]
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,19 +42,19 @@ def read_provenance(run: RunFolder, outcome: Outcome | None) -> RunProvenance | 
     spec = run.read_spec() if run.has_spec() else {}
     attempt_end, heartbeat = attempt.read_end(), attempt.read_heartbeat()
     last_record = attempt_end or heartbeat
-    paths = {
-        "configuration": run.path / "spec.json",
-        "log": attempt.log_path,
-        "metrics": attempt.metrics_path,
-        "weights": run.weights_path,
+    files = {
+        "configuration": "spec.json",
+        "log": f"attempts/{attempt.number}/log",
+        "metrics": f"attempts/{attempt.number}/metrics.jsonl",
+        "weights": "weights.safetensors",
     }
     return RunProvenance(
         claim=claim,
         end_time=None if last_record is None else last_record.time,
         files=tuple(
-            (label, path.relative_to(run.path.parent).as_posix())
-            for label, path in paths.items()
-            if path.exists()
+            (label, f"{run.id}/{name}")
+            for label, name in files.items()
+            if os.path.exists(f"{run.path}/{name}")
         ),
         unreadable_images=(
             outcome.unreadable_images

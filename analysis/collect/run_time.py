@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from uniclip.io.atomic import read_jsonl
 from uniclip.store import AttemptFolder, Outcome, RunFolder
 
 SECONDS_PER_STEP = "seconds_per_step"
@@ -85,9 +84,8 @@ def _compute_wasted_seconds(
         if number < outcome.attempt
     )
     training_seconds = outcome.cost.get(SECONDS_PER_STEP, 0.0) * outcome.step
-    resumed_seconds = max(
-        0.0, training_seconds - _read_training_seconds(run.get_attempt(outcome.attempt))
-    )
+    last_seconds = run.get_attempt(outcome.attempt).read_training_seconds()
+    resumed_seconds = max(0.0, training_seconds - last_seconds)
     return max(0.0, earlier_seconds - resumed_seconds)
 
 
@@ -105,11 +103,3 @@ def _count_end_reasons(attempts: Sequence[AttemptFolder], outcome: Outcome | Non
     if attempt_end is not None:
         reason_counts[attempt_end.reason or attempt_end.kind] += 1
     return reason_counts
-
-
-def _read_training_seconds(attempt: AttemptFolder) -> float:
-    """Return the training seconds of one attempt, lost steps included."""
-    return max(
-        (record.get("attempt_seconds", 0.0) for record in read_jsonl(attempt.metrics_path)),
-        default=0.0,
-    )

@@ -43,17 +43,6 @@ def read_status(run: RunFolder, outcome: Outcome | None, *, is_evaluated: bool) 
     return statuses.get(attempt_end.kind, RunStatus.INTERRUPTED)
 
 
-def flatten_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record with dotted names: {"loss_terms": {"ii": 1}} gives {"loss_terms.ii": 1}."""
-    flat: dict[str, Any] = {}
-    for name, value in record.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{k}": v for k, v in value.items()}
-        else:
-            flat[name] = value
-    return flat
-
-
 def name_scores(dataset_scores: DatasetScores) -> dict[str, Score]:
     """Return the scores by their present names."""
     early_names = rename_early_class_scores(dataset_scores.scores)

@@ -1,7 +1,7 @@
 """A store as pandas data frames: its sweeps, runs, scores, metrics and predictions.
 
 Every frame has a tidy index, and `frame.attrs["units"]` says in what unit a column is. Nothing is
-written, and torch is not imported. Frames can be saved with `to_csv` and `to_parquet`.
+written to the store, and torch is not imported. Frames can be saved with `to_csv` and `to_parquet`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import numpy as np
 import pandas as pd
 
 from uniclip.errors import UserError, make_unknown_name_error
+from uniclip.frames.history import build_history_frame
 from uniclip.frames.records import (
     CLUSTER_ARRAY,
     describe_unit,
     find_item_rows,
-    flatten_record,
     list_row_arrays,
     load_arrays,
     name_scores,
     read_status,
 )
 from uniclip.store import Cell, Plan, RunFolder, RunStatus, Store, get_score_kind_traits
+from uniclip.store.history import select_phase
+from uniclip.store.results_index import use_index
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -160,15 +162,17 @@ class StoreFrames:
         the whole store have the index `run`.
         """
         if sweep is None:
-            rows = [{"run": r.id, **_describe_run(r, {})} for r in self.store.iter_runs()]
+            with use_index(self.store) as store:
+                rows = [{"run": r.id, **_describe_run(r, {})} for r in store.iter_runs()]
             columns = None if rows else ["run", "status"]
             return _finish(pd.DataFrame(rows, columns=columns), ["run"], RUN_UNITS)
         plan = self.read_plan(sweep)
         required = plan.required_evaluations()
-        described = {
-            run_id: _describe_run(self.store.get_run(run_id), evaluations)
-            for run_id, evaluations in required.items()
-        }
+        with use_index(self.store) as store:
+            described = {
+                run_id: _describe_run(store.get_run(run_id), evaluations)
+                for run_id, evaluations in required.items()
+            }
         rows = [
             {"arm": c.arm, "seed": c.seed, "run": c.run_id, **described[c.run_id]}
             for c in plan.cells
@@ -184,10 +188,11 @@ class StoreFrames:
         """
         plan = self.read_plan(sweep)
         rows: list[dict[str, Any]] = []
-        for cell in plan.cells:
-            run = self.store.get_run(cell.run_id)
-            for dataset, evaluation in plan.evaluation_hashes[cell.arm].items():
-                rows += _list_scores(run, cell, dataset, evaluation)
+        with use_index(self.store) as store:
+            for cell in plan.cells:
+                run = store.get_run(cell.run_id)
+                for dataset, evaluation in plan.evaluation_hashes[cell.arm].items():
+                    rows += _list_scores(run, cell, dataset, evaluation)
         columns = ["dataset", "score", "arm", "seed", "value", "unit"]
         frame = pd.DataFrame(rows, columns=None if rows else columns)
         units = {"value": "column unit", "chance": "column unit", "num_samples": "test samples"}
@@ -201,19 +206,16 @@ class StoreFrames:
             phase: such as "train" or "validation"; None for all.
         """
         plan = self.read_plan(sweep)
-        histories = {
-            run_id: [flatten_record(r) for r in self.store.get_run(run_id).read_history()]
-            for run_id in dict.fromkeys(c.run_id for c in plan.cells)
-        }
-        rows = [
-            {"arm": c.arm, "seed": c.seed, "phase": "train", "step": 0, "run": c.run_id} | record
-            for c in plan.cells
-            for record in histories[c.run_id]
-            if phase is None or record.get("phase", "train") == phase
-        ]
+        with use_index(self.store) as store:
+            histories = {
+                run_id: store.get_run(run_id).read_history_columns()
+                for run_id in dict.fromkeys(c.run_id for c in plan.cells)
+            }
+        if phase is not None:
+            histories = {r: select_phase(columns, phase) for r, columns in histories.items()}
+        frame = build_history_frame(plan.cells, histories)
         index = ["arm", "seed", "phase", "step"]
-        frame = pd.DataFrame(rows, columns=None if rows else [*index, "run"])
-        if rows:
+        if len(frame):
             frame = frame.dropna(axis="columns", how="all")
         objects = [name for name in frame if frame[name].dtype == object]
         flags = [name for name in objects if frame[name].isin([True, False]).any()]

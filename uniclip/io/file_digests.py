@@ -28,7 +28,7 @@ _digests: dict[str, tuple[tuple[int, ...], str]] = {}
 """Path -> signature and digest, of the files that this process has read."""
 
 
-def read_signature(path: Path) -> tuple[int, ...]:
+def read_signature(path: str | Path) -> tuple[int, ...]:
     """Return what differs after a file was rewritten or replaced, by its inode alone.
 
     Raises:

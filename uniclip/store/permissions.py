@@ -55,6 +55,8 @@ def find_unreadable(paths: Iterable[Path]) -> Path | None:
 
 def _find_denied(paths: Iterable[Path], mode: int) -> Path | None:
     for path in paths:
+        if os.access(path, mode | os.X_OK):  # the usual case, one call
+            continue
         folder_mode = os.X_OK if os.path.isdir(path) else 0
         if os.path.exists(path) and not os.access(path, mode | folder_mode):
             return path

@@ -7,13 +7,16 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
-from uniclip.store.json_io import read_json, read_record, to_json_bytes
+from uniclip.store.history import build_columns
+from uniclip.store.json_io import to_json_bytes
 from uniclip.store.permissions import find_unreadable, find_unwritable
+from uniclip.store.run_files import RunFiles
 from uniclip.store.run_records import (
     AttemptEnd,
     ClaimRecord,
@@ -37,9 +40,16 @@ class AttemptFolder:
         self.run, self.number = run, number
         self._claim_bytes: bytes | None = None
         self._claim_record: ClaimRecord | None = None
-        attempts_path = run.path / "attempts"
-        self.path = attempts_path / str(number)
-        self.claim_path = attempts_path / f"{number}.claim"
+
+    @cached_property
+    def path(self) -> Path:
+        """The folder of the attempt."""
+        return self.run.path / "attempts" / str(self.number)
+
+    @property
+    def claim_path(self) -> Path:
+        """The claim record, by which the attempt exists."""
+        return self.run.path / "attempts" / f"{self.number}.claim"
 
     @property
     def metrics_path(self) -> Path:
@@ -77,12 +87,12 @@ class AttemptFolder:
         Raises:
             UserError: the file is damaged.
         """
-        return read_record(ClaimRecord, self.claim_path)
+        return self.run.files.read_record(ClaimRecord, f"attempts/{self.number}.claim")
 
     def read_heartbeat(self) -> Heartbeat | None:
         """Return the last heartbeat; None before the first, or if it is damaged."""
         try:
-            return read_record(Heartbeat, self.heartbeat_path)
+            return self.run.files.read_record(Heartbeat, f"attempts/{self.number}/heartbeat")
         except UserError:
             return None
 
@@ -110,6 +120,20 @@ class AttemptFolder:
             )
             atomic_write(self.heartbeat_path, to_json_bytes(heartbeat))
 
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the metrics that this attempt logged."""
+        return read_jsonl(self.metrics_path)
+
+    def read_training_seconds(self) -> float:
+        """Return the seconds of training that this attempt logged, those of lost steps included."""
+
+        def compute() -> float:
+            seconds = (r.get("attempt_seconds", 0.0) for r in self.read_metrics())
+            return float(max(seconds, default=0.0))
+
+        name = f"attempts/{self.number}/metrics.jsonl"
+        return self.run.files.derive(f"training_seconds/{self.number}", [name], float, compute)
+
     def log_event(self, kind: str, **fields: Any) -> None:
         """Append an event with its time to `events_path`."""
         append_jsonl(self.events_path, {"time": time.time(), "event": kind, **fields})
@@ -120,7 +144,7 @@ class AttemptFolder:
         Raises:
             UserError: the file is damaged.
         """
-        return read_record(AttemptEnd, self.end_path)
+        return self.run.files.read_record(AttemptEnd, f"attempts/{self.number}/end.json")
 
     def write_end(
         self, kind: ExitKind, error: str | None = None, *, reason: EndReason | None = None
@@ -162,11 +186,17 @@ class AttemptFolder:
 
 
 class RunFolder:
-    """`runs/<id>/`: a run. Files at this level are written once, but for `config_path`."""
+    """`runs/<id>/`: a run. Files at this level are written once, but for `config_path`.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The folder.
+        files: How its files are read; None = each whenever it is asked for.
+    """
+
+    def __init__(self, path: Path, files: RunFiles | None = None) -> None:
         self.path = path
         self.id = path.name
+        self.files = files or RunFiles(str(path))
 
     @property
     def weights_path(self) -> Path:
@@ -216,7 +246,7 @@ class RunFolder:
 
     def has_spec(self) -> bool:
         """Return whether the spec was written, and this user may search the folder."""
-        return os.path.exists(self.path / "spec.json")
+        return os.path.exists(f"{self.path}/spec.json")
 
     def read_spec(self) -> dict[str, Any]:
         """Return the spec, of which the run id is the hash.
@@ -225,7 +255,7 @@ class RunFolder:
             FileNotFoundError: it was never written.
             UserError: the file is damaged.
         """
-        spec: dict[str, Any] = read_json(self.path / "spec.json")
+        spec: dict[str, Any] = self.files.read_json("spec.json")
         return spec
 
     def read_outcome(self) -> Outcome | None:
@@ -234,7 +264,7 @@ class RunFolder:
         Raises:
             UserError: the file is damaged.
         """
-        return read_record(Outcome, f"{self.path}/outcome.json")
+        return self.files.read_record(Outcome, "outcome.json")
 
     def write_outcome(self, outcome: Outcome) -> bool:
         """Write the outcome; return False if there is one already."""
@@ -242,10 +272,7 @@ class RunFolder:
 
     def list_attempts(self) -> list[int]:
         """Return the numbers of the claimed attempts, ascending."""
-        try:
-            names = os.listdir(f"{self.path}/attempts")
-        except FileNotFoundError:
-            return []
+        names = self.files.list_folder("attempts")
         numbers = [n.removesuffix(".claim") for n in names if n.endswith(".claim")]
         return sorted(int(n) for n in numbers if n.isdecimal())
 
@@ -280,10 +307,7 @@ class RunFolder:
         return {self.path / "scores" / name for name in self._list_scores_files()}
 
     def _list_scores_files(self) -> set[str]:
-        try:
-            return set(os.listdir(f"{self.path}/scores"))
-        except FileNotFoundError:
-            return set()
+        return set(self.files.list_folder("scores"))
 
     def predictions_path(self, dataset: str, evaluation_hash: str) -> Path:
         """Return the path of the outcomes per sample behind those scores."""
@@ -295,7 +319,8 @@ class RunFolder:
         Raises:
             UserError: the file is damaged.
         """
-        return read_record(DatasetScores, self.scores_path(dataset, evaluation_hash))
+        name = _name_scores_file(dataset, evaluation_hash)
+        return self.files.read_record(DatasetScores, f"scores/{name}")
 
     def count_unreadable_images(self) -> int:
         """Return how many training images were replaced since they cannot be read."""
@@ -305,9 +330,18 @@ class RunFolder:
         """Return the metrics of all attempts by step; where attempts overlap, the newest's."""
         by_step: dict[tuple[int, str], dict[str, Any]] = {}
         for number in self.list_attempts():
-            for record in read_jsonl(self.get_attempt(number).metrics_path):
+            for record in self.get_attempt(number).read_metrics():
                 by_step[record.get("step", 0), record.get("phase", "train")] = record
         return [by_step[k] for k in sorted(by_step)]
+
+    def read_history_columns(self) -> dict[str, list[Any]]:
+        """Return `read_history` by column; see `uniclip.store.history.build_columns`."""
+        names = [f"attempts/{number}/metrics.jsonl" for number in self.list_attempts()]
+
+        def compute() -> dict[str, list[Any]]:
+            return build_columns(self.read_history())
+
+        return self.files.derive("history", names, dict[str, list[Any]], compute)
 
 
 def _name_scores_file(dataset: str, evaluation_hash: str) -> str:

@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
 from uniclip.store import permissions
 from uniclip.store.json_io import read_record, to_json_bytes
+from uniclip.store.run_files import RunFiles
 from uniclip.store.run_folder import CACHE_FOLDER, RunFolder
 from uniclip.store.submission_records import Submission, SubmissionIntent
 from uniclip.store.sweep_records import AuditCheck, AuditRecord, Plan, TuningRound
@@ -183,22 +184,34 @@ class StudyFolder:
 
 
 class Store:
-    """A folder of runs, sweeps and reports."""
+    """A folder of runs, sweeps and reports.
 
-    def __init__(self, root: str | Path) -> None:
+    Args:
+        root: The folder.
+        open_run_files: Opens the files of a run, of which it is given the folder
+            (`uniclip.store.results_index`).
+    """
+
+    def __init__(
+        self, root: str | Path, open_run_files: Callable[[Path], RunFiles] | None = None
+    ) -> None:
         self.root = Path(root).resolve()
+        self._open_run_files = open_run_files
         self._runs_path = self.root / "runs"
         self.cache_path = self.root / CACHE_FOLDER
 
     def get_run(self, run_id: str) -> RunFolder:
         """Return the folder of a run."""
-        return RunFolder(self._runs_path / run_id)
+        return self._open_run(self._runs_path / run_id)
 
     def iter_runs(self) -> Iterator[RunFolder]:
         """Yield every run, in the order of their ids."""
         folder = self._runs_path
         for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
-            yield RunFolder(folder / name)
+            yield self._open_run(folder / name)
+
+    def _open_run(self, folder: Path) -> RunFolder:
+        return RunFolder(folder, self._open_run_files(folder) if self._open_run_files else None)
 
     def get_sweep(self, sweep_id: str) -> SweepFolder:
         """Return the folder of a sweep."""

@@ -1,4 +1,4 @@
-"""Records of runs in the form of frames: status, flat records, saved arrays."""
+"""Records of runs in the form of frames: status and saved arrays."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ import pytest
 
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
-from uniclip.frames.records import describe_unit, find_item_rows, flatten_record, read_status
+from uniclip.frames.records import describe_unit, find_item_rows, read_status
 from uniclip.store import RunStatus
-
-
-def test_a_record_is_flattened_by_dots() -> None:
-    record = {"step": 3, "loss_terms": {"ii": 1.0, "it": 2.0}}
-    assert flatten_record(record) == {"step": 3, "loss_terms.ii": 1.0, "loss_terms.it": 2.0}
 
 
 def test_the_status_follows_from_the_files_of_a_run(tmp_path: Path) -> None:

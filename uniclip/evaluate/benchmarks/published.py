@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from uniclip.config import RuntimeConfig
 from uniclip.config.binding import to_builtins
+from uniclip.config.cores import derive_num_workers
 from uniclip.evaluate import datasets
 from uniclip.evaluate.benchmarks.base import Benchmark
 from uniclip.evaluate.cache import Cache
@@ -111,7 +112,9 @@ class PublishedBenchmark(Benchmark):
         dataset = self.resolve_dataset()
         splits, fingerprint = self._resolve_data(dataset)
         scorer = DatasetScorer(
-            CachedEncoder(pretrained, self.cache, self.should_stop),
+            CachedEncoder(
+                pretrained, self.cache, self.should_stop, derive_num_workers(pretrained.config)
+            ),
             self._with_stored_templates(dataset),
             DatasetSplits(dataset, self.root, splits, fingerprint, self.cache),
         )

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip import data
+from uniclip.config.cores import derive_num_workers
+from uniclip.evaluate.features.decoding import decode_ahead
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
@@ -41,13 +43,21 @@ def compute_image_features(
 ) -> Float32:
     """Return image-encoder features (n, F), before any head, under the evaluation transform.
 
+    Image files are decoded by the data workers of the model's configuration.
+
     index: (n,) the images of `split`; default: all.
     """
-    index = np.arange(len(split)) if index is None else index
-    batches = _batch_indices(len(index))
-    return np.concatenate(
-        [pretrained.compute_image_features(split.load_pixels(index[batch])) for batch in batches]
-    )
+    images = np.arange(len(split)) if index is None else index
+
+    def load(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return split.load_pixels(images[rows])
+
+    num_workers = derive_num_workers(pretrained.config) if split.has_image_files else 0
+    with decode_ahead(load, len(images), num_workers) as load_ahead:
+        batches = _batch_indices(len(images))
+        return np.concatenate(
+            [pretrained.compute_image_features(load_ahead(batch)) for batch in batches]
+        )
 
 
 def compute_readable_features(

@@ -18,6 +18,7 @@ from uniclip.config.binding import to_builtins
 from uniclip.errors import StopRequested
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.images import ImageDataset
+from uniclip.evaluate.features.decoding import decode_ahead
 from uniclip.evaluate.metrics import Numbers
 from uniclip.evaluate.protocols.protocol import Preprocessing
 from uniclip.evaluate.scoring import zero_shot
@@ -42,6 +43,8 @@ class CachedEncoder:
     should_stop: Callable[[], bool] = lambda: False
     """Called at each batch of images and each evaluation of a probe's loss; `StopRequested` is
     raised once it returns True."""
+    num_workers: int = 0
+    """Processes that decode images (`decoding.decode_ahead`)."""
 
     def build_feature_key(
         self, fingerprint: Mapping[str, Any], split: str, preprocessing: Preprocessing
@@ -71,18 +74,23 @@ class CachedEncoder:
         """
         image_size = self.pretrained.config.model.image.image_size
 
-        def embed(index: NDArray[np.int64]) -> Float32:
-            if self.should_stop():
-                raise StopRequested
+        def load(index: NDArray[np.int64]) -> NDArray[np.uint8]:
             images = [
                 preprocess_image(dataset.load_image(i), preprocessing, image_size)
                 for i in (index if rows is None else rows[index]).tolist()
             ]
-            return self.pretrained.compute_image_features(np.stack(images))
+            return np.stack(images)
 
-        split = _name_rows(dataset, rows)
+        split, num_images = _name_rows(dataset, rows), len(dataset if rows is None else rows)
         key = self.build_feature_key(fingerprint, split, preprocessing)
-        return self.cache.get_or_embed(key, len(dataset if rows is None else rows), embed)
+        with decode_ahead(load, num_images, self.num_workers) as load_ahead:
+
+            def embed(index: NDArray[np.int64]) -> Float32:
+                if self.should_stop():
+                    raise StopRequested
+                return self.pretrained.compute_image_features(load_ahead(index))
+
+            return self.cache.get_or_embed(key, num_images, embed)
 
     def remove_partial_features(
         self,

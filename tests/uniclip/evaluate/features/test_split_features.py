@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.helpers import stub_models
-from uniclip.evaluate.features import split_features
+from uniclip.evaluate.features import decoding, split_features
 
 CONFIG = stub_models.config({"name": "scenes", "num_train": 64, "num_test": 40})
 
@@ -31,6 +33,19 @@ def test_features_do_not_depend_on_batches(monkeypatch):
     index = np.array([30, 2, 2])
     chosen = split_features.compute_image_features(stub, split, index)
     assert np.array_equal(chosen, whole[index])
+
+
+def test_data_workers_give_the_same_features(monkeypatch):
+    split = split_features.open_split_cached(CONFIG.data, "test")
+    monkeypatch.setattr(type(split), "has_image_files", True)
+    monkeypatch.setattr(decoding, "MIN_IMAGES", 2)
+    monkeypatch.setattr(split_features, "BATCH_SIZE", 7)
+    features = []
+    for num_workers in (0, 1, 4):
+        runtime = replace(CONFIG.runtime, num_workers=num_workers)
+        stub = stub_models.Stub(replace(CONFIG, runtime=runtime), trunk=mean_colours)
+        features.append(split_features.compute_image_features(stub, split).tobytes())
+    assert len(set(features)) == 1
 
 
 def test_rows_of_a_diverged_model_are_refused():

@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 from tests.helpers import stub_models
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.images import ImageDataset
+from uniclip.evaluate.features import decoding
 from uniclip.evaluate.protocols.protocol import Preprocessing
 from uniclip.evaluate.scoring import embeddings, temperature
 from uniclip.evaluate.scoring.embeddings import CachedEncoder
@@ -86,11 +87,28 @@ def make_validation_split(num_images):
     )  # fmt: skip
 
 
-def make_encoder(folder):
+def make_encoder(folder, num_workers=0):
     """A model whose feature of an image is its red."""
     red = lambda pixels: np.repeat(pixels[:, 0, :1, 0], 2, axis=1)  # noqa: E731
     model = stub_models.Stub(stub_models.config({"name": "scenes"}), trunk=red)
-    return CachedEncoder(model, Cache(folder, "w"))
+    return CachedEncoder(model, Cache(folder, "w"), num_workers=num_workers)
+
+
+def test_workers_give_the_same_features(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "MIN_IMAGES", 2)
+    monkeypatch.setattr("uniclip.evaluate.cache.EMBED_BATCH_SIZE", 4)
+    split, preprocessing = make_validation_split(19), Preprocessing("bicubic")
+    rows = np.array([3, 5, 17, 2, 11, 7, 8, 18, 0])
+    for chosen in (None, rows):
+        expected = make_encoder(tmp_path / "0").compute_image_features(
+            {}, split, preprocessing, chosen
+        )
+        num_loaded = len(split.reader.loaded)
+        for num_workers in (1, 4):
+            encoder = make_encoder(tmp_path / str(num_workers), num_workers)
+            features = encoder.compute_image_features({}, split, preprocessing, chosen)
+            assert features.tobytes() == expected.tobytes()
+        assert len(split.reader.loaded) == num_loaded  # decoded elsewhere
 
 
 def test_only_the_chosen_images_of_a_split_are_embedded(tmp_path):

@@ -1,0 +1,74 @@
+"""The logged metrics of a run, by column: records of one phase lack the metrics of the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+DEFAULTS = {"phase": "train", "step": 0}
+"""Values of records without these names."""
+
+
+def flatten_record(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with dotted names: {"loss_terms": {"ii": 1}} gives {"loss_terms.ii": 1}."""
+    if dict not in map(type, record.values()):
+        return record
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{k}": v for k, v in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def build_columns(records: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return name -> values of the flattened records, which are NaN where a record has none.
+
+    Every column has one value for each record. `DEFAULTS` are the first columns.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in DEFAULTS}
+    for row, record in enumerate(records):
+        for name, value in (DEFAULTS | flatten_record(record)).items():
+            values = columns.setdefault(name, [])
+            values += [math.nan] * (row - len(values))
+            values.append(value)
+    num_rows = len(columns["step"])
+    for values in columns.values():
+        values += [math.nan] * (num_rows - len(values))
+    return columns
+
+
+def select_phase(columns: dict[str, list[Any]], phase: str) -> dict[str, list[Any]]:
+    """Return the columns of the records of one phase, without columns that they lack."""
+    rows = [i for i, value in enumerate(columns["phase"]) if value == phase]
+    selected = {name: [values[i] for i in rows] for name, values in columns.items()}
+    return {n: v for n, v in selected.items() if n in DEFAULTS or not all(map(_is_nan, v))}
+
+
+def concatenate_columns(
+    parts: Iterable[tuple[dict[str, Any], dict[str, list[Any]]]],
+) -> dict[str, list[Any]]:
+    """Return the columns of several runs as one, NaN where a run lacks a column.
+
+    Args:
+        parts: Of each run, values that are the same in all of its rows, and its columns.
+    """
+    columns: dict[str, list[Any]] = {}
+    num_rows = 0
+    for constants, part in parts:
+        length = len(part["step"])
+        whole = {name: [value] * length for name, value in constants.items()} | part
+        for name, values in whole.items():
+            if name not in columns:
+                columns[name] = [math.nan] * num_rows
+            columns[name] += values
+        num_rows += length
+        for name in columns.keys() - whole.keys():
+            columns[name] += [math.nan] * length
+    return columns
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

@@ -1,0 +1,312 @@
+"""An index of the results of a store: what the files of its runs contain, read once.
+
+The index is an SQLite file in the user's cache folder; the store stays plain files. It holds the
+content of a file, or what is computed from several, beside their stat signatures
+(`uniclip.io.file_digests`), and is used only while the files have these signatures: whoever adds,
+deletes, replaces or extends a file of a run, on whatever machine, changes what is read next. A file
+that was changed within the last seconds is always read. Every row carries a checksum.
+
+So the index may be deleted at any time, a process may be killed while it writes, and two may write
+at once: a row that is missing, damaged or out of date costs the time to read files again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from uniclip.io.file_digests import is_settled, read_signature
+from uniclip.io.memo import get_cache_folder
+from uniclip.store.run_files import RunFiles
+from uniclip.store.run_records import (
+    AttemptEnd,
+    ClaimRecord,
+    DatasetScores,
+    Heartbeat,
+    Outcome,
+    Score,
+)
+from uniclip.store.store import Store
+
+Record = TypeVar("Record")
+Value = TypeVar("Value")
+FOLDER = "results"
+VERSION = 1
+"""Raised when the rows are encoded differently."""
+MAX_UNSAVED_ROWS = 2000
+"""Rows that are written at once, in one transaction."""
+LOCK_TIMEOUT_SECONDS = 1.0
+"""Longest wait for another process that writes; after it this one goes on without the index."""
+
+
+RECORDS, DERIVED, DIGESTS = "records", "derived", "digests"
+"""The parts of a run: its small files, what is computed from its files, and their digests."""
+
+
+class _Entry(NamedTuple):
+    """A value, and the signatures of the files that it depends on."""
+
+    signatures: tuple[tuple[int, ...], ...]
+    value: msgspec.Raw
+
+
+_Row = dict[str, _Entry]
+"""Name -> entry, for the values of one part of a run."""
+_row_decoder = msgspec.msgpack.Decoder(_Row)
+
+
+@contextmanager
+def use_index(store: Store) -> Iterator[Store]:
+    """Yield the store as it is now, whose runs are read through the index.
+
+    Each file is read, or compared with the index, once: when it is first asked for. This is for
+    gathering results. What claims, executes or changes a run reads its files themselves, and so
+    does what reads one small file of each run, which takes no longer.
+    """
+    index = ResultsIndex(store.root)
+    was_collecting = gc.isenabled()
+    gc.disable()  # it would look through the records of thousands of runs again and again
+    try:
+        yield Store(store.root, index.open_run)
+    finally:
+        index.close()
+        if was_collecting:
+            gc.enable()
+
+
+def locate_index(root: Path) -> Path:
+    """Return the file of the index of the store at `root`."""
+    name = blake2b(os.fsencode(root), digest_size=16).hexdigest()
+    return get_cache_folder() / FOLDER / f"{name}.sqlite"
+
+
+class ResultsIndex:
+    """The rows of one store, each a part of a run.
+
+    Args:
+        root: The store's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._runs_path, self._path = root / "runs", locate_index(root)
+        self._connection: sqlite3.Connection | None = None
+        self._runs: dict[str, RunFiles] = {}
+        self._unsaved: dict[tuple[str, str], _Row] = {}
+        if self._path.exists():
+            self._connect()
+
+    def open_run(self, folder: Path) -> RunFiles:
+        """Return the files of a run, read through this index."""
+        name = folder.name
+        if name not in self._runs:
+            self._runs[name] = _IndexedRunFiles(str(folder), name, self)
+        return self._runs[name]
+
+    def read_row(self, run_id: str, part: str) -> _Row:
+        """Return the entries of a part of a run; none if there are none, or they are damaged."""
+        data = self._select(run_id, part)
+        try:
+            return {} if data is None else _row_decoder.decode(data)
+        except msgspec.MsgspecError:
+            return {}
+
+    def put_row(self, run_id: str, part: str, row: _Row) -> None:
+        """Write the entries of a part of a run, with the next transaction."""
+        self._unsaved[run_id, part] = row
+        if len(self._unsaved) >= MAX_UNSAVED_ROWS:
+            self.save()
+
+    def close(self) -> None:
+        """Write what is to be written."""
+        self.save()
+        self._disconnect()
+
+    def save(self) -> None:
+        """Write the rows that were put, and remove those of runs that are gone.
+
+        Nothing is written if another process writes for long, or the disk is full.
+        """
+        unsaved, self._unsaved = self._unsaved, {}
+        if not unsaved:
+            return
+        if self._connection is None or not self._path.exists():
+            self._disconnect()
+            with suppress(OSError):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connect()
+        if self._connection is not None:
+            encoded = ((key, msgspec.msgpack.encode(row)) for key, row in unsaved.items())
+            rows = [(*key, _compute_checksum(*key, data), data) for key, data in encoded]
+            with suppress(sqlite3.Error):
+                self._write(self._connection, rows)
+
+    def _write(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("REPLACE INTO rows VALUES (?, ?, ?, ?)", rows)
+            indexed_runs = {
+                run_id for (run_id,) in connection.execute("SELECT DISTINCT run FROM rows")
+            }
+            with suppress(OSError):
+                removed_runs = indexed_runs - set(os.listdir(self._runs_path))
+                connection.executemany(
+                    "DELETE FROM rows WHERE run = ?", [(r,) for r in removed_runs]
+                )
+
+    def _select(self, run_id: str, part: str) -> bytes | None:
+        if self._connection is None:
+            return None
+        try:
+            checked_row = self._connection.execute(
+                "SELECT checksum, data FROM rows WHERE run = ? AND part = ?", (run_id, part)
+            ).fetchone()
+        except sqlite3.Error as error:
+            self._disconnect(remove=not isinstance(error, sqlite3.OperationalError))
+            return None
+        if checked_row is None or checked_row[0] != _compute_checksum(run_id, part, checked_row[1]):
+            return None
+        data: bytes = checked_row[1]
+        return data
+
+    def _connect(self) -> None:
+        """Open the index; a damaged one, or one of another version of this code, is emptied.
+
+        Without an index, if that is impossible, all files are read.
+        """
+        for _ in range(2):
+            try:
+                self._connection = sqlite3.connect(
+                    self._path, timeout=LOCK_TIMEOUT_SECONDS, isolation_level=None
+                )
+                _prepare(self._connection)
+                return
+            except sqlite3.Error as error:  # operational: it is locked, or cannot be written
+                self._disconnect(remove=not isinstance(error, sqlite3.OperationalError))
+
+    def _disconnect(self, *, remove: bool = False) -> None:
+        """Close the index; `remove` deletes it, since it is damaged."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        for suffix in ("", "-journal") if remove else ():
+            with suppress(OSError):
+                os.unlink(f"{self._path}{suffix}")
+
+
+class _IndexedRunFiles(RunFiles):
+    """The files of a run, read through the index."""
+
+    def __init__(self, folder: str, run_id: str, index: ResultsIndex) -> None:
+        super().__init__(folder)
+        self._run_id, self._index = run_id, index
+        self._rows: dict[str, _Row] = {}
+        self._values: dict[str, Any] = {}
+        self._names: dict[str, list[str]] = {}
+
+    def read_record(self, cls: type[Record], name: str) -> Record | None:
+        if name not in self._values:
+            read = partial(super().read_record, cls, name)
+            self._values[name] = self._look_up(RECORDS, name, (name,), cls, read)
+        record: Record | None = self._values[name]
+        return record
+
+    def read_json(self, name: str) -> Any:
+        if name not in self._values:
+            read = partial(super().read_json, name)
+            self._values[name] = self._look_up(RECORDS, name, (name,), Any, read)
+        return self._values[name]
+
+    def compute_digest(self, name: str) -> bytes | None:
+        compute = partial(super().compute_digest, name)
+        return self._look_up(DIGESTS, name, (name,), bytes, compute)
+
+    def derive(
+        self, name: str, sources: Sequence[str], value_type: Any, compute: Callable[[], Value]
+    ) -> Value:
+        return self._look_up(DERIVED, name, sources, value_type, compute)
+
+    def list_folder(self, name: str) -> list[str]:
+        if name not in self._names:
+            self._names[name] = super().list_folder(name)
+        return self._names[name]
+
+    def _look_up(
+        self,
+        part: str,
+        name: str,
+        sources: Sequence[str],
+        value_type: Any,
+        compute: Callable[[], Value],
+    ) -> Value:
+        """Return what depends on some files: from the index, or else computed and put there."""
+        signatures = self._read_signatures(sources)
+        if part not in self._rows:
+            self._rows[part] = self._index.read_row(self._run_id, part)
+        entry = self._rows[part].get(name)
+        if entry is not None and entry.signatures == signatures:
+            with suppress(msgspec.MsgspecError):
+                indexed: Value = _make_decoder(value_type).decode(entry.value)
+                return indexed
+        value = compute()
+        if all(map(is_settled, signatures)) and self._read_signatures(sources) == signatures:
+            with suppress(TypeError, ValueError, OverflowError):  # such as a number of 100 digits
+                encoded = msgspec.Raw(msgspec.msgpack.encode(value))
+                self._rows[part][name] = _Entry(signatures, encoded)
+                self._index.put_row(self._run_id, part, self._rows[part])
+        return value
+
+    def _read_signatures(self, sources: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Return the stat signature of each file; () for one that cannot be found."""
+        return tuple([_read_signature(f"{self.folder}/{name}") for name in sources])
+
+
+def _read_signature(path: str) -> tuple[int, ...]:
+    try:
+        return read_signature(path)
+    except OSError:
+        return ()
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Create the table, unless it is there and of this version."""
+    connection.execute("PRAGMA synchronous = OFF")  # the checksums find what a crash leaves
+    version = _compute_version()
+    if connection.execute("PRAGMA user_version").fetchone() == (version,):
+        return
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DROP TABLE IF EXISTS rows")
+        connection.execute(
+            "CREATE TABLE rows (run TEXT, part TEXT, checksum INTEGER, data BLOB, "
+            "PRIMARY KEY (run, part)) WITHOUT ROWID"
+        )
+        connection.execute(f"PRAGMA user_version = {version}")
+
+
+_make_decoder = cache(msgspec.msgpack.Decoder)
+"""Decoders are made once for each type: making one takes longer than decoding a record."""
+
+
+@cache
+def _compute_version() -> int:
+    """Return a positive number of 31 bits that names the records' fields and their types."""
+    fields = [
+        (record.__name__, [(f.name, str(f.type)) for f in dataclasses.fields(record)])
+        for record in (Outcome, ClaimRecord, Heartbeat, AttemptEnd, DatasetScores, Score)
+    ]
+    return zlib.crc32(repr((VERSION, fields)).encode()) >> 1 or 1
+
+
+def _compute_checksum(run_id: str, part: str, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(f"{run_id}/{part}".encode()))
