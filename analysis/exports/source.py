@@ -15,9 +15,10 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from uniclip.config.compose import flatten
-from uniclip.frames.records import flatten_record, name_scores, read_status
+from uniclip.frames.records import name_scores, read_status
 from uniclip.io.hashing import digest_text
 from uniclip.store import Cell, ClaimRecord, Plan, RunFolder, RunStatus, Score, Store
+from uniclip.store.history import flatten_record
 
 Change = Literal["new", "changed", "unchanged"]
 """What an export did with a cell or a file."""
