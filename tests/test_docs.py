@@ -84,6 +84,7 @@ def test_the_commands_on_shards_are_planned(tmp_path: Path) -> None:
     items = [list(make_sample(n, similarity=0.3).items()) for n in range(332)]
     for number, members in enumerate(items):
         write_tar(tmp_path / "shards" / f"{number:05d}.tar", members)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     commands = [c for block in BLOCKS if block.mark == SHARDS_MARK for c in block.commands]
     assert len(commands) >= 4
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "UNICLIP_CACHE": str(tmp_path / "cache")}

@@ -3,7 +3,8 @@
 Every loss follows one rule: each process computes its contribution to the loss, and the
 contributions sum to the loss of the whole batch. Gradients of contributions sum likewise, so
 parameters take the sum (not the mean) of the processes' gradients, and `all_gather` needs no
-factor: its backward pass sums.
+factor: its backward pass sums. What a loss gathers travels together, once, and its gradients travel
+back once (`all_gather_samples`).
 
     DistributedDataParallel takes the mean: with it, multiply the contribution by the world size.
 
@@ -25,7 +26,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from uniclip.errors import UserError
 
@@ -35,8 +37,6 @@ STEP_TIMEOUT = timedelta(minutes=30)
 """Time that a process waits for others within a step before it raises an error."""
 RANK_ZERO_TIMEOUT = timedelta(hours=24)
 """Time that it waits for rank 0, which may open data, write, validate or evaluate meanwhile."""
-BUCKET_SIZE = 2**24
-"""Elements per all-reduce of gradients."""
 
 
 class ProcessGroup:
@@ -49,13 +49,21 @@ class ProcessGroup:
             gathers constants: an embedding has a gradient as an anchor only, not as a candidate
             with which anchors of this or another process are compared. The value is exact; the
             gradient is not that of any loss of the batch. Without effect in a single process.
+        sample_counts: Number of samples of each process, by rank; None = unknown: processes then
+            exchange numbers of rows before they gather rows.
     """
 
     def __init__(
-        self, rank: int = 0, world_size: int = 1, *, gather_with_grad: bool = True
+        self,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        gather_with_grad: bool = True,
+        sample_counts: Sequence[int] | None = None,
     ) -> None:
         self.rank, self.world_size = rank, world_size
         self.gather_with_grad = gather_with_grad or world_size == 1
+        self.sample_counts = sample_counts
 
     def all_gather(self, rows: Tensor) -> Tensor:
         """Gather rows (m, ...) of every process, in the order of ranks, to (M, ...).
@@ -65,20 +73,37 @@ class ProcessGroup:
         """
         if self.world_size == 1:
             return rows
-        gathered: Tensor = _AllGather.apply(rows, self)  # type: ignore[no-untyped-call]
-        return gathered
+        return _gather(self, self.all_gather_counts(len(rows)), rows)[0]
+
+    def all_gather_samples(self, *tensors: Tensor) -> tuple[slice, tuple[Tensor, ...]]:
+        """Gather tensors of m rows each as `all_gather` does, all in one exchange.
+
+        On every process the tensors have equally many rows, and with `sample_counts` the same
+        number of rows for each sample; no numbers of rows are then exchanged.
+
+        Returns:
+            The slice of this process's rows, and the gathered tensors.
+        """
+        if self.world_size == 1:
+            return slice(0, len(tensors[0])), tensors
+        counts = self.count_rows(len(tensors[0]))
+        start = sum(counts[: self.rank])
+        return slice(start, start + counts[self.rank]), _gather(self, counts, *tensors)
+
+    def count_rows(self, row_count: int) -> list[int]:
+        """Return the number of rows of each process, by rank, of tensors whose rows follow samples.
+
+        Without `sample_counts` it is a collective, and any numbers of rows are allowed.
+        """
+        if self.world_size == 1 or self.sample_counts is None:
+            return self.all_gather_counts(row_count)
+        rows_per_sample, remainder = divmod(row_count, self.sample_counts[self.rank])
+        assert remainder == 0, (row_count, self.sample_counts)
+        return [rows_per_sample * n for n in self.sample_counts]
 
     def detach_remote(self, gathered: Tensor) -> Tensor:
         """Return gathered rows as candidates: detached unless `gather_with_grad`."""
         return gathered if self.gather_with_grad else gathered.detach()
-
-    def local_slice(self, row_count: int) -> slice:
-        """Return the slice of this process's `row_count` rows among the gathered rows."""
-        if self.world_size == 1:
-            return slice(0, row_count)
-        counts = self.all_gather_counts(row_count)
-        start = sum(counts[: self.rank])
-        return slice(start, start + row_count)
 
     def all_gather_counts(self, row_count: int) -> list[int]:
         """Return the number of rows of each process, by rank."""
@@ -106,30 +131,6 @@ class ProcessGroup:
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
-
-    def all_reduce_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replace the gradient of each parameter by its sum over processes.
-
-        A parameter without a gradient on every process keeps none; one with a gradient on some
-        processes has it on all afterwards.
-        """
-        if self.world_size == 1:
-            return
-        has_gradient = [p.grad is not None for p in parameters]
-        counts = self.all_reduce_sum(
-            torch.tensor(has_gradient, dtype=torch.int32, device=_get_collective_device())
-        )
-        gradients = []
-        for parameter, count in zip(parameters, counts.tolist()):
-            if count > 0 and parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            if parameter.grad is not None:
-                gradients.append(parameter.grad)
-        for bucket in _split_into_buckets(gradients):
-            flat_gradients = self.all_reduce_sum(torch.cat([g.flatten() for g in bucket]))
-            totals = torch.split(flat_gradients, [g.numel() for g in bucket])
-            for gradient, total in zip(bucket, totals):
-                gradient.copy_(total.view(gradient.shape))
 
     def broadcast_object(self, value: Any = None) -> Any:
         """Return rank 0's `value`, a JSON value, on every process; a collective."""
@@ -167,7 +168,11 @@ SINGLE_PROCESS = ProcessGroup()
 
 _between_steps: dist.ProcessGroup | None = None
 """The gloo group in which processes wait for rank 0, with the longer timeout."""
+_gradients: dist.ProcessGroup | None = None
+"""The group in which gradients are summed, so that their exchanges need no fixed order relative to
+those of losses and batch norm."""
 _is_local_only = False
+_sample_counts: Sequence[int] | None = None
 
 
 def init_process_group(device: str) -> ProcessGroup:
@@ -205,19 +210,26 @@ def init_process_group(device: str) -> ProcessGroup:
     if on_gpu:
         torch.cuda.set_device(int(environment["LOCAL_RANK"]) % torch.cuda.device_count())
     dist.init_process_group("nccl" if on_gpu else "gloo", timeout=STEP_TIMEOUT)
-    global _between_steps
+    global _between_steps, _gradients
     group = dist.new_group(backend="gloo", timeout=RANK_ZERO_TIMEOUT)
+    gradient_group = dist.new_group(timeout=STEP_TIMEOUT)
     assert isinstance(group, dist.ProcessGroup)
-    _between_steps = group
+    assert isinstance(gradient_group, dist.ProcessGroup)
+    _between_steps, _gradients = group, gradient_group
     return get_process_group()
+
+
+def get_gradient_group() -> dist.ProcessGroup | None:
+    """Return the group in which gradients are summed; None = the default group of torch."""
+    return _gradients
 
 
 def destroy_process_group() -> None:
     """Destroy the process group, if there is one."""
-    global _between_steps
+    global _between_steps, _gradients
     if dist.is_initialized():
         dist.destroy_process_group()
-        _between_steps = None
+        _between_steps = _gradients = None
 
 
 @contextmanager
@@ -231,6 +243,17 @@ def local_only() -> Iterator[None]:
         _is_local_only = previous
 
 
+@contextmanager
+def known_sample_counts(counts: Sequence[int]) -> Iterator[None]:
+    """Within this context `get_process_group` knows the number of samples of each process."""
+    global _sample_counts
+    previous, _sample_counts = _sample_counts, counts
+    try:
+        yield
+    finally:
+        _sample_counts = previous
+
+
 def get_process_group(gather_with_grad: bool = True) -> ProcessGroup:
     """Return the group of this job's processes, or `SINGLE_PROCESS` (also under `local_only`).
 
@@ -242,22 +265,13 @@ def get_process_group(gather_with_grad: bool = True) -> ProcessGroup:
         and dist.is_initialized()
         and dist.get_world_size() > 1
     ):
-        world_size = dist.get_world_size()
-        return ProcessGroup(dist.get_rank(), world_size, gather_with_grad=gather_with_grad)
+        return ProcessGroup(
+            dist.get_rank(),
+            dist.get_world_size(),
+            gather_with_grad=gather_with_grad,
+            sample_counts=_sample_counts,
+        )
     return SINGLE_PROCESS
-
-
-def _split_into_buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield `tensors` in order, in lists of one dtype and at most `BUCKET_SIZE` elements."""
-    bucket: list[Tensor] = []
-    for tensor in tensors:
-        numbers = sum(t.numel() for t in bucket) + tensor.numel()
-        if bucket and (numbers > BUCKET_SIZE or tensor.dtype != bucket[0].dtype):
-            yield bucket
-            bucket = []
-        bucket.append(tensor)
-    if bucket:
-        yield bucket
 
 
 def _get_collective_device() -> torch.device:
@@ -265,19 +279,61 @@ def _get_collective_device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
 
+def _gather(group: ProcessGroup, counts: list[int], *tensors: Tensor) -> tuple[Tensor, ...]:
+    gathered = _AllGather.apply(group, counts, *tensors)  # type: ignore[no-untyped-call]
+    return tuple(gathered)
+
+
 class _AllGather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, group: ProcessGroup) -> Tensor:
-        ctx.process_group, ctx.counts = group, group.all_gather_counts(len(rows))
-        max_count = max(ctx.counts)
-        padded = rows.new_zeros(max_count, *rows.shape[1:])
-        padded[: len(rows)] = rows
-        parts = [torch.empty_like(padded) for _ in ctx.counts]
-        dist.all_gather(parts, padded)
-        return torch.cat([part[:n] for part, n in zip(parts, ctx.counts)])
+    """Rows of several tensors, packed as bytes; gradients of all of them are reduced together."""
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        total = ctx.process_group.all_reduce_sum(gradient.contiguous())
-        start = sum(ctx.counts[: ctx.process_group.rank])
-        return total[start : start + ctx.counts[ctx.process_group.rank]], None
+    def forward(ctx: Any, group: ProcessGroup, counts: list[int], *tensors: Tensor) -> Any:
+        ctx.process_group, ctx.counts = group, counts
+        as_matrices = [_flatten_rows(tensor) for tensor in tensors]
+        packed = torch.cat([matrix.contiguous().view(torch.uint8) for matrix in as_matrices], 1)
+        padded = packed.new_zeros(max(counts), packed.shape[1])
+        padded[: len(packed)] = packed
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        columns = torch.split(
+            torch.cat([part[:n] for part, n in zip(parts, counts)]),
+            [matrix.shape[1] * matrix.element_size() for matrix in as_matrices],
+            1,
+        )
+        gathered = tuple(
+            bytes_of_rows.contiguous().view(tensor.dtype).view(-1, *tensor.shape[1:])
+            for bytes_of_rows, tensor in zip(columns, tensors)
+        )
+        ctx.mark_non_differentiable(*(t for t in gathered if not t.is_floating_point()))
+        return gathered
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        needs_gradient = ctx.needs_input_grad[2:]
+        wanted = [g for g, needed in zip(gradients, needs_gradient) if needed]
+        as_matrices = [_flatten_rows(gradient) for gradient in wanted]
+        local_rows = _reduce_scatter_rows(torch.cat(as_matrices, 1), ctx.counts, ctx.process_group)
+        columns = torch.split(local_rows, [matrix.shape[1] for matrix in as_matrices], 1)
+        totals = iter([c.reshape(-1, *g.shape[1:]) for c, g in zip(columns, wanted)])
+        return None, None, *(next(totals) if needed else None for needed in needs_gradient)
+
+
+def _flatten_rows(tensor: Tensor) -> Tensor:
+    """Return (m, ...) as (m, k)."""
+    return tensor.flatten(1) if tensor.ndim > 1 else tensor[:, None]
+
+
+def _reduce_scatter_rows(rows: Tensor, counts: list[int], group: ProcessGroup) -> Tensor:
+    """Return the sum over processes of the rows (M, k) that belong to this process, (m, k)."""
+    parts: Sequence[Tensor] = torch.split(rows, counts)
+    if max(counts) > min(counts):
+        parts = [F.pad(part, (0, 0, 0, max(counts) - len(part))) for part in parts]
+    total = torch.empty_like(parts[0])
+    try:
+        dist.reduce_scatter(total, [part.contiguous() for part in parts])
+    except (RuntimeError, NotImplementedError) as error:
+        if "support" not in str(error):  # gloo of torch < 2.10 cannot
+            raise
+        total = group.all_reduce_sum(torch.stack(list(parts)))[group.rank]
+    return total[: counts[group.rank]]

@@ -17,6 +17,8 @@ from tests.helpers.small_runs import claimed, of_method, opened
 from uniclip import distributed, evaluate, run
 from uniclip.checkpoints import tensor_file
 from uniclip.config import RunConfig
+from uniclip.store import AttemptFolder
+from uniclip.training import checkpoint
 from uniclip.training.trainer import TrainResult, train_model
 
 STEPS = 20
@@ -62,6 +64,15 @@ def stop_and_resume(rank: int, folder: Path, config: RunConfig) -> None:
     calls = iter(range(1, 10**6))
     for name, stop in (("whole", None), ("cut", lambda: next(calls) >= 3), ("cut", None)):
         run_rank(rank, folder / name, config, stop if rank else None)
+
+
+def end_superseded(rank: int, folder: Path, config: RunConfig) -> None:
+    """Train while a newer attempt exists, and save how and at which step training ends."""
+    AttemptFolder.is_superseded = lambda self: True  # type: ignore[method-assign]
+    attempt = None if rank else claimed(opened(folder, config))
+    result = train_model(config, attempt=attempt)
+    checkpoints = [] if attempt is None else checkpoint.list_checkpoints(attempt)
+    torch.save((result.kind, result.step, len(checkpoints)), folder / f"{rank}.pt")
 
 
 def run_rank(

@@ -119,6 +119,6 @@ def test_one_process_exchanges_nothing():
     rows = torch.ones(3, 2)
     assert get_process_group() is SINGLE_PROCESS
     assert SINGLE_PROCESS.all_gather(rows) is rows
-    assert SINGLE_PROCESS.local_slice(3) == slice(0, 3)
+    assert SINGLE_PROCESS.all_gather_samples(rows) == (slice(0, 3), (rows,))
     assert ProcessGroup(gather_with_grad=False).detach_remote(rows.requires_grad_()).requires_grad
     assert sum(COUNTS[2]["uneven"]) == sum(COUNTS[4]["uneven"]) == SAMPLES

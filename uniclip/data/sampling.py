@@ -82,13 +82,18 @@ def build_source_slices(
 
 def compute_local_rows(batch_size: int, num_chunks: int, process_group: ProcessGroup) -> range:
     """Return the rows of this process in a batch; `UserError` if there are fewer than chunks."""
-    rank, world_size = process_group.rank, process_group.world_size
+    world_size = process_group.world_size
     if batch_size // world_size < num_chunks:
         raise UserError(
             f"train.batch_size={batch_size} is too small for {world_size} processes times "
             f"train.grad_cache_chunks={num_chunks} chunks; each needs a sample"
         )
-    return range(batch_size * rank // world_size, batch_size * (rank + 1) // world_size)
+    return divide_rows(range(batch_size), world_size)[process_group.rank]
+
+
+def count_local_samples(batch_size: int, world_size: int) -> list[int]:
+    """Return the number of samples of each process in a batch, by rank."""
+    return [len(rows) for rows in divide_rows(range(batch_size), world_size)]
 
 
 def divide_rows(rows: range, num_parts: int) -> list[range]:

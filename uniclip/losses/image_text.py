@@ -34,22 +34,25 @@ def clip_loss(
 
     Args:
         image, text: (N, D) unit rows, float32 or float64; row i of one belongs to row i of the
-            other.
+            other. Images may have V views, (N, V, D): the loss is then the mean over views.
         scale: s = 1/tau, a multiplier of the cosine (not its logarithm).
         chunk, process_group: as in `multi_positive.multi_positive`.
 
     Raises:
         ValueError: the shapes or dtypes differ, or N is 0.
     """
-    _check_pair(image, text)
-    rows = process_group.local_slice(len(image))
-    image, text = process_group.all_gather(image), process_group.all_gather(text)
+    _check_views(image, text)
+    rows, (image, text) = process_group.all_gather_samples(image, text)
     with torch.autocast(image.device.type, enabled=False):
-        positive_images = process_group.detach_remote(image)
         positive_texts = process_group.detach_remote(text)
-        return compute_symmetric_loss(
-            image, text, positive_images, positive_texts, scale, rows, chunk, process_group
-        )
+        view_losses = [
+            compute_symmetric_loss(
+                *(view, text, process_group.detach_remote(view), positive_texts),
+                *(scale, rows, chunk, process_group),
+            )
+            for view in _list_views(image)
+        ]
+        return torch.stack(view_losses).mean() if image.ndim == 3 else view_losses[0]
 
 
 def image_to_text_loss(
@@ -65,8 +68,7 @@ def image_to_text_loss(
     Arguments and errors are those of `clip_loss`.
     """
     _check_pair(image, text)
-    rows = process_group.local_slice(len(image))
-    image, text = process_group.all_gather(image), process_group.all_gather(text)
+    rows, (image, text) = process_group.all_gather_samples(image, text)
     with torch.autocast(image.device.type, enabled=False):
         _check_not_empty(image)
         candidate_texts = process_group.detach_remote(text)
@@ -101,7 +103,8 @@ def unicl_loss(
     labels are different or -1, it is CLIP's loss.
 
     Args:
-        image, text: (N, D) unit rows, float32 or float64.
+        image, text: (N, D) unit rows, float32 or float64; images may have V views, as in
+            `clip_loss`.
         labels: (N,) int64; -1 = an image-text pair, whose only positive is itself.
         scale: s = 1/tau, a multiplier of the cosine (not its logarithm).
         chunk, process_group: as in `multi_positive.multi_positive`.
@@ -109,23 +112,30 @@ def unicl_loss(
     Raises:
         ValueError: a shape or dtype differs from the above, or N is 0.
     """
-    _check_pair(image, text)
+    _check_views(image, text)
     if labels.shape != (len(image),) or labels.dtype != torch.int64:
         raise ValueError(
             f"labels must be int64 ({len(image)},), got {labels.dtype} {tuple(labels.shape)}"
         )
-    rows = process_group.local_slice(len(image))
-    image, text, labels = (process_group.all_gather(t) for t in (image, text, labels))
+    rows, (image, text, labels) = process_group.all_gather_samples(image, text, labels)
     with torch.autocast(image.device.type, enabled=False):
         # The mean cosine with the positives is the dot product with their mean: this needs no N by
         # N target.
-        positive_images, positive_texts = (
-            compute_class_means(process_group.detach_remote(vectors), labels)
-            for vectors in (image, text)
-        )
-        return compute_symmetric_loss(
-            image, text, positive_images, positive_texts, scale, rows, chunk, process_group
-        )
+        positive_texts = compute_class_means(process_group.detach_remote(text), labels)
+        view_losses = [
+            compute_symmetric_loss(
+                view,
+                text,
+                compute_class_means(process_group.detach_remote(view), labels),
+                positive_texts,
+                scale,
+                rows,
+                chunk,
+                process_group,
+            )
+            for view in _list_views(image)
+        ]
+        return torch.stack(view_losses).mean() if image.ndim == 3 else view_losses[0]
 
 
 def compute_symmetric_loss(
@@ -216,6 +226,16 @@ def compute_class_means(vectors: Tensor, labels: Tensor) -> Tensor:
     count = torch.bincount(class_index).to(vectors.dtype)
     sums = vectors.new_zeros(len(count), vectors.shape[1]).index_add(0, class_index, vectors)
     return (sums / count[:, None]).index_select(0, class_index)
+
+
+def _list_views(image: Tensor) -> tuple[Tensor, ...]:
+    """Return the views of images (N, V, D), each (N, D); images (N, D) are one view."""
+    return image.unbind(1) if image.ndim == 3 else (image,)
+
+
+def _check_views(image: Tensor, text: Tensor) -> None:
+    for view in _list_views(image):
+        _check_pair(view, text)
 
 
 def _check_pair(image: Tensor, text: Tensor) -> None:

@@ -87,9 +87,9 @@ def multi_positive(
             without denominator="all" and negatives="all".
     """
     _check_switches(denominator, aggregate, negatives, chunk)
-    rows = process_group.local_slice(len(z))
-    z, sample, domain = (process_group.all_gather(t) for t in (z, sample, domain))
-    slot = None if slot is None else process_group.all_gather(slot)
+    ids = (sample, domain) if slot is None else (sample, domain, slot)
+    rows, (z, sample, domain, *slots) = process_group.all_gather_samples(z, *ids)
+    slot = slots[0] if slots else None
     pair_structure = build_pair_structure(z, sample, domain, slot, negatives, weights)
     num_anchors = int((pair_structure.positive_weight > 0).any(1).sum())
     if num_anchors == 0:

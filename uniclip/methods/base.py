@@ -122,7 +122,7 @@ class Method(nn.Module, ABC):
 
     def choose_chunk(self, num_embeddings: int) -> int | None:
         """Return the `chunk` of a loss over `num_embeddings` of this process; equal on all."""
-        total = sum(self.process_group.all_gather_counts(num_embeddings))
+        total = sum(self.process_group.count_rows(num_embeddings))
         return TILE_ROWS if total > MAX_DENSE_EMBEDDINGS else None
 
     def loss_kwargs(self, num_embeddings: int) -> LossKwargs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from uniclip.config import ClipMethod, ViewsConfig
@@ -37,5 +36,5 @@ class Clip(SingleTemperatureMethod):
     ) -> dict[str, Tensor]:
         images, texts = embeddings["images"], embeddings["texts"]
         scale, loss_kwargs = self.log_scale.exp(), self.loss_kwargs(2 * len(texts))
-        view_losses = [clip_loss(view, texts, scale, **loss_kwargs) for view in images.unbind(1)]
-        return {"contrastive": torch.stack(view_losses).mean()}
+        contrastive = clip_loss(images, texts, scale, **loss_kwargs)
+        return {"contrastive": contrastive}

@@ -149,12 +149,8 @@ class Declip(SingleTemperatureMethod):
         """
         queue_size = len(self.queue)
         max_rows = (queue_size - queue_size // 2, queue_size // 2)
-        rows = torch.cat(
-            [
-                self.process_group.all_gather(text.detach())[:num_rows]
-                for text, num_rows in zip(texts, max_rows)
-            ]
-        )
+        _, all_texts = self.process_group.all_gather_samples(*(text.detach() for text in texts))
+        rows = torch.cat([text[:num_rows] for text, num_rows in zip(all_texts, max_rows)])
         offsets = torch.arange(len(rows), device=rows.device)
         self.queue[(self.queue_position + offsets) % queue_size] = rows.half()
         self.queue_position.copy_((self.queue_position + len(rows)) % queue_size)

@@ -54,10 +54,8 @@ class Unicl(SingleTemperatureMethod):
         if self.equal_captions:
             labels = torch.where(labels < 0, hash_captions(batch.tokens, self.eos), labels)
         scale, loss_kwargs = self.log_scale.exp(), self.loss_kwargs(2 * len(texts))
-        view_losses = [
-            unicl_loss(view, texts, labels, scale, **loss_kwargs) for view in images.unbind(1)
-        ]
-        return {"contrastive": torch.stack(view_losses).mean()}
+        contrastive = unicl_loss(images, texts, labels, scale, **loss_kwargs)
+        return {"contrastive": contrastive}
 
 
 def hash_captions(tokens: Tensor, eos: int) -> Tensor:

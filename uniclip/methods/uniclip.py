@@ -61,8 +61,8 @@ class Uniclip(Method):
         if self.config.augmentation_input != "shuffled":
             return batch
         vectors = batch.augmentation_vectors.transpose(0, 1).contiguous()
-        shifted_vectors = self.process_group.all_gather(vectors).roll(1, dims=0)
-        local_vectors = shifted_vectors[self.process_group.local_slice(len(vectors))]
+        rows, (all_vectors,) = self.process_group.all_gather_samples(vectors)
+        local_vectors = all_vectors.roll(1, dims=0)[rows]
         return replace(batch, augmentation_vectors=local_vectors.transpose(0, 1))
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, Literal
 
@@ -26,19 +26,19 @@ from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.config import RunConfig, TrainConfig
 from uniclip.data.batch import Batch
 from uniclip.data.loader import TrainingBatches
+from uniclip.data.sampling import count_local_samples
 from uniclip.data.split import Split
 from uniclip.data.text.build import build_tokenizer
+from uniclip.distributed import ProcessGroup
 from uniclip.store import AttemptFolder
 from uniclip.training import optimizer
 from uniclip.training.batch_feed import BatchFeed
 from uniclip.training.grad_cache import CachedEmbeddings
 from uniclip.training.metrics_log import MetricsLogger
-from uniclip.training.state import StepMetrics, TrainState
-from uniclip.training.unreadable_images import update_known
+from uniclip.training.state import StepFlags, StepMetrics, TrainState
+from uniclip.training.unreadable_images import find_new, update_known
 
 TrainEndKind = Literal["trained", "diverged", "stopped", "paused", "superseded"]
-EARLY_ENDS: tuple[Literal["stopped", "superseded"] | None, ...] = (None, "stopped", "superseded")
-"""Reasons for which training may end after a step; if processes differ, the last one applies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,8 @@ def train_model(
             processes only rank 0 has one; all processes resume from the checkpoint that it finds.
         validate: Returns the score to maximize; called every train.validate_every steps and after
             the last (on rank 0).
-        stop: Called after each step; if it returns True on any process, a checkpoint is written and
-            training ends on all.
+        stop: Called once a step, with several processes before its end; if it returns True on any
+            process, a checkpoint is written after the step and training ends on all.
 
     Raises:
         UserError: Data are missing, the device is not available, or the disk is full.
@@ -94,9 +94,12 @@ def train_model(
     step_start = time.perf_counter()
     last_step = config.last_step
     feed = BatchFeed(batches, state.counters.step, last_step, state.device)
+    flags = StepFlags()
     for batch in feed:
-        _record_unreadable_images(batch, batches.split, state, metrics_logger)
-        step_metrics = training_step(state, batch)
+        is_last = state.counters.step + 1 == last_step
+        flags = _set_flags(flags, batch, batches.split, state, stop, is_last)
+        step_metrics = training_step(state, batch, flags)
+        _record_unreadable_images(batch, flags, batches.split, state, metrics_logger)
         if not math.isfinite(step_metrics.grad_norm):
             metrics_logger.log_divergence(state, step_metrics)
             return _build_result("diverged", state, metrics_logger)
@@ -109,12 +112,10 @@ def train_model(
         if validate is not None and _is_validation_due(state.counters.step, config.train):
             metrics_logger.write_heartbeat(state.counters.step, "validating")
             metrics_logger.log_validation(state, *state.validate(validate))
+        if _is_validation_due(state.counters.step, config.train):
+            distributed.get_process_group().all_reduce_max(0)  # rank 0 may validate for hours
         metrics_logger.write_heartbeat(state.counters.step, "training")
-        early_end = (
-            _check_early_end(metrics_logger, state, stop)
-            if state.counters.step < last_step
-            else None
-        )
+        early_end = None if is_last else _check_early_end(metrics_logger, state, flags, stop)
         if early_end is not None:
             return _build_result(early_end, state, metrics_logger)
         step_start = time.perf_counter()
@@ -125,8 +126,8 @@ def train_model(
     return _build_result("trained", state, metrics_logger)
 
 
-def training_step(state: TrainState, batch: Batch) -> StepMetrics:
-    """Take one step on `batch` and return its metrics.
+def training_step(state: TrainState, batch: Batch, flags: StepFlags | None = None) -> StepMetrics:
+    """Take one step on `batch` and return its metrics; `flags` become sums over processes.
 
     With several processes `batch` holds the rows of this process, and the metrics are those of the
     whole batch. A step diverges if its loss is not finite or above train.divergence_threshold, or
@@ -137,23 +138,22 @@ def training_step(state: TrainState, batch: Batch) -> StepMetrics:
     learning_rate = optimizer.compute_learning_rate(step, train_config)
     optimizer.set_learning_rate(state.optimizer, learning_rate)
     state.optimizer.zero_grad(set_to_none=True)
-    batch = method.prepare_batch(batch.to(state.device))
     rng_key = (config.seed, config.stream, "step", step, process_group.rank)
-    embeddings = CachedEmbeddings(
-        method,
-        state.training_embedder,
-        batch,
-        num_chunks=train_config.grad_cache_chunks,
-        rng_key=rng_key,
-    )
-    loss_terms = method.compute_terms_from_embeddings(embeddings.tensors, batch)
+    num_chunks = train_config.grad_cache_chunks
+    sample_counts = count_local_samples(train_config.batch_size, process_group.world_size)
+    with distributed.known_sample_counts(sample_counts):
+        batch = method.prepare_batch(batch.to(state.device))
+        embeddings = CachedEmbeddings(
+            method, state.training_embedder, batch, num_chunks=num_chunks, rng_key=rng_key
+        )
+        loss_terms = method.compute_terms_from_embeddings(embeddings.tensors, batch)
     local_loss = method.sum_loss_terms(loss_terms)
     local_losses = torch.stack([local_loss, *loss_terms.values()]).detach()
-    loss, *term_values = process_group.all_reduce_sum(local_losses).tolist()
+    loss, *term_values = _sum_losses(local_losses, flags, process_group)
     grad_norm = math.nan
     if math.isfinite(loss) and loss <= train_config.divergence_threshold:
-        embeddings.backward(local_loss)
-        process_group.all_reduce_gradients(list(state.modules.parameters()))
+        with state.gradient_reducer.sum_gradients(is_overlapped=num_chunks == 1):
+            embeddings.backward(local_loss)
         grad_norm = nn.utils.clip_grad_norm_(
             state.modules.parameters(), train_config.grad_clip_norm
         ).item()
@@ -178,27 +178,74 @@ def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
     ), TrainState(config, trained_tokenizer)
 
 
+def _sum_losses(
+    local_losses: Tensor, flags: StepFlags | None, process_group: ProcessGroup
+) -> list[float]:
+    """Return sums of losses over processes; the flags travel with them, in one exchange."""
+    numbers = {} if flags is None or process_group.world_size == 1 else asdict(flags)
+    values = torch.cat([local_losses, local_losses.new_tensor(list(numbers.values()))])
+    sums = process_group.all_reduce_sum(values).tolist()
+    for name, total in zip(numbers, sums[len(local_losses) :]):
+        setattr(flags, name, round(total))
+    return sums[: len(local_losses)]
+
+
+def _set_flags(
+    previous: StepFlags,
+    batch: Batch,
+    split: Split,
+    state: TrainState,
+    stop: Callable[[], bool],
+    is_last: bool,
+) -> StepFlags:
+    """Return the flags of this process for the step on `batch`.
+
+    With several processes `stop` is called here, so that no exchange of its own is needed.
+    """
+    is_alone = distributed.get_process_group().world_size == 1
+    known = state.counters.unreadable_samples
+    return StepFlags(
+        new_unreadable=len(find_new(batch, known)) if split.has_image_files else 0,
+        stop_requested=0 if is_alone or is_last else int(stop()),
+        superseded=previous.superseded,
+    )
+
+
 def _record_unreadable_images(
-    batch: Batch, split: Split, state: TrainState, metrics_logger: MetricsLogger
+    batch: Batch,
+    flags: StepFlags,
+    split: Split,
+    state: TrainState,
+    metrics_logger: MetricsLogger,
 ) -> None:
     """Count and log the images that the batch lacks; `UserError` if there are more than allowed."""
-    process_group = distributed.get_process_group()
-    known = state.counters.unreadable_samples
-    new_samples = update_known(known, batch, split, process_group, state.device)
+    process_group, known = distributed.get_process_group(), state.counters.unreadable_samples
+    new_samples = (
+        update_known(known, batch, split, process_group, state.device)
+        if flags.new_unreadable
+        else []
+    )
     if process_group.rank == 0:
         metrics_logger.log_unreadable(map(split.describe_unreadable, new_samples), len(known))
 
 
 def _check_early_end(
-    metrics_logger: MetricsLogger, state: TrainState, stop: Callable[[], bool]
+    metrics_logger: MetricsLogger, state: TrainState, flags: StepFlags, stop: Callable[[], bool]
 ) -> Literal["stopped", "superseded"] | None:
-    """Return why training must end at this step, or None; the same on all processes."""
+    """Return why training must end at this step, or None; ends on all processes at one step.
+
+    With several processes rank 0 tells the others in the next step that it was superseded.
+    """
     process_group = distributed.get_process_group()
-    stop_requested = process_group.all_reduce_max(int(stop())) > 0
-    local_end = (
-        metrics_logger.maybe_checkpoint(state, stop_requested) if process_group.rank == 0 else None
-    )
-    return EARLY_ENDS[process_group.all_reduce_max(EARLY_ENDS.index(local_end))]
+    if flags.superseded:
+        return "superseded"
+    is_alone = process_group.world_size == 1
+    stop_requested = stop() if is_alone else flags.stop_requested > 0
+    if process_group.rank > 0:
+        return "stopped" if stop_requested else None
+    local_end = metrics_logger.maybe_checkpoint(state, stop_requested)
+    flags.superseded = int(local_end == "superseded")
+    return local_end if is_alone or stop_requested else None
 
 
 def _is_validation_due(step: int, train: TrainConfig) -> bool:

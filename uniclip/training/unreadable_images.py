@@ -12,25 +12,10 @@ from uniclip.data.split import Split
 from uniclip.distributed import ProcessGroup
 
 
-def collect_new(
-    batch: Batch, known: list[int], process_group: ProcessGroup, device: torch.device
-) -> list[int]:
-    """Return the samples that rows of this batch replace and that are not `known` yet, ascending.
-
-    A collective of all processes, which all have the same `known`.
-
-    Args:
-        batch: The rows of this process.
-        known: Samples of earlier batches.
-        process_group: The processes that share the batch.
-        device: The device of the model, on which processes exchange tensors.
-    """
+def find_new(batch: Batch, known: list[int]) -> list[int]:
+    """Return the samples that rows of this process replace and that are not `known`, ascending."""
     ids = [] if batch.unreadable_ids is None else batch.unreadable_ids.tolist()
-    local_ids = sorted({i for i in ids if i >= 0} - set(known))
-    if process_group.all_reduce_max(len(local_ids)) == 0:
-        return []
-    gathered = process_group.all_gather(torch.tensor(local_ids, dtype=torch.int64, device=device))
-    return sorted(set(gathered.tolist()))
+    return sorted({i for i in ids if i >= 0} - set(known))
 
 
 def update_known(
@@ -42,12 +27,20 @@ def update_known(
 ) -> list[int]:
     """Add the samples that rows of a batch replace to `known`; return those that are new.
 
+    A collective of all processes, which all have the same `known`; called when one has new ones.
+
+    Args:
+        known: Samples of earlier batches.
+        batch: The rows of this process.
+        split: The training split.
+        process_group: The processes that share the batch.
+        device: The device of the model, on which processes exchange tensors.
+
     Raises:
         UserError: More images than the split allows cannot be read; on all processes.
     """
-    if not split.has_image_files:
-        return []
-    new_samples = collect_new(batch, known, process_group, device)
+    local_ids = torch.tensor(find_new(batch, known), dtype=torch.int64, device=device)
+    new_samples = sorted(set(process_group.all_gather(local_ids).tolist()))
     known[:] = sorted({*known, *new_samples})
     if new_samples:
         split.check_unreadable(known)

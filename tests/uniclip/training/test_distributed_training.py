@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.helpers.distributed_training import (
     SHUFFLED,
     STEPS,
     collect_results,
+    end_superseded,
     make_config,
     run_in_processes,
     run_rank,
@@ -148,6 +150,15 @@ def test_a_run_stopped_on_one_process_resumes_bit_for_bit(tmp_path):
         if r["phase"] == "train"
     ]
     assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_superseded_run_ends_on_all_processes_at_one_step(tmp_path):
+    """Rank 0 finds it when a checkpoint is due, and tells the others in the next step."""
+    config = make_config("clip", "layer norm", steps=6, validate_every=6)
+    config = replace(config, runtime=replace(config.runtime, checkpoint_seconds=0))
+    run_in_processes(2, end_superseded, tmp_path, config)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert first == second == ("superseded", 2, 0), "how, at which step, with how many checkpoints"
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

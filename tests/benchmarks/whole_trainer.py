@@ -1,0 +1,207 @@
+"""The whole trainer against open_clip's, on the same shards, model, text length and batch.
+
+Model: a 6-layer ViT/32 of width 384 at 224 pixels, a 6-layer text encoder of width 256, embeddings
+of 256 numbers; method CLIP, AdamW, float32, no data workers, batches of 32 (16 of each of two
+processes). Each trainer runs in processes of its own. A step is the CPU seconds between two updates
+of the optimizer, summed over processes, the median of the steps: reading, decoding, tokens, views,
+model, loss, optimizer and records. "batches" are the seconds for the same batches alone, in the
+same process afterwards. Two lengths of captions: beyond 77 tokens, where both trainers compute the
+same tokens, and 10 words, where uniclip drops the padding behind the longest caption of a batch (a
+causal encoder's outputs do not depend on it) and open_clip does not.
+
+open_clip gives DistributedDataParallel a device number, which CPU modules refuse: it is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.shards import WORDS, draw_photo
+from tests.benchmarks.table import Options, Table
+from tests.helpers import ROOT
+from tests.helpers.shards import write_tar
+
+BATCH_SIZE, NUM_SHARDS, ROUNDS = 32, 4, 3
+STEPS = 10
+CAPTION_WORDS = {"77 tokens": 90, "10 words": 10}
+OPEN_CLIP_MODEL = {
+    "embed_dim": 256,
+    "vision_cfg": {
+        "image_size": 224,
+        "patch_size": 32,
+        "width": 384,
+        "layers": 6,
+        "head_width": 64,
+    },
+    "text_cfg": {
+        "context_length": 77,
+        "vocab_size": 49_408,
+        "width": 256,
+        "heads": 4,
+        "layers": 6,
+    },
+}
+UNICLIP_MODEL = {
+    "image": {
+        "name": "vit_small_patch32_224",
+        "image_size": 224,
+        "options": {"depth": 6, "pre_norm": True, "class_token": True},
+    },
+    "text": {
+        "tokenizer": "clip",
+        "context_length": 77,
+        "vocab_size": 49_408,
+        "width": 256,
+        "heads": 4,
+        "layers": 6,
+    },
+    "embed_dim": 256,
+}
+UNICLIP_PROGRAM = """
+from uniclip import distributed
+from uniclip.config import build_run_config
+from uniclip.training import trainer
+process_group = distributed.init_process_group("cpu")
+config = build_run_config({
+    "data": {"name": "webdataset", "path": folder, "image_size": 224, "validation_fraction": 0.05,
+             "test_fraction": 0.0},
+    "method": {"name": "clip"}, "model": model, "views": {"num_weak": 1, "num_strong": 0},
+    "train": {"steps": steps, "batch_size": batch_size, "validate_every": steps},
+    "runtime": {"num_workers": 0},
+})
+trainer.train_model(config)
+report()
+batches, _ = trainer.setup_training(config)
+print_results(batches.iterate_batches(0, steps))
+distributed.destroy_process_group()
+"""
+OPEN_CLIP_PROGRAM = """
+from open_clip_train import main, data, params
+import open_clip
+world_size = int(os.environ.get("WORLD_SIZE", "1"))
+with open(f"{folder}/six_layers{os.getpid()}.json", "w") as stream:
+    json.dump(model, stream)
+open_clip.add_model_config(stream.name)
+name = os.path.basename(stream.name).removesuffix(".json")
+torch.set_num_threads(1)
+wrap = torch.nn.parallel.DistributedDataParallel
+torch.nn.parallel.DistributedDataParallel = lambda m, device_ids=None, **options: wrap(m, **options)
+words = ["--train-data", f"{folder}/{{00000..00003}}.tar", "--dataset-type", "webdataset",
+    "--train-num-samples", str(steps * batch_size), "--batch-size", str(batch_size // world_size),
+    "--epochs", "1", "--workers", "0", "--device", "cpu", "--precision", "fp32", "--logs", "none",
+    "--model", name, "--warmup", "1", "--local-loss", "--gather-with-grad"]
+main.main(words)
+report()
+args = params.parse_args(words)
+args.distributed, args.world_size, args.rank, args.device = False, world_size, 0, "cpu"
+preprocess = open_clip.image_transform(224, is_train=True)
+loader = data.get_data(args, (preprocess, preprocess), tokenizer=open_clip.get_tokenizer(name))
+print_results(loader["train"].dataloader)
+"""
+PREAMBLE = """
+import json, os, resource, statistics, sys
+from torch.optim.optimizer import register_optimizer_step_post_hook
+import torch
+folder, steps, batch_size, model = sys.argv[1], *map(json.loads, sys.argv[2:])
+marks, results = [], []
+def read_cpu_seconds():
+    return sum(os.times()[:2])
+def mark(*_):
+    marks.append(read_cpu_seconds())
+register_optimizer_step_post_hook(mark)
+def take_median():
+    return statistics.median(after - before for before, after in zip(marks, marks[1:]))
+def report():
+    results.append(take_median())
+    results.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+def print_results(batches):
+    marks.clear()
+    for _ in batches:
+        mark()
+    print(json.dumps([*results, take_median()]))
+"""
+PROGRAMS = {"uniclip": UNICLIP_PROGRAM, "open_clip": OPEN_CLIP_PROGRAM}
+MODELS = {"uniclip": UNICLIP_MODEL, "open_clip": OPEN_CLIP_MODEL}
+
+
+def write_pairs(folder: Path, num_words: int, num_samples: int) -> None:
+    """Write shards of photographs with captions of so many words."""
+    generator = np.random.default_rng(0)
+    for shard in range(NUM_SHARDS):
+        members = []
+        for n in range(shard, num_samples, NUM_SHARDS):
+            words = generator.integers(0, len(WORDS), num_words)
+            caption = " ".join(WORDS[i] for i in words).encode()
+            members += [(f"{n:09d}.jpg", draw_photo(n, (500, 375))), (f"{n:09d}.txt", caption)]
+        write_tar(folder / f"{shard:05d}.tar", members)
+
+
+def run_trainer(name: str, folder: Path, num_steps: int, num_processes: int) -> list[float]:
+    """Return CPU seconds of a step and of its batch, and the largest peak of resident MiB."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments = [str(folder), str(num_steps), str(BATCH_SIZE), json.dumps(MODELS[name])]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "UNICLIP_CACHE": f"{folder}-cache"}
+    environment |= {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}
+    processes = []
+    for rank in range(num_processes):
+        if num_processes > 1:
+            values = (rank, num_processes, rank, "127.0.0.1", port)
+            names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+            environment = {**environment, **{n: str(v) for n, v in zip(names, values)}}
+        command = [sys.executable, "-c", PREAMBLE + PROGRAMS[name], *arguments]
+        processes.append(
+            subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        )
+    results = []
+    for process in processes:
+        output, errors = process.communicate()
+        if process.returncode:
+            raise RuntimeError(errors.decode()[-2000:])
+        results.append(json.loads(output.splitlines()[-1]))
+    step_seconds, mib, batch_seconds = zip(*results)
+    return [sum(step_seconds), sum(batch_seconds), max(mib)]
+
+
+def compare(folder: Path, num_processes: int, num_steps: int, rounds: int) -> dict[str, Any]:
+    """Return a row: both trainers in turn, medians of the rounds."""
+    measured: dict[str, list[list[float]]] = {name: [] for name in PROGRAMS}
+    for _ in range(rounds):
+        for name in PROGRAMS:
+            measured[name].append(run_trainer(name, folder, num_steps, num_processes))
+    row: dict[str, Any] = {}
+    for name, rows in measured.items():
+        step, batch, mib = (statistics.median(column) for column in zip(*rows))
+        row[f"{name}, CPU ms a step"], row[f"{name}, of these batches"] = 1e3 * step, 1e3 * batch
+        row[f"{name}, MiB"] = mib
+    pairs = list(zip(measured["uniclip"], measured["open_clip"]))
+    row["open_clip / uniclip, step"] = statistics.median(t[0] / u[0] for u, t in pairs)
+    row["open_clip / uniclip, memory"] = statistics.median(t[2] / u[2] for u, t in pairs)
+    return row
+
+
+def run(options: Options) -> Table:
+    """Return the table of this subject."""
+    table = Table("whole_trainer")
+    rounds, num_steps = (1, 4) if options.quick else (ROUNDS, STEPS)
+    with tempfile.TemporaryDirectory() as parent:
+        for captions, num_words in CAPTION_WORDS.items():
+            folder = Path(parent, captions.replace(" ", "_"))
+            write_pairs(folder, num_words, (num_steps + 2) * BATCH_SIZE)
+            for num_processes in (1, 2):
+                row = compare(folder, num_processes, num_steps, rounds)
+                table.rows.append({"captions": captions, "processes": num_processes, **row})
+    return table
