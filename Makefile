@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Without a GPU: make sweep PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_ARGS ?=
+PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
 SOAK := UNICLIP_SOAK=1 UNICLIP_SLURM=required $(RUN) -m pytest -m soak
 export OMP_NUM_THREADS ?= 1
 

@@ -23,7 +23,8 @@ ORDER: dict[str, str] = {
     """,
     "sweeps": """
         slurm_environment slurm_reasons < slurm < claims < config < costs < launchers < monitor
-        single_run < doctor < controller < tuning < cli
+        single_run < doctor < bundles < merging controller < tuning
+        < cli
     """,
 }
 """For each package its folders and modules, lowest first; what stands side by side is unrelated."""

@@ -8,8 +8,7 @@ pandas and matplotlib are imported by the first build.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from uniclip.errors import UserError
 from uniclip.io.atomic import atomic_write
 from uniclip.io.hashing import get_library_version
-from uniclip.store import Plan, RunFolder, Store
+from uniclip.store import Plan, Store
 from uniclip.store.results_index import use_index
 from uniclip.store.run_files import compute_digest
 
@@ -105,46 +104,53 @@ def compute_input_digest(store: Store, plan: Plan) -> str:
     hasher = blake2b(digest_size=16)
     for name in LIBRARIES:
         hasher.update(f"{name}={get_library_version(name)}\n".encode())
+    code_files = sorted(p for p in CODE_FOLDER.rglob("*") if p.suffix in CODE_SUFFIXES)
     with use_index(store) as indexed_store:
-        for name, digest in _iterate_input_digests(indexed_store, plan):
-            hasher.update(f"{name}\n".encode())
+        for path in [*code_files, *iterate_store_inputs(indexed_store, plan)]:
+            digest = _compute_file_digest(indexed_store, path)
+            hasher.update(f"{path.name}\n".encode())
             hasher.update(b"absent" if digest is None else digest)
     return hasher.hexdigest()
 
 
-def _iterate_input_digests(store: Store, plan: Plan) -> Iterator[tuple[str, bytes | None]]:
-    """Yield name and digest of each file that a report depends on."""
+def _compute_file_digest(store: Store, path: Path) -> bytes | None:
+    """Return the digest of a file; of a file of a run, as the store reads it."""
+    run_folder = store.get_run("").path
+    if not path.is_relative_to(run_folder):
+        return compute_digest(path)
+    run_id, *names = path.relative_to(run_folder).parts
+    return store.get_run(run_id).files.compute_digest("/".join(names))
+
+
+def iterate_store_inputs(store: Store, plan: Plan) -> Iterator[Path]:
+    """Yield every file of the store that a report reads, whether it exists or not."""
     folder = store.get_sweep(plan.sweep_id)
-    tuning = plan.tuning
-    paths = sorted(p for p in CODE_FOLDER.rglob("*") if p.suffix in CODE_SUFFIXES)
-    paths += [folder.path / "plan.json", folder.audit_path]
-    paths += [folder.probes_path, folder.cost_estimates_path]
-    if tuning is not None and tuning.study:
-        paths += store.get_study(tuning.default_sweep, tuning.study).list_round_paths()
-    for path in paths:
-        yield path.name, compute_digest(path)
+    yield folder.path / "plan.json"
+    yield from (folder.audit_path, folder.probes_path, folder.cost_estimates_path)
+    yield store.origins_path
     for run_id, required_evaluations in plan.required_evaluations().items():
         run = store.get_run(run_id)
-        if run.is_readable():
-            for name in _list_input_names(run, required_evaluations):
-                yield name, run.files.compute_digest(name)
-    default_plan = None if tuning is None else store.get_sweep(tuning.default_sweep).read_plan()
+        if not run.is_readable():
+            continue
+        yield run.path / "spec.json"
+        outcome_path = run.path / "outcome.json"
+        yield outcome_path
+        for dataset, evaluation in sorted(required_evaluations.items()):
+            yield run.scores_path(dataset, evaluation)
+            yield run.predictions_path(dataset, evaluation)
+        for number in run.list_attempts():
+            attempt = run.get_attempt(number)
+            yield from (attempt.claim_path, attempt.metrics_path)
+            if not outcome_path.exists():
+                yield from (attempt.heartbeat_path, attempt.end_path)
+    default_plan = (
+        None if plan.tuning is None else store.get_sweep(plan.tuning.default_sweep).read_plan()
+    )
     if default_plan is not None:
-        yield from _iterate_input_digests(store, default_plan)
-
-
-def _list_input_names(run: RunFolder, required_evaluations: Mapping[str, str]) -> list[str]:
-    """Return the files of a run on which a report depends, below the folder of the run."""
-    names = ["spec.json", "outcome.json"]
-    for dataset, evaluation in sorted(required_evaluations.items()):
-        paths = run.scores_path(dataset, evaluation), run.predictions_path(dataset, evaluation)
-        names += [f"{path.parent.name}/{path.name}" for path in paths]
-    has_outcome = os.path.exists(f"{run.path}/outcome.json")
-    for number in run.list_attempts():
-        names += [f"attempts/{number}.claim", f"attempts/{number}/metrics.jsonl"]
-        if not has_outcome:
-            names += [f"attempts/{number}/heartbeat", f"attempts/{number}/end.json"]
-    return names
+        yield from iterate_store_inputs(store, default_plan)
+    if plan.tuning is not None and plan.tuning.study:
+        study = store.get_study(plan.tuning.default_sweep, plan.tuning.study)
+        yield from study.list_round_paths()
 
 
 def _read_current_manifest(report_folder: Path, input_digest: str) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from sweeps.claims import process
+from sweeps.claims.environment import describe_environment
 from sweeps.claims.status import TERMINAL_UNFINISHED, RunState
 from uniclip.identity import compute_training_hash
 from uniclip.store import AttemptFolder, ClaimRecord, RetryPolicy, RunFolder, RunStatus, Store
@@ -62,6 +63,7 @@ def claim_run(
         previous_end_kind=state.end_kind,
         previous_end_reason=state.end_reason,
         forced=_is_forced(run.id, state, policy),
+        environment=_record_environment(store),
     )
     is_partly_trained = state.status in (RunStatus.INTERRUPTED, RunStatus.PAUSED)
     previous_hash = state.claim_record.training_hash if state.claim_record else None
@@ -98,6 +100,18 @@ def restart_run(store: Store, run: RunFolder, state: RunState) -> bool:
         return False
     store.supersede(run)
     return True
+
+
+def _record_environment(store: Store) -> str:
+    """Record the format of the store and the environment of this process; return its digest.
+
+    A store whose root belongs to somebody else may refuse both: then the digest is "".
+    """
+    try:
+        store.write_format_version()
+        return store.record_environment(describe_environment())
+    except PermissionError:
+        return ""
 
 
 def _is_forced(run_id: str, state: RunState, policy: RetryPolicy) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import slurm
+from sweeps.claims.environment import describe_command
 from uniclip.config import plugins
 from uniclip.identity import (
     ROOT,
@@ -35,6 +36,7 @@ def make_claim_record(
     previous_end_kind: ExitKind | None = None,
     previous_end_reason: EndReason | None = None,
     forced: bool = False,
+    environment: str = "",
 ) -> ClaimRecord:
     """Return the claim record of this process.
 
@@ -43,6 +45,7 @@ def make_claim_record(
         previous_end_kind: exit kind of the attempt before this one.
         previous_end_reason: why the attempt before this one was interrupted.
         forced: whether the end of the attempt before this one is not proven.
+        environment: digest of the recorded environment of this process.
     """
     return ClaimRecord(
         host=socket.gethostname(),
@@ -63,6 +66,8 @@ def make_claim_record(
         uid=os.getuid(),
         commit=_read_commit(),
         versions=dict(_read_versions()),
+        environment=environment,
+        command=describe_command(sys.orig_argv),
     )
 
 

@@ -54,6 +54,10 @@ COMMANDS = {
     "tune": "tune every arm with the same number of trials, then compare default and tuned arms",
     "data": "check, download or export data sets for evaluation",
     "doctor": "check for problems before a sweep is started",
+    "init": "write a small project of your own: an ablation, a method, a component and images",
+    "bundle": "pack the evidence of a sweep into one file, with the hash of every file",
+    "verify": "check a bundle, and train some of its cells anew (--rerun=k)",
+    "merge": "join the runs and sweeps of other stores or bundles into a store",
     "gc": "list what can be deleted from the store, and its size",
 }
 """Command -> summary; each is a module of `sweeps.cli.commands`."""

@@ -32,6 +32,7 @@ def delete_failed_audit(folder: SweepFolder) -> None:
 def write_specs_and_plan(store: Store, resolved_plan: ResolvedPlan) -> None:
     """Write what a probe reads: the specs, and the plan unless the sweep has one."""
     store.require_writable()
+    store.write_format_version()
     for run_id, spec in resolved_plan.specs.items():
         store.get_run(run_id).write_spec(spec)
     folder = store.get_sweep(resolved_plan.plan.sweep_id)

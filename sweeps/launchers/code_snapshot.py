@@ -13,6 +13,7 @@ import uuid
 from functools import partial
 from pathlib import Path
 
+from sweeps.claims.environment import DIFF_FILE, read_diff
 from uniclip.config import plugins
 from uniclip.errors import UserError
 from uniclip.identity import PACKAGES, ROOT, compute_source_hash, hash_source_tree
@@ -91,3 +92,4 @@ def _copy_packages(target_folder: Path) -> None:
         copy_function(plugin_path, target_folder / plugin_path.name)
     shutil.copy2(ROOT / "sweep.py", target_folder / "sweep.py")
     (target_folder / COMMIT_FILE).write_text(f"{read_commit(ROOT)}\n", encoding="utf-8")
+    (target_folder / DIFF_FILE).write_text(read_diff(ROOT), encoding="utf-8")

@@ -158,6 +158,6 @@ def test_a_plugin_that_cannot_be_imported_is_one_line(
 
 def test_a_snapshot_without_plugins_has_none(tmp_path: Path) -> None:
     snapshot = code_snapshot.create_snapshot(Store(tmp_path))
-    names = {path.name for path in snapshot.iterdir()} - {"__pycache__", "COMMIT"}
+    names = {path.name for path in snapshot.iterdir()} - {"__pycache__", "COMMIT", "DIFF"}
     assert names == {"ablations", "analysis", "sweep.py", "sweeps", "uniclip"}
     shutil.rmtree(snapshot)

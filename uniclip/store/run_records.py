@@ -51,6 +51,41 @@ class ClaimRecord:
     """Commit of the checkout that the code is from; "" where it is not known."""
     versions: dict[str, str] = field(default_factory=dict)
     """Library -> version, Python and this package among them."""
+    environment: str = ""
+    """Digest of the process's `EnvironmentRecord`; "" in claims from before there was one."""
+    command: tuple[str, ...] = ()
+    """Command line of the process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentRecord:
+    """The software and hardware of a process, as far as they may explain what it computed."""
+
+    python: str
+    """Version and implementation of Python."""
+    packages: dict[str, str]
+    """Every installed distribution -> its version, sorted."""
+    commit: str
+    """Commit of the checkout that the code is from; "" where it is not known."""
+    diff: str
+    """What git shows as changed since the commit, with the names of untracked files; "" where
+    nothing was changed or there is no git."""
+    system: str
+    """Kernel, its release and the C library."""
+    machine: str
+    """Architecture, such as x86_64."""
+    cpu: str
+    """Model of the CPU; "" where it is not known."""
+    num_cores: int
+    """Cores of the machine."""
+    memory_gb: float
+    """Memory of the machine in GB (10^9 bytes), rounded."""
+    gpu_driver: str
+    """Version of the GPU driver; "" without one."""
+    container: str
+    """Kind of container that the process is in, such as docker; "" for none that is known."""
+    scheduler: str
+    """slurm, or "" outside a job."""
 
 
 @dataclass(frozen=True, kw_only=True)

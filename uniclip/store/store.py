@@ -16,10 +16,12 @@ from pathlib import Path
 
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
-from uniclip.store import permissions
+from uniclip.io.hashing import digest_text
+from uniclip.store import format_version, permissions
 from uniclip.store.json_io import read_record, to_json_bytes
 from uniclip.store.run_files import RunFiles
 from uniclip.store.run_folder import CACHE_FOLDER, RunFolder
+from uniclip.store.run_records import EnvironmentRecord
 from uniclip.store.submission_records import Submission, SubmissionIntent
 from uniclip.store.sweep_records import AuditCheck, AuditRecord, Plan, TuningRound
 
@@ -190,6 +192,9 @@ class Store:
         root: The folder.
         open_run_files: Opens the files of a run, of which it is given the folder
             (`uniclip.store.results_index`).
+
+    Raises:
+        UserError: a newer version of this package wrote the store.
     """
 
     def __init__(
@@ -197,8 +202,36 @@ class Store:
     ) -> None:
         self.root = Path(root).resolve()
         self._open_run_files = open_run_files
+        format_version.require_readable(self.root)
         self._runs_path = self.root / "runs"
         self.cache_path = self.root / CACHE_FOLDER
+        self.origins_path = self.root / "origins.jsonl"
+
+    def write_format_version(self) -> None:
+        """Record the format of the store, unless it is recorded."""
+        format_version.write(self.root)
+
+    def record_environment(self, environment: EnvironmentRecord) -> str:
+        """Write the environment of a process, unless it is there; return its digest.
+
+        Processes of equal environments share one file, `environments/<digest>.json`.
+        """
+        data = to_json_bytes(environment)
+        digest = digest_text(data.decode())
+        write_once(self.environment_path(digest), data)
+        return digest
+
+    def environment_path(self, digest: str) -> Path:
+        """Return the file of an environment, which the claims of its processes name."""
+        return self.root / "environments" / f"{digest}.json"
+
+    def read_environment(self, digest: str) -> EnvironmentRecord | None:
+        """Return an environment, or None if it was not recorded.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return read_record(EnvironmentRecord, self.environment_path(digest)) if digest else None
 
     def get_run(self, run_id: str) -> RunFolder:
         """Return the folder of a run."""
@@ -259,7 +292,7 @@ class Store:
 
     def list_written_folders(self) -> list[Path]:
         """Return the folders in which new runs, sweeps and reports are created."""
-        names = ("runs", "sweeps", "reports", "code", CACHE_FOLDER)
+        names = ("runs", "sweeps", "reports", "code", "environments", CACHE_FOLDER)
         return [self.root, *(self.root / name for name in names)]
 
     def supersede(self, run: RunFolder) -> Path:

@@ -1,0 +1,67 @@
+"""Writing the bundle of a sweep."""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sweeps.bundles.archive import write_archive
+from sweeps.bundles.contents import BundleContents, collect_contents
+from sweeps.bundles.manifest import Manifest, hash_stream
+from uniclip.errors import UserError
+from uniclip.store import Plan, Store
+
+
+@dataclass(frozen=True)
+class WrittenBundle:
+    """A bundle that was written."""
+
+    path: Path
+    digest: str
+    """SHA-256 hash of the manifest's lines, which stands for the whole content."""
+    num_files: int
+    num_bytes: int
+    contents: BundleContents
+
+
+def write_bundle(store: Store, plan: Plan, target: Path, *, with_weights: bool) -> WrittenBundle:
+    """Write the bundle of a sweep whose report was built.
+
+    The same files give the same bytes. `target` is complete, or not there.
+
+    Raises:
+        UserError: `target` exists, no cell is finished, or a file changes meanwhile.
+    """
+    if os.path.lexists(target):
+        raise UserError(f"{target} exists: delete it, or give another to=<file>")
+    if not target.parent.is_dir():
+        raise UserError(f"to={target}: there is no folder {target.parent}")
+    contents = collect_contents(store, plan, with_weights=with_weights)
+    if not contents.finished_cells:
+        raise UserError(f"{plan.sweep_id} has no finished cell yet: there is nothing to bundle")
+
+    def open_file(name: str) -> BinaryIO:
+        if name in contents.generated:
+            return io.BytesIO(contents.generated[name])
+        return open(contents.paths[name], "rb")
+
+    hashes = {}
+    for name in sorted([*contents.generated, *contents.paths]):
+        with open_file(name) as stream:
+            hashes[name] = hash_stream(stream)
+    manifest = Manifest(hashes)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "xb") as stream:
+            write_archive(stream, manifest, open_file)
+            stream.flush()
+            os.fsync(stream.fileno())
+            num_bytes = stream.tell()
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return WrittenBundle(target, manifest.digest, len(hashes), num_bytes, contents)

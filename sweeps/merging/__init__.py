@@ -1,0 +1,1 @@
+"""Merging: the runs and sweeps of several stores in one."""

@@ -1,0 +1,66 @@
+"""Two executions of a run: bit for bit where that is promised, by their scores elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sweeps.bundles.comparison import Agreement, compare_runs
+from tests.helpers.labs import edit_json
+from tests.sweeps.bundles.conftest import Lab
+from uniclip.errors import UserError
+from uniclip.store import RunFolder
+
+
+@pytest.fixture
+def runs(lab: Lab, tmp_path: Path) -> tuple[RunFolder, RunFolder]:
+    run = lab.store.get_run(lab.plan.cells[0].run_id)
+    shutil.copytree(run.path, tmp_path / run.id)
+    return run, RunFolder(tmp_path / run.id)
+
+
+def change_score(run: RunFolder, difference: float) -> None:
+    (path,) = run.list_score_paths()
+    record = json.loads(path.read_text())
+    record["scores"][0]["value"] -= difference
+    path.write_text(json.dumps(record))
+
+
+def test_equal_results_are_identical_whatever_they_cost(runs: tuple[RunFolder, RunFolder]) -> None:
+    edit_json(runs[1].path / "outcome.json", cost={"training_seconds": 1.0}, attempt=1)
+    comparison = compare_runs(*runs)
+    assert comparison.agreement is Agreement.IDENTICAL
+    assert comparison.reason == ""
+
+
+def test_other_scores_of_equal_weights_contradict(runs: tuple[RunFolder, RunFolder]) -> None:
+    change_score(runs[1], 0.02)
+    comparison = compare_runs(*runs)
+    assert comparison.agreement is Agreement.CONTRADICTION
+    assert comparison.largest_difference == pytest.approx(0.02)
+    assert comparison.reason == "the scores on openmoji differ"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"numerics_class": {"cpu": "AVX512"}}, "not the same: cpu"),
+        ({"training_hash": "other"}, "not the same: training code"),
+    ],
+)
+def test_another_class_explains_other_weights(
+    runs: tuple[RunFolder, RunFolder], changes: dict[str, object], reason: str
+) -> None:
+    edit_json(runs[1].path / "outcome.json", weights_digest="0" * 32, **changes)
+    comparison = compare_runs(*runs)
+    assert comparison.agreement is Agreement.OTHER_CLASS
+    assert comparison.reason == f"the weights differ; {reason}"
+
+
+def test_a_run_without_an_outcome_cannot_be_compared(runs: tuple[RunFolder, RunFolder]) -> None:
+    (runs[1].path / "outcome.json").unlink()
+    with pytest.raises(UserError, match="has no outcome"):
+        compare_runs(*runs)
