@@ -18,6 +18,7 @@ QUANTITIES = {
     "strong": "strong views",
     "identity": "probability of the evaluation transform",
     "crop": "minimum crop area of a strong view",
+    "patch_drop": "share of the patches left out",
     "ii+": "image-image positives per image",
     "it+": "image-text positives per image",
     "ti+": "text-image positives per text",
@@ -50,6 +51,7 @@ def collect_comparison_facts(config: RunConfig) -> dict[str, float | None]:
         "weak": views.num_weak,
         "strong": views.num_strong,
         "identity": views.identity_prob,
+        "patch_drop": train.patch_drop_rate,
         "crop": views.min_crop_scale if has_strong_crop else 0.0,
         **pair_counts,
     }

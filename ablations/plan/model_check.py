@@ -1,12 +1,13 @@
-"""Checks of the encoders when a sweep is planned, before a worker builds them."""
+"""Checks of encoders and optimizers when a sweep is planned, before a worker builds them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from uniclip.config import RunConfig, text_model
+from uniclip.config import RunConfig, optimizer, text_model
 from uniclip.config.binding import to_builtins
-from uniclip.config.image_model import query_image_model
+from uniclip.config.image_model import describe_missing_patches, query_image_model
+from uniclip.config.schema import DEFAULT_OPTIMIZER
 from uniclip.errors import UserError
 
 
@@ -17,15 +18,21 @@ def check_image_models(configs: Mapping[str, RunConfig]) -> None:
         configs: arm -> its configuration.
 
     Raises:
-        UserError: one of them cannot be built, or gradient caching does not suit it.
+        UserError: one of them cannot be built, or gradient caching or patch dropout does not suit
+            it.
     """
     for arm, config in configs.items():
         image, chunks = config.model.image, config.train.grad_cache_chunks
         facts = query_image_model(
-            image.name, image.options, image.image_size, asks_always=chunks > 1
+            image.name,
+            image.options,
+            image.image_size,
+            asks_always=chunks > 1 or config.train.patch_drop_rate > 0,
         )
         if facts.error is not None:
             raise UserError(facts.error if len(configs) == 1 else f"arm {arm}: {facts.error}")
+        if config.train.patch_drop_rate > 0 and facts.is_known and not facts.has_patch_tokens:
+            raise UserError(describe_missing_patches(image.name))
         if facts.has_batch_norm and chunks > 1 and config.lock not in ("image", "both"):
             raise UserError(
                 f"train.grad_cache_chunks={chunks} needs encoders without batch norm, whose "
@@ -46,6 +53,24 @@ def check_text_models(configs: Mapping[str, RunConfig]) -> None:
     for arm, config in configs.items():
         text = config.model.text
         problem = None if text.is_clip else text_model.describe_problem(to_builtins(text))
+        if problem is not None:
+            raise UserError(problem if len(configs) == 1 else f"arm {arm}: {problem}")
+
+
+def check_optimizers(configs: Mapping[str, RunConfig]) -> None:
+    """Check that training can use the optimizer of every arm, with its options.
+
+    Args:
+        configs: arm -> its configuration.
+
+    Raises:
+        UserError: timm has no such optimizer, or it is not supported with these options.
+    """
+    for arm, config in configs.items():
+        train = config.train
+        if train.optimizer == DEFAULT_OPTIMIZER and not train.optimizer_options:
+            continue
+        problem = optimizer.describe_problem(train.optimizer, train.optimizer_options)
         if problem is not None:
             raise UserError(problem if len(configs) == 1 else f"arm {arm}: {problem}")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ablations.plan.arms import ComposeFunction
 from uniclip.config import TrainConfig
+from uniclip.config.schema import DEFAULT_OPTIMIZER
 
 DEFAULT_RECIPE = "default"
 """The recipe that all arms of a comparison share."""
@@ -47,14 +48,28 @@ def describe_recipe(train: TrainConfig) -> str:
     base_batch_note = ""
     if train.lr_base_batch_size:
         base_batch_note = f" ({train.learning_rate:g} at batch size {train.lr_base_batch_size})"
-    beta1, beta2 = train.adam_betas
     return (
-        f"AdamW, learning rate {start_lr} to {peak_lr} to {end_lr}{base_batch_note}, "
+        f"{describe_optimizer_name(train)}, "
+        f"learning rate {start_lr} to {peak_lr} to {end_lr}{base_batch_note}, "
         f"warm-up {100 * train.warmup_ratio:.3g} %, weight decay {train.weight_decay:g}, "
-        f"betas {beta1:g} {beta2:g}, epsilon {train.adam_eps:g}, "
+        f"{_describe_moments(train)}"
         f"gradient norm limit {train.grad_clip_norm:g}, "
         f"learning rate of the similarity parameters x {train.similarity_lr_mult:g}"
     )
+
+
+def describe_optimizer_name(train: TrainConfig) -> str:
+    """Return the name of the optimizer, with options that are not left at their defaults."""
+    options = ", ".join(f"{k} {v}" for k, v in train.optimizer_options.items())
+    name = "AdamW" if train.optimizer == DEFAULT_OPTIMIZER else train.optimizer
+    return f"{name} ({options})" if options else name
+
+
+def _describe_moments(train: TrainConfig) -> str:
+    """Return the settings that AdamW alone has as keys."""
+    beta1, beta2 = train.adam_betas
+    is_adamw = train.optimizer == DEFAULT_OPTIMIZER
+    return f"betas {beta1:g} {beta2:g}, epsilon {train.adam_eps:g}, " if is_adamw else ""
 
 
 def _compose_train(

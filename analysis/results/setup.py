@@ -201,8 +201,13 @@ def _describe_training(config: Mapping[str, Any], plan: Plan) -> dict[str, str]:
 def _describe_optimizer(train: Mapping[str, Any]) -> str:
     if "adam_betas" not in train:
         return ""
+    name = train.get("optimizer", "adamw")
+    options = "".join(f", {k} {_format(v)}" for k, v in train.get("optimizer_options", {}).items())
+    if name != "adamw":
+        return f"{name} of timm{options}, weight decay {_format(train.get('weight_decay'))}"
     return (
-        f"AdamW, betas {_format(train['adam_betas'])}, epsilon {_format(train.get('adam_eps'))}, "
+        f"AdamW{options}, betas {_format(train['adam_betas'])}, "
+        f"epsilon {_format(train.get('adam_eps'))}, "
         f"weight decay {_format(train.get('weight_decay'))}"
     )
 

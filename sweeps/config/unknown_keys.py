@@ -20,6 +20,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         *("max_steps", "num_steps", "total_steps", "train_steps", "iterations", "iters"),
         *("max_iter", "num_iterations", "train_num_samples"),
     ),
+    "train.optimizer": ("optimizer", "opt", "optim", "optimizer_name"),
+    "train.optimizer_options": ("opt_kwargs", "optimizer_kwargs", "opt_args"),
+    "train.ema_decay": ("ema", "model_ema", "model_ema_decay", "ema_rate", "use_ema"),
+    "train.patch_drop_rate": ("patch_dropout", "force_patch_dropout", "patch_drop", "mask_ratio"),
     "train.weight_decay": ("wd", "weightdecay", "decay", "l2"),
     "train.warmup_ratio": ("warmup", "warmup_steps", "warmup_epochs", "warmup_fraction"),
     "train.warmup_start_lr": ("warmup_lr",),
@@ -100,6 +104,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "lock": ("lock_image", "lock_text", "freeze", "freeze_image", "freeze_text", "frozen"),
     "allow_torchscript": ("trust", "torchscript", "trust_remote_code"),
     "method.temperature": ("tau", "logit_scale", "init_logit_scale", "temp"),
+    "method.bias": ("logit_bias", "init_logit_bias", "bias_init"),
     "method.augmentation_input": ("aware", "awareness"),
     "views.num_strong": ("views", "num_views", "n_views", "num_crops"),
     "views.min_crop_scale": ("aug_cfg", "scale", "crop_scale", "rrc_scale"),
@@ -140,11 +145,14 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "space": ("search_space", "params"),
 }
 """Key -> words that users of open_clip, timm, transformers or Slurm type for it."""
-OPTIMIZER_NOTE = "the optimizer is AdamW: see list keys train"
+OPTIMIZER_NOTE = (
+    "it is an option of the optimizer: write train.optimizer=sgd "
+    "train.optimizer_options={momentum:0.9}"
+)
 SCHEDULE_NOTE = "the schedule is a linear warm-up and a cosine decay: see list keys train"
 AUGMENTATION_NOTE = "views are augmented as views.* states: see list keys views"
 NOTES: dict[str, str] = {
-    **dict.fromkeys(("optimizer", "opt", "optim", "momentum", "nesterov"), OPTIMIZER_NOTE),
+    **dict.fromkeys(("momentum", "nesterov"), OPTIMIZER_NOTE),
     **dict.fromkeys(("scheduler", "schedule", "lr_scheduler", "lr_schedule"), SCHEDULE_NOTE),
     **dict.fromkeys(("augment", "augmentation", "transform", "transforms"), AUGMENTATION_NOTE),
 }

@@ -25,11 +25,14 @@ from uniclip.losses.multi_positive import (
     sum_anchor_losses,
 )
 from uniclip.losses.positives import build_pair_structure
+from uniclip.losses.sigmoid import siglip_loss
 from uniclip.losses.similarity import DomainSimilarity
 
 NUM_VIEWS = 2
 """Views of each sample in the multi-positive losses: M = 3 N."""
-PAIRWISE = ("clip", "unicl")
+PAIRWISE = ("clip", "unicl", "siglip")
+FORMS_OF_SIGLIP = ("streamed", "dense", "open_clip")
+"""Its scores need no sum over candidates, so that there is nothing to checkpoint by rows."""
 FORMS = ("streamed", "dense", "compile", "checkpoint", "open_clip")
 
 
@@ -62,6 +65,7 @@ class Case:
             "multi_view_info_nce": NUM_VIEWS * (NUM_VIEWS + 1) / 2,
             "clip": 1,
             "unicl": 1,
+            "siglip": 3 / 4,  # scores are computed once, together with their gradients
         }
         compared_pairs = comparisons.get(self.objective, (NUM_VIEWS + 1) ** 2 / 2) * n * n
         return 8 * compared_pairs * self.width
@@ -120,15 +124,20 @@ def _build_pairwise(case: Case) -> tuple[Callable[[], Tensor], list[Tensor]]:
     image, text = z
     labels = torch.randint(-1, max(case.pairs // 8, 1), (case.pairs,))
     scale = torch.tensor(1 / case.tau, requires_grad=True)
+    bias = torch.tensor(-10.0, requires_grad=True)
     leaves = [z, scale]
     if case.form in ("streamed", "dense"):
         chunk = case.chunk if case.form == "streamed" else None
         if case.objective == "clip":
             return lambda: clip_loss(*z, scale, chunk=chunk), leaves
+        if case.objective == "siglip":
+            return lambda: siglip_loss(*z, scale, bias, chunk=chunk), [*leaves, bias]
         return lambda: unicl_loss(*z, labels, scale, chunk=chunk), leaves
     if case.form == "open_clip":
-        from open_clip.loss import ClipLoss
+        from open_clip.loss import ClipLoss, SigLipLoss
 
+        if case.objective == "siglip":
+            return lambda: SigLipLoss()(*z, scale, bias), [*leaves, bias]
         peer = ClipLoss()
         return lambda: peer(*z, scale), leaves
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import torch
 
-from tests.benchmarks.forms import FORMS, PAIRWISE, Case, build_step
+from tests.benchmarks.forms import FORMS, FORMS_OF_SIGLIP, PAIRWISE, Case, build_step
 from tests.benchmarks.measure import Repetition, measure_step
 from tests.benchmarks.table import Options, Table, count_cores
 from uniclip.config.losses import MULTI_POSITIVE_LOSSES
@@ -65,7 +65,11 @@ def list_cases(options: Options) -> Iterator[Case]:
 
 def _is_measurable(case: Case, quick: bool) -> bool:
     """Return whether the form exists for the loss and its matrices fit into memory."""
-    if case.form == "open_clip" and case.objective != "clip" or quick and case.form == "compile":
+    if case.form == "open_clip" and case.objective not in ("clip", "siglip"):
+        return False
+    if case.objective == "siglip" and case.form not in FORMS_OF_SIGLIP:
+        return False
+    if quick and case.form == "compile":
         return False
     if case.pairs > MAX_PAIRS.get(case.form, MAX_PAIRS_OF_OTHERS):
         return False

@@ -27,6 +27,11 @@ LEARNING_RATE = 1e-5
 ENCODERS = {
     "layer norm": {},
     "batch norm": {"name": "test_byobnet", "image_size": 32},
+    "patches": {
+        "name": "vit_tiny_patch16_224",
+        "image_size": 32,
+        "options": {"embed_dim": 16, "depth": 2, "num_heads": 2, "patch_size": 8},
+    },
 }
 SHUFFLED = "uniclip, shuffled"
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup, get_process_group
 from uniclip.losses.image_text import clip_loss, image_to_text_loss, unicl_loss
 from uniclip.losses.multi_positive import multi_positive
+from uniclip.losses.sigmoid import siglip_loss
 from uniclip.losses.similarity import DomainSimilarity
 
 SAMPLES, IMAGES, WIDTH = 8, 2, 5
@@ -35,7 +36,9 @@ FAMILY = {
 }
 COLDER = {"mp_nce, cold": 0.01, "mp_nce, very cold": 0.001}
 """Temperatures at which streamed scores are shifted, and at which each row needs its maximum."""
-LOSSES = [*FAMILY, "clip", "unicl", "image to text"]
+LOSSES = [*FAMILY, "clip", "unicl", "image to text", "siglip"]
+SYMMETRIC_LOSSES = ("siglip",)
+"""Losses whose pairs have no anchor: embeddings of others are never constants."""
 FORMS = {"local": (True, True), "global": (False, False), "published": (True, False)}
 """open_clip's local_loss and gather_with_grad."""
 
@@ -79,17 +82,33 @@ def compute_share(name: str, chunk: int | None, rows: slice, processes: ProcessG
         loss = multi_positive(*arguments, chunk=chunk, process_group=processes, **FAMILY[name])
         leaves = [z, similarity.log_scale, similarity.offset]
     else:
-        scale = torch.tensor(20.0, dtype=torch.float64, requires_grad=True)
+        scale, bias = build_numbers()
         image, text, options = z[:, 0], z[:, -1], dict(chunk=chunk, process_group=processes)
         if name == "clip":
             loss = clip_loss(image, text, scale, **options)
+        elif name == "siglip":
+            loss = siglip_loss(image, text, scale, bias, **options)
         elif name == "image to text":
             loss = image_to_text_loss(image, text, scale, **options)
         else:
             loss = unicl_loss(image, text, ids - (ids == 3) * 4, scale, **options)
-        leaves = [z, scale]
+        leaves = [z, scale, bias]
     gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
     return loss.detach(), list(gradients)
+
+
+def build_numbers() -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a scale and a bias of the logits."""
+    scale, bias = torch.tensor([20.0, -5.0], dtype=torch.float64)
+    return scale.requires_grad_(), bias.requires_grad_()
+
+
+def compute_open_clip_siglip_share(rows: slice, rank: int, world: int) -> Result:
+    """Return open_clip's sigmoid loss of the same pairs, and its gradients."""
+    z, (scale, bias) = embeddings()[rows].requires_grad_(), build_numbers()
+    peer = open_clip_loss().SigLipLoss(rank=rank, world_size=world)
+    loss = peer(z[:, 0].contiguous(), z[:, -1].contiguous(), scale, bias)
+    return loss.detach(), list(torch.autograd.grad(loss, [z, scale, bias]))
 
 
 def compute_open_clip_share(rows: slice, rank: int, world: int, form: str) -> Result:
@@ -138,9 +157,10 @@ def every_case(world: int, rank: int) -> dict[tuple[str, ...], Result]:
                     results[division, form, loss, "dropped"] = compute_share(
                         loss, chunk, rows, dropped
                     )
+    rows = slices(COUNTS[world]["even"])[rank]
     for form in FORMS:
-        rows = slices(COUNTS[world]["even"])[rank]
         results["open_clip", form] = compute_open_clip_share(rows, rank, world, form)
+    results["open_clip", "siglip"] = compute_open_clip_siglip_share(rows, rank, world)
     for form in ("uniclip", "open_clip"):
         results["ddp", form] = torch.zeros(()), [under_ddp(form, rows, rank, world)]
     return results

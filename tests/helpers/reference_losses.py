@@ -76,6 +76,17 @@ def unicl(image, text, labels, scale) -> Tensor:
     return total / 2
 
 
+def siglip(image, text, scale, bias) -> Tensor:
+    """Return -1/N times the sum over all pairs of log sigmoid(y_ij (s x_i t_j + b))."""
+    total = 0.0
+    for i in range(len(image)):
+        for j in range(len(text)):
+            label = 1 if i == j else -1
+            score = scale * (image[i] * text[j]).sum() + bias
+            total = total - (1 / (1 + (-label * score).exp())).log()
+    return total / len(image)
+
+
 def image_to_text(anchors, candidates, labels, scale) -> Tensor:
     """Return the mean over anchors of the cross-entropy against all candidates of their label."""
     n = len(labels)

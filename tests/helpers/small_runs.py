@@ -41,6 +41,7 @@ def tiny(**sections: object) -> RunConfig:
 METHODS = {
     "uniclip": {},
     "clip": {"method": {"name": "clip"}},
+    "siglip": {"method": {"name": "siglip"}},
     "unicl": {"method": {"name": "unicl"}},
     "slip": {
         "method": {"name": "slip", "ssl_mlp_dim": 32, "ssl_embed_dim": 16},

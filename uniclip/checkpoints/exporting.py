@@ -29,6 +29,7 @@ from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.data.text.library_tokenizer import LibraryTokenizer
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.io import atomic
+from uniclip.methods.siglip import Siglip
 
 TRANSFORMERS_PREFIXES = {
     "image_encoder.body.": "vision_model.",
@@ -97,6 +98,8 @@ def find_export_obstacle(pretrained: PretrainedModel, target_format: str) -> str
         return (
             f"its image encoder's activation, {type(activation).__name__}, is not GELU or QuickGELU"
         )
+    if target_format == "transformers" and _has_bias(pretrained):
+        return "CLIPModel has no bias of the logits, which method=siglip has (export as open_clip)"
     mismatched_key = _find_mismatched_tensor(pretrained)
     if mismatched_key is not None:
         return f"its tensors are not those of a CLIP of its sizes, such as {mismatched_key}"
@@ -137,6 +140,8 @@ def _export_open_clip(pretrained: PretrainedModel, folder: Path) -> None:
     model, body = pretrained.config.model, _get_image_body(pretrained)
     tensors = key_mapping.convert_to_checkpoint(key_mapping.CLIP_VIT, _get_state_dict(pretrained))
     tensors[key_mapping.CLIP_VIT.logit_scale_key] = _compute_log_scale(pretrained)
+    if _has_bias(pretrained):
+        tensors[key_mapping.LOGIT_BIAS_KEY] = torch.tensor(pretrained.image_text_bias())
     text = model.text
     model_cfg = {
         "embed_dim": model.embed_dim,
@@ -156,6 +161,8 @@ def _export_open_clip(pretrained: PretrainedModel, folder: Path) -> None:
             "layers": text.layers,
         },
     }
+    if _has_bias(pretrained):
+        model_cfg["init_logit_bias"] = pretrained.image_text_bias()
     preprocess_cfg = {**_get_normalization(pretrained), "size": model.image.image_size}
     config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
     _write_json(folder / "open_clip_config.json", config)
@@ -294,6 +301,11 @@ def _uses_quick_gelu(body: Any) -> bool:
 
 def _get_state_dict(pretrained: PretrainedModel) -> dict[str, Tensor]:
     return {k: v.detach().cpu() for k, v in pretrained.embedder.state_dict().items()}
+
+
+def _has_bias(pretrained: PretrainedModel) -> bool:
+    """Return whether a bias is added to the logits."""
+    return isinstance(pretrained.method, Siglip)
 
 
 def _compute_log_scale(pretrained: PretrainedModel) -> Tensor:

@@ -23,7 +23,12 @@ from torch.overrides import TorchFunctionMode
 from torchvision.transforms import v2
 
 from uniclip.checkpoints import key_mapping
-from uniclip.checkpoints.key_mapping import CLIP_LAYER_NORM_EPS, HEAD_DIM, KeyMapping
+from uniclip.checkpoints.key_mapping import (
+    CLIP_LAYER_NORM_EPS,
+    HEAD_DIM,
+    LOGIT_BIAS_KEY,
+    KeyMapping,
+)
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.checkpoints.read import read_checkpoint
 from uniclip.config import (
@@ -33,11 +38,13 @@ from uniclip.config import (
     ImageConfig,
     ModelConfig,
     RunConfig,
+    SiglipMethod,
     TextConfig,
 )
 from uniclip.data.text import tokenizer
 from uniclip.errors import UserError
 from uniclip.methods.clip import Clip
+from uniclip.methods.siglip import Siglip
 from uniclip.models.embedder import Embedder, build_text_encoder
 from uniclip.models.encoders import ImageEncoder
 
@@ -63,7 +70,7 @@ class ImportedModel(PretrainedModel):
 
     Args:
         embedder: The encoders and projections.
-        method: Holds the scale of the logits.
+        method: Holds the scale of the logits, and their bias if they have one.
         text_tokenizer: CLIP's.
         config: Describes the model.
         resize_size: Shorter side of an image before the centre crop, in pixels.
@@ -72,7 +79,7 @@ class ImportedModel(PretrainedModel):
     def __init__(
         self,
         embedder: Embedder,
-        method: Clip,
+        method: Clip | Siglip,
         text_tokenizer: tokenizer.Tokenizer,
         config: RunConfig,
         resize_size: int,
@@ -109,6 +116,8 @@ class CheckpointWeights:
     activation_is_known: bool
     """Whether the file states the activation of the Transformers; else it is an argument, or
     it is open_clip's default."""
+    bias: float | None = None
+    """SigLIP's bias of the logits."""
 
 
 def load_model(
@@ -140,8 +149,13 @@ def assemble_model(
 ) -> ImportedModel:
     """Return the model of weights that were read completely."""
     data = CsvData(image_size=weights.model.image.image_size)
-    config = RunConfig(data=data, model=weights.model, method=ClipMethod())
-    method = Clip(ClipMethod(), config.views)
+    method_config = ClipMethod() if weights.bias is None else SiglipMethod(bias=weights.bias)
+    config = RunConfig(data=data, model=weights.model, method=method_config)
+    method = (
+        Clip(method_config, config.views)
+        if isinstance(method_config, ClipMethod)
+        else Siglip(method_config, config.views)
+    )
     with torch.no_grad():
         method.log_scale.fill_(weights.log_scale)
     return ImportedModel(
@@ -187,6 +201,7 @@ def read_weights(
         state_dict=state_dict,
         embedder=embedder,
         log_scale=tensors[mapping.logit_scale_key].item(),
+        bias=tensors[LOGIT_BIAS_KEY].item() if LOGIT_BIAS_KEY in tensors else None,
         resize_size=round(resize_ratio * model.image.image_size),
         activation_is_known=mapping.is_unicl or contents.is_openai,
     )

@@ -26,6 +26,8 @@ RenameRules = Sequence[tuple[str, str]]
 HEAD_DIM = 64
 """Width of the attention heads of CLIP, open_clip and UniCL."""
 CLIP_LAYER_NORM_EPS = 1e-5
+LOGIT_BIAS_KEY = "logit_bias"
+"""SigLIP's bias of the logits in open_clip's checkpoints; without effect on the embeddings."""
 NUM_BATCHES_TRACKED = "num_batches_tracked"
 """Counter of a batch norm; it has no effect, and older files lack it."""
 
@@ -106,11 +108,13 @@ def convert_from_checkpoint(
     scale_key = mapping.logit_scale_key
     if scale_key not in remaining_tensors:
         raise UserError(f"{checkpoint_name}: {scale_key} is missing; {requirement}")
-    scale = remaining_tensors.pop(scale_key)
-    if scale.numel() != 1:
-        raise UserError(
-            f"{checkpoint_name}: {scale_key} has shape {tuple(scale.shape)}, expected one number"
-        )
+    for number_key in (scale_key, LOGIT_BIAS_KEY):
+        number = remaining_tensors.pop(number_key, None)
+        if number is not None and number.numel() != 1:
+            raise UserError(
+                f"{checkpoint_name}: {number_key} has shape {tuple(number.shape)}, expected one "
+                "number"
+            )
     for entry in build_tensor_mappings(mapping, list(state)):
         if entry.checkpoint_key in remaining_tensors:
             value = remaining_tensors.pop(entry.checkpoint_key)

@@ -151,6 +151,10 @@ class PretrainedModel:
         """Return the scale 1/tau that multiplies image-text cosines to give logits."""
         return self.method.image_text_scale()
 
+    def image_text_bias(self) -> float:
+        """Return the number that is added to scaled image-text cosines (SigLIP); 0 without one."""
+        return self.method.image_text_bias()
+
     @property
     def device(self) -> torch.device:
         """The device of the model."""

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 
 METADATA_KEY = "uniclip"
 OPTIMIZER_PREFIX = "optimizer."
+OPTIMIZER_NUMBER_PREFIX = "optimizer_number."
+OPTIMIZER_GROUP_PREFIX = "optimizer_group."
+OPTIMIZER_GROUP_NUMBER_PREFIX = "optimizer_group_number."
 
 
 class CorruptFileError(Exception):
@@ -80,25 +83,70 @@ def bundle_modules(embedder: nn.Module, method: nn.Module) -> nn.ModuleDict:
 
 
 def flatten_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimizer's state as `optimizer.<quantity>.<parameter name>` -> tensor."""
+    """Return the optimizer's state as `optimizer.<quantity>.<parameter name>` -> tensor.
+
+    Numbers that some optimizers keep, and values of whole groups, have prefixes of their own:
+    `optimizer_number.<quantity>.<parameter name>` and `optimizer_group.<index>.<key>`.
+
+    Raises:
+        ValueError: The state holds something else.
+    """
+    flat: dict[str, Tensor] = {}
     state, names = optimizer.state_dict()["state"], _list_parameter_names(optimizer)
-    return {
-        f"{OPTIMIZER_PREFIX}{quantity}.{names[index]}": value
-        for index, quantities in state.items()
-        for quantity, value in quantities.items()
-    }
+    for index, quantities in state.items():
+        if not isinstance(index, int):
+            raise ValueError(f"its state has an entry {index!r} of no parameter")
+        for quantity, value in quantities.items():
+            if value is not None:
+                prefix, tensor = _encode_value(value, OPTIMIZER_PREFIX, OPTIMIZER_NUMBER_PREFIX)
+                flat[f"{prefix}{quantity}.{names[index]}"] = tensor
+    for group_index, group in enumerate(optimizer.param_groups):
+        for name in _list_group_state(optimizer, group):
+            prefix, tensor = _encode_value(
+                group[name], OPTIMIZER_GROUP_PREFIX, OPTIMIZER_GROUP_NUMBER_PREFIX
+            )
+            flat[f"{prefix}{group_index}.{name}"] = tensor
+    return flat
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Load the state that `flatten_optimizer_state` returned; parameter groups are not changed."""
+    """Load the state that `flatten_optimizer_state` returned; the settings of parameter groups are
+    not changed."""
     indices = {name: index for index, name in enumerate(_list_parameter_names(optimizer))}
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith(OPTIMIZER_PREFIX):
-            quantity, _, name = key.removeprefix(OPTIMIZER_PREFIX).partition(".")
-            state.setdefault(indices[name], {})[quantity] = value
+    state: dict[int, dict[str, Any]] = {}
     groups = optimizer.state_dict()["param_groups"]
+    for key, tensor in tensors.items():
+        prefix, _, rest = key.partition(".")
+        if prefix not in ("optimizer", "optimizer_number", *_GROUP_PREFIXES):
+            continue
+        quantity, _, name = rest.partition(".")
+        value = tensor.item() if prefix.endswith("_number") else tensor
+        if prefix in _GROUP_PREFIXES:
+            groups[int(quantity)][name] = value
+        else:
+            state.setdefault(indices[name], {})[quantity] = value
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+_GROUP_PREFIXES = ("optimizer_group", "optimizer_group_number")
+_GROUP_SETTINGS = ("params", "param_names", "lr", "lr_scale", "name")
+"""Entries of a parameter group that training sets."""
+
+
+def _encode_value(value: Any, tensor_prefix: str, number_prefix: str) -> tuple[str, Tensor]:
+    """Return a value as a tensor, and the prefix that says whether it was one."""
+    if isinstance(value, Tensor):
+        return tensor_prefix, value
+    if isinstance(value, (bool, int)):
+        return number_prefix, torch.tensor(value)
+    if isinstance(value, float):
+        return number_prefix, torch.tensor(value, dtype=torch.float64)
+    raise ValueError(f"its state holds a value of type {type(value).__name__}")
+
+
+def _list_group_state(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> list[str]:
+    """Return the names of the values that the optimizer itself has added to a group."""
+    return [n for n in group if n not in optimizer.defaults and n not in _GROUP_SETTINGS]
 
 
 def _list_parameter_names(optimizer: torch.optim.Optimizer) -> list[str]:

@@ -2,7 +2,7 @@
 
 The image encoder becomes timm's vision Transformer of the same function, the text encoder stays
 transformers'. SigLIP has no projections behind its poolers: here they are identity matrices. Its
-offset of the logits is not loaded: no method here has one.
+bias of the logits is kept for the imported model; training starts from `method.bias`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformers import CLIPConfig, SiglipConfig
 
 from uniclip.checkpoints import weight_files
 from uniclip.checkpoints.importing import CheckpointWeights, build_embedder
-from uniclip.checkpoints.key_mapping import CLIP_LAYER_NORM_EPS
+from uniclip.checkpoints.key_mapping import CLIP_LAYER_NORM_EPS, LOGIT_BIAS_KEY
 from uniclip.checkpoints.read import read_checkpoint
 from uniclip.config import CLIP_VOCAB_SIZE, ImageConfig, ModelConfig, TextConfig
 from uniclip.config.binding import bind
@@ -96,6 +96,7 @@ def read_folder(folder: Path) -> tuple[CheckpointWeights, Tokenizer]:
         state_dict=state,
         embedder=embedder,
         log_scale=tensors["logit_scale"].item(),
+        bias=tensors[LOGIT_BIAS_KEY].item() if LOGIT_BIAS_KEY in tensors else None,
         resize_size=model.image.image_size,
         activation_is_known=True,
     )

@@ -4,8 +4,8 @@ A whole model is published, or was written by a run. Both encoders load their we
 one of them (`pretrained_towers`); heads are loaded too if their shapes agree. Settings that shapes
 do not determine (activations, attention heads, epsilons, normalization) must agree with the
 checkpoint; where the file does not state the activation, `pretrained_activation` must.
-`load_pretrained` returns which parts were loaded; temperatures are never loaded, they start at
-`method.temperature`.
+`load_pretrained` returns which parts were loaded; temperatures and SigLIP's bias are never loaded,
+they start at `method.temperature` and `method.bias`.
 """
 
 from __future__ import annotations

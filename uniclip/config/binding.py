@@ -54,7 +54,9 @@ def config_field(
     if value_if_missing is not MISSING:
         metadata["value_if_missing"] = value_if_missing
     if callable(default):
-        return field(default_factory=default, metadata=metadata)
+        # A mapping cannot be hashed: it is left out of `hash`, not of the comparison.
+        is_hashed = False if default is dict else None
+        return field(default_factory=default, metadata=metadata, hash=is_hashed)
     return field(default=default, metadata=metadata)
 
 

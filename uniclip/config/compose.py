@@ -24,7 +24,7 @@ from uniclip.io.hashing import digest, get_library_version
 from uniclip.io.memo import disk_memoize
 
 CONF = Path(__file__).parents[1] / "conf"
-FREE_FORM_KEYS = ("options", "additional_parameters")
+FREE_FORM_KEYS = ("options", "optimizer_options", "additional_parameters")
 """Names of mappings with arbitrary keys, which the user may replace or extend."""
 TEXT_KEYS_OF_FOLDER = (
     *("name", "width", "layers", "heads", "context_length", "vocab_size", "tokenizer"),

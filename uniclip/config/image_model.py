@@ -21,7 +21,7 @@ from uniclip.io.hashing import get_library_version
 
 PRESETS = Path(__file__).parents[1] / "conf" / "model"
 QUERY_MODULE = "uniclip.models.image_query"
-QUERY_VERSION = 2
+QUERY_VERSION = 3
 """Raised when the same question gets another answer."""
 CACHE_KIND = "image-models"
 QUERY_VERSIONS = (QUERY_VERSION, "timm", "torch")
@@ -36,6 +36,8 @@ class ImageModelFacts:
     error: str | None = None
     """One line for the user if there is no such model, or options or size do not suit it."""
     has_batch_norm: bool = False
+    has_patch_tokens: bool = False
+    """Whether patches can be left out in training (`uniclip.models.patch_dropout`)."""
     crop_pct: float = 1.0
     """Share of an image's side that the evaluation of the pretrained model keeps."""
     interpolation: str = "bicubic"
@@ -57,8 +59,8 @@ def query_image_model(
         name: A timm model name.
         options: Keyword arguments of `timm.create_model`.
         image_size: Side of the input, in pixels; None = the one the model was made for.
-        asks_always: Ask about the model of a preset too: for `has_batch_norm`, and for what belongs
-            to its pretrained weights.
+        asks_always: Ask about the model of a preset too: for `has_batch_norm` and
+            `has_patch_tokens`, and for what belongs to its pretrained weights.
     """
     if (unknown_name := _describe_unknown_name(name)) is not None:
         return ImageModelFacts(image_size=image_size, error=unknown_name)
@@ -84,6 +86,14 @@ def query_image_model(
             error=missing_size if image_size is None else None,
             is_known=False,
         )
+
+
+def describe_missing_patches(name: str) -> str:
+    """Return the error for patch dropout in a model without patches that can be left out."""
+    return (
+        f"train.patch_drop_rate needs a vision Transformer of timm, and model.image.name={name} is "
+        "none: leave it out, or choose one such as vit_base_patch16_224"
+    )
 
 
 def _ask(question: Mapping[str, Any]) -> dict[str, Any]:

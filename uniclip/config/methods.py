@@ -248,6 +248,19 @@ class ClipMethod(ImageTextMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SiglipMethod(ImageTextMethod):
+    """SigLIP (Zhai et al., ICCV 2023): a sigmoid of each pair; one learnable scale and bias."""
+
+    name: Literal["siglip"] = "siglip"
+    temperature: float = config_field(0.1, low=0.01, high=1)
+    """Initial temperature; learned in log space, without bounds. The published scale starts at
+    10."""
+    bias: float = config_field(-10.0, low=-100, high=100)
+    """Initial bias of the logits; learned. At the published -10 every pair starts as a negative, as
+    all pairs of an image are but one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class UniclMethod(ImageTextMethod):
     """UniCL (Yang et al., CVPR 2022): images, texts and labels; equal labels are positives."""
 
@@ -359,6 +372,7 @@ METHODS: dict[str, type[MethodConfig]] = {
     "uniclip": UniclipMethod,
     "unicl": UniclMethod,
     "clip": ClipMethod,
+    "siglip": SiglipMethod,
     "slip": SlipMethod,
     "declip": DeclipMethod,
 }

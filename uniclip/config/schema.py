@@ -38,12 +38,17 @@ PRETRAINED_ONLY = ("pretrained_towers", "pretrained_activation", "allow_torchscr
 """Fields that have no effect without `pretrained`."""
 
 
+DEFAULT_OPTIMIZER = "adamw"
+ADAMW_KEYS = {"betas": "adam_betas", "eps": "adam_eps"}
+"""Argument of AdamW -> the key of `TrainConfig` that sets it."""
+
+
 # ---- training ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Schedule and optimizer (AdamW, linear warm-up, cosine decay)."""
+    """Schedule and optimizer (AdamW or another one, linear warm-up, cosine decay)."""
 
     steps: int = config_field(200, low=1)
     """Optimizer steps."""
@@ -52,6 +57,11 @@ class TrainConfig:
     grad_cache_chunks: int = config_field(1, low=1, value_if_missing=1)
     """Chunks in which a process embeds its share of the batch (GradCache, Gao et al., 2021):
     less memory, the same loss and gradient."""
+    optimizer: str = config_field(DEFAULT_OPTIMIZER, value_if_missing=DEFAULT_OPTIMIZER)
+    """adamw, or an optimizer of timm's factory by its name there, such as lamb, lion or nadamw."""
+    optimizer_options: dict[str, Any] = config_field(dict, value_if_missing={})
+    """Keyword arguments of the optimizer, such as {betas: [0.9, 0.99]}. What is left out has the
+    default of timm, with adamw that of the keys below."""
     learning_rate: float = config_field(1e-3, above=0)
     """Peak learning rate."""
     warmup_start_lr: float = config_field(0.0, low=0, value_if_missing=0.0)
@@ -62,16 +72,24 @@ class TrainConfig:
     """Batch size for which the learning rates are stated: at other sizes they are scaled in
     proportion. null = no scaling."""
     weight_decay: float = config_field(0.1, low=0)
-    """Decoupled weight decay; none on norms, biases, scales of embeddings and temperatures."""
+    """Weight decay, decoupled with adamw; none on norms, biases, scales of embeddings and
+    temperatures."""
     warmup_ratio: float = config_field(0.1, low=0, high=1)
     """Fraction of the steps in which the learning rate rises linearly."""
     adam_betas: tuple[float, float] = (0.9, 0.98)
-    """Decay rates of AdamW's moment estimates."""
+    """Decay rates of AdamW's moment estimates; others have optimizer_options."""
     adam_eps: float = config_field(1e-8, above=0, value_if_missing=1e-8)
-    """Added to the denominator of AdamW's update."""
+    """Added to the denominator of AdamW's update; others have optimizer_options."""
     layer_decay: float = config_field(1.0, above=0, high=1, value_if_missing=1.0)
     """Factor of the learning rate from each layer of an encoder to the one below it (Bao et al.,
     BEiT, 2022); 1 = all layers have the same. Heads have the full rate."""
+    ema_decay: float | None = config_field(None, above=0, value_if_missing=None)
+    """Decay rate, a step, of an exponential moving average of weights and running statistics. The
+    averaged weights are those that are validated, evaluated and exported; training continues with
+    its own. null = no average."""
+    patch_drop_rate: float = config_field(0.0, low=0, value_if_missing=0.0)
+    """Share of the patches of each view that a vision Transformer does not see in training (FLIP,
+    Li et al., CVPR 2023); at evaluation it sees all."""
     grad_clip_norm: float = config_field(1.0, above=0)
     """Largest gradient norm; larger gradients are scaled down to it."""
     similarity_lr_mult: float = config_field(10.0, above=0)
@@ -99,6 +117,10 @@ class TrainConfig:
             raise UserError(
                 f"train.adam_betas must be at least 0 and below 1, got {list(self.adam_betas)}"
             )
+        for name in ("ema_decay", "patch_drop_rate"):
+            if (value := getattr(self, name)) is not None and value >= 1:
+                raise UserError(f"train.{name} must be below 1, got {value:g}")
+        self._check_optimizer()
         for name in ("warmup_start_lr", "min_lr"):
             if getattr(self, name) > self.learning_rate:
                 raise UserError(
@@ -106,10 +128,32 @@ class TrainConfig:
                     f"train.learning_rate={self.learning_rate:g}"
                 )
 
+    def _check_optimizer(self) -> None:
+        """Raise `UserError` if two keys name the same setting, or one of them has no effect."""
+        is_default = self.optimizer == DEFAULT_OPTIMIZER
+        reserved = {"lr": "learning_rate", "weight_decay": "weight_decay"}
+        reserved |= ADAMW_KEYS if is_default else {}
+        for option in self.optimizer_options.keys() & reserved.keys():
+            raise UserError(
+                f"train.optimizer_options.{option} is set by train.{reserved[option]}: remove it"
+            )
+        for option, key in ADAMW_KEYS.items() if not is_default else ():
+            if getattr(self, key) != getattr(TrainConfig, key):
+                raise UserError(
+                    f"train.{key} is of train.optimizer={DEFAULT_OPTIMIZER}: with "
+                    f"train.optimizer={self.optimizer} set train.optimizer_options.{option}, and "
+                    f"leave train.{key} at {_format_default(key)}"
+                )
+
     @property
     def lr_scale(self) -> float:
         """The factor by which learning rates are multiplied at this batch size."""
         return self.batch_size / self.lr_base_batch_size if self.lr_base_batch_size else 1.0
+
+
+def _format_default(key: str) -> str:
+    default = getattr(TrainConfig, key)
+    return str(list(default) if isinstance(default, tuple) else default)
 
 
 # ---- how it is executed (never hashed) -----------------------------------------------------------
@@ -195,6 +239,11 @@ class RunConfig:
             raise UserError(
                 f"train.batch_size={self.train.batch_size} must be at least {min_batch_size} for "
                 f"method={self.method.name}: a single sample is compared with nothing"
+            )
+        if self.train.patch_drop_rate > 0 and self.lock in ("image", "both"):
+            raise UserError(
+                f"train.patch_drop_rate={self.train.patch_drop_rate:g} does nothing with "
+                f"lock={self.lock}, whose image encoder is not trained: leave it out"
             )
         self._check_weight_sources()
         for name in PRETRAINED_ONLY if self.pretrained is None else ():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 EXTRA_TEXT_FIELDS = ("augmented_tokens", "masked_tokens", "mlm_labels")
 """Fields that are None unless a method asks for several texts a sample."""
-PER_VIEW_FIELDS = ("images", "augmentation_vectors")
+PER_VIEW_FIELDS = ("images", "augmentation_vectors", "kept_patches")
 """Fields whose second dimension runs over the samples; in all others it is the first."""
 
 
@@ -38,6 +38,9 @@ class Batch:
     """(N, L) int64: `tokens` with some of them masked."""
     mlm_labels: torch.Tensor | None = None
     """(N, L) int64: the original tokens at masked positions, -100 elsewhere."""
+    kept_patches: torch.Tensor | None = None
+    """(V, N, K) int64: the patches of each view that the image encoder sees; None = all. A method
+    passes them with the images (`Embedder.encode_image`)."""
     unreadable_ids: torch.Tensor | None = None
     """(N,) int64: the sample that a row replaces because its image cannot be read, -1 for a row
     that replaces none; None if every row is its own."""

@@ -26,6 +26,7 @@ from uniclip.augmentation import apply, transform
 from uniclip.config import RunConfig
 from uniclip.config.cores import derive_num_workers
 from uniclip.data.batch import EXTRA_TEXT_FIELDS, PER_VIEW_FIELDS, Batch
+from uniclip.data.patches import draw_kept_patches
 from uniclip.data.sampling import (
     SourceSlice,
     build_source_slices,
@@ -85,6 +86,8 @@ class TrainingBatches(Dataset[Batch]):
             for part_rows in divide_rows(local_rows, self._count_parts(len(local_rows)))
         ]
         self.steps_per_epoch = self._source_slices[0].steps_per_epoch
+        self.num_patches: int | None = None
+        """Patches of an image, of which train.patch_drop_rate are left out; None = see all."""
         self._pad_id = tokenizer.pad
         self._text_variants: tuple[str, ...] = config.method.extra_text_fields
         # Iterates over the whole vocabulary.
@@ -180,6 +183,7 @@ class TrainingBatches(Dataset[Batch]):
             tokens=torch.from_numpy(tokens),
             sample_ids=torch.from_numpy(index),
             labels=torch.from_numpy(labels.astype(np.int64)),
+            kept_patches=self._draw_kept_patches(epoch, index),
             unreadable_ids=None if unreadable_ids is None else torch.from_numpy(unreadable_ids),
             **{
                 name: torch.from_numpy(variant_tokens)
@@ -237,17 +241,30 @@ class TrainingBatches(Dataset[Batch]):
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return views (V, N, 3, H, W), weak ones first, and their vectors (V, N, A)."""
         config, ids = self.config, self.split.ids[index]
-        view_kinds: list[tuple[data.ViewKind, int]] = []
-        view_kinds += [("weak", i) for i in range(config.views.num_weak)]
-        view_kinds += [("strong", i) for i in range(config.views.num_strong)]
         views, vectors = [], []
-        for kind, i in view_kinds:
+        for kind, i in self._list_views():
             key = self._derive_key("view", epoch, f"{kind}/{i}")
             identity_prob, min_crop_scale = config.views.identity_prob, config.views.min_crop_scale
             params = data.sample_view(config.data, kind, key, ids, identity_prob, min_crop_scale)
             views.append(apply.apply_augmentation(images, params, config.model.image.image_size))
             vectors.append(transform.encode_as_vector(params))
         return np.stack(views), np.stack(vectors)
+
+    def _list_views(self) -> list[tuple[data.ViewKind, int]]:
+        """Return the kind of each view and its number in its kind, weak ones first."""
+        views: list[tuple[data.ViewKind, int]] = []
+        views += [("weak", i) for i in range(self.config.views.num_weak)]
+        views += [("strong", i) for i in range(self.config.views.num_strong)]
+        return views
+
+    def _draw_kept_patches(self, epoch: int, index: NDArray[np.int64]) -> torch.Tensor | None:
+        """Return the patches that are kept of every view, (V, N, K); None if all are."""
+        if self.num_patches is None:
+            return None
+        ids, drop_rate = self.split.ids[index], self.config.train.patch_drop_rate
+        keys = [self._derive_key("patches", epoch, f"{k}/{i}") for k, i in self._list_views()]
+        patches_by_view = [draw_kept_patches(key, ids, self.num_patches, drop_rate) for key in keys]
+        return torch.from_numpy(np.stack(patches_by_view))
 
     def _draw_captions(self, epoch: int, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the tokens (N, L) of one caption for each sample, cut to the longest."""

@@ -12,6 +12,7 @@ from uniclip.losses.multi_positive import (
     multi_view_info_nce,
     sup_con,
 )
+from uniclip.losses.sigmoid import siglip_loss
 from uniclip.losses.similarity import DomainSimilarity, SharedSimilarity
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "mp_nce",
     "multi_positive",
     "multi_view_info_nce",
+    "siglip_loss",
     "sup_con",
     "unicl_loss",
 ]

@@ -67,10 +67,10 @@ def image_to_text_loss(
 
     Arguments and errors are those of `clip_loss`.
     """
-    _check_pair(image, text)
+    check_pair(image, text)
     rows, (image, text) = process_group.all_gather_samples(image, text)
     with torch.autocast(image.device.type, enabled=False):
-        _check_not_empty(image)
+        check_not_empty(image)
         candidate_texts = process_group.detach_remote(text)
         positive_cosine = (image[rows] * candidate_texts[rows]).sum(1)
         if chunk is None:
@@ -161,7 +161,7 @@ def compute_symmetric_loss(
     Raises:
         ValueError: N is 0.
     """
-    _check_not_empty(image)
+    check_not_empty(image)
     positive_cosine = (image[rows] * positive_texts[rows]).sum(1) + (
         text[rows] * positive_images[rows]
     ).sum(1)
@@ -235,10 +235,11 @@ def _list_views(image: Tensor) -> tuple[Tensor, ...]:
 
 def _check_views(image: Tensor, text: Tensor) -> None:
     for view in _list_views(image):
-        _check_pair(view, text)
+        check_pair(view, text)
 
 
-def _check_pair(image: Tensor, text: Tensor) -> None:
+def check_pair(image: Tensor, text: Tensor) -> None:
+    """Raise `ValueError` unless image and text are (N, D), of one dtype and float32 or float64."""
     floats = (torch.float32, torch.float64)
     matches = image.shape == text.shape and image.dtype == text.dtype
     if image.ndim != 2 or not matches or image.dtype not in floats:
@@ -248,6 +249,7 @@ def _check_pair(image: Tensor, text: Tensor) -> None:
         )
 
 
-def _check_not_empty(image: Tensor) -> None:
+def check_not_empty(image: Tensor) -> None:
+    """Raise `ValueError` if the batch has no pair."""
     if len(image) == 0:
         raise ValueError("a contrastive loss needs at least one pair, got none")

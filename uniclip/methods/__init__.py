@@ -10,6 +10,7 @@ from uniclip.errors import make_unknown_name_error
 from uniclip.methods.base import Method
 from uniclip.methods.clip import Clip
 from uniclip.methods.declip import Declip
+from uniclip.methods.siglip import Siglip
 from uniclip.methods.slip import Slip
 from uniclip.methods.unicl import Unicl
 from uniclip.methods.uniclip import Uniclip
@@ -19,6 +20,7 @@ METHODS: dict[str, Callable[[Any, ViewsConfig], Method]] = {
     "uniclip": Uniclip,
     "unicl": Unicl,
     "clip": Clip,
+    "siglip": Siglip,
     "slip": Slip,
     "declip": Declip,
 }

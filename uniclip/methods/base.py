@@ -105,6 +105,10 @@ class Method(nn.Module, ABC):
     def image_text_scale(self) -> float:
         """Return the multiplier 1/tau that turns image-text cosines into logits."""
 
+    def image_text_bias(self) -> float:
+        """Return the number that is added to scaled image-text cosines; 0 without one."""
+        return 0.0
+
     @abstractmethod
     def similarity_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the similarity.
@@ -133,9 +137,16 @@ class Method(nn.Module, ABC):
 def embed_views(embedder: Embedder, batch: Batch) -> Tensor:
     """Return the unit rows of every view, (N, V, D), from one forward pass over all views."""
     images = embedder.encode_image(
-        batch.images.flatten(0, 1), batch.augmentation_vectors.flatten(0, 1)
+        batch.images.flatten(0, 1),
+        batch.augmentation_vectors.flatten(0, 1),
+        flatten_kept_patches(batch),
     )
     return images.view(*batch.images.shape[:2], -1).transpose(0, 1)
+
+
+def flatten_kept_patches(batch: Batch) -> Tensor | None:
+    """Return the patches that every view keeps, (V * N, K), one view after the other; or None."""
+    return None if batch.kept_patches is None else batch.kept_patches.flatten(0, 1)
 
 
 class SingleTemperatureMethod(Method):
@@ -148,6 +159,8 @@ class SingleTemperatureMethod(Method):
     head_type: ClassVar[HeadType] = "linear"
     min_log_scale: ClassVar[float] = -math.inf
     """Lower bound of log(1/tau)."""
+    max_log_scale: ClassVar[float] = math.log(MAX_IMAGE_TEXT_SCALE)
+    """Upper bound of log(1/tau)."""
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
@@ -156,7 +169,7 @@ class SingleTemperatureMethod(Method):
 
     @torch.no_grad()
     def clamp(self) -> None:
-        self.log_scale.clamp_(min=self.min_log_scale, max=math.log(MAX_IMAGE_TEXT_SCALE))
+        self.log_scale.clamp_(min=self.min_log_scale, max=self.max_log_scale)
 
     def get_learned_scalars(self) -> dict[str, float]:
         return {"logit_scale": self.image_text_scale()}

@@ -73,8 +73,14 @@ class Declip(SingleTemperatureMethod):
         assert batch.masked_tokens is not None
         assert batch.mlm_labels is not None
         raw_embeddings = [
-            embedder.apply_image_head(embedder.compute_image_features(pixels), vectors)
-            for pixels, vectors in zip(batch.images, batch.augmentation_vectors)
+            embedder.apply_image_head(
+                embedder.compute_image_features(pixels, kept_patches), vectors
+            )
+            for pixels, vectors, kept_patches in zip(
+                batch.images,
+                batch.augmentation_vectors,
+                batch.kept_patches if batch.kept_patches is not None else [None] * 2,
+            )
         ]
         hidden_states = embedder.compute_text_hidden_states(batch.masked_tokens)
         return {

@@ -17,7 +17,7 @@ from uniclip.config import SlipMethod, ViewsConfig
 from uniclip.losses.image_text import clip_loss
 from uniclip.losses.multi_positive import mp_nce
 from uniclip.losses.similarity import FixedSimilarity
-from uniclip.methods.base import SingleTemperatureMethod
+from uniclip.methods.base import SingleTemperatureMethod, flatten_kept_patches
 from uniclip.models.batch_norm import BatchNorm
 from uniclip.models.embedder import fork_seeded_rng
 
@@ -55,9 +55,9 @@ class Slip(SingleTemperatureMethod):
 
     def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
         num_views, num_samples = batch.images.shape[:2]
-        features = embedder.compute_image_features(batch.images.flatten(0, 1)).view(
-            num_views, num_samples, -1
-        )
+        features = embedder.compute_image_features(
+            batch.images.flatten(0, 1), flatten_kept_patches(batch)
+        ).view(num_views, num_samples, -1)
         return {
             "weak": embedder.project_image(features[0], batch.augmentation_vectors[0]),
             "strong": features[1:].transpose(0, 1),

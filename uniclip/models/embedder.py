@@ -103,14 +103,22 @@ class Embedder(nn.Module):
             tower.eval()
         return self
 
-    def compute_image_features(self, pixels: Tensor) -> Tensor:
-        """Return the features of the image encoder, (B, F), of pixels (B, 3, H, W) uint8."""
-        features: Tensor = self.image_encoder(pixels)
+    def compute_image_features(self, pixels: Tensor, kept_patches: Tensor | None = None) -> Tensor:
+        """Return the features of the image encoder, (B, F), of pixels (B, 3, H, W) uint8.
+
+        kept_patches: (B, K) int64, the patches that it sees in training; None = all.
+        """
+        features: Tensor = self.image_encoder(pixels, kept_patches)
         return features
 
-    def encode_image(self, pixels: Tensor, vectors: Tensor) -> Tensor:
-        """Return unit rows (B, D) float32 of pixels (B, 3, H, W) uint8 and vectors (B, A)."""
-        return self.project_image(self.compute_image_features(pixels), vectors)
+    def encode_image(
+        self, pixels: Tensor, vectors: Tensor, kept_patches: Tensor | None = None
+    ) -> Tensor:
+        """Return unit rows (B, D) float32 of pixels (B, 3, H, W) uint8 and vectors (B, A).
+
+        kept_patches: As of `compute_image_features`.
+        """
+        return self.project_image(self.compute_image_features(pixels, kept_patches), vectors)
 
     def project_image(self, features: Tensor, vectors: Tensor) -> Tensor:
         """Return unit rows (B, D) float32 of image features (B, F) and vectors (B, A)."""

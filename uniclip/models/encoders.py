@@ -5,7 +5,7 @@ Letters: B images or texts, F features, L tokens.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -14,8 +14,14 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from uniclip.config import ImageConfig, TextConfig
+from uniclip.config.image_model import describe_missing_patches
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.models.convolution import replace_convolutions
+from uniclip.models.patch_dropout import (
+    PatchDropout,
+    has_patch_tokens,
+    insert_patch_dropout,
+)
 from uniclip.models.vocabulary import Vocabulary
 
 
@@ -43,10 +49,32 @@ class ImageEncoder(nn.Module):
         replace_convolutions(self.body)
         for name, values in get_normalization(self.body).items():
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+        self._name = config.name
+        self._patch_dropout: PatchDropout | None = None
         self.num_features = self._count_features(config)
         """F."""
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def enable_patch_dropout(self) -> int:
+        """Let training pass the patches that each image keeps; return the patches of an image.
+
+        Raises:
+            UserError: The model has no patches that can be left out.
+        """
+        if not has_patch_tokens(self.body):
+            raise UserError(describe_missing_patches(self._name))
+        self._patch_dropout = insert_patch_dropout(self.body)
+        num_patches: int = cast(Any, self.body).patch_embed.num_patches
+        return num_patches
+
+    def forward(self, pixels: Tensor, kept_patches: Tensor | None = None) -> Tensor:
+        """Return features (B, F); kept_patches: (B, K) int64, with patch dropout in training."""
+        if self._patch_dropout is not None:
+            if self.training and kept_patches is None:
+                raise UserError(
+                    "train.patch_drop_rate: this method does not pass Batch.kept_patches to the "
+                    "image encoder; leave it out"
+                )
+            self._patch_dropout.kept_patches = kept_patches
         unit_pixels = pixels.to(self.mean.dtype, memory_format=torch.channels_last) / 255
         features: Tensor = self.body((unit_pixels - self.mean) / self.std)
         return features.flatten(1) if features.ndim == 4 else features

@@ -21,6 +21,7 @@ from uniclip.config import ImageConfig
 from uniclip.config.binding import bind
 from uniclip.errors import UserError
 from uniclip.models.encoders import ImageEncoder, require_timm_model
+from uniclip.models.patch_dropout import has_patch_tokens
 
 INTERPOLATIONS = ("bicubic", "bilinear")
 """Values of `model.image.interpolation`."""
@@ -53,6 +54,7 @@ def describe_image_model(
         "image_size": size,
         "error": None,
         "has_batch_norm": has_batch_norm,
+        "has_patch_tokens": has_patch_tokens(encoder.body),
         **_describe_pretrained(name),
     }
 

@@ -1,8 +1,8 @@
-"""AdamW, its parameter groups, and the learning-rate schedule, a function of the step alone.
+"""The parameter groups of the optimizer, and the learning-rate schedule, a function of the step.
 
-Decoupled weight decay (Loshchilov and Hutter, 2019) applies to matrices and filters only. The few
-parameters of a similarity (temperatures, offsets) have a multiple of the learning rate; without it
-they would hardly change in a short run.
+Weight decay, decoupled with AdamW (Loshchilov and Hutter, 2019), applies to matrices and filters
+only. The few parameters of a similarity (temperatures, offsets) have a multiple of the learning
+rate; without it they would hardly change in a short run.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from uniclip.config import TrainConfig
+from uniclip.training.optimizer_factory import create_optimizer
 
 PARAMETER_GROUPS = (
     "decay",
@@ -52,10 +53,8 @@ def build_optimizer(
     layer_scales: Mapping[int, float] | None = None,
     modulation_parameters: Sequence[nn.Parameter] = (),
     modulation_lr_mult: float = 1.0,
-) -> torch.optim.AdamW:
-    """Return AdamW over all trainable parameters of `modules`, in `PARAMETER_GROUPS`.
-
-    The fused kernel updates each element independently: the same input gives the same bits.
+) -> torch.optim.Optimizer:
+    """Return the optimizer of all trainable parameters of `modules`, in `PARAMETER_GROUPS`.
 
     Args:
         modules: The model and the method.
@@ -65,6 +64,9 @@ def build_optimizer(
         layer_scales: The id of a parameter -> the factor of its learning rate (`layer_rates`).
         modulation_parameters, modulation_lr_mult: Parameters of the image head, and the multiple of
             the learning rate that they have.
+
+    Raises:
+        UserError: As `optimizer_factory.create_optimizer`.
     """
     lr_scales = {"similarity": train.similarity_lr_mult, "modulation": modulation_lr_mult}
     modulation_parameters = modulation_parameters if modulation_lr_mult != 1 else ()
@@ -79,9 +81,7 @@ def build_optimizer(
         for g in PARAMETER_GROUPS
         for layer_scale, group_members in _split_by_scale(members[g], layer_scales or {})
     ]
-    return torch.optim.AdamW(
-        groups, lr=train.learning_rate, betas=train.adam_betas, eps=train.adam_eps, fused=True
-    )
+    return create_optimizer(groups, train)
 
 
 def _split_by_scale(

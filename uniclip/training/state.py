@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from uniclip import distributed, methods, numerics
@@ -20,6 +21,7 @@ from uniclip.data import open_split
 from uniclip.data.loader import TrainingBatches
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import UserError
+from uniclip.methods.base import Method
 from uniclip.models import batch_norm
 from uniclip.models.embedder import Embedder, build_embedder, fork_seeded_rng
 from uniclip.models.initialization import perturb_parameters
@@ -28,6 +30,8 @@ from uniclip.training import checkpoint, optimizer
 from uniclip.training.gradient_reducer import GradientReducer
 from uniclip.training.layer_rates import compute_layer_scales
 
+AVERAGE_PREFIX = "average."
+"""Prefix of the keys of the averaged weights in a checkpoint."""
 BEST_PREFIX = "best."
 """Prefix of the keys of the best weights in a checkpoint."""
 TRACKED_PARTS = ("augmentation_encoder", "image_head")
@@ -118,7 +122,14 @@ class TrainState:
             modulation_lr_mult=self.method.modulation_lr_mult,
         )
         self.gradient_reducer = GradientReducer(list(self.modules.parameters()))
-        self.pretrained = PretrainedModel(self.embedder, self.method, tokenizer, config)
+        ema_decay = config.train.ema_decay
+        self._average = None if ema_decay is None else ModelEmaV3(self.modules, decay=ema_decay)
+        self.pretrained = PretrainedModel(
+            cast(Embedder, self.evaluated_modules["embedder"]),
+            cast(Method, self.evaluated_modules["method"]),
+            tokenizer,
+            config,
+        )
         self.counters = TrainCounters()
         self.best_weights: dict[str, Tensor] | None = None
         self.attempt_seconds = 0.0
@@ -129,6 +140,20 @@ class TrainState:
             name: _copy_to_cpu(part) for name, part in self._collect_tracked_parameters().items()
         }
 
+    # -- averaged weights --
+
+    @property
+    def evaluated_modules(self) -> nn.ModuleDict:
+        """The modules that are validated and published: with train.ema_decay, averaged ones."""
+        if self._average is None:
+            return self.modules
+        return cast(nn.ModuleDict, self._average.module)
+
+    def update_average(self) -> None:
+        """Add the weights after a step to the average; the first ones become the average."""
+        if self._average is not None:
+            self._average.update(self.modules, step=self.counters.step + 1)
+
     # -- checkpoints --
 
     def collect_tensors(self) -> dict[str, Tensor]:
@@ -136,9 +161,11 @@ class TrainState:
         best_tensors = {
             f"{BEST_PREFIX}{name}": value for name, value in (self.best_weights or {}).items()
         }
+        average = {} if self._average is None else self._average.module.state_dict()
         return {
             **self.modules.state_dict(),
             **tensor_file.flatten_optimizer_state(self.optimizer),
+            **{f"{AVERAGE_PREFIX}{name}": value for name, value in average.items()},
             **best_tensors,
         }
 
@@ -162,6 +189,9 @@ class TrainState:
         tensors, metadata = latest.tensors, latest.metadata
         module_keys = self.modules.state_dict().keys()
         self.modules.load_state_dict({name: tensors[name] for name in module_keys})
+        if self._average is not None:
+            average = {name: tensors[f"{AVERAGE_PREFIX}{name}"] for name in module_keys}
+            self._average.module.load_state_dict(average)
         tensor_file.restore_optimizer(self.optimizer, tensors)
         self.counters = TrainCounters(**metadata["counters"])
         best_weights = {
@@ -200,7 +230,7 @@ class TrainState:
         )
         if is_best:
             counters.best_step, counters.best_score = counters.step, score
-            weights = self.modules.state_dict()
+            weights = self.evaluated_modules.state_dict()
             self.best_weights = {
                 name: value.detach().cpu().clone() for name, value in weights.items()
             }
@@ -240,7 +270,8 @@ class TrainState:
         )
         with self.no_side_effects():
             torch.manual_seed(0)
-            return self.method.compute_knockout_effects(self.embedder, batch)
+            pretrained = self.pretrained
+            return pretrained.method.compute_knockout_effects(pretrained.embedder, batch)
 
     def measure_relative_change(self) -> dict[str, float]:
         """Return ||theta - theta_0|| / ||theta_0|| of the parts that belong to components."""
@@ -256,12 +287,12 @@ class TrainState:
         return changes
 
     def _collect_tracked_parameters(self) -> dict[str, list[nn.Parameter]]:
-        named_parameters = list(self.embedder.named_parameters())
+        named_parameters = list(self.pretrained.embedder.named_parameters())
         parts = {
             m: [p for name, p in named_parameters if name.startswith(f"{m}.")]
             for m in TRACKED_PARTS
         }
-        parts["similarity"] = list(self.method.similarity_parameters())
+        parts["similarity"] = list(self.pretrained.method.similarity_parameters())
         return parts
 
     # -- sizes --

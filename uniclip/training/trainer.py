@@ -51,7 +51,7 @@ class TrainResult:
     step: int
     """Steps taken (if diverged: before the step that failed)."""
     pretrained: PretrainedModel
-    """The final model, not the best one."""
+    """The final model, not the best one; with train.ema_decay the average."""
     best_step: int | None
     """Step of the best validation, the earliest if several are equal; None without validation."""
     best_state: dict[str, Tensor] | None
@@ -160,6 +160,7 @@ def training_step(state: TrainState, batch: Batch, flags: StepFlags | None = Non
     if math.isfinite(grad_norm):
         state.optimizer.step()
         method.clamp()
+        state.update_average()
     return StepMetrics(
         loss=loss,
         loss_terms=dict(zip(loss_terms, term_values)),
@@ -171,11 +172,14 @@ def training_step(state: TrainState, batch: Batch, flags: StepFlags | None = Non
 def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
     """Return the batches of training, and its state before the first step."""
     split = data.open_split(config.data, "train")
+    process_group = distributed.get_process_group()
     captions = chain.from_iterable(split.captions)  # which are read only to train a tokenizer
     trained_tokenizer = build_tokenizer(config.model.text, captions)
-    return TrainingBatches(
-        config, split, trained_tokenizer, distributed.get_process_group()
-    ), TrainState(config, trained_tokenizer)
+    batches = TrainingBatches(config, split, trained_tokenizer, process_group)
+    state = TrainState(config, trained_tokenizer)
+    if config.train.patch_drop_rate > 0:
+        batches.num_patches = state.embedder.image_encoder.enable_patch_dropout()
+    return batches, state
 
 
 def _sum_losses(

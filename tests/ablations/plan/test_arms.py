@@ -79,7 +79,7 @@ def test_model_options_of_the_user_reach_arms_of_other_methods(
     resolved_plan = plan_from_words("ablation=methods", "data=scenes", *words)
     assert {
         name: c.model.image.options for name, c in resolved_plan.configs.items()
-    } == dict.fromkeys(("uniclip", "unicl", "clip", "slip", "declip"), options)
+    } == dict.fromkeys(("uniclip", "unicl", "clip", "siglip", "slip", "declip"), options)
 
 
 def test_model_option_of_the_user_is_added_in_every_arm() -> None:

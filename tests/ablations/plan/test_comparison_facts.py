@@ -85,6 +85,11 @@ def test_facts_describe_the_augmentation_policy():
     assert policy_facts(1, 2, scenes) == [1, 2, 0.1, 0]
 
 
+def test_the_share_of_patches_that_are_left_out_is_compared():
+    config = run({"name": "clip"}, 1, 0, train={"patch_drop_rate": 0.5})
+    assert collect_comparison_facts(config)[QUANTITIES["patch_drop"]] == 0.5
+
+
 def test_pairs_are_not_counted_where_labels_decide_them():
     by_label = {QUANTITIES[q] for q in ("it+", "ti+", "it-", "ti-")}
     for method, data in (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ablations.plan import model_check
-from ablations.plan.model_check import check_image_models, describe_image_sizes
+from ablations.plan.model_check import check_image_models, check_optimizers, describe_image_sizes
 from tests.helpers.small_runs import tiny
 from uniclip.config.image_model import ImageModelFacts
 from uniclip.errors import UserError
@@ -34,6 +34,36 @@ def test_gradient_caching_with_batch_norm_is_refused(monkeypatch: pytest.MonkeyP
         check_image_models({"one": chunked})
     facts(monkeypatch, has_batch_norm=False)
     check_image_models({"one": chunked})
+
+
+def test_patch_dropout_without_patches_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts(monkeypatch, has_patch_tokens=False)
+    dropping = tiny(train={"patch_drop_rate": 0.5})
+    check_image_models({"one": tiny()})
+    with pytest.raises(UserError, match="train.patch_drop_rate needs a vision Transformer"):
+        check_image_models({"one": dropping})
+    facts(monkeypatch, has_patch_tokens=True)
+    check_image_models({"one": dropping})
+    facts(monkeypatch, is_known=False)
+    check_image_models({"one": dropping})
+
+
+def test_timm_is_asked_about_another_optimizer_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def describe_problem(name: str, options: dict[str, Any]) -> str | None:
+        asked.append((name, options))
+        return "unknown optimizer" if name == "lambb" else None
+
+    monkeypatch.setattr(model_check.optimizer, "describe_problem", describe_problem)
+    lion = {"optimizer": "lion", "optimizer_options": {"caution": True}}
+    check_optimizers({"adamw": tiny(), "lion": tiny(train=lion)})
+    assert asked == [("lion", {"caution": True})]
+    unknown = tiny(train={"optimizer": "lambb"})
+    with pytest.raises(UserError, match="^unknown optimizer$"):
+        check_optimizers({"one": unknown})
+    with pytest.raises(UserError, match="^arm one: unknown optimizer$"):
+        check_optimizers({"one": unknown, "two": tiny()})
 
 
 def test_both_sizes_are_shown_and_enlarged_images_are_said() -> None:

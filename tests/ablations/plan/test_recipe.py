@@ -24,6 +24,7 @@ SLIP_REPOSITORY = {
 }
 STATED: dict[str, dict[str, Any]] = {
     "uniclip": {},
+    "siglip": {},
     "clip": {**SLIP_REPOSITORY, "learning_rate": 5e-4, "weight_decay": 0.5},
     "slip": {**SLIP_REPOSITORY, "learning_rate": 3e-3, "weight_decay": 0.1},
     "declip": {
@@ -116,11 +117,17 @@ PUBLISHED = (*METHODS_ABLATION, "recipe=published")
 def test_recipe_follows_the_method_and_keeps_the_length_of_the_budget() -> None:
     default_plan, resolved_plan = plan_from_words(*METHODS_ABLATION), plan_from_words(*PUBLISHED)
     assert len({c.train for c in default_plan.configs.values()}) == 1
-    rates = {"uniclip": 1e-3, "unicl": 5e-4, "clip": 5e-4, "slip": 3e-3, "declip": 1e-3}
+    rates = {
+        "uniclip": 1e-3,
+        "unicl": 5e-4,
+        "clip": 5e-4,
+        "siglip": 1e-3,
+        "slip": 3e-3,
+        "declip": 1e-3,
+    }
     assert {n: c.train.learning_rate for n, c in resolved_plan.configs.items()} == rates
-    assert resolved_plan.configs["uniclip"] == default_plan.configs["uniclip"], (
-        "nothing is stated of it"
-    )
+    for name in ("uniclip", "siglip"):
+        assert resolved_plan.configs[name] == default_plan.configs[name], "nothing is stated of it"
     for name, config in resolved_plan.configs.items():
         shared = ("steps", "batch_size", "validate_every", "num_threads")
         for key in shared:
@@ -142,7 +149,7 @@ def test_plan_has_a_caveat_if_recipes_differ() -> None:
 def test_recipe_of_each_arm_is_described() -> None:
     assert plan_from_words(*METHODS_ABLATION).plan.recipe_descriptions == {}
     resolved_plan = plan_from_words(*PUBLISHED, "train.weight_decay=0.3").plan.recipe_descriptions
-    assert list(resolved_plan) == ["uniclip", "unicl", "clip", "slip", "declip"]
+    assert list(resolved_plan) == ["uniclip", "unicl", "clip", "siglip", "slip", "declip"]
     assert (
         "learning rate 1e-06 to 0.003 to 1e-05, warm-up 4 %, weight decay 0.3, betas 0.9 0.98"
         in resolved_plan["slip"]
@@ -152,7 +159,7 @@ def test_recipe_of_each_arm_is_described() -> None:
     )
     assert [
         name for name, text in resolved_plan.items() if "the source states no recipe" in text
-    ] == ["uniclip"]
+    ] == ["uniclip", "siglip"]
 
 
 def test_user_overrides_a_recipe_but_not_an_arm(tmp_path: Path) -> None:

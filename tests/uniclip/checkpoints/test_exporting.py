@@ -107,6 +107,22 @@ def test_an_exported_model_is_imported_again(tmp_path):
     assert np.abs(again.embed_texts(TEXTS) - texts).max() < 1e-6
 
 
+def test_open_clip_and_our_import_keep_the_bias_of_siglip(tmp_path):
+    pretrained = build_model(method="siglip")
+    with torch.no_grad():
+        pretrained.method.bias.fill_(-11.25)
+    folder = export(pretrained, tmp_path / "out", "open_clip")
+    other_model = open_clip.create_model(f"local-dir:{folder}").eval()
+    pixels, images, texts = features(pretrained)
+    with torch.no_grad():
+        logits, _ = other_model.get_logits(pixels, open_clip.tokenize(TEXTS))
+    expected = pretrained.image_text_scale() * images @ texts.T + pretrained.image_text_bias()
+    assert np.abs(logits.numpy() - expected).max() < 1e-3
+    again = importing.load_model(folder / "open_clip_model.safetensors", quick_gelu=True)
+    assert (again.image_text_bias(), other_model.logit_bias.item()) == (-11.25, -11.25)
+    check_refused(tmp_path / "no", "transformers", "no bias of the logits", {"method": "siglip"})
+
+
 CONVNEXT = {"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 16]}
 REFUSED = {
     "not a linear projection": {"method": "uniclip"},

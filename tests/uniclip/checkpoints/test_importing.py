@@ -207,7 +207,16 @@ def test_missing_and_unexpected_keys_of_clip_are_named(tmp_path):
     for key in ("visual.proj", "visual.class_embedding", "transformer.resblocks.1.ln_2.bias"):
         dropped = {k: v for k, v in whole.items() if k != key}
         check_refused(save(dropped, tmp_path / "x.pt"), f"{key} is missing")
-    check_refused(save({**whole, "logit_bias": torch.zeros(())}, tmp_path / "x.pt"), "logit_bias")
+    check_refused(save({**whole, "logit_bia": torch.zeros(())}, tmp_path / "x.pt"), "logit_bia")
+
+
+def test_the_bias_of_siglip_is_kept(tmp_path):
+    whole = published_models.clip().state_dict()
+    assert importing.load_model(save(whole, tmp_path / "y.pt")).image_text_bias() == 0
+    path = save({**whole, "logit_bias": torch.tensor(-12.5)}, tmp_path / "x.pt")
+    assert importing.load_model(path).image_text_bias() == -12.5
+    wrong = save({**whole, "logit_bias": torch.zeros(2)}, tmp_path / "z.pt")
+    check_refused(wrong, r"logit_bias has shape \(2,\), expected one number")
 
 
 def test_other_models_are_refused(tmp_path):

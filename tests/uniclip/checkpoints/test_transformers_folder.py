@@ -51,6 +51,7 @@ def test_features_are_the_librarys_own(kind, tmp_path):
     assert (embedded_texts - normalized(texts)).abs().max() < CLOSE
     assert embedded_texts.std(0).max() > 100 * CLOSE
     assert model.image_text_scale() == pytest.approx(original.logit_scale.exp().item())
+    assert model.image_text_bias() == (original.logit_bias.item() if kind == "siglip" else 0)
 
 
 def test_another_normalization_is_read(tmp_path):

@@ -36,6 +36,7 @@ SIZES = (2, 4) if SOAK else (2,)
 JOBS = {
     ("uniclip", "layer norm"): make_config("uniclip", "layer norm"),
     ("slip", "batch norm"): make_config("slip", "batch norm"),
+    ("siglip", "patches"): make_config("siglip", "patches", patch_drop_rate=0.5, ema_decay=0.9),
     ("declip", "accumulated"): make_config("declip", "layer norm", grad_cache_chunks=2),
 }
 if SOAK:

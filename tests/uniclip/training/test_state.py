@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tests.helpers.small_runs import claimed, opened, tiny
+from tests.helpers.small_runs import claimed, of_method, opened, tiny
 from tests.helpers.training_runs import copy_weights, equal_weights, stop_after
 from uniclip import numerics
 from uniclip.io.atomic import read_jsonl
@@ -98,3 +98,56 @@ def test_the_perturbation_is_that_of_the_seed_and_leaves_locked_towers():
     for name, value in state.modules.state_dict().items():
         if name.startswith(tower):
             assert torch.equal(value, perturbed_state.modules.state_dict()[name])
+
+
+# ---- averaged weights ----------------------------------------------------------------------------
+
+
+def collect_steps(config, monkeypatch):
+    """Return a training's weights after each step, and the result."""
+    steps, update = [], trainer.TrainState.update_average
+
+    def record(state):
+        steps.append({k: v.clone() for k, v in state.modules.state_dict().items()})
+        update(state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.TrainState, "update_average", record)
+        return steps, trainer.train_model(config)
+
+
+@pytest.mark.parametrize("method", ["uniclip", "declip"])
+def test_the_average_is_that_of_the_weights_after_each_step(method, monkeypatch):
+    short = {"steps": 4}
+    config = of_method(method, train={**short, "ema_decay": 0.75})
+    steps, result = collect_steps(config, monkeypatch)
+    plain = trainer.train_model(of_method(method, train=short))
+    assert equal_weights(steps[-1], copy_weights(plain.pretrained)), "the same training"
+    average = {k: v.double() for k, v in steps[0].items()}
+    for weights in steps[1:]:
+        average = {k: 0.75 * average[k] + 0.25 * v.double() for k, v in weights.items()}
+    published = copy_weights(result.pretrained)
+    assert not equal_weights(published, steps[-1])
+    for name, value in published.items():
+        if value.dtype == torch.float32:
+            torch.testing.assert_close(value.double(), average[name], rtol=1e-5, atol=1e-6)
+    assert result.pretrained.image_text_scale() != plain.pretrained.image_text_scale()
+
+
+def test_the_averaged_weights_are_validated_and_resumed_bit_for_bit(tmp_path):
+    validated = []
+
+    def validate(pretrained) -> float:
+        validated.append(copy_weights(pretrained))
+        return float(len(validated))
+
+    config = tiny(train={"ema_decay": 0.6})
+    whole = trainer.train_model(config, validate=validate)
+    assert equal_weights(whole.best_state, copy_weights(whole.pretrained))
+    assert equal_weights(validated[-1], whole.best_state)
+    run = opened(tmp_path, config)
+    for cut in (1, 3):
+        trainer.train_model(config, attempt=claimed(run), validate=validate, stop=stop_after(cut))
+    resumed = trainer.train_model(config, attempt=claimed(run), validate=validate)
+    assert equal_weights(copy_weights(resumed.pretrained), copy_weights(whole.pretrained))
+    assert equal_weights(resumed.best_state, whole.best_state)
