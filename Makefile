@@ -8,7 +8,7 @@ PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint 
 SOAK := UNICLIP_SOAK=1 UNICLIP_SLURM=required $(RUN) -m pytest -m soak
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep truth test slow slurm exports soak check docs reference bench fashion-mnist clean
+.PHONY: sweep truth test slow slurm exports soak check docs reference bench device fashion-mnist clean
 
 sweep: $(VENV)/.installed
 	$(RUN) sweep.py ablation=components $(ARGS)
@@ -53,6 +53,10 @@ reference: $(VENV)/.installed
 
 bench: $(VENV)/.installed-bench
 	$(RUN) -m tests.benchmarks $(ARGS)
+
+# Needs a GPU; without one it says so and ends.
+device: $(VENV)/.installed-test
+	$(RUN) -m tests.test_device $(ARGS)
 
 fashion-mnist: $(VENV)/.installed-test
 	$(RUN) -m tests.fashion_mnist $(ARGS)

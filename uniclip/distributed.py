@@ -29,6 +29,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from uniclip.config.device import AUTO
 from uniclip.errors import UserError
 
 ENVIRONMENT_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -175,6 +176,13 @@ _is_local_only = False
 _sample_counts: Sequence[int] | None = None
 
 
+def choose_device(device: str) -> str:
+    """Return `runtime.device`; for "auto" what torch has here, "cuda" or "cpu"."""
+    if device != AUTO:
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def init_process_group(device: str) -> ProcessGroup:
     """Initialize the process group of this job from `ENVIRONMENT_VARIABLES`.
 
@@ -188,6 +196,7 @@ def init_process_group(device: str) -> ProcessGroup:
     Raises:
         UserError: some variables are missing, or the device cannot be shared by processes.
     """
+    device = choose_device(device)
     environment = {name: os.environ[name] for name in ENVIRONMENT_VARIABLES if name in os.environ}
     if (
         "RANK" not in environment

@@ -11,10 +11,12 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import scipy.linalg  # noqa: F401  only a BLAS that is loaded has a number of threads to set
 import torch
@@ -32,6 +34,8 @@ MAX_HEAP_BLOCK_BYTES = 32 * 2**20
 """Size up to which a block of memory is taken from the heap: the largest that mallopt accepts."""
 MAX_FREE_HEAP_BYTES = 2**30
 """Free memory at the end of the heap that is kept for the next step, in bytes."""
+MIN_COMPILER_CAPABILITY = (7, 0)
+"""CUDA capability from which on Triton, the compiler of torch.compile, generates kernels."""
 PROC_STATUS, PROC_CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -50,15 +54,34 @@ def get_numerics_class(config: RunConfig) -> dict[str, Any]:
         "world_size": distributed.get_process_group().world_size,
         "precision": config.train.precision,
         "torch": str(torch.__version__),
+        **_describe_fast_numerics(config, device),
     }
 
 
+def _describe_fast_numerics(config: RunConfig, device: torch.device) -> dict[str, Any]:
+    """Return the entries of fast numerics; none with exact ones, the default."""
+    if config.train.numerics == "exact":
+        return {}
+    return {"numerics": "fast", "compiled": is_compilation_available(device)}
+
+
+def is_compilation_available(device: torch.device) -> bool:
+    """Return whether torch.compile can generate kernels for this GPU; False for other devices.
+
+    On a CPU it would wait minutes for a C++ compiler, in every run anew.
+    """
+    if device.type != "cuda" or find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= MIN_COMPILER_CAPABILITY
+
+
 def get_device(name: str) -> torch.device:
-    """Return the device that `runtime.device` names.
+    """Return the device that `runtime.device` names; for "auto" cuda where there is one, else cpu.
 
     Raises:
         UserError: the device is not available on this machine.
     """
+    name = distributed.choose_device(name)
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -67,23 +90,44 @@ def get_device(name: str) -> torch.device:
     return device
 
 
-def apply(num_threads: int) -> None:
-    """Set up this process: full float32, deterministic kernels, `num_threads` compute threads."""
+def apply(num_threads: int, numerics: Literal["exact", "fast"] = "exact") -> None:
+    """Set up this process, with `num_threads` compute threads.
+
+    numerics: exact = full float32, deterministic kernels; fast = TF32 where a device has it,
+        kernels chosen by timing. As of `train.numerics`.
+    """
+    is_exact = numerics == "exact"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for deterministic cuBLAS
     torch.set_num_threads(num_threads)
     # numpy and scipy load a BLAS each, whose threads OMP_NUM_THREADS or the cores would determine.
     threadpool_limits(num_threads, user_api="blas")
-    torch.set_deterministic_debug_mode("error")  # use_deterministic_... imports the compiler
+    # use_deterministic_algorithms imports the compiler
+    torch.set_deterministic_debug_mode("error" if is_exact else "default")
     # Deterministic mode would also fill every new tensor with NaN to make reads of uninitialized
     # memory repeatable. No code here reads memory before writing it, and filling costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # Flushing is set per thread, and threads of the pool may be older than this call: off is the
     # one value that all of them share.
     torch.set_flush_denormal(False)
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest" if is_exact else "high")
+    torch.backends.cudnn.benchmark = not is_exact
+    torch.backends.cudnn.allow_tf32 = not is_exact
     keep_freed_memory()
+
+
+@contextmanager
+def full_float32_products() -> Iterator[None]:
+    """Context in which products of float32 matrices are computed in full float32.
+
+    A loss multiplies cosines by up to 100: with the 10 bits of TF32 its logits would be off by up
+    to 0.1.
+    """
+    previous = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(previous)
 
 
 def keep_freed_memory() -> None:
@@ -102,6 +146,21 @@ def keep_freed_memory() -> None:
 def _load_glibc() -> ctypes.CDLL | None:
     """Return the C library of this process if it is glibc."""
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+
+
+@contextmanager
+def loss_context(precision: Literal["fp32", "bf16"], device: torch.device) -> Iterator[None]:
+    """Context in which a method computes its loss terms from float32 embeddings.
+
+    With bf16 the heads of the method compute in bfloat16. Similarities and losses leave autocast,
+    and are computed and summed in full float32 whatever `train.precision` and `train.numerics` are.
+    """
+    use_bfloat16 = precision == "bf16"
+    with (
+        torch.autocast(device.type, dtype=torch.bfloat16, enabled=use_bfloat16),
+        full_float32_products(),
+    ):
+        yield
 
 
 class Autocast:

@@ -33,6 +33,7 @@ from uniclip.io.atomic import atomic_write, link_once, read_jsonl, write_once
 from uniclip.io.hashing import digest_file
 from uniclip.store import AttemptFolder, DatasetScores, ExitKind, Outcome, RunFolder
 from uniclip.store.json_io import to_json_bytes
+from uniclip.training.heartbeat import repeat_heartbeats
 from uniclip.training.metrics_log import HEARTBEAT_INTERVAL_S, tolerate_full_disk
 from uniclip.training.trainer import TrainResult, train_model
 
@@ -72,7 +73,7 @@ def execute_run(
     """
     numerics.apply(config.train.num_threads)
     run.write_config(format_config(config, f"The configuration of run {run.id}."))
-    with require_planned_data(config, run.read_spec()):
+    with require_planned_data(config, run.read_spec()), repeat_heartbeats(attempt):
         return _execute(run, config, attempt, evaluations, stop)
 
 
@@ -288,6 +289,7 @@ def _evaluate(
     outcome = run.read_outcome()
     assert outcome is not None
     assert outcome.weights_digest is not None
+    numerics.apply(config.train.num_threads)  # fast numerics are those of training alone
     pretrained = load_from_folder(run, config)
     failures: dict[str, UserError] = {}
     for name, evaluation_hash in evaluations.items():

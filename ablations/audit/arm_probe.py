@@ -74,7 +74,7 @@ class ArmProbe:
 
 def probe_arm(config: RunConfig) -> ArmProbe:
     """Set up a training and do its first steps."""
-    numerics.apply(config.train.num_threads)
+    numerics.apply(config.train.num_threads, config.train.numerics)
     numerics.reset_peak_memory(numerics.get_device(config.runtime.device))
     start = time.perf_counter()
     batches, state = setup_training(config)
@@ -119,5 +119,5 @@ def warm_up_caches(configs: Iterable[RunConfig]) -> None:
         digest([to_hashable_config(c.data), to_hashable_config(c.model)]): c for c in configs
     }
     for config in distinct_configs.values():
-        numerics.apply(config.train.num_threads)
+        numerics.apply(config.train.num_threads, config.train.numerics)
         setup_training(config)

@@ -18,27 +18,39 @@ def check_image_models(configs: Mapping[str, RunConfig]) -> None:
         configs: arm -> its configuration.
 
     Raises:
-        UserError: one of them cannot be built, or gradient caching or patch dropout does not suit
-            it.
+        UserError: one of them cannot be built, or gradient caching, activation checkpointing or
+            patch dropout does not suit it.
     """
     for arm, config in configs.items():
-        image, chunks = config.model.image, config.train.grad_cache_chunks
+        image, train = config.model.image, config.train
+        needs_no_batch_norm = train.grad_cache_chunks > 1 or train.activation_checkpointing
         facts = query_image_model(
             image.name,
             image.options,
             image.image_size,
-            asks_always=chunks > 1 or config.train.patch_drop_rate > 0,
+            asks_always=needs_no_batch_norm or train.patch_drop_rate > 0,
         )
         if facts.error is not None:
             raise UserError(facts.error if len(configs) == 1 else f"arm {arm}: {facts.error}")
-        if config.train.patch_drop_rate > 0 and facts.is_known and not facts.has_patch_tokens:
+        if train.patch_drop_rate > 0 and facts.is_known and not facts.has_patch_tokens:
             raise UserError(describe_missing_patches(image.name))
-        if facts.has_batch_norm and chunks > 1 and config.lock not in ("image", "both"):
-            raise UserError(
-                f"train.grad_cache_chunks={chunks} needs encoders without batch norm, whose "
-                f"statistics would be those of chunks; model.image.name={image.name} has it: set "
-                "train.grad_cache_chunks=1, or choose another encoder"
-            )
+        if facts.has_batch_norm and needs_no_batch_norm and config.lock not in ("image", "both"):
+            raise _make_batch_norm_error(config)
+
+
+def _make_batch_norm_error(config: RunConfig) -> UserError:
+    chunks, name = config.train.grad_cache_chunks, config.model.image.name
+    if chunks > 1:
+        return UserError(
+            f"train.grad_cache_chunks={chunks} needs encoders without batch norm, whose "
+            f"statistics would be those of chunks; model.image.name={name} has it: set "
+            "train.grad_cache_chunks=1, or choose another encoder"
+        )
+    return UserError(
+        "train.activation_checkpointing=true needs encoders without batch norm, whose running "
+        f"statistics would count each batch twice; model.image.name={name} has it: leave the key "
+        "out, or choose another encoder"
+    )
 
 
 def check_text_models(configs: Mapping[str, RunConfig]) -> None:

@@ -16,12 +16,14 @@ from ablations.plan.conflicts import check_test_data
 from ablations.plan.plan import PlanRequest, ResolvedPlan, build_plan
 from ablations.schema import Ablation
 from sweeps.config import multirun, stored_sweep, sweep_keys
+from sweeps.config.device import resolve_device_of
 from sweeps.config.schema import SweepConfig
 from sweeps.config.sweep_keys import KEY_ALIASES
 from sweeps.config.unknown_keys import make_unknown_key_error
 from uniclip import evaluate
 from uniclip.config import RunConfig, build_run_config, complete_run_values, compose, plugins
 from uniclip.config.binding import bind, to_builtins
+from uniclip.config.device import AUTO
 from uniclip.config.overrides import format_override
 from uniclip.config.overrides import parse_overrides as parse_words
 from uniclip.data.webdataset.paths import remember_listings
@@ -128,6 +130,8 @@ def parse_request(
     listed_values = ablation.arms[ablation.reference].overrides if lists else {}
     all_run_values = {**listed_values, **run_values}
     _reject_unknown_keys(all_run_values, choices, conf_dirs, other_keys, ablation)
+    if run_values.get("runtime.device") == AUTO:
+        del run_values["runtime.device"]  # the default
     store = Store(settings.store)
     store.share_with_group()
     seeds, argv = settings.resolve_seeds(ablation.first_seed), ("run", *overrides)
@@ -137,7 +141,9 @@ def parse_request(
     plan_request = PlanRequest(
         ablation=ablation,
         components=ablation_schema.load_components(conf_dirs),
-        compose=lambda group_choices: _compose_run_values(group_choices, conf_dirs),
+        compose=lambda group_choices: resolve_device_of(
+            _compose_run_values(group_choices, conf_dirs), settings.launcher
+        ),
         group_choices={k: v for k, v in user_choices.items() if k != "launcher"},
         overrides=run_values,
         budget=choices.get("budget", "quick"),
@@ -173,7 +179,8 @@ def parse_configs(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     present_choices = {"data": run_values["data"]["name"], "method": run_values["method"]["name"]}
     _reject_missing_keys(run_overrides, {**run_values, **sweep_values}, present_choices)
     compose.apply_overrides(run_values, run_overrides)
-    return bind(SweepConfig, sweep_values), build_run_config(run_values)
+    settings: SweepConfig = bind(SweepConfig, sweep_values)
+    return settings, build_run_config(resolve_device_of(run_values, settings.launcher))
 
 
 def parse_overrides(overrides: Sequence[str]) -> Values:

@@ -250,14 +250,24 @@ def resolve_seeds(key: str, value: int | tuple[int, ...], first_seed: int = 0) -
     return seeds
 
 
+def requests_gpus(launcher: SlurmLauncherConfig) -> bool:
+    """Return whether the jobs of the launcher request GPUs, or parts of them."""
+    return launcher.requested_gpus_per_node > 0 or bool(_list_gpu_parameters(launcher))
+
+
+def _list_gpu_parameters(launcher: SlurmLauncherConfig) -> list[str]:
+    """Return the generic resources and parameters of sbatch that name GPUs or parts of them."""
+    parameter_names = [*(launcher.gres or "").split(","), *launcher.additional_parameters]
+    return [name for name in parameter_names if re.match("gpu|mps|shard", name)]
+
+
 def describe_gpu_mismatch(launcher: SlurmLauncherConfig, device: str) -> str:
     """Describe in a line how the requested GPUs and `device` (runtime.device) disagree.
 
     The string is empty if they agree, as far as the settings show.
     """
     num_gpus, num_processes = launcher.requested_gpus_per_node, launcher.processes_per_node
-    parameter_names = [*(launcher.gres or "").split(","), *launcher.additional_parameters]
-    shared_gpu_parameters = [name for name in parameter_names if re.match("gpu|mps|shard", name)]
+    shared_gpu_parameters = _list_gpu_parameters(launcher)
     if device == "cpu":
         request_text = (
             f"{num_gpus} GPUs per node are"

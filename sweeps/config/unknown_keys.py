@@ -39,6 +39,14 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         *("gradient_accumulation_steps", "gradient_accumulation", "chunks", "micro_batch"),
     ),
     "train.precision": ("amp", "fp16", "bf16", "fp32", "dtype", "mixed_precision", "half"),
+    "train.numerics": (
+        *("tf32", "allow_tf32", "torchcompile", "torch_compile", "compile", "deterministic"),
+        "cudnn_benchmark",
+    ),
+    "train.activation_checkpointing": (
+        *("grad_checkpointing", "gradient_checkpointing", "activation_checkpoint", "remat"),
+        "checkpointing",
+    ),
     "train.num_threads": ("threads", "omp_num_threads", "torch_threads"),
     "train.validate_every": (
         *("val_frequency", "eval_every", "eval_steps", "val_every", "val_check_interval"),

@@ -105,9 +105,12 @@ def build_requirements(context: DoctorContext, launcher: SlurmLauncherConfig) ->
 
 
 def _estimate_save_seconds(cost: CostEstimate) -> float:
-    """Return the seconds to finish a step and to write a checkpoint."""
+    """Return the seconds to finish a step and to write two checkpoints.
+
+    One may be half written when the job is signalled; the one of the last step is written after it.
+    """
     write_seconds = (cost.checkpoint_bytes or 0.0) / DISK_BYTES_PER_SECOND
-    return (cost.step_seconds or 0.0) + write_seconds
+    return (cost.step_seconds or 0.0) + 2 * write_seconds
 
 
 def estimate_bytes_needed(context: DoctorContext, runs: list[str]) -> int | None:

@@ -283,7 +283,7 @@ def build_plan_lines(
         *wrap_text(plan.title, width),
         *wrap_text(
             f"{plan.sweep_id}: {len(plan.arms)} arms, {seeds_text}: {len(cells)} cells, "
-            f"{num_to_run} to run",
+            f"{num_to_run} to run on {plan.device}",
             width,
             INDENT,
         ),

@@ -11,7 +11,10 @@ from tests.helpers.command_line import Driver
 from tests.helpers.slurm_cluster import Cluster
 
 ARMS = ("arms=[full]", "seeds=1", "train.steps=20")
-SLURM = ("launcher=slurm", "launcher.timeout_min=30", "launcher.gpus_per_node=2")
+SLURM = (
+    *("launcher=slurm", "launcher.timeout_min=30", "launcher.gpus_per_node=2"),
+    "runtime.device=cpu",
+)
 
 
 @pytest.fixture

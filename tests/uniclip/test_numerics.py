@@ -38,6 +38,14 @@ def test_another_setting_is_another_class(key, value):
     )
 
 
+def test_fast_numerics_are_a_class_of_their_own():
+    exact, fast = (
+        numerics.get_numerics_class(tiny(train={"numerics": n})) for n in ("exact", "fast")
+    )
+    assert exact == numerics.get_numerics_class(tiny()), "runs of before have the same class"
+    assert fast == {**exact, "numerics": "fast", "compiled": False}
+
+
 def test_class_does_not_depend_on_workers_or_logging():
     other = tiny(runtime={"num_workers": 3, "log_every": 1, "checkpoint_seconds": 0})
     assert numerics.get_numerics_class(other) == numerics.get_numerics_class(tiny())
@@ -61,6 +69,22 @@ def test_apply_sets_threads_and_determinism():
         assert torch.tensor(1e-39).item() > 0
     finally:
         torch.set_num_threads(before)
+
+
+def test_apply_sets_fast_and_then_exact_numerics():
+    def describe():
+        return (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.get_float32_matmul_precision(),
+            torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.allow_tf32,
+        )
+
+    numerics.apply(1, "fast")
+    fast = describe()
+    numerics.apply(1)
+    assert fast == (False, "high", True, True)
+    assert describe() == (True, "highest", False, False)
 
 
 FIT = """

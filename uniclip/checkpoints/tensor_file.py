@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors
 import safetensors.torch
@@ -23,6 +23,19 @@ OPTIMIZER_PREFIX = "optimizer."
 OPTIMIZER_NUMBER_PREFIX = "optimizer_number."
 OPTIMIZER_GROUP_PREFIX = "optimizer_group."
 OPTIMIZER_GROUP_NUMBER_PREFIX = "optimizer_group_number."
+DTYPE_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""The names of dtypes in a safetensors file, of those that checkpoints have."""
 
 
 class CorruptFileError(Exception):
@@ -37,11 +50,45 @@ def encode(tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> byt
         metadata: Values that JSON can hold.
     """
     cpu_tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = json.dumps(
-        {"metadata": metadata, "checksum": _compute_checksum(cpu_tensors, metadata)}, sort_keys=True
-    )
+    header = _build_header(cpu_tensors, metadata)
     data: bytes = safetensors.torch.save(cpu_tensors, {METADATA_KEY: header})
     return data
+
+
+def write_tensors(
+    stream: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]
+) -> int:
+    """Write a file of this format tensor by tensor, and return its size in bytes.
+
+    `encode` holds the interpreter lock while safetensors copies all tensors into one string. This
+    function copies nothing, and other threads run while it computes the checksum and writes. The
+    order of the tensors in the file may be another.
+
+    Args:
+        stream: A binary stream.
+        tensors: On the CPU, contiguous.
+        metadata: Values that JSON can hold.
+    """
+    header = {METADATA_KEY: _build_header(tensors, metadata)}
+    entries: dict[str, Any] = {"__metadata__": header}
+    # Largest elements first: every tensor then starts at a multiple of its element size.
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    offset = 0
+    for name in names:
+        tensor, start = tensors[name], offset
+        offset += tensor.numel() * tensor.element_size()
+        entries[name] = {
+            "dtype": DTYPE_NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, offset],
+        }
+    header_bytes = json.dumps(entries, sort_keys=True, separators=(",", ":")).encode()
+    header_bytes += b" " * (-len(header_bytes) % 8)
+    stream.write(len(header_bytes).to_bytes(8, "little"))
+    stream.write(header_bytes)
+    for name in names:
+        stream.write(_view_bytes(tensors[name]))
+    return 8 + len(header_bytes) + offset
 
 
 def decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -65,13 +112,23 @@ def decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, dict(metadata)
 
 
+def _build_header(tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> str:
+    checksum = _compute_checksum(tensors, metadata)
+    return json.dumps({"metadata": metadata, "checksum": checksum}, sort_keys=True)
+
+
 def _compute_checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> str:
     hasher = blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name]
         hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        hasher.update(_view_bytes(tensor))
     return hasher.hexdigest()
+
+
+def _view_bytes(tensor: Tensor) -> memoryview:
+    view: memoryview = tensor.detach().reshape(-1).view(torch.uint8).numpy().data
+    return view
 
 
 def bundle_modules(embedder: nn.Module, method: nn.Module) -> nn.ModuleDict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from uniclip.config.device import AUTO, detect_device
 from uniclip.config.schema import RunConfig
 
 CORES_VARIABLE = "UNICLIP_CORES"
@@ -42,8 +43,8 @@ def count_requested_cores(num_threads: int, num_workers: int | None, device: str
 
 
 def is_cpu(device: str) -> bool:
-    """Return whether `runtime.device` is the CPU."""
-    return device.partition(":")[0] == "cpu"
+    """Return whether `runtime.device` is the CPU, on this machine if it is "auto"."""
+    return (detect_device() if device == AUTO else device).partition(":")[0] == "cpu"
 
 
 def count_process_cores() -> int:

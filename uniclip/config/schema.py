@@ -99,7 +99,15 @@ class TrainConfig:
     """Relative standard deviation by which initial weights are perturbed. An A/A arm with 1e-6
     shows how far training amplifies differences as small as those of rounding."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the encoders; losses are always computed in float32."""
+    """Precision of encoders and heads. With bf16 they compute in bfloat16 (autocast) from float32
+    weights; similarities and losses are computed and summed in float32."""
+    numerics: Literal["exact", "fast"] = config_field("exact", value_if_missing="exact")
+    """exact: full float32 and deterministic kernels, so that equal configurations give equal bits.
+    fast: TF32 products in encoders and heads, kernels chosen by timing, no deterministic kernels,
+    and with CUDA encoders compiled by torch.compile; two runs may differ in rounding."""
+    activation_checkpointing: bool = config_field(False, value_if_missing=False)
+    """Whether the encoders keep only the inputs of their blocks for the backward pass, and compute
+    the rest again (Chen et al., 2016): less memory, the same loss and gradient."""
     num_threads: int = config_field(1, low=1, high=256)
     """Compute threads. Part of the run: another number may give other bits."""
     validate_every: int = config_field(50, low=1)
@@ -163,13 +171,15 @@ def _format_default(key: str) -> str:
 class RuntimeConfig:
     """How a run is executed. Within a numerics class it does not change the result."""
 
-    device: str = "cpu"
-    """A torch device, such as cpu or cuda."""
+    device: str = "auto"
+    """A torch device, such as cpu or cuda; auto = cuda where there is a GPU, else cpu. `plan` and
+    the numerics class of a run say what it came to."""
     num_workers: int | None = config_field(None, low=0, high=64)
     """Processes that load batches; 0 = the training process loads them. null = with a GPU one for
     each core of the process but those of train.num_threads, at most 16; else 0."""
-    checkpoint_seconds: float = config_field(30.0, low=0)
-    """Seconds between checkpoints; 0 = a checkpoint after every step."""
+    checkpoint_seconds: float = config_field(30.0, low=0, high=600)
+    """Seconds between checkpoints, which are written while training continues; 0 = a checkpoint
+    after every step, for which training waits."""
     log_every: int = config_field(10, low=1)
     """Steps between records in metrics.jsonl."""
     data_root: str = config_field("data", is_path=True)

@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -88,15 +88,25 @@ def link_once(path: Path, source: Path) -> bool:
     return created
 
 
-def atomic_write(path: Path, data: bytes) -> None:
-    """Write `data` to `path` atomically, over an existing file."""
+def atomic_write(
+    path: Path, data: bytes | Callable[[BinaryIO], object], *, is_durable: bool = True
+) -> None:
+    """Write a file to `path` atomically, over an existing one.
+
+    Args:
+        path: The file; missing folders are created.
+        data: Its bytes, or a function that writes them to a stream.
+        is_durable: Whether it must outlive a crash of the machine (fsync, which can take seconds);
+            else a reader after such a crash may find it empty or as it was before.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _write_temporary(path, data)
+    temporary = _write_temporary(path, data, is_durable)
     try:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    if is_durable:
+        _sync_folder(path.parent)
 
 
 def append_jsonl(path: Path, record: Mapping[str, Any]) -> None:
@@ -137,13 +147,19 @@ def _read_last_byte(stream: BinaryIO) -> bytes:
     return stream.read(1)
 
 
-def _write_temporary(path: Path, data: bytes) -> Path:
+def _write_temporary(
+    path: Path, data: bytes | Callable[[BinaryIO], object], is_durable: bool = True
+) -> Path:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with open(temporary, "xb") as stream:
-            stream.write(data)
+            if callable(data):
+                data(stream)
+            else:
+                stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if is_durable:
+                os.fsync(stream.fileno())
     except BaseException:
         with suppress(OSError):
             temporary.unlink()

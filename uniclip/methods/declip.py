@@ -144,7 +144,8 @@ class Declip(SingleTemperatureMethod):
         """Return the nearest row of the queue for each text (N, D), (N, D) unit rows."""
         queue = self.queue.to(texts.dtype)
         chunks = torch.split(texts, NEIGHBOR_CHUNK_ROWS)
-        nearest_index = torch.cat([(rows @ queue.T).argmax(1) for rows in chunks])
+        with torch.autocast(texts.device.type, enabled=False):
+            nearest_index = torch.cat([(rows @ queue.T).argmax(1) for rows in chunks])
         return F.normalize(queue[nearest_index], dim=-1)
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,6 +41,9 @@ class AttemptFolder:
         self.run, self.number = run, number
         self._claim_bytes: bytes | None = None
         self._claim_record: ClaimRecord | None = None
+        self._heartbeat: Heartbeat | None = None
+        """The last one that this object wrote."""
+        self._heartbeat_lock = threading.Lock()
 
     @cached_property
     def path(self) -> Path:
@@ -106,9 +110,12 @@ class AttemptFolder:
         unreadable_images: int = 0,
         data_wait: float | None = None,
     ) -> None:
-        """Write a heartbeat, unless another process holds the claim."""
-        if self._holds_claim():
-            heartbeat = Heartbeat(
+        """Write a heartbeat, unless another process holds the claim.
+
+        It is not fsynced: after a crash of the machine it proves nothing anyway.
+        """
+        with self._heartbeat_lock:
+            self._heartbeat = Heartbeat(
                 time=time.time(),
                 step=step,
                 total_steps=total_steps,
@@ -118,7 +125,19 @@ class AttemptFolder:
                 unreadable_images=unreadable_images,
                 data_wait=data_wait,
             )
-            atomic_write(self.heartbeat_path, to_json_bytes(heartbeat))
+            self._write_heartbeat(self._heartbeat)
+
+    def repeat_heartbeat(self, min_age_s: float) -> None:
+        """Write the last heartbeat again with the current time, if it is at least so old."""
+        with self._heartbeat_lock:
+            now = time.time()
+            if self._heartbeat is not None and now - self._heartbeat.time >= min_age_s:
+                self._heartbeat = dataclasses.replace(self._heartbeat, time=now)
+                self._write_heartbeat(self._heartbeat)
+
+    def _write_heartbeat(self, heartbeat: Heartbeat) -> None:
+        if self._holds_claim():
+            atomic_write(self.heartbeat_path, to_json_bytes(heartbeat), is_durable=False)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the metrics that this attempt logged."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from uniclip.checkpoints.tensor_file import CorruptFileError, decode, encode
+from uniclip.checkpoints.tensor_file import CorruptFileError, decode, write_tensors
 from uniclip.errors import UserError
 from uniclip.io.atomic import atomic_write
 from uniclip.store import AttemptFolder
@@ -30,16 +30,22 @@ def write_checkpoint(
 ) -> int:
     """Write `checkpoint/<step>.safetensors` atomically and delete all but the newest checkpoints.
 
+    Args:
+        attempt: The attempt.
+        step: Steps taken.
+        tensors: The state, on any device.
+        metadata: Values that JSON can hold.
+
     Returns:
         The size of the file, in bytes.
 
     Raises:
         UserError: The file could not be written (a full disk); earlier checkpoints are untouched.
     """
-    data = encode(tensors, metadata)
+    cpu_tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     path = attempt.checkpoints_path / f"{step}.safetensors"
     try:
-        atomic_write(path, data)
+        atomic_write(path, lambda stream: write_tensors(stream, cpu_tensors, metadata))
     except OSError as error:
         raise UserError(
             f"checkpoint {path} could not be written ({error.strerror}); free disk space and run "
@@ -50,7 +56,7 @@ def write_checkpoint(
         old_path.unlink(missing_ok=True)
     if len(checkpoints) >= MAX_CHECKPOINTS:
         _delete_earlier_checkpoints(attempt, step)
-    return len(data)
+    return path.stat().st_size
 
 
 def _delete_earlier_checkpoints(attempt: AttemptFolder, step: int) -> None:

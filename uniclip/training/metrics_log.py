@@ -32,13 +32,13 @@ from uniclip.config import RunConfig
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, is_disk_full
 from uniclip.store import AttemptFolder
-from uniclip.training import checkpoint
+from uniclip.training.checkpoint_writer import CheckpointWriter
 from uniclip.training.state import StepMetrics, TrainState
 
 HEARTBEAT_INTERVAL_S = 1.0
 """Shortest time between two heartbeats."""
-
-
+MAX_CHECKPOINT_SECONDS = 600.0
+"""Longest time between two checkpoints: a write that takes longer is waited for."""
 RESERVED_NAMES = ("step", "phase", "arm", "seed", "run", "unreadable_images")
 """Names in the history of a sweep that are not fields of every training record."""
 
@@ -79,6 +79,7 @@ class MetricsLogger:
         self._seconds = self._last_seconds = 0.0, 0.0
         """Seconds of training in this attempt, and those spent waiting for batches: now, and at the
         last heartbeat."""
+        self._writer = None if attempt is None else CheckpointWriter(attempt)
         self._last_checkpoint_time = time.monotonic()
 
     # -- records --
@@ -213,27 +214,49 @@ class MetricsLogger:
     def maybe_checkpoint(
         self, state: TrainState, stop_requested: bool
     ) -> Literal["stopped", "superseded"] | None:
-        """Write a checkpoint if one is due or a stop is requested.
+        """Let a checkpoint be written if one is due; if a stop is requested, write it here.
 
         Returns:
             Why training must end at this step, or None.
+
+        Raises:
+            UserError: A checkpoint could not be written; the disk is full only if a stop is
+                requested.
         """
-        is_due = (
-            time.monotonic() - self._last_checkpoint_time >= self.config.runtime.checkpoint_seconds
-        )
-        if self.attempt is not None and (stop_requested or is_due):
-            if self.attempt.is_superseded():
-                return "superseded"
-            with nullcontext() if stop_requested else tolerate_full_disk():
-                self._flush()
-                checkpoint.write_checkpoint(
-                    self.attempt,
-                    state.counters.step,
-                    state.collect_tensors(),
-                    state.collect_metadata(),
-                )
-            self._last_checkpoint_time = time.monotonic()
+        if self._writer is not None and self.attempt is not None:
+            with tolerate_full_disk():
+                self._writer.raise_error()
+            if stop_requested or self._is_checkpoint_due(self._writer):
+                if self.attempt.is_superseded():
+                    return "superseded"
+                with nullcontext() if stop_requested else tolerate_full_disk():
+                    self._flush()
+                    self._write_checkpoint(self._writer, state, stop_requested)
+                self._last_checkpoint_time = time.monotonic()
         return "stopped" if stop_requested else None
+
+    def _is_checkpoint_due(self, writer: CheckpointWriter) -> bool:
+        """Return whether a checkpoint is due; while one is written only after the longest time."""
+        seconds = time.monotonic() - self._last_checkpoint_time
+        limit = MAX_CHECKPOINT_SECONDS if writer.is_writing else 0.0
+        return seconds >= max(limit, self.config.runtime.checkpoint_seconds)
+
+    def _write_checkpoint(
+        self, writer: CheckpointWriter, state: TrainState, stop_requested: bool
+    ) -> None:
+        """Start to write a checkpoint, and wait if training must not continue without it."""
+        with tolerate_full_disk():
+            writer.wait()  # the checkpoint before this one, which may no longer be needed
+        step, metadata = state.counters.step, state.collect_metadata()
+        writer.start(step, state.collect_tensors(), metadata, state.list_constant_names())
+        if stop_requested or self.config.runtime.checkpoint_seconds == 0:
+            writer.wait()
+
+    def close(self) -> None:
+        """Wait for the checkpoint that is being written; raise unless the disk is full."""
+        if self._writer is not None:
+            with tolerate_full_disk():
+                self._writer.close()
 
     def checkpoint_and_exit(self, state: TrainState) -> Literal["paused", "superseded"]:
         """Write the checkpoint from which training can continue; return how this attempt ends."""

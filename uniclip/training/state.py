@@ -23,6 +23,8 @@ from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import UserError
 from uniclip.methods.base import Method
 from uniclip.models import batch_norm
+from uniclip.models.activation_checkpointing import enable_activation_checkpointing
+from uniclip.models.compilation import compile_encoders
 from uniclip.models.embedder import Embedder, build_embedder, fork_seeded_rng
 from uniclip.models.initialization import perturb_parameters
 from uniclip.store import AttemptFolder
@@ -84,7 +86,8 @@ class TrainState:
     """Model, method, optimizer and counters of one training.
 
     Raises:
-        UserError: `pretrained` cannot be loaded, or grad_cache_chunks > 1 with batch norm.
+        UserError: `pretrained` cannot be loaded, or the encoders do not suit
+            train.grad_cache_chunks or train.activation_checkpointing.
     """
 
     def __init__(self, config: RunConfig, tokenizer: Tokenizer) -> None:
@@ -109,10 +112,10 @@ class TrainState:
                 f"{config.model.image.name} has it: set train.grad_cache_chunks=1 or use more "
                 "processes"
             )
-        self.training_embedder = self.embedder
+        ema_decay = config.train.ema_decay
+        self._average = None if ema_decay is None else ModelEmaV3(self.modules, decay=ema_decay)
+        self.training_embedder = self._build_training_embedder()
         """The embedder that the method calls in training: with bf16, a proxy with autocast."""
-        if config.train.precision == "bf16":
-            self.training_embedder = cast(Embedder, numerics.Autocast(self.embedder, self.device))
         self.optimizer = optimizer.build_optimizer(
             self.modules,
             self.method.similarity_parameters(),
@@ -122,8 +125,6 @@ class TrainState:
             modulation_lr_mult=self.method.modulation_lr_mult,
         )
         self.gradient_reducer = GradientReducer(list(self.modules.parameters()))
-        ema_decay = config.train.ema_decay
-        self._average = None if ema_decay is None else ModelEmaV3(self.modules, decay=ema_decay)
         self.pretrained = PretrainedModel(
             cast(Embedder, self.evaluated_modules["embedder"]),
             cast(Method, self.evaluated_modules["method"]),
@@ -139,6 +140,17 @@ class TrainState:
         self._initial_parameters = {
             name: _copy_to_cpu(part) for name, part in self._collect_tracked_parameters().items()
         }
+
+    def _build_training_embedder(self) -> Embedder:
+        """Set up the encoders as `config.train` says; return what the method calls in training."""
+        train = self.config.train
+        if train.activation_checkpointing:
+            enable_activation_checkpointing(self.embedder)
+        if train.numerics == "fast" and numerics.is_compilation_available(self.device):
+            compile_encoders(self.embedder)
+        if train.precision == "bf16":
+            return cast(Embedder, numerics.Autocast(self.embedder, self.device))
+        return self.embedder
 
     # -- averaged weights --
 
@@ -168,6 +180,10 @@ class TrainState:
             **{f"{AVERAGE_PREFIX}{name}": value for name, value in average.items()},
             **best_tensors,
         }
+
+    def list_constant_names(self) -> set[str]:
+        """Return the names of tensors in `collect_tensors` that are replaced, never changed."""
+        return {f"{BEST_PREFIX}{name}" for name in self.best_weights or {}}
 
     def collect_metadata(self) -> dict[str, object]:
         """Return the counters, and the numerics class in which the tensors were computed."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -84,9 +85,27 @@ def train_model(
     Raises:
         UserError: Data are missing, the device is not available, or the disk is full.
     """
-    numerics.apply(config.train.num_threads)
+    numerics.apply(config.train.num_threads, config.train.numerics)
     numerics.reset_peak_memory(numerics.get_device(config.runtime.device))
     metrics_logger = MetricsLogger(config, attempt)
+    try:
+        result = _train(config, attempt, validate, stop, metrics_logger)
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to report
+            metrics_logger.close()
+        raise
+    metrics_logger.close()
+    return result
+
+
+def _train(
+    config: RunConfig,
+    attempt: AttemptFolder | None,
+    validate: Callable[[PretrainedModel], float] | None,
+    stop: Callable[[], bool],
+    metrics_logger: MetricsLogger,
+) -> TrainResult:
+    """Train as `train_model` says."""
     metrics_logger.write_heartbeat(0, "opening")
     batches, state = setup_training(config)
     state.resume(attempt)
@@ -146,8 +165,9 @@ def training_step(state: TrainState, batch: Batch, flags: StepFlags | None = Non
         embeddings = CachedEmbeddings(
             method, state.training_embedder, batch, num_chunks=num_chunks, rng_key=rng_key
         )
-        loss_terms = method.compute_terms_from_embeddings(embeddings.tensors, batch)
-    local_loss = method.sum_loss_terms(loss_terms)
+        with numerics.loss_context(train_config.precision, state.device):
+            loss_terms = method.compute_terms_from_embeddings(embeddings.tensors, batch)
+            local_loss = method.sum_loss_terms(loss_terms)
     local_losses = torch.stack([local_loss, *loss_terms.values()]).detach()
     loss, *term_values = _sum_losses(local_losses, flags, process_group)
     grad_norm = math.nan

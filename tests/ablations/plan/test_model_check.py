@@ -66,6 +66,16 @@ def test_timm_is_asked_about_another_optimizer_alone(monkeypatch: pytest.MonkeyP
         check_optimizers({"one": unknown, "two": tiny()})
 
 
+def test_activation_checkpointing_with_batch_norm_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    facts(monkeypatch, has_batch_norm=True)
+    train = {"activation_checkpointing": True}
+    check_image_models({"locked": tiny(train=train, lock="image")})
+    with pytest.raises(UserError, match="activation_checkpointing=true needs encoders without"):
+        check_image_models({"one": tiny(train=train)})
+
+
 def test_both_sizes_are_shown_and_enlarged_images_are_said() -> None:
     same = tiny(data={"name": "scenes", "image_size": 32})
     small = tiny(data={"name": "scenes", "image_size": 16})

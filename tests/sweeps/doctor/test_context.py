@@ -32,9 +32,11 @@ def test_requirements_follow_the_launcher(tmp_path: Path) -> None:
     assert (requirements.num_jobs, requirements.timeout_min, requirements.save_seconds) == (
         4,
         30,
-        7.0,
+        12.0,  # a step, a checkpoint that is half written, and that of the last step
     )
     assert (requirements.signal_delay_s, requirements.gpu_mismatch) == (120, "")
-    idle_context = build_context(tmp_path, "launcher=slurm", "launcher.gpus_per_node=8")
+    words = ("launcher=slurm", "launcher.gpus_per_node=8")
+    assert build_requirements(build_context(tmp_path, *words)).gpu_mismatch == ""
+    idle_context = build_context(tmp_path, *words, "runtime.device=cpu")
     assert "8 GPUs per node" in build_requirements(idle_context).gpu_mismatch
     assert dataclasses.replace(context, resolved_plan=None).list_open_runs() == []

@@ -79,7 +79,7 @@ def test_everything_is_listed_where_there_is_room() -> None:
     lines = build(make_seeds_plan())
     assert lines[:3] == [
         "t",
-        "s: 3 arms, seeds 0-2: 9 cells, 6 to run",
+        "s: 3 arms, seeds 0-2: 9 cells, 6 to run on cpu",
         "data scenes, images of 96 pixels; 9 steps; score x",
     ]
     assert sum(line.startswith("arm-") for line in lines) == 9
@@ -96,7 +96,8 @@ def test_everything_is_listed_where_there_is_room() -> None:
 
 def test_a_plan_on_the_validation_split_says_so() -> None:
     plan = make_seeds_plan()
-    validation = {**plan.base_config, "runtime": {"evaluation_split": "validation"}}
+    runtime = {**plan.base_config["runtime"], "evaluation_split": "validation"}
+    validation = {**plan.base_config, "runtime": runtime}
     lines = build(replace(plan, base_config=validation))
     assert any(line.startswith("Scores are of the validation split") for line in lines)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import safetensors
 import torch
 from torch import nn
 
@@ -33,6 +34,38 @@ def test_tensors_and_metadata_round_trip_bit_for_bit(tmp_path):
     assert metadata == METADATA
     assert tensors.keys() == TENSORS.keys()
     assert all(_same(tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+def test_tensors_written_one_by_one_are_those_of_encode(tmp_path):
+    """Safetensors reads them, and both files have the same checksum."""
+    tensors = {name: value.contiguous() for name, value in TENSORS.items()}
+    path, encoded_path = tmp_path / "written", tmp_path / "encoded"
+    with open(path, "wb") as stream:
+        size = tensor_file.write_tensors(stream, tensors, METADATA)
+    assert size == path.stat().st_size
+    encoded_path.write_bytes(tensor_file.encode(TENSORS, METADATA))
+    (loaded, metadata), (expected, _) = map(tensor_file.decode, (path, encoded_path))
+    assert loaded.keys() == expected.keys()
+    for name, value in expected.items():
+        assert _same(loaded[name], value)
+    assert metadata == METADATA
+    headers = [read_header(p) for p in (path, encoded_path)]
+    assert headers[0] == headers[1]
+
+
+def read_header(path):
+    with safetensors.safe_open(path, framework="pt") as file:
+        return file.metadata()
+
+
+def test_every_dtype_of_a_checkpoint_can_be_written(tmp_path):
+    tensors = {str(dtype): torch.ones(3, dtype=dtype) for dtype in tensor_file.DTYPE_NAMES}
+    with open(tmp_path / "file", "wb") as stream:
+        tensor_file.write_tensors(stream, tensors, {})
+    loaded, _ = tensor_file.decode(tmp_path / "file")
+    assert {name: value.dtype for name, value in loaded.items()} == {
+        str(dtype): dtype for dtype in tensor_file.DTYPE_NAMES
+    }
 
 
 def test_bytes_depend_on_the_content_only():
