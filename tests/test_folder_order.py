@@ -19,11 +19,11 @@ ORDER: dict[str, str] = {
     """,
     "ablations": "schema < designs listed < plan < audit",
     "analysis": """
-        statistics < formatting collect < results < tables figures < frames < report exports
+        statistics < formatting collect < results < tables figures < frames < page < report exports
     """,
     "sweeps": """
         slurm_environment slurm_reasons < slurm < claims < config < costs < launchers < monitor
-        single_run < doctor < bundles < merging controller < tuning
+        single_run < server doctor < bundles < merging controller < tuning
         < cli
     """,
 }

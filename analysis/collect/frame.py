@@ -167,10 +167,19 @@ def collect_sweep_data(store: Store, sweep_id: str) -> SweepData:
     Raises:
         UserError: for an unknown sweep or a damaged file, which it names.
     """
-    folder = store.get_sweep(sweep_id)
-    plan = folder.read_plan()
+    plan = store.get_sweep(sweep_id).read_plan()
     if plan is None:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
+    return collect_plan_data(store, plan)
+
+
+def collect_plan_data(store: Store, plan: Plan) -> SweepData:
+    """Read the runs of a plan from the store, which need not contain the plan.
+
+    Raises:
+        UserError: for a damaged file, which it names.
+    """
+    folder = store.get_sweep(plan.sweep_id)
     with use_index(store) as indexed_store:
         runs = {
             run_id: _read_run(indexed_store.get_run(run_id), required_evaluations)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import style
+from analysis.figures.palette import LineStyle
 from uniclip.store import Arm
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _draw_mean_and_range(
     axes: Axes,
     x_values: pd.Index[float] | pd.Series[float],
     by_step: SeriesGroupBy[float, float],
-    line_style: style.LineStyle,
+    line_style: LineStyle,
     label: str,
 ) -> None:
     """Draw the mean over seeds as a line, or as points if they are few, and the range as a band."""

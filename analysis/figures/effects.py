@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis import formatting
 from analysis.figures import style
+from analysis.figures.palette import PALETTE
 from analysis.results.results import Results
 from analysis.statistics.effects import Effect, Floats, Observations
 from analysis.statistics.verdicts import ScoreKey, Verdict
@@ -168,7 +169,7 @@ def _draw_interaction(
     factor: float,
 ) -> None:
     component_labels = {c.name: c.label for c in results.plan.components}
-    for on, color, marker in ((False, style.PALETTE[1], "s"), (True, style.PALETTE[0], "o")):
+    for on, color, marker in ((False, PALETTE[1], "s"), (True, PALETTE[0], "o")):
         seed_values = factor * np.array([values[False, on], values[True, on]]).T
         seed_lines = [np.column_stack([(0, 1), ends]) for ends in seed_values]
         style.draw_thin_lines(axes, seed_lines, color, alpha=0.45)

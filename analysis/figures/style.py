@@ -1,6 +1,6 @@
 """Style of the figures: one colour per arm in all of them, distinguishable by the colour-blind.
 
-The colours are those of Okabe and Ito (2008). Files contain no date and no program name, so equal
+The colours are those of `palette`. Files contain no date and no program name, so equal
 inputs give equal bytes.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +25,19 @@ from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.figures import palette
+from analysis.figures.palette import PALETTE, LineStyle
 from uniclip.errors import UserError
 from uniclip.store import Arm
 
 INK, MUTED, GRID = "#222222", "#6f6f6f", "#e6e6e6"
 GOOD, BAD = "#0072B2", "#D55E00"
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8a6d00", "#7f7f7f")
 DOMAIN_PAIR_COLORS = {"ii": "#0072B2", "it": "#D55E00", "tt": "#009E73"}
 """Domain pair (image-image, image-text, text-text) -> colour."""
 TRUETYPE, OUTLINES = 42, 3
 """Types of fonts in a PDF (`pdf.fonttype`)."""
 BASE_FONT_SIZE = 9.0
 """Points of the font for which the sizes of texts are stated."""
-DashPattern = str | tuple[int, tuple[float, ...]]
-DASH_PATTERNS: tuple[DashPattern, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 RC_PARAMS: dict[str, Any] = {
     "axes.prop_cycle": cycler(color=PALETTE),
     "font.family": "DejaVu Sans",
@@ -67,15 +65,6 @@ RC_PARAMS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class LineStyle:
-    """Line of an arm."""
-
-    color: str
-    linestyle: DashPattern
-    linewidth: float
-
-
 AxesLike = Axes | Sequence[Axes] | NDArray[Any]
 """Axes to draw in: one, which is divided if a figure has several panels, or one per panel."""
 
@@ -85,29 +74,8 @@ class FigureSkipped(Exception):
 
 
 def assign_line_styles(arms: Sequence[Arm], reference: str) -> dict[str, LineStyle]:
-    """Return arm -> line style.
-
-    Crossed arms have the colours of the palette, baselines and other settings that of text, and a
-    noise arm has the reference's colour. In a listed design every arm is an outside one: then these
-    have the colours of the palette.
-    """
-    line_styles: dict[str, LineStyle] = {}
-    palette, ink = get_palette(), get_ink()
-    colored_arms = [a.name for a in arms if a.role == "crossed"]
-    colored_arms = colored_arms or [a.name for a in arms if a.role == "outside"]
-    for i, name in enumerate(colored_arms):
-        linestyle: DashPattern = "-" if i < len(palette) else (0, (4, 1.5))
-        linewidth = 2.4 if name == reference else 1.4
-        line_styles[name] = LineStyle(palette[i % len(palette)], linestyle, linewidth)
-    black_roles = ("outside", "setting")
-    black_arms = [a.name for a in arms if a.role in black_roles and a.name not in line_styles]
-    for i, name in enumerate(black_arms):
-        line_styles[name] = LineStyle(ink, DASH_PATTERNS[i % len(DASH_PATTERNS)], 1.8)
-    for arm in arms:
-        if arm.role == "noise":
-            color = line_styles[reference].color if reference in line_styles else ink
-            line_styles[arm.name] = LineStyle(color, (0, (1, 1.5)), 1.4)
-    return line_styles
+    """Return arm -> line style, in the colours of the user's settings (`palette`)."""
+    return palette.assign_line_styles(arms, reference, get_palette(), get_ink())
 
 
 @contextmanager

@@ -42,7 +42,7 @@ LIBRARIES = (
     "pyarrow",
 )
 CODE_FOLDER = Path(__file__).resolve().parents[1]
-CODE_SUFFIXES = (".py", ".jinja", ".css", ".csv")
+CODE_SUFFIXES = (".py", ".jinja", ".css", ".js", ".csv")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def iterate_store_inputs(store: Store, plan: Plan) -> Iterator[Path]:
             yield run.predictions_path(dataset, evaluation)
         for number in run.list_attempts():
             attempt = run.get_attempt(number)
-            yield from (attempt.claim_path, attempt.metrics_path)
+            yield from (attempt.claim_path, attempt.metrics_path, attempt.usage_path)
             if not outcome_path.exists():
                 yield from (attempt.heartbeat_path, attempt.end_path)
     default_plan = (
@@ -210,8 +210,10 @@ def _write_contents(
     from analysis.collect.frame import collect_sweep_data
     from analysis.collect.predictions import load_examples
     from analysis.figures.build import build_figures
+    from analysis.page.payload import build_payload
     from analysis.report import notebook as notebooks
     from analysis.report import summary
+    from analysis.report.disagreements import collect_disagreements
     from analysis.report.html import render_html
     from analysis.report.notebook_cells import build_cells
     from analysis.results.planted_effects import check_planted_effects
@@ -242,7 +244,9 @@ def _write_contents(
         planted_results,
         cost_report.table,
         folder,
+        build_payload(store, sweep_data, store_url="../../", generated=None),
         " ".join(failure_notes),
+        collect_disagreements(store, results),
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
     font_notes = dict.fromkeys(f.font_note for f in report_figures if f.font_note)

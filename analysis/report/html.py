@@ -1,4 +1,7 @@
-"""The report as one HTML file that loads nothing: style and images are embedded."""
+"""The report: the page of a sweep (`analysis.page`) as it is now, with results and figures.
+
+It is one HTML file that loads nothing: style, code, data and images are embedded.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,21 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis import formatting
 from analysis.figures.build import ReportFigure
+from analysis.page.html import (
+    INTERACTIVE_SECTIONS,
+    PageSection,
+    collect_key_facts,
+    render_page,
+)
+from analysis.report.disagreements import ArmDisagreement
 from analysis.report.summary import describe_contrast
 from analysis.results.planted_effects import PlantedEffectResult
 from analysis.results.resolution import describe_resolutions
@@ -28,7 +38,7 @@ from analysis.tables.alarms import format_data_check_warnings
 from analysis.tables.arms import build_arm_table
 from analysis.tables.benchmark import TABLE_NAME_PREFIXES
 from analysis.tables.table import Table
-from uniclip.store import Contrast, Plan, RunStatus
+from uniclip.store import Contrast, RunStatus
 
 IMAGE_LICENCES = {
     "openmoji": (
@@ -57,13 +67,6 @@ VECTOR_FIGURES = (
 """Figures that are embedded as SVG; the others contain images and are embedded as PNG."""
 
 
-@dataclass(frozen=True)
-class _Section:
-    anchor: str
-    title: str
-    body: Markup
-
-
 @dataclass(frozen=True, kw_only=True)
 class _EffectCard:
     label: str
@@ -82,7 +85,9 @@ def render_html(
     planted_results: Sequence[PlantedEffectResult],
     cost_table: Table,
     folder: Path,
+    payload: Mapping[str, Any],
     footer_note: str = "",
+    disagreements: Sequence[ArmDisagreement] = (),
 ) -> str:
     """Return the page.
 
@@ -94,22 +99,23 @@ def render_html(
         planted_results: checks of planted effects.
         cost_table: costs by arm.
         folder: folder of the report.
+        payload: data of the parts that the page draws (`analysis.page.payload`).
         footer_note: a sentence for the end of the page.
+        disagreements: test samples on which arms disagree.
     """
     plan = results.plan
     summary_parts = _render_summary(results, summary_sentences, planted_results)
     setup_parts = _render_setup(results)
     figure_html = {f.name: _render_figure(f, folder / "figures") for f in figures}
+    if disagreements:
+        figure_html["disagreements"] = _macro("disagreements", disagreements)
     sections = _build_sections(summary_parts, setup_parts, tables, cost_table, figure_html)
-    css = (files("analysis") / "data" / "report.css").read_text(encoding="utf-8")
     statuses = results.sweep_data.cells["status"]
-    template = _get_environment().get_template("report.html.jinja")
-    return template.render(
-        title=plan.title,
-        sweep_id=plan.sweep_id,
-        css=Markup(css),  # noqa: S704
-        key_facts=_collect_key_facts(plan, int((statuses == RunStatus.COMPLETE).sum())),
-        sections=[s for s in sections if s.body],
+    num_complete = int((statuses == RunStatus.COMPLETE).sum())
+    return render_page(
+        payload,
+        key_facts=collect_key_facts(plan, num_complete),
+        sections=[s for s in sections if s.body or s.anchor in INTERACTIVE_SECTIONS],
         footer=[line for line in (IMAGE_LICENCES.get(plan.data), FILES_NOTE, footer_note) if line],
     )
 
@@ -120,7 +126,7 @@ def _build_sections(
     tables: Sequence[Table],
     cost_table: Table,
     figure_html: Mapping[str, Markup],
-) -> list[_Section]:
+) -> list[PageSection]:
     """Return all sections in reading order; those without data are empty."""
     table_html = {t.name: render_table(t) for t in tables}
     collapsed_tables = [
@@ -130,8 +136,9 @@ def _build_sections(
     ]
     benchmark_tables = [html for n, html in table_html.items() if n.startswith(TABLE_NAME_PREFIXES)]
 
-    def section(anchor: str, title: str, *parts: Markup | None) -> _Section:
-        return _Section(anchor, title, Markup("").join(part for part in parts if part))
+    def section(anchor: str, title: str, *parts: Markup | None) -> PageSection:
+        body = Markup("").join(part for part in parts if part)
+        return PageSection(anchor=anchor, title=title, body=body)
 
     return [
         section("summary", "Summary", *summary_parts),
@@ -143,6 +150,8 @@ def _build_sections(
             figure_html["interactions"],
         ),
         section("scores", "Scores", table_html["scores"], *collapsed_tables),
+        section("compare", "Compare"),
+        section("disagreements", "Disagreements", figure_html.get("disagreements")),
         section("benchmark", "Benchmark data sets", *benchmark_tables),
         section(
             "tuning",
@@ -159,10 +168,13 @@ def _build_sections(
             figure_html["curves"],
             figure_html["temperatures"],
         ),
+        section("curves", "Curves"),
         section("examples", "Retrieval examples", figure_html["examples"]),
         section("components", "Components", table_html.get("components")),
         section("comparability", "Comparability", table_html.get("comparability")),
         section("costs", "Costs", render_table(cost_table)),
+        section("system", "System"),
+        section("now", "Cells"),
         section("runs", "Runs", table_html["runs"]),
     ]
 
@@ -232,20 +244,6 @@ def collect_warnings(results: Results) -> list[str]:
         *(f"Audit: {c.failure_message}" for c in results.audit_checks if not c.passed),
         *format_data_check_warnings(results.data_checks, reference),
     ]
-
-
-def _collect_key_facts(plan: Plan, num_complete_cells: int) -> dict[str, str]:
-    return {
-        "data": plan.data,
-        "budget": plan.budget,
-        "design": plan.design.replace("_", " "),
-        "seeds": ", ".join(str(s) for s in plan.seeds),
-        "arms": str(len(plan.arms)),
-        "cells complete": f"{num_complete_cells} of {len(plan.cells)}",
-        "primary score": " and ".join(
-            formatting.format_score_label(m.metric) for m in plan.primary_metrics
-        ),
-    }
 
 
 def _build_effect_card(results: Results, contrast: Contrast) -> _EffectCard:

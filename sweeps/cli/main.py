@@ -43,6 +43,7 @@ COMMANDS = {
     "run": "run the cells that are missing, then write the report (the default)",
     "plan": "show what would run, why, and its estimated cost; runs nothing",
     "status": "show the status of every cell: step, last heartbeat, advice",
+    "serve": "show the pages of sweeps in a browser, live while cells run",
     "report": "build tables, figures and an executed notebook from the existing results",
     "notebook": "write the notebook of a sweep, which reads the store, or open it",
     "export": "write a sweep to TensorBoard, MLflow, W&B, trackio, model folders or tables",

@@ -30,6 +30,8 @@ from uniclip.store.run_status import EndReason
 
 _WRITTEN_FOLDERS = ("attempts", "scores", "predictions")
 """Folders of a run in which its attempts write."""
+_MAX_STEP = 2**53
+"""Steps from which on a record of metrics is not one of ours."""
 CACHE_FOLDER = "cache"
 """The store's folder of files that can be computed again."""
 
@@ -64,6 +66,11 @@ class AttemptFolder:
     def events_path(self) -> Path:
         """What happened beside the training steps, as JSON lines."""
         return self.path / "events.jsonl"
+
+    @property
+    def usage_path(self) -> Path:
+        """Use of CPU, GPU and memory, as JSON lines (`uniclip.training.resource_usage`)."""
+        return self.path / "usage.jsonl"
 
     @property
     def log_path(self) -> Path:
@@ -346,11 +353,16 @@ class RunFolder:
         return max((r.get("unreadable_images", 0) for r in self.read_history()), default=0)
 
     def read_history(self) -> list[dict[str, Any]]:
-        """Return the metrics of all attempts by step; where attempts overlap, the newest's."""
+        """Return the metrics of all attempts by step; where attempts overlap, the newest's.
+
+        Lines without a step and a phase that training could have written are left out.
+        """
         by_step: dict[tuple[int, str], dict[str, Any]] = {}
         for number in self.list_attempts():
             for record in self.get_attempt(number).read_metrics():
-                by_step[record.get("step", 0), record.get("phase", "train")] = record
+                step, phase = record.get("step", 0), record.get("phase", "train")
+                if type(step) is int and 0 <= step < _MAX_STEP and isinstance(phase, str):
+                    by_step[step, phase] = record
         return [by_step[k] for k in sorted(by_step)]
 
     def read_history_columns(self) -> dict[str, list[Any]]:
@@ -361,6 +373,15 @@ class RunFolder:
             return build_columns(self.read_history())
 
         return self.files.derive("history", names, dict[str, list[Any]], compute)
+
+    def read_usage(self) -> list[dict[str, Any]]:
+        """Return the samples of the use of the machine, an attempt after the other."""
+        samples = []
+        for number in self.list_attempts():
+            for record in read_jsonl(self.get_attempt(number).usage_path):
+                if all(type(value) in (int, float) for value in record.values()):
+                    samples.append(record)
+        return [sample for sample in samples if "time" in sample]
 
 
 def _name_scores_file(dataset: str, evaluation_hash: str) -> str:

@@ -33,6 +33,7 @@ from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, is_disk_full
 from uniclip.store import AttemptFolder
 from uniclip.training.checkpoint_writer import CheckpointWriter
+from uniclip.training.resource_usage import ResourceSampler
 from uniclip.training.state import StepMetrics, TrainState
 
 HEARTBEAT_INTERVAL_S = 1.0
@@ -81,6 +82,7 @@ class MetricsLogger:
         last heartbeat."""
         self._writer = None if attempt is None else CheckpointWriter(attempt)
         self._last_checkpoint_time = time.monotonic()
+        self._resource_sampler = ResourceSampler(attempt, config.runtime.device)
 
     # -- records --
 
@@ -187,6 +189,7 @@ class MetricsLogger:
             )
         self._last_heartbeat = _LastHeartbeat(now, step, phase, steps_per_second, data_wait)
         self._last_seconds = self._seconds
+        self._resource_sampler.sample()
 
     def _compute_data_wait(self) -> float | None:
         """Return the share of training since the last heartbeat spent waiting for batches."""

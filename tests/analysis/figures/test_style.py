@@ -8,6 +8,7 @@ import matplotlib
 from matplotlib.font_manager import findfont
 
 from analysis.figures import style
+from analysis.figures.palette import PALETTE
 from tests.helpers import fake_sweep
 from uniclip.store import Arm
 
@@ -26,7 +27,7 @@ def test_crossed_arms_have_colours_and_the_noise_arm_that_of_the_reference() -> 
 def test_a_listed_design_has_colours_for_outside_arms() -> None:
     arms = [Arm(name=n, label=n, role="outside", levels={}, config_diff={}) for n in ("a", "b")]
     colors = [s.color for s in style.assign_line_styles(arms, "a").values()]
-    assert colors == list(style.PALETTE[:2])
+    assert colors == list(PALETTE[:2])
 
 
 def test_settings_of_the_user_do_not_matter(tmp_path: Path) -> None:

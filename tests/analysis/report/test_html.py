@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from analysis.figures.build import ReportFigure
+from analysis.page.payload import describe_sweep
 from analysis.report.build import ReportResult
 from analysis.report.html import collect_warnings, render_html, render_table
 from analysis.results.planted_effects import CheckStatus, PlantedEffectResult
@@ -38,11 +39,11 @@ def test_the_page_loads_nothing(built_report: tuple[Store, str, ReportResult]) -
     page = (built_report[2].folder / "report.html").read_text()
     links = LinkCollector()
     links.feed(page)
-    assert "script" not in links.tags
     assert "iframe" not in links.tags
     assert [v for v in links.targets if re.match(r"(https?:)?//", v.strip())] == []
     assert "@import" not in page
     assert re.findall(r"url\(", page) == []
+    assert "connect-src &#39;none&#39;" in page
     images = [v for v in links.targets if v.startswith("data:image/")]
     assert len(images) == 6
     for image in images:
@@ -80,10 +81,11 @@ def test_sections_without_content_are_left_out(complete_results: Results, tmp_pa
         planted,
         tables[0],
         tmp_path,
+        {"sweep": describe_sweep(complete_results.plan)},
     )
     assert re.findall(r'<a href="#(\w+)">', page.split("</nav>")[0]) == [
-        "summary", "effects", "scores", "setup", "training", "examples", "components", "costs",
-        "runs",
+        "summary", "effects", "scores", "compare", "setup", "training", "curves", "examples",
+        "components", "costs", "system", "now", "runs",
     ]  # fmt: skip
     assert "<li>One &lt;sentence&gt;.</li>" in page
     assert 'No figure "F": no &lt;input&gt;.' in page
@@ -98,8 +100,9 @@ def test_the_card_of_a_mixed_verdict_is_neither_good_nor_bad(
     tables = build_tables(complete_results)
     names = ("effects", "interactions", "curves", "examples", "temperatures")
     figures = [ReportFigure(name=n, title="F", caption="", skip_reason="none") for n in names]
+    payload = {"sweep": describe_sweep(complete_results.plan)}
     pages = [
-        render_html(results, tables, figures, [], [], tables[0], tmp_path)
+        render_html(results, tables, figures, [], [], tables[0], tmp_path, payload)
         for results in (complete_results, add_reversed_score(complete_results))
     ]
     assert [page.count('<div class="card good">') for page in pages] == [1, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,19 @@ def test_every_reading_command_takes_the_id_of_a_sweep(
     assert f"the store has {plan.sweep_id} of this ablation: add budget=smoke" in printed.err
     assert execute("report", "ablation=components", "data=scenes") == main.EXIT_USER_ERROR
     assert "add budget=smoke, or write report <id>" in capsys.readouterr().err
+
+
+def test_html_is_one_file_with_links_to_the_store(
+    work_folder: Path, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_finished_cell(Store(work_folder / "store"), plan)
+    capsys.readouterr()
+    assert execute("status", *OVERRIDES, "--html=pages/now.html") == 0
+    assert capsys.readouterr().err == "page: pages/now.html\n"
+    page = (work_folder / "pages" / "now.html").read_text()
+    (text,) = re.findall(r'id="payload">(.*?)</script>', page, re.DOTALL)
+    payload = json.loads(text)
+    assert len(payload["cells"]["rows"]) == len(plan.cells)
+    assert payload["store_url"] == "../store/"
+    assert execute("status", *OVERRIDES, "--html", "--watch") == 2
+    assert "--html writes once" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""The server of live pages, for a browser on the same machine."""
