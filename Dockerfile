@@ -2,7 +2,7 @@
 #   docker build -t uniclip .
 #   docker run --rm -v "$PWD/store:/work/store" uniclip ablation=components budget=smoke
 # With GPUs, build with --build-arg PIP_ARGS= and run with --gpus all.
-FROM python:3.12-slim-bookworm
+FROM python:3.11-slim-bookworm
 
 ARG PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 RUN apt-get update \
