@@ -23,7 +23,7 @@ def test_records_are_equal_by_value_and_frozen(record: object) -> None:
 
 def test_every_record_is_a_frozen_dataclass_with_keyword_fields() -> None:
     classes = [c for c in vars(run_records).values() if dataclasses.is_dataclass(c)]
-    assert len(classes) == 6
+    assert len(classes) == 7
     for cls in classes:
         assert all(field.kw_only for field in dataclasses.fields(cls))
 
