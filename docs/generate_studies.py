@@ -35,7 +35,7 @@ from uniclip.store import Cell, Plan, RunStatus, Score, Store  # noqa: E402
 PAGE = Path(__file__).resolve().parent / "studies.md"
 FOLDER = PAGE.with_suffix("")
 SCORE_FILE = FOLDER / "scores.csv"
-SCORE_COLUMNS = ("dataset", "score", "kind", "chance", "samples", "report_only")
+SCORE_COLUMNS = ("split", "dataset", "score", "kind", "chance", "samples", "report_only")
 KEY_COLUMNS = ("arm", "seed", "run", "training_hash")
 END_MARK = "<!-- end -->"
 EFFECT_COLUMNS = ("contrast", "score", "verdict", "effect", "95 % interval", "p (corrected)", "MDE")
@@ -56,6 +56,8 @@ class Study:
     """Words of the command line."""
     num_scores: int = 4
     """Number of scores in the table of arms."""
+    contrast: str = ""
+    """Start of the contrasts in the table of effects."""
 
     @property
     def mark(self) -> str:
@@ -79,6 +81,8 @@ SETTINGS = (
     "similarity-rate-1"
 ).split(",")
 """Settings of `ablation=reconstruction` in which awareness is switched off."""
+AWARENESS = "augmentation awareness"
+"""Start of the labels of the contrasts that switch awareness off."""
 RECONSTRUCTION = "ablation=reconstruction arms=[{}]".format(
     ",".join(["full,no-awareness", *(f"{s},{s}-no-awareness" for s in SETTINGS)])
 )
@@ -101,8 +105,8 @@ STUDIES = (
         "ablation=heads data=openmoji train.steps=150 train.batch_size=128 train.validate_every=50",
     ),
     Study("heads_scenes", "ablation=heads data=scenes"),
-    Study("reconstruction_openmoji", f"{RECONSTRUCTION} data=openmoji seeds=3"),
-    Study("reconstruction_scenes", f"{RECONSTRUCTION} data=scenes seeds=3"),
+    Study("reconstruction_openmoji", f"{RECONSTRUCTION} data=openmoji seeds=3", 2, AWARENESS),
+    Study("reconstruction_scenes", f"{RECONSTRUCTION} data=scenes seeds=3", 2, AWARENESS),
     Study("study_openmoji", f"{LONGER} data=openmoji seeds=3"),
     Study("study_scenes", f"{LONGER} data=scenes seeds=3"),
     Study("scenes_components", "ablation=components data=scenes"),
@@ -149,7 +153,7 @@ def add_finished_runs(study: Study, store_path: Path, seeds: Sequence[int] = ())
     order = table["seed"] * len(arm_order) + table["arm"].map(arm_order)
     table = table.loc[order.sort_values().index]
     FOLDER.mkdir(exist_ok=True)
-    add_scores(all_scores)
+    add_scores(get_split(plan), all_scores)
     study.path.write_text(table.to_csv(index=False, float_format="%.6g"), encoding="utf-8")
     print(f"{study.path.name}: {len(table)} cells")
 
@@ -171,13 +175,21 @@ def read_scores(store: Store, plan: Plan, cell: Cell) -> list[tuple[str, Score]]
     return sorted(scores, key=lambda item: (item[0], item[1].name) not in primary)
 
 
-def add_scores(scores: Sequence[tuple[str, Score]]) -> None:
+def get_split(plan: Plan) -> str:
+    """Return the split on which the runs of a plan are evaluated."""
+    return str(plan.base_config["runtime"]["evaluation_split"])
+
+
+def add_scores(split: str, scores: Sequence[tuple[str, Score]]) -> None:
     """Add kind, chance and number of samples of these scores to the common file."""
-    rows = [(d, s.name, s.kind, s.chance, s.num_samples, s.report_only) for d, s in scores]
+    rows = [
+        (split, dataset, s.name, s.kind, s.chance, s.num_samples, s.report_only)
+        for dataset, s in scores
+    ]
     known = [pd.read_csv(SCORE_FILE)] if SCORE_FILE.exists() else []
     table = pd.concat([*known, pd.DataFrame(rows, columns=list(SCORE_COLUMNS))])
-    table = table.drop_duplicates(["dataset", "score"], keep="last")
-    table = table.sort_values(["dataset", "score"])
+    table = table.drop_duplicates(["split", "dataset", "score"], keep="last")
+    table = table.sort_values(["split", "dataset", "score"])
     SCORE_FILE.write_text(table.to_csv(index=False, float_format="%.6g"), encoding="utf-8")
 
 
@@ -213,7 +225,7 @@ def build_sweep_data(plan: Plan, table: pd.DataFrame) -> SweepData:
     Raises:
         UserError: a run is not that of the plan, so that the command would not make it again.
     """
-    scores = pd.read_csv(SCORE_FILE).set_index(["dataset", "score"])
+    scores = pd.read_csv(SCORE_FILE).set_index(["split", "dataset", "score"]).loc[get_split(plan)]
     finished = {(a, int(s)): r for a, s, r in zip(table["arm"], table["seed"], table["run"])}
     planned = {(c.arm, c.seed): c.run_id for c in plan.cells}
     for cell, run in finished.items():
@@ -266,9 +278,17 @@ def select_contrasts(table: Table, plan: Plan) -> Table:
     return replace(table, rows=tuple(rows))
 
 
-def drop_rows_without_runs(table: Table) -> Table:
-    """Return a table without arms that were not run, and without contrasts of such arms."""
-    rows = [r for r in table.rows if not any(c.text.startswith(UNFINISHED_TEXTS) for c in r)]
+def drop_rows_without_runs(table: Table, start: str = "") -> Table:
+    """Return a table without arms that were not run, and without contrasts of such arms.
+
+    Only rows whose first cell starts with `start` are kept.
+    """
+    rows = [
+        row
+        for row in table.rows
+        if row[0].text.startswith(start)
+        and not any(cell.text.startswith(UNFINISHED_TEXTS) for cell in row)
+    ]
     return replace(table, rows=tuple(rows))
 
 
@@ -278,7 +298,9 @@ def render_study(study: Study) -> str:
     plan = results.plan
     hashes = sorted(set(results.sweep_data.training_hashes.values()))
     scores = drop_rows_without_runs(build_score_table(results))
-    effects = select_contrasts(build_effect_table(results), plan)
+    effects = drop_rows_without_runs(
+        select_contrasts(build_effect_table(results), plan), study.contrast
+    )
     num_cells = len(results.sweep_data.training_hashes)
     lines = [
         f"    python sweep.py {study.words}",
@@ -287,7 +309,7 @@ def render_study(study: Study) -> str:
         f"([scores and run ids](studies/{study.name}.csv)); training code {', '.join(hashes)}.",
         "",
         to_markdown(select_columns(scores, [*scores.headings[: 1 + study.num_scores], "seeds"])),
-        to_markdown(select_columns(drop_rows_without_runs(effects), EFFECT_COLUMNS)),
+        to_markdown(select_columns(effects, EFFECT_COLUMNS)),
     ]
     return "\n".join(lines)
 
