@@ -152,7 +152,8 @@ class DataTable {
     this.columnGroup.replaceChildren(...this.columns.map((column) => {
       const col = createElement("col", { class: `priority-${column.priority || 1}` });
       let longest = column.label.length + 2;
-      for (const row of this.rows) longest = Math.max(longest, column.text(row).length);
+      const signLength = column.render ? 3 : 0;
+      for (const row of this.rows) longest = Math.max(longest, column.text(row).length + signLength);
       col.style.width = `calc(${Math.min(longest, MAX_COLUMN_CHARACTERS)}ch + 22px)`;
       return col;
     }));
