@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import page_store
-from tests.helpers.command_line import execute
+from tests.helpers.command_line import execute, restore_interrupts
 
 ROOT = Path(__file__).parents[4]
 
@@ -24,7 +24,7 @@ def test_it_prints_the_address_and_serves_until_ctrl_c(tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "sweep.py", "serve", plan.sweep_id, "--port=0", "store=store"]
     with subprocess.Popen(
         command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=restore_interrupts,
     ) as process:  # fmt: skip
         assert process.stdout is not None
         (url,) = re.findall(r"page: (http://127\.0\.0\.1:\d+/\S+/)", process.stdout.readline())
