@@ -34,7 +34,7 @@ def test_all_forms_of_an_objective_have_the_same_loss_and_gradient(tmp_path):
     groups = {}
     for row in rows:
         groups.setdefault((row["objective"], row["tau"], row["N"]), []).append(row)
-    assert len(groups) == 2 * 7  # two sizes; six objectives, MP-NCE at two temperatures
+    assert len(groups) == 2 * 8  # two sizes; seven objectives, MP-NCE at two temperatures
     for (objective, _, _), group in groups.items():
         peers = {"open_clip"} if objective == "clip" else set()
         assert {row["form"] for row in group} == FORMS | peers

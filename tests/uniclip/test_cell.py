@@ -42,7 +42,7 @@ def test_a_cell_is_executed_with_spec_and_run_only_values(
     assert execute_options == {"evaluations": {"scenes": "ab"}, "stop": bool}
     assert (other_arguments, other_options) == ((executed_config,), {"stop": bool})
     expected = {**to_builtins(config), "benchmark": ["scenes"]}
-    expected["runtime"] = {**expected["runtime"], "log_every": 3}
+    expected["runtime"] = {**expected["runtime"], "device": "cpu", "log_every": 3}
     assert to_builtins(executed_config) == expected
 
 

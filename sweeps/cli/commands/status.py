@@ -60,12 +60,13 @@ def run(arguments: Namespace) -> int:
     require_no_cells("status", selection.cell_names)
     plan, store = selection.plan, selection.store
     print_notes(selection.notes)
+    if arguments.json:
+        print_json(to_records(build_rows(store, plan)))
+        if not arguments.html:
+            return 0
     num_workers = selection.settings.max_parallel_runs(plan.num_threads)
     if arguments.html:
         _write_page(store, plan, num_workers, Path(arguments.html))
-    if arguments.json:
-        print_json(to_records(build_rows(store, plan)))
-    if arguments.json or arguments.html:
         return 0
     console = make_console()
     meter = ProgressMeter(store=store, num_workers=num_workers, started_at=None)

@@ -94,6 +94,6 @@ def test_a_seed_that_another_user_keeps_to_himself_is_kept(store: Store) -> None
         assert secret.id not in merged.specs
         states = {e.id: e.state for e in list_runs(store, [merged.plan], only_planned=True)}
         assert states[secret.id] == "unreadable"
-        assert gc.run(Namespace(overrides=[f"store={store.root}"], yes=False)) == 0
+        assert gc.run(Namespace(overrides=[f"store={store.root}"], yes=False, json=False)) == 0
 
     run_as_other_user(merge)
