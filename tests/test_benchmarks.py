@@ -36,8 +36,11 @@ def test_all_forms_of_an_objective_have_the_same_loss_and_gradient(tmp_path):
         groups.setdefault((row["objective"], row["tau"], row["N"]), []).append(row)
     assert len(groups) == 2 * 8  # two sizes; seven objectives, MP-NCE at two temperatures
     for (objective, _, _), group in groups.items():
-        peers = {"open_clip"} if objective == "clip" else set()
-        assert {row["form"] for row in group} == FORMS | peers
+        forms = {row["form"] for row in group}
+        if objective == "siglip":  # nothing in it could be recomputed from a checkpoint
+            assert forms == {*FORMS, "open_clip"} - {"checkpoint"}
+        else:
+            assert forms == FORMS | ({"open_clip"} if objective == "clip" else set())
         for row in group:
             assert row["loss"] == pytest.approx(group[0]["loss"], rel=1e-4)
             assert row["gradient"] == pytest.approx(group[0]["gradient"], rel=1e-3)
