@@ -44,6 +44,11 @@ GPU_OPTIONS = frozenset(
     "gres gpus gpus_per_node gpus_per_socket gpus_per_task gpu_bind gpu_freq gres_flags "
     "cpus_per_gpu mem_per_gpu".split()
 )
+GPU_REQUESTS = frozenset("gpus gpus_per_node gpus_per_socket gpus_per_task".split())
+"""Options that request GPUs whatever their value is; `gres` does for some values. The other
+`GPU_OPTIONS` only say how GPUs are used."""
+GPU_RESOURCE = re.compile(r"(gres[:/])?(gpu|mps|shard)\b")
+"""Start of a value of `gres` that requests GPUs, or parts of them."""
 RESOURCE_OPTIONS = GPU_OPTIONS | {"exclusive"}
 """Options of cells that a follow-up job, which needs one core, does without."""
 ALTERNATIVE_OPTIONS = (
@@ -72,8 +77,11 @@ class SbatchVariables:
 
     @property
     def requests_gpus(self) -> bool:
-        """Whether an option that applies is one of GPUs."""
-        return any(get_option_name(name) in GPU_OPTIONS for name in self.applied)
+        """Whether an option that applies requests GPUs, or parts of them."""
+        gres_items = (self.get_option("gres") or "").split(",")
+        return any(get_option_name(name) in GPU_REQUESTS for name in self.applied) or any(
+            GPU_RESOURCE.match(item) for item in gres_items
+        )
 
     def describe(self) -> str:
         """Return one sentence that names every variable; empty if there is none."""

@@ -154,6 +154,8 @@ def loss_context(precision: Literal["fp32", "bf16"], device: torch.device) -> It
 
     With bf16 the heads of the method compute in bfloat16. Similarities and losses leave autocast,
     and are computed and summed in full float32 whatever `train.precision` and `train.numerics` are.
+    The context ends before the backward pass: streamed losses compute their scores again in full
+    float32, while other products of gradients follow `train.numerics`.
     """
     use_bfloat16 = precision == "bf16"
     with (

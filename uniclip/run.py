@@ -289,7 +289,7 @@ def _evaluate(
     outcome = run.read_outcome()
     assert outcome is not None
     assert outcome.weights_digest is not None
-    numerics.apply(config.train.num_threads)  # fast numerics are those of training alone
+    numerics.apply(config.train.num_threads)  # exact, whatever numerics the training had
     pretrained = load_from_folder(run, config)
     failures: dict[str, UserError] = {}
     for name, evaluation_hash in evaluations.items():

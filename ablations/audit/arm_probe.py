@@ -55,9 +55,9 @@ class ArmProbe:
 
     @property
     def weights_digest(self) -> str:
-        """Digest of the weights of embedder and method, and of the number of steps."""
+        """Digest of the weights that would be evaluated, and of the number of steps."""
         hasher = hashlib.blake2b(str(len(self.step_seconds)).encode(), digest_size=16)
-        for name, value in self.state.modules.state_dict().items():
+        for name, value in self.state.evaluated_modules.state_dict().items():
             hasher.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             hasher.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         return hasher.hexdigest()

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from ablations.audit.arm_probe import ArmProbe
-from uniclip import methods
+from uniclip import methods, numerics
 from uniclip.config import ViewsConfig
 from uniclip.data.batch import Batch
 from uniclip.store import Arm, AuditCheck, Component, Plan
@@ -64,6 +64,7 @@ def check_manipulation(
     arm_name: str, component: Component, probe: ArmProbe, *, on: bool
 ) -> AuditCheck:
     """Return the manipulation check of a component: its condition must hold if and only if off."""
+    numerics.apply(probe.config.train.num_threads)  # fast numerics may differ in the last bits
     check_spec = component.manipulation_check
     result = MANIPULATION_CHECKS[check_spec["kind"]](check_spec, probe)
     return AuditCheck(

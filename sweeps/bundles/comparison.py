@@ -1,7 +1,8 @@
 """Comparing two executions of one run: bit for bit, or only its scores.
 
 Bits are promised within a numerics class and for equal training code (`uniclip.numerics`). Where
-both are equal, two results that differ contradict each other.
+both are equal, two results that differ contradict each other, unless train.numerics=fast: kernels
+chosen by timing may round differently in every execution.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class Agreement(StrEnum):
 
     IDENTICAL = "bit for bit"
     OTHER_CLASS = "not comparable bit for bit"
-    """They differ, and so do numerics class or training code: that may be why."""
+    """They differ, and so do numerics class or training code, or numerics are fast: that may be
+    why."""
     CONTRADICTION = "contradiction"
     """They differ, although numerics class and training code are equal."""
 
@@ -49,6 +51,9 @@ def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
     differences = [*_list_differences(*outcomes), *_list_score_differences(common)]
     if not differences:
         agreement = Agreement.IDENTICAL
+    elif any(outcome.numerics_class.get("numerics") == "fast" for outcome in outcomes):
+        agreement = Agreement.OTHER_CLASS
+        differences.append("train.numerics=fast promises no bits")
     elif _collect_classes(first, outcomes[0]) | _collect_classes(second, outcomes[1]) == (
         _collect_classes(first, outcomes[0]) & _collect_classes(second, outcomes[1])
     ):

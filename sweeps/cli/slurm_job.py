@@ -110,7 +110,7 @@ class SlurmJob:
             RuntimeError: a run failed; Slurm then shows the job as failed.
         """
         if self.intent.kind == "audit":
-            device = self.intent.audit_device or self.plan.base_config["runtime"]["device"]
+            device = self.intent.audit_device or self.plan.device
             training_hash = self.intent.submitter.training_hash
             run_audit(self.store, self.plan, AuditKey(training_hash=training_hash, device=device))
             return

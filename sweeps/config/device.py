@@ -1,12 +1,15 @@
-"""What `runtime.device=auto` means where the runs of a sweep are executed."""
+"""What `runtime.device=auto` means where the runs of a sweep are executed.
+
+Plans keep "auto": each cell takes the device of the machine that executes it. What is found here is
+what commands show, what launchers give to workers, and what estimates are for.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from sweeps.config.schema import LocalLauncherConfig, SlurmLauncherConfig, requests_gpus
-from sweeps.slurm_environment import select_sbatch_variables
+from sweeps.slurm_environment import SbatchVariables, select_sbatch_variables
 from uniclip.config.device import AUTO, detect_device
 
 
@@ -19,14 +22,17 @@ def resolve_device(device: str, launcher: LocalLauncherConfig | SlurmLauncherCon
         return device
     if not isinstance(launcher, SlurmLauncherConfig):
         return detect_device()
-    variables = select_sbatch_variables(os.environ, ())
-    return "cuda" if requests_gpus(launcher) or variables.requests_gpus else "cpu"
+    exports_gpus = _select_resource_variables(launcher).requests_gpus
+    return "cuda" if requests_gpus(launcher) or exports_gpus else "cpu"
 
 
-def resolve_device_of(
-    values: dict[str, Any], launcher: LocalLauncherConfig | SlurmLauncherConfig
-) -> dict[str, Any]:
-    """Return the values of a run after its device was resolved in place."""
-    runtime = values["runtime"]
-    runtime["device"] = resolve_device(str(runtime["device"]), launcher)
-    return values
+def _select_resource_variables(launcher: SlurmLauncherConfig) -> SbatchVariables:
+    """Return the variables of sbatch that apply to cells, as far as they request GPUs.
+
+    The launcher's own request replaces that of the environment, as when jobs are submitted
+    (`sweeps.launchers.sbatch.find_sbatch_variables`).
+    """
+    own_options = {"gres": launcher.gres, "gpus_per_node": launcher.gpus_per_node}
+    options = {name for name, value in own_options.items() if value is not None}
+    options |= {name.replace("-", "_") for name in launcher.additional_parameters}
+    return select_sbatch_variables(os.environ, options)

@@ -75,7 +75,6 @@ def _find_shared_origins(request: SweepRequest, choices: Mapping[str, str]) -> d
     plan_request = request.plan_request
     ablation = plan_request.ablation
     origins = dict.fromkeys(_list_derived_keys(choices["data"]), "derived from other keys")
-    origins["runtime.device"] = "what auto came to"
     for group, choice in _list_files(choices):
         for key, value in _read_values(request.conf_dirs, group, choice).items():
             if value is not None or key not in origins:

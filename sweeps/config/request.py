@@ -16,14 +16,13 @@ from ablations.plan.conflicts import check_test_data
 from ablations.plan.plan import PlanRequest, ResolvedPlan, build_plan
 from ablations.schema import Ablation
 from sweeps.config import multirun, stored_sweep, sweep_keys
-from sweeps.config.device import resolve_device_of
+from sweeps.config.device import resolve_device
 from sweeps.config.schema import SweepConfig
 from sweeps.config.sweep_keys import KEY_ALIASES
 from sweeps.config.unknown_keys import make_unknown_key_error
 from uniclip import evaluate
 from uniclip.config import RunConfig, build_run_config, complete_run_values, compose, plugins
 from uniclip.config.binding import bind, to_builtins
-from uniclip.config.device import AUTO
 from uniclip.config.overrides import format_override
 from uniclip.config.overrides import parse_overrides as parse_words
 from uniclip.data.webdataset.paths import remember_listings
@@ -83,7 +82,7 @@ class SweepRequest:
         if seeds is not None:
             plan_request = replace(plan_request, seeds=seeds)
         with remember_listings():
-            resolved_plan = build_plan(plan_request)
+            resolved_plan = self._set_launch_device(build_plan(plan_request))
         if self.has_value_lists:
             definitions = designs.build_arms(plan_request.ablation)
             check_test_data(definitions, resolved_plan.plan.evaluation_hashes)
@@ -92,6 +91,12 @@ class SweepRequest:
                 self.stored_plan, resolved_plan, self.store, plan_request.recorded_overrides
             )
         return resolved_plan
+
+    def _set_launch_device(self, resolved_plan: ResolvedPlan) -> ResolvedPlan:
+        """Return the plan with what its device comes to where the launcher executes runs."""
+        device = str(resolved_plan.plan.base_config["runtime"]["device"])
+        launch_device = resolve_device(device, self.settings.launcher)
+        return replace(resolved_plan, plan=replace(resolved_plan.plan, launch_device=launch_device))
 
     def load_or_build_plan(self) -> Plan:
         """Return the stored plan of the sweep, which may hold more seeds, or the requested plan."""
@@ -130,8 +135,6 @@ def parse_request(
     listed_values = ablation.arms[ablation.reference].overrides if lists else {}
     all_run_values = {**listed_values, **run_values}
     _reject_unknown_keys(all_run_values, choices, conf_dirs, other_keys, ablation)
-    if run_values.get("runtime.device") == AUTO:
-        del run_values["runtime.device"]  # the default
     store = Store(settings.store)
     store.share_with_group()
     seeds, argv = settings.resolve_seeds(ablation.first_seed), ("run", *overrides)
@@ -141,9 +144,7 @@ def parse_request(
     plan_request = PlanRequest(
         ablation=ablation,
         components=ablation_schema.load_components(conf_dirs),
-        compose=lambda group_choices: resolve_device_of(
-            _compose_run_values(group_choices, conf_dirs), settings.launcher
-        ),
+        compose=lambda group_choices: _compose_run_values(group_choices, conf_dirs),
         group_choices={k: v for k, v in user_choices.items() if k != "launcher"},
         overrides=run_values,
         budget=choices.get("budget", "quick"),
@@ -180,7 +181,7 @@ def parse_configs(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     _reject_missing_keys(run_overrides, {**run_values, **sweep_values}, present_choices)
     compose.apply_overrides(run_values, run_overrides)
     settings: SweepConfig = bind(SweepConfig, sweep_values)
-    return settings, build_run_config(resolve_device_of(run_values, settings.launcher))
+    return settings, build_run_config(run_values)
 
 
 def parse_overrides(overrides: Sequence[str]) -> Values:

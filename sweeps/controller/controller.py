@@ -341,9 +341,7 @@ class SweepController:
         """Print the result of the audit and the estimated cost of these runs."""
         self.display.print_audit(self._sweep_folder.read_audit_checks())
         cost_estimates = estimate.estimate_costs(self.store, self.plan, exclude=runs)
-        gpus_per_run = limit.count_gpus_per_run(
-            self.settings.launcher, self.plan.base_config["runtime"]["device"]
-        )
+        gpus_per_run = limit.count_gpus_per_run(self.settings.launcher, self.plan.device)
         estimate.record_estimates(
             self._sweep_folder, self.plan.cells, runs, cost_estimates, gpus_per_run
         )

@@ -32,7 +32,8 @@ class AuditKey:
     def replace_plan_device(self, plan: Plan) -> Plan:
         """Return the plan with this device: the stored plan may name another."""
         runtime = {**plan.base_config["runtime"], "device": self.device}
-        return replace(plan, base_config={**plan.base_config, "runtime": runtime})
+        base_config = {**plan.base_config, "runtime": runtime}
+        return replace(plan, base_config=base_config, launch_device=self.device)
 
 
 def parse_device_type(device: str) -> str:

@@ -258,10 +258,20 @@ def _estimate_from_probe(probe: Mapping[str, Any], steps: int) -> CostEstimate:
         high=max(slowest_step * steps + fixed_seconds, seconds * (1 + RELATIVE_UNCERTAINTY)),
         source="probe",
         step_seconds=step_seconds,
-        memory_bytes=probe.get("peak_memory_bytes"),
+        memory_bytes=_compute_memory_bytes(probe),
         checkpoint_bytes=probe.get("checkpoint_bytes"),
         stored_bytes=_compute_stored_bytes(probe),
     )
+
+
+def _compute_memory_bytes(probe: Mapping[str, Any]) -> float | None:
+    """Return the peak memory of a run: on a CPU with the copy of the state that is written to a
+    checkpoint and the best weights, which a probe does not have."""
+    memory_bytes: float | None = probe.get("peak_memory_bytes")
+    if memory_bytes is None or probe.get("device") != "cpu":
+        return memory_bytes
+    checkpoint_bytes: float = probe.get("checkpoint_bytes", 0)
+    return memory_bytes + checkpoint_bytes
 
 
 def _compute_stored_bytes(costs: Mapping[str, Any]) -> float | None:

@@ -43,12 +43,12 @@ def check_devices(context: DoctorContext) -> Iterator[Diagnostic]:
     if context.slurm_launcher is not None:
         yield from device.check_device("cpu")
         return
-    yield from device.check_device(context.config.runtime.device, context.num_required_gpus)
+    yield from device.check_device(context.device, context.num_required_gpus)
 
 
 def check_gpu(context: DoctorContext) -> Iterator[Diagnostic]:
     """Check the device of runs on this machine unless it is the CPU, which is always there."""
-    device_name = context.config.runtime.device
+    device_name = context.device
     if context.slurm_launcher is None and device_name != "cpu":
         context.print_line(f"checking runtime.device={device_name} ...")
         yield from check_devices(context)
@@ -115,7 +115,7 @@ def check_slurm(context: DoctorContext) -> Iterator[Diagnostic]:
             yield from test_job.run_test_job(
                 scratch_dir,
                 requirements,
-                device_name=context.config.runtime.device,
+                device_name=context.device,
                 gpus_per_node=launcher.requested_gpus_per_node,
                 python=launcher.python or shlex.quote(sys.executable),
                 setup=launcher.setup,

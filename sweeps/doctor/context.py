@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ablations.plan.plan import ResolvedPlan
+from sweeps.config.device import resolve_device
 from sweeps.config.schema import (
     LocalLauncherConfig,
     SlurmLauncherConfig,
@@ -49,6 +50,11 @@ class DoctorContext:
         return None if self.resolved_plan is None else self.resolved_plan.plan
 
     @property
+    def device(self) -> str:
+        """What `runtime.device` comes to where runs are executed."""
+        return resolve_device(self.config.runtime.device, self.settings.launcher)
+
+    @property
     def slurm_launcher(self) -> SlurmLauncherConfig | None:
         """The launcher's settings if runs are executed on a cluster."""
         launcher = self.settings.launcher
@@ -56,8 +62,8 @@ class DoctorContext:
 
     @property
     def num_required_gpus(self) -> int:
-        """GPUs of this machine that the workers need if `runtime.device` is a GPU."""
-        launcher, is_shared = self.settings.launcher, ":" in self.config.runtime.device
+        """GPUs of this machine that the workers need if `device` is a GPU."""
+        launcher, is_shared = self.settings.launcher, ":" in self.device
         if is_shared or not isinstance(launcher, LocalLauncherConfig):
             return 1
         return launcher.max_workers or 1  # by default there is one worker for each GPU
@@ -80,10 +86,10 @@ def build_requirements(context: DoctorContext, launcher: SlurmLauncherConfig) ->
     """Return what the jobs of the sweep require of a cluster."""
     config, costs = context.config, context.estimate_costs().values()
     num_cores = count_requested_cores(
-        config.train.num_threads, config.runtime.num_workers, config.runtime.device
+        config.train.num_threads, config.runtime.num_workers, context.device
     )
     has_follow_up = launcher.follow_up and not context.settings.wait
-    variables, device = find_sbatch_variables(launcher), config.runtime.device
+    variables, device = find_sbatch_variables(launcher), context.device
     exports_gpus = device != "cpu" and variables.requests_gpus
     return JobRequirements(
         partition=launcher.partition,

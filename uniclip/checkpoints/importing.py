@@ -38,6 +38,7 @@ from uniclip.config import (
     ImageConfig,
     ModelConfig,
     RunConfig,
+    RuntimeConfig,
     SiglipMethod,
     TextConfig,
 )
@@ -147,10 +148,15 @@ def load_model(
 def assemble_model(
     weights: CheckpointWeights, text_tokenizer: tokenizer.Tokenizer
 ) -> ImportedModel:
-    """Return the model of weights that were read completely."""
+    """Return the model of weights that were read completely, on the CPU."""
     data = CsvData(image_size=weights.model.image.image_size)
     method_config = ClipMethod() if weights.bias is None else SiglipMethod(bias=weights.bias)
-    config = RunConfig(data=data, model=weights.model, method=method_config)
+    config = RunConfig(
+        data=data,
+        model=weights.model,
+        method=method_config,
+        runtime=RuntimeConfig(device="cpu"),
+    )
     method = (
         Clip(method_config, config.views)
         if isinstance(method_config, ClipMethod)

@@ -47,7 +47,7 @@ def load(
     folder, best = _find_run(run, best, store)
     if not folder.has_spec():
         raise UserError(f"{folder.path} is no run folder: it has no spec.json")
-    config = identity.config_from_spec(folder.read_spec())
+    config = identity.config_from_spec(folder.read_spec(), {"runtime": {"device": "cpu"}})
     return load_from_folder(folder, config, best=best)
 
 

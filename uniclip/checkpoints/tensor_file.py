@@ -173,11 +173,11 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     state: dict[int, dict[str, Any]] = {}
     groups = optimizer.state_dict()["param_groups"]
     for key, tensor in tensors.items():
-        prefix, _, rest = key.partition(".")
-        if prefix not in ("optimizer", "optimizer_number", *_GROUP_PREFIXES):
+        prefix = f"{key.partition('.')[0]}."
+        if prefix not in (*_PARAMETER_PREFIXES, *_GROUP_PREFIXES):
             continue
-        quantity, _, name = rest.partition(".")
-        value = tensor.item() if prefix.endswith("_number") else tensor
+        quantity, _, name = key.removeprefix(prefix).partition(".")
+        value = tensor.item() if prefix in _NUMBER_PREFIXES else tensor
         if prefix in _GROUP_PREFIXES:
             groups[int(quantity)][name] = value
         else:
@@ -185,7 +185,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-_GROUP_PREFIXES = ("optimizer_group", "optimizer_group_number")
+_PARAMETER_PREFIXES = (OPTIMIZER_PREFIX, OPTIMIZER_NUMBER_PREFIX)
+_GROUP_PREFIXES = (OPTIMIZER_GROUP_PREFIX, OPTIMIZER_GROUP_NUMBER_PREFIX)
+_NUMBER_PREFIXES = (OPTIMIZER_NUMBER_PREFIX, OPTIMIZER_GROUP_NUMBER_PREFIX)
 _GROUP_SETTINGS = ("params", "param_names", "lr", "lr_scale", "name")
 """Entries of a parameter group that training sets."""
 

@@ -47,6 +47,8 @@ BENCHMARKS: dict[str, str] = {
 Published and user-defined data sets are benchmarks too: `uniclip.evaluate.datasets`."""
 
 GIGABYTE = 10**9
+SHARD_SELECTION_KEYS = ("where", "validation_fraction", "test_fraction")
+"""Keys of the section of shards that select the samples of a split."""
 
 
 def expand_benchmarks(
@@ -222,9 +224,11 @@ def _fingerprint_images(data_config: DataConfig, split_name: SplitName) -> dict[
     """Return what the images of a split depend on, as plain JSON.
 
     The images of a user's table are no part of the data's fingerprint; their times of change are
-    added.
+    added. Nor is the choice of samples of shards.
     """
     content = {**data.fingerprint(data_config), "split": split_name}
+    if isinstance(data_config, WebdatasetData):
+        return {**content, **{key: getattr(data_config, key) for key in SHARD_SELECTION_KEYS}}
     if data_config.name != "csv":
         return content
     from uniclip.evaluate.features import split_features  # here: it imports numpy

@@ -29,6 +29,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from uniclip.distributed import SINGLE_PROCESS, ProcessGroup
 from uniclip.losses.tiling import BlockLayout, Tile, cut_tiles, group_by_rows, split_range
+from uniclip.numerics import full_float32_products
 
 MASKED = -1e30
 """A score that adds nothing to a sum of exponentials; finite, so that no gradient becomes NaN."""
@@ -140,7 +141,8 @@ class _StreamedSimilarities(torch.autograd.Function):
         gradient = torch.zeros_like(z)
         add_to_positives = plan.process_group.gather_with_grad
         accumulate_grad = _accumulate_grad if add_to_positives else _accumulate_anchor_grad
-        d_scales = accumulate_grad(gradient, z, block_logsumexps, d_logsumexps, plan)
+        with full_float32_products():  # as in the forward pass, whose scores are computed again
+            d_scales = accumulate_grad(gradient, z, block_logsumexps, d_logsumexps, plan)
         positive_index = plan.block_layout.positive_index
         _accumulate_positive_grad(gradient, z, positive_index, d_cosine, add_to_positives)
         return gradient, d_scales, None, None, None

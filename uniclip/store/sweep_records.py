@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from uniclip.config.cores import count_requested_cores
+from uniclip.config.device import AUTO, detect_device
 from uniclip.config.schema import select_run_only
 
 
@@ -299,6 +300,9 @@ class Plan:
     rule_changes: tuple[str, ...] = ()
     """Sentences on looks, margins, primary scores or primary contrasts that were changed after runs
     had started."""
+    launch_device: str | None = None
+    """What `runtime.device` came to for the launcher where the sweep was planned. The cells do not
+    read it: with "auto" each takes the device of the machine that executes it."""
 
     @property
     def primary_metrics(self) -> tuple[PrimaryMetric, ...]:
@@ -346,8 +350,9 @@ class Plan:
 
     @property
     def device(self) -> str:
-        """The device of its runs, such as "cpu" or "cuda" (`runtime.device`)."""
-        return str(self.base_config["runtime"]["device"])
+        """The device of its runs, such as "cpu" or "cuda", as far as the launcher knows."""
+        device = self.launch_device or str(self.base_config["runtime"]["device"])
+        return detect_device() if device == AUTO else device
 
     @property
     def num_threads(self) -> int:

@@ -27,7 +27,7 @@ _CHECKPOINT_NAME = re.compile(r"(\d+)\.safetensors")
 
 def write_checkpoint(
     attempt: AttemptFolder, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]
-) -> int:
+) -> None:
     """Write `checkpoint/<step>.safetensors` atomically and delete all but the newest checkpoints.
 
     Args:
@@ -35,9 +35,6 @@ def write_checkpoint(
         step: Steps taken.
         tensors: The state, on any device.
         metadata: Values that JSON can hold.
-
-    Returns:
-        The size of the file, in bytes.
 
     Raises:
         UserError: The file could not be written (a full disk); earlier checkpoints are untouched.
@@ -56,7 +53,6 @@ def write_checkpoint(
         old_path.unlink(missing_ok=True)
     if len(checkpoints) >= MAX_CHECKPOINTS:
         _delete_earlier_checkpoints(attempt, step)
-    return path.stat().st_size
 
 
 def _delete_earlier_checkpoints(attempt: AttemptFolder, step: int) -> None:

@@ -42,7 +42,7 @@ class Snapshot:
             buffer = previous.get(name)
             if buffer is None or (buffer.shape, buffer.dtype) != (tensor.shape, tensor.dtype):
                 buffer = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-            self._buffers[name] = buffer.copy_(tensor.detach(), non_blocking=True)
+            self._buffers[name] = buffer.copy_(tensor.detach(), non_blocking=tensor.is_cuda)
             cuda_device = tensor.device if tensor.is_cuda else cuda_device
         if cuda_device is not None:
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]

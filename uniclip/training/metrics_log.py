@@ -82,7 +82,9 @@ class MetricsLogger:
         last heartbeat."""
         self._writer = None if attempt is None else CheckpointWriter(attempt)
         self._last_checkpoint_time = time.monotonic()
-        self._resource_sampler = ResourceSampler(attempt, config.runtime.device)
+        self._resource_sampler = ResourceSampler(
+            attempt, str(numerics.get_device(config.runtime.device))
+        )
 
     # -- records --
 

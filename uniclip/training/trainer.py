@@ -12,6 +12,7 @@ whole batch, up to the order of summation. Only rank 0 validates and writes.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,6 +32,7 @@ from uniclip.data.sampling import count_local_samples
 from uniclip.data.split import Split
 from uniclip.data.text.build import build_tokenizer
 from uniclip.distributed import ProcessGroup
+from uniclip.errors import UserError
 from uniclip.store import AttemptFolder
 from uniclip.training import optimizer
 from uniclip.training.batch_feed import BatchFeed
@@ -94,8 +96,19 @@ def train_model(
         with suppress(Exception):  # the first error is the one to report
             metrics_logger.close()
         raise
-    metrics_logger.close()
+    _close(metrics_logger, result.kind)
     return result
+
+
+def _close(metrics_logger: MetricsLogger, kind: TrainEndKind) -> None:
+    """Wait for the last checkpoint; print its error if training ended and needs it no more."""
+    try:
+        metrics_logger.close()
+    except (OSError, UserError) as error:
+        if kind not in ("trained", "diverged"):
+            raise
+        with suppress(OSError):
+            print(f"training has ended without this: {error}", file=sys.stderr, flush=True)
 
 
 def _train(

@@ -48,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Execute `check`, `download`, `export` or `hash`, as `add_arguments` says."""
+    """Execute `check`, `download`, `export`, `hash` or `pack`, as `add_arguments` says."""
     values = parse_overrides(arguments.overrides, VALUE_FORMS)
     if arguments.names and arguments.names[0] in SECTION_KEYS:
         return run_on_training_data(*arguments.names, values=values)
@@ -166,7 +166,11 @@ def hash_images(config: WebdatasetData) -> int:
     num_samples = make_thumbnails(
         config, lambda done, total: console.print(f"{done} of {total} parts", markup=False)
     )
-    console.print(f"{num_samples:,} images: evaluations find copies of test images among them")
+    console.print(
+        f"{num_samples:,} images: evaluations find copies of test images among them, except for "
+        "models that are trained with data.labelled_path, too",
+        soft_wrap=True,
+    )
     return 0
 
 

@@ -9,6 +9,7 @@ import pytest
 from ablations.audit import arm_probe, audit
 from ablations.plan.plan import ResolvedPlan
 from tests.helpers.plans import TINY_COMPONENTS, plan_from_words
+from tests.helpers.small_runs import tiny
 from uniclip.config import RunConfig
 from uniclip.training.trainer import setup_training, training_step
 
@@ -28,6 +29,14 @@ def test_checkpoint_bytes_equal_those_of_a_written_checkpoint(resolved_plan: Res
         training_step(state, batches.build_batch(0))
         state.validate(lambda pretrained: 0.5)
         assert estimated_bytes[name] == state.count_bytes(), name
+
+
+def test_arms_with_other_averages_of_their_weights_are_no_duplicates() -> None:
+    """Although the weights that are trained are equal."""
+    slow, fast, again = (
+        arm_probe.probe_arm(tiny(train={"ema_decay": decay})) for decay in (0.9, 0.5, 0.5)
+    )
+    assert slow.weights_digest != fast.weights_digest == again.weights_digest
 
 
 def test_shared_preparation_is_not_counted_in_the_time_of_an_arm(

@@ -13,6 +13,7 @@ from ablations.plan.plan import ResolvedPlan
 from tests.helpers.plans import TINY_COMPONENTS, plan_from_words
 from uniclip.config import RunConfig
 from uniclip.config.losses import MULTI_POSITIVE_LOSSES
+from uniclip.data.batch import Batch
 from uniclip.data.loader import TrainingBatches
 from uniclip.losses.similarity import DomainSimilarity, SharedSimilarity
 from uniclip.methods import uniclip as method
@@ -209,3 +210,17 @@ def test_heads_share_all_but_the_scale_of_their_modulation(
     words = ["ablation=heads", "arms=[full,product-1]", *TINY_COMPONENTS[1:]]
     found = run_audit_of(plan_from_words(*words), "product-1")
     assert found["product-1", "same initial weights"] is not breaks
+
+
+def test_losses_are_compared_with_exact_numerics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of arms that are trained with fast ones."""
+    precisions, compute = [], checks._compute_loss
+
+    def record(probe: arm_probe.ArmProbe, batch: Batch) -> torch.Tensor:
+        precisions.append(torch.get_float32_matmul_precision())
+        return compute(probe, batch)
+
+    monkeypatch.setattr(checks, "_compute_loss", record)
+    fast_plan = plan_from_words(*TINY_COMPONENTS, "arms=[full]", "train.numerics=fast")
+    assert all(run_audit_of(fast_plan).values())
+    assert set(precisions) == {"highest"}

@@ -60,6 +60,19 @@ def test_another_class_explains_other_weights(
     assert comparison.reason == f"the weights differ; {reason}"
 
 
+def test_fast_numerics_promise_no_bits(runs: tuple[RunFolder, RunFolder]) -> None:
+    """Within one class, since kernels are chosen by timing."""
+    for run, weights in zip(runs, "01"):
+        edit_json(
+            run.path / "outcome.json",
+            weights_digest=weights * 32,
+            numerics_class={"numerics": "fast", "compiled": False},
+        )
+    comparison = compare_runs(*runs)
+    assert comparison.agreement is Agreement.OTHER_CLASS
+    assert comparison.reason == "the weights differ; train.numerics=fast promises no bits"
+
+
 def test_a_run_without_an_outcome_cannot_be_compared(runs: tuple[RunFolder, RunFolder]) -> None:
     (runs[1].path / "outcome.json").unlink()
     with pytest.raises(UserError, match="has no outcome"):

@@ -7,6 +7,7 @@ import pytest
 from sweeps.config import device, request
 from sweeps.config.device import resolve_device
 from sweeps.config.schema import LocalLauncherConfig, SlurmLauncherConfig
+from sweeps.launchers.sbatch import find_sbatch_variables
 
 WORDS = ("ablation=components", "data=scenes", "seeds=1")
 
@@ -43,11 +44,46 @@ def test_exported_options_of_sbatch_request_gpus_too(monkeypatch: pytest.MonkeyP
     assert resolve_device("auto", SlurmLauncherConfig()) == "cuda"
 
 
+@pytest.mark.parametrize(
+    ("variables", "launcher", "expected"),
+    [
+        ({"SBATCH_GRES": "gpu:1"}, SlurmLauncherConfig(), "cuda"),
+        ({"SBATCH_GRES": "lustre:1,gres/shard:4"}, SlurmLauncherConfig(), "cuda"),
+        ({"SBATCH_GRES": "lustre:1"}, SlurmLauncherConfig(), "cpu"),
+        ({"SBATCH_GPU_BIND": "none", "SBATCH_GRES_FLAGS": "x"}, SlurmLauncherConfig(), "cpu"),
+        ({"SBATCH_GPUS": "1"}, SlurmLauncherConfig(gpus_per_node=0), "cpu"),
+        ({"SBATCH_GPUS": "1"}, SlurmLauncherConfig(gres="lustre:1"), "cpu"),
+    ],
+)
+def test_only_exported_options_that_apply_and_request_gpus_count(
+    variables: dict[str, str],
+    launcher: SlurmLauncherConfig,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert resolve_device("auto", launcher) == expected
+    assert find_sbatch_variables(launcher).requests_gpus == (expected == "cuda")
+
+
 @pytest.mark.parametrize("words", [(), ("runtime.device=auto",)])
-def test_a_plan_holds_the_device_and_the_same_runs(words: tuple[str, ...]) -> None:
+def test_a_plan_knows_the_device_of_its_launcher(words: tuple[str, ...]) -> None:
     plan = request.parse_request([*WORDS, *words]).build_plan().plan
     on_cpu = request.parse_request([*WORDS, "runtime.device=cpu"]).build_plan().plan
     assert (plan.device, on_cpu.device) == ("cuda", "cpu")
     assert [c.run_id for c in plan.cells] == [c.run_id for c in on_cpu.cells]
     assert plan.sweep_id == on_cpu.sweep_id
-    assert request.parse_configs([*words])[1].runtime.device == "cuda"
+    assert request.parse_configs([*words])[1].runtime.device == "auto"
+
+
+def test_cells_take_the_device_of_their_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine has on which the sweep is planned, or planned once more."""
+    plans = []
+    for name in ("cuda", "cpu"):
+        monkeypatch.setattr(device, "detect_device", lambda name=name: name)
+        plans.append(request.parse_request([*WORDS]).build_plan().plan)
+    assert [plan.device for plan in plans] == ["cuda", "cpu"]
+    for plan in plans:
+        assert plan.run_only_values(plan.reference)["runtime"]["device"] == "auto"
+    assert plans[0].base_config == plans[1].base_config

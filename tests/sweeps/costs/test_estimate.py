@@ -260,3 +260,18 @@ def test_run_of_two_arms_counts_once(plan: Plan) -> None:
 )
 def test_durations_are_formatted(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", 1_000.0), ("cuda", 700.0)])
+def test_memory_of_a_run_on_cpus_holds_the_copy_of_a_checkpoint(
+    device: str, expected: float
+) -> None:
+    """Which a probe does not write."""
+    probe = {
+        **PROBE,
+        "device": device,
+        "seconds_per_step": 1.0,
+        "peak_memory_bytes": 700.0,
+        "checkpoint_bytes": 300.0,
+    }
+    assert estimate._estimate_from_probe(probe, 10).memory_bytes == expected

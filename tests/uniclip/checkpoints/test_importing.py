@@ -54,6 +54,7 @@ def test_open_clip_models_give_the_same_features(name, tmp_path):
     model = importing.load_model(save(original.state_dict(), tmp_path / "x.pt"))
     assert measure_difference(model, original, 224) < CLOSE
     assert model.image_text_scale() == pytest.approx(1 / 0.07)
+    assert model.config.runtime.device == "cpu", "no decoders are started for it"
 
 
 @pytest.mark.parametrize("quick_gelu", [True, False])

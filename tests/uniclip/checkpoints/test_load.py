@@ -8,8 +8,9 @@ import torch
 
 import uniclip
 from tests.helpers.small_runs import claimed, opened, tiny
-from uniclip import evaluate, run
+from uniclip import distributed, evaluate, run
 from uniclip.checkpoints import tensor_file
+from uniclip.config import cores
 from uniclip.errors import UserError
 from uniclip.store import RunFolder
 
@@ -39,6 +40,16 @@ def test_a_model_is_loaded_by_folder_file_or_id(trained):
         np.testing.assert_array_equal(model.embed_texts(TEXTS), texts)
     images = np.zeros((3, 3, 40, 32), np.uint8)
     assert loaded.embed_images(images).shape == (3, 16)
+
+
+def test_a_loaded_model_is_on_the_cpu_and_starts_no_decoders(trained, monkeypatch):
+    """On a machine with a GPU and spare cores, too."""
+    monkeypatch.setattr(distributed.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cores, "detect_device", lambda: "cuda")
+    monkeypatch.setattr(cores, "count_process_cores", lambda: 8)
+    loaded = uniclip.load(trained.path)
+    assert loaded.config.runtime.device == "cpu"
+    assert cores.derive_num_workers(loaded.config) == 0
 
 
 def test_the_best_weights_are_those_of_the_best_step(trained):

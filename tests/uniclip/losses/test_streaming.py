@@ -21,6 +21,7 @@ from tests.helpers.loss_batches import (
     tile_sizes,
     value_and_gradients,
 )
+from uniclip import numerics
 from uniclip.losses import streaming
 from uniclip.losses.image_text import clip_loss, unicl_loss
 from uniclip.losses.multi_positive import mp_nce, multi_positive
@@ -377,3 +378,22 @@ def test_chunks_larger_than_the_batch_are_one_tile():
         mp_nce(z, sample, domain, build_domain_similarity(), chunk=c) for c in (12, 13, 10**9)
     ]
     assert losses[0] == losses[1] == losses[2]
+
+
+def test_scores_are_computed_in_full_float32_again_in_the_backward_pass(monkeypatch):
+    """It runs when the context of the loss has ended."""
+    precisions, iterate = [], streaming._iterate_scores
+
+    def record(*arguments):
+        precisions.append(torch.get_float32_matmul_precision())
+        return iterate(*arguments)
+
+    monkeypatch.setattr(streaming, "_iterate_scores", record)
+    numerics.apply(1, "fast")
+    with numerics.full_float32_products():
+        loss = clip_loss(*build_pairs(8), 14.0, chunk=4)
+    num_calls = len(precisions)
+    loss.backward()
+    assert 0 < num_calls < len(precisions)
+    assert set(precisions) == {"highest"}
+    assert torch.get_float32_matmul_precision() == "high"

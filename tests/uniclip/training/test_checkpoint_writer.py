@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from tests.helpers.small_runs import claimed, opened, tiny
 from tests.helpers.training_runs import equal_weights, get_weights, score_texts
@@ -76,6 +77,21 @@ def test_a_snapshot_uses_its_memory_again():
     assert snapshot.get_tensors()["x"].dtype == torch.int64
 
 
+def test_only_copies_from_cuda_are_not_waited_for():
+    """No event tells when another device has copied."""
+    waited = []
+
+    class Record(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.Tensor.copy_:
+                waited.append(not (kwargs or {}).get("non_blocking", False))
+            return function(*args, **(kwargs or {}))
+
+    with Record():
+        Snapshot().update({"x": torch.zeros(4)})
+    assert waited == [True]
+
+
 def test_one_checkpoint_at_most_is_being_written(run, gate):
     attempt = claimed(run)
     writer = CheckpointWriter(attempt)
@@ -114,6 +130,22 @@ def test_training_ends_with_an_error_of_the_thread(tmp_path):
 
     with pytest.raises(UserError, match="checkpoint .* could not be written"):
         trainer.train_model(config, attempt=attempt, stop=block)
+
+
+def test_complete_training_needs_no_checkpoint(tmp_path, gate, capsys):
+    """The error of the last one, which is written after the last step, is printed."""
+    config = tiny(runtime={"checkpoint_seconds": 1e-6})
+    attempt = claimed(opened(tmp_path, config))
+    calls = iter(range(config.train.validate_every, 100, config.train.validate_every))
+
+    def validate(pretrained) -> float:
+        if next(calls) == config.train.steps:
+            attempt.checkpoints_path.write_bytes(b"a file where the folder belongs")
+            gate.set()
+        return 0.5
+
+    assert trainer.train_model(config, attempt=attempt, validate=validate).kind == "trained"
+    assert "could not be written" in capsys.readouterr().err
 
 
 def test_a_superseded_attempt_writes_nothing(run, gate):

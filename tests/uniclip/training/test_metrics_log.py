@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from tests.helpers.small_disk import fill, make_room, small_disk
 from tests.helpers.small_runs import claimed, opened, tiny
 from tests.helpers.training_runs import score_texts, stop_after
+from uniclip import numerics
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import RunFolder
@@ -50,6 +52,12 @@ def test_records_of_a_run(tmp_path):
     heartbeat = attempt.read_heartbeat()
     assert heartbeat is not None
     assert heartbeat.total_steps == 10
+
+
+def test_the_use_of_the_device_is_sampled_that_auto_comes_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(numerics, "get_device", lambda name: torch.device(f"cuda:{len(name)}"))
+    logger = MetricsLogger(tiny(runtime={"device": "auto"}), None)
+    assert logger._resource_sampler._device == "cuda:4"
 
 
 def test_a_heartbeat_has_the_share_of_time_since_the_last_one_spent_on_waiting(tmp_path):

@@ -43,15 +43,10 @@ def make_thumbnails(
     if not missing:
         return len(index)
     num_processes = min(count_process_cores(), len(missing))
-    try:
-        with ProcessPoolExecutor(num_processes, mp_context=get_context("fork")) as pool:
-            results = pool.map(partial(_make_chunk, split), missing)
-            for num_done, _ in enumerate(results, total - len(missing) + 1):
-                report_progress(num_done, total)
-    except OSError as error:
-        raise UserError(
-            f"{index.folder.parent} cannot be written ({error.strerror or error})"
-        ) from None
+    with ProcessPoolExecutor(num_processes, mp_context=get_context("fork")) as pool:
+        results = pool.map(partial(_make_chunk, split), missing)
+        for num_done, _ in enumerate(results, total - len(missing) + 1):
+            report_progress(num_done, total)
     return len(index)
 
 
@@ -73,4 +68,8 @@ def _make_chunk(split: WebdatasetSplit, chunk: int) -> None:
         image = split.load_image(row)
         if image is not None:
             chunk_thumbnails[i] = compute_thumbnail(Image.fromarray(image.transpose(1, 2, 0)))
-    thumbnails.write_chunk(split.index, chunk, chunk_thumbnails)
+    try:
+        thumbnails.write_chunk(split.index, chunk, chunk_thumbnails)
+    except OSError as error:
+        folder = split.index.folder.parent
+        raise UserError(f"{folder} cannot be written ({error.strerror or error})") from None

@@ -14,7 +14,9 @@ from tests.helpers.small_runs import tiny
 from uniclip.data.webdataset import source, thumbnails
 from uniclip.data.webdataset.assignment import assign_rows
 from uniclip.data.webdataset.index import open_index
-from uniclip.evaluate import _find_train_thumbnails
+from uniclip.data.webdataset.split import WebdatasetSplit
+from uniclip.errors import UserError
+from uniclip.evaluate import _find_train_thumbnails, _fingerprint_images
 from uniclip.evaluate.checks import near_duplicates
 from uniclip.evaluate.checks.shard_thumbnails import find_training_thumbnails, make_thumbnails
 
@@ -77,6 +79,30 @@ def test_an_interrupted_pass_continues(tmp_path, monkeypatch):
     make_thumbnails(config, lambda number, total: done.append((number, total)))
     assert done == [(3, 3)]
     assert find_training_thumbnails(config) is not None
+
+
+def test_only_files_that_cannot_be_written_are_reported_as_such(tmp_path, monkeypatch):
+    config = shards_config(write_photos(tmp_path, num_samples=3))
+    folder = thumbnails._name_chunk(open_index(config), 0).parent
+    folder.write_bytes(b"a file where the folder belongs")
+    with pytest.raises(UserError, match="cannot be written"):
+        make_thumbnails(config)
+
+    def fail(split, row):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(WebdatasetSplit, "load_image", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        make_thumbnails(config)
+
+
+@pytest.mark.parametrize("key", ["validation_fraction", "test_fraction", "where"])
+def test_verdicts_of_other_training_samples_are_not_reused(tmp_path, key):
+    path = write_photos(tmp_path, num_samples=2)
+    changed = shards_config(path, **{key: "width > 1" if key == "where" else 0.123})
+    fingerprints = [_fingerprint_images(c, "train") for c in (shards_config(path), changed)]
+    assert fingerprints[0] != fingerprints[1]
+    assert fingerprints[0] == _fingerprint_images(shards_config(path), "train")
 
 
 def test_labelled_images_are_not_checked(tmp_path):
