@@ -7,13 +7,15 @@ attempts, and the weights on request. `store/` in a bundle is a store of its own
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.report.build import iterate_store_inputs
 from sweeps.bundles.manifest import is_safe_name
+from uniclip.io.atomic import read_jsonl
 from uniclip.store import Plan, RunFolder, Store, format_version
 from uniclip.store.json_io import to_json_bytes
 
@@ -56,17 +58,16 @@ class BundleContents:
 
 def collect_contents(store: Store, plan: Plan, *, with_weights: bool) -> BundleContents:
     """Return the files of the bundle of a sweep, of which the report was built."""
+    planned_runs = [store.get_run(run_id) for run_id in _list_run_ids(store, plan)]
     finished_runs = {
-        run_id: store.get_run(run_id)
-        for run_id in plan.required_evaluations()
-        if store.get_run(run_id).is_readable() and store.get_run(run_id).read_outcome() is not None
+        run.id: run for run in planned_runs if run.is_readable() and run.read_outcome() is not None
     }
     candidates = dict.fromkeys(_iterate_candidates(store, plan, finished_runs, with_weights))
-    unfinished_folders = {
-        store.get_run(c.run_id).path for c in plan.cells if c.run_id not in finished_runs
-    }
+    unfinished_folders = {run.path for run in planned_runs if run.id not in finished_runs}
     paths, skipped = {}, []
     for path in candidates:
+        if path == store.origins_path:
+            continue
         if unfinished_folders.intersection(path.parents) or not _is_regular(path):
             continue
         name = f"{STORE_FOLDER}/{path.relative_to(store.root).as_posix()}"
@@ -80,9 +81,27 @@ def collect_contents(store: Store, plan: Plan, *, with_weights: bool) -> BundleC
         README_NAME: README.encode(),
         DESCRIPTION_NAME: to_json_bytes(description),
         f"{STORE_FOLDER}/{format_version.FILE_NAME}": format_version.describe().encode(),
+        **_select_origins(store, finished_runs),
     }
     paths = {name: path for name, path in sorted(paths.items()) if name not in generated}
     return BundleContents(paths, generated, len(cells), tuple(skipped))
+
+
+def _list_run_ids(store: Store, plan: Plan) -> list[str]:
+    """Return the runs of a sweep and, if it was tuned, of the sweep with default values."""
+    default_plan = (
+        store.get_sweep(plan.tuning.default_sweep).read_plan() if plan.tuning is not None else None
+    )
+    default_runs = default_plan.required_evaluations() if default_plan is not None else ()
+    return list(dict.fromkeys([*plan.required_evaluations(), *default_runs]))
+
+
+def _select_origins(store: Store, runs: Mapping[str, RunFolder]) -> dict[str, bytes]:
+    """Return the file of the origins of these runs alone; none without any."""
+    records = [record for record in read_jsonl(store.origins_path) if record.get("run") in runs]
+    name = f"{STORE_FOLDER}/{store.origins_path.relative_to(store.root).as_posix()}"
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    return {name: lines.encode()} if records else {}
 
 
 def _iterate_candidates(
@@ -99,7 +118,7 @@ def _iterate_candidates(
         for number in run.list_attempts():
             attempt = run.get_attempt(number)
             claim = attempt.read_claim()
-            yield from (attempt.end_path, attempt.events_path)
+            yield from (attempt.end_path, attempt.heartbeat_path, attempt.events_path)
             if claim is not None and claim.environment:
                 yield store.environment_path(claim.environment)
     for folder, subfolders, names in os.walk(store.report_path(plan.sweep_id)):

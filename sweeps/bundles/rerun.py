@@ -1,7 +1,8 @@
 """Training cells of a bundle anew, and comparing the results with those in the bundle.
 
-A bundle is data: its plan names plug-ins and files, but none of them is imported or opened unless
-the user who verifies it names it too.
+A bundle is data: no plug-in that it names is imported unless the user who verifies it names it
+too, and TorchScript archives stay closed. Files of training data and weights are read at the paths
+that the plan states, unless the user names others; nothing in them is executed.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from sweeps.launchers.worker import StopFlag, execute_attempt
 from uniclip.config import plugins, select_run_only
 from uniclip.config.overrides import parse_overrides
 from uniclip.errors import UserError
-from uniclip.store import Cell, RetryPolicy, RunFolder, RunStatus, Store
+from uniclip.store import Arm, Cell, RetryPolicy, RunFolder, RunStatus, Store
 
 EXECUTOR = "uniclip.cell"
+EXECUTION_SECTIONS = ("runtime", "benchmark", "allow_torchscript")
+"""Sections that state how a run is executed; a plan has them in its base configuration only."""
 DEFAULT_TOLERANCE = 0.05
 """Largest difference of a score that passes in another numerics class: 5 percentage points."""
 
@@ -70,7 +73,9 @@ def rerun_cells(
     values = _parse_values(bundle, overrides)
     for cell in cells:
         arm = bundle.plan.get_arm(cell.arm)
+        _require_plain_arm(arm)
         run_only = select_run_only(bundle.plan.base_config, {**arm.config_diff, **values})
+        run_only = _restrict_to_named(run_only, values)
         published_run = bundle.store.get_run(cell.run_id)
         run = _execute(store, published_run, run_only, _list_evaluations(bundle, cell))
         comparison = compare_runs(published_run, run)
@@ -90,16 +95,39 @@ def _parse_values(bundle: OpenBundle, overrides: Sequence[str]) -> dict[str, Any
     for key in values:
         if not sweep_keys.is_run_only(key):
             raise UserError(f"{key}= would make another run: verify takes runtime.* and paths")
-    names = values.get("runtime.plugins", [])
-    names = [names] if isinstance(names, str) else names
+    names = _list_plugins(values)
     if missing := sorted(set(bundle.plan.plugins) - set(names)):
         raise UserError(
             f"the cells need the plug-ins {', '.join(missing)}, which run code: read them, then "
             f"add plugins=[{','.join(bundle.plan.plugins)}]"
         )
     plugins.import_plugins(names)
-    # TorchScript archives contain code: only the user who verifies may allow them.
-    return {"allow_torchscript": False, **values}
+    return values
+
+
+def _require_plain_arm(arm: Arm) -> None:
+    """Refuse an arm that sets how its runs are executed: no plan of ours has one."""
+    for key in arm.config_diff:
+        if key.partition(".")[0] in EXECUTION_SECTIONS:
+            raise UserError(
+                f"arm {arm.name} of the bundle sets {key}, which states how runs are executed: "
+                "--rerun takes that from the command line only"
+            )
+
+
+def _restrict_to_named(run_only: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return run-only values with the plug-ins that the user names, and no others.
+
+    TorchScript archives contain code: only the user who verifies may allow them.
+    """
+    runtime = {**run_only.get("runtime", {}), "plugins": _list_plugins(values)}
+    is_allowed = values.get("allow_torchscript", False)
+    return {**run_only, "runtime": runtime, "allow_torchscript": is_allowed}
+
+
+def _list_plugins(values: Mapping[str, Any]) -> list[str]:
+    names = values.get("runtime.plugins", [])
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _list_evaluations(bundle: OpenBundle, cell: Cell) -> dict[str, str]:

@@ -66,17 +66,13 @@ def find_inconsistencies(bundle: OpenBundle) -> Iterator[str]:
         if cell not in planned_cells:
             yield f"{cell.name}: the plan has no such cell with run {cell.run_id}"
     for run in bundle.store.iter_runs():
-        yield from _run_checks(run.id, partial(check_run, run))
+        yield from run_checks(run.id, partial(check_run, run))
     for path in sorted((bundle.store.root / "environments").glob("*.json")):
         if digest_text(path.read_text(encoding="utf-8", errors="replace")) != path.stem:
             yield f"environments/{path.name}: its name is not the hash of its content"
     seeds = {cell.run_id: cell.seed for cell in bundle.cells}
     for run_id, seed in seeds.items():
-        run = bundle.store.get_run(run_id)
-        if run.read_outcome() is None:
-            yield f"{run_id}: it has no outcome"
-        elif run.read_spec().get("config", {}).get("seed") != seed:
-            yield f"{run_id}: its spec has another seed than its cell"
+        yield from run_checks(run_id, partial(_check_cell, bundle.store.get_run(run_id), seed))
 
 
 def check_run(run: RunFolder) -> Iterator[str]:
@@ -89,7 +85,8 @@ def check_run(run: RunFolder) -> Iterator[str]:
     weights_digest = outcome.weights_digest
     if run.weights_path.exists() and digest_file(run.weights_path) != weights_digest:
         yield f"{run.id}: its weights are not those of its outcome"
-    for path in sorted(run.list_score_paths()):
+    # a write that was killed leaves a file of another suffix
+    for path in sorted(path for path in run.list_score_paths() if path.suffix == ".json"):
         scores = read_record(DatasetScores, path)
         if scores is None or path != run.scores_path(scores.dataset, scores.evaluation_hash):
             yield f"{run.id}: {path.name} has scores of another evaluation"
@@ -97,9 +94,17 @@ def check_run(run: RunFolder) -> Iterator[str]:
             yield f"{run.id}: {path.name} has scores of other weights"
 
 
-def _run_checks(name: str, check: Callable[[], Iterator[str]]) -> Iterator[str]:
+def run_checks(name: str, check: Callable[[], Iterator[str]]) -> Iterator[str]:
     """Yield what a check yields; a file that cannot be read is a line too."""
     try:
         yield from check()
     except (UserError, FileNotFoundError, AttributeError, KeyError, TypeError) as error:
         yield f"{name}: {' '.join(str(error).split())[:300]}"
+
+
+def _check_cell(run: RunFolder, seed: int) -> Iterator[str]:
+    """Yield a line if the run of a cell has no outcome, or another seed."""
+    if run.read_outcome() is None:
+        yield f"{run.id}: it has no outcome"
+    elif run.read_spec().get("config", {}).get("seed") != seed:
+        yield f"{run.id}: its spec has another seed than its cell"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sweeps.bundles.archive import write_archive
-from sweeps.bundles.contents import BundleContents, collect_contents
+from sweeps.bundles.contents import STORE_FOLDER, BundleContents, collect_contents
 from sweeps.bundles.manifest import Manifest, hash_stream
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
@@ -43,11 +43,22 @@ def write_bundle(store: Store, plan: Plan, target: Path, *, with_weights: bool) 
     contents = collect_contents(store, plan, with_weights=with_weights)
     if not contents.finished_cells:
         raise UserError(f"{plan.sweep_id} has no finished cell yet: there is nothing to bundle")
+    plan_name = f"{STORE_FOLDER}/sweeps/{plan.sweep_id}/plan.json"
+    if plan_name not in contents.paths:
+        raise UserError(
+            f"{plan_name} is not a regular file, or its name has letters that a bundle does not "
+            "take: a sweep is named after the file of its ablation; use a-z, 0-9, _ and - there"
+        )
 
     def open_file(name: str) -> BinaryIO:
         if name in contents.generated:
             return io.BytesIO(contents.generated[name])
-        return open(contents.paths[name], "rb")
+        try:
+            return open(contents.paths[name], "rb")
+        except FileNotFoundError:
+            raise UserError(
+                f"{name} was deleted while it was packed: run the command again"
+            ) from None
 
     hashes = {}
     for name in sorted([*contents.generated, *contents.paths]):

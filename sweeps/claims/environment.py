@@ -21,7 +21,7 @@ DIFF_FILE = "DIFF"
 MAX_DIFF_CHARACTERS = 1_000_000
 GIT_TIMEOUT_SECONDS = 20.0
 PACKAGE_FOLDER = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)\.(?:dist|egg)-info")
-PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
+PASSWORD = re.compile(r"(?<=://)[^/\s]+@")
 SECRET_KEYS = ("storage", "notify")
 """Keys whose values may hold a password or be one."""
 NVIDIA_VERSION_FILE = Path("/proc/driver/nvidia/version")

@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sweeps.bundles.comparison import Agreement, RunComparison, compare_runs
-from sweeps.bundles.verification import check_run
+from sweeps.bundles.verification import check_run, run_checks
 from sweeps.claims.status import inspect_run
 from sweeps.merging import copying
+from sweeps.merging.foreign_plans import require_plain_round, strip_execution
 from sweeps.merging.plans import unite_plans
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, read_jsonl
-from uniclip.store import Plan, RunFolder, RunStatus, Store
+from uniclip.store import Plan, RunFolder, RunStatus, Store, TuningRound
 from uniclip.store.json_io import decode_record
 from uniclip.store.origin_records import RunOrigin
 
@@ -44,6 +46,10 @@ class MergeSummary:
     """Runs that the store, or an earlier source, has too."""
     plans: dict[str, Plan] = field(default_factory=dict)
     """Sweep id -> the united plan."""
+    removed_keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Sweep id -> what its plan from elsewhere set and is not taken, as it chooses code."""
+    origins: list[RunOrigin] = field(default_factory=list)
+    """What the sources record of the origins of their runs."""
     contradictions: list[str] = field(default_factory=list)
     """A line each; if there are any, nothing is written."""
     busy_runs: list[str] = field(default_factory=list)
@@ -58,13 +64,15 @@ def prepare_merge(target: Store, sources: Sequence[MergeSource]) -> MergeSummary
     """
     summary = MergeSummary()
     for source in sources:
+        summary.origins += _read_origins(source)
         for run in source.store.iter_runs():
             if run.has_spec() and run.read_outcome() is not None:
                 _prepare_run(summary, target, source, run)
         for plan in _iterate_plans(source.store):
-            stored = summary.plans.get(plan.sweep_id) or _read_plan(target, plan.sweep_id)
             try:
-                summary.plans[plan.sweep_id] = unite_plans(stored, plan) if stored else plan
+                _prepare_plan(summary, target, plan)
+                for path in copying.list_tuning_rounds(source.store, plan):
+                    require_plain_round(decode_record(TuningRound, path.read_bytes(), path))
             except UserError as error:
                 summary.contradictions.append(f"{source.name}: {error}")
     return summary
@@ -86,12 +94,13 @@ def apply_merge(target: Store, sources: Sequence[MergeSource], summary: MergeSum
     for run_id, source, comparison in summary.shared_runs:
         if comparison.agreement is Agreement.IDENTICAL:
             copying.copy_scores(source.store.get_run(run_id), target.get_run(run_id))
-    _record_origins(target, sources, summary)
+    _record_origins(target, summary)
     for source in sources:
         copying.copy_environments(source.store, target)
         for plan in _iterate_plans(source.store):
             folders = (s.get_sweep(plan.sweep_id) for s in (source.store, target))
             copying.copy_sweep_records(*folders)
+            copying.copy_tuning_rounds(source.store, target, plan)
     for plan in summary.plans.values():
         target.get_sweep(plan.sweep_id).write_plan(plan)
 
@@ -124,7 +133,7 @@ def name_source(path: Path) -> str:
 
 
 def _prepare_run(summary: MergeSummary, target: Store, source: MergeSource, run: RunFolder) -> None:
-    for line in _check(run):
+    for line in run_checks(run.id, partial(check_run, run)):
         summary.contradictions.append(f"{source.name}: {line}")
     stored = target.get_run(run.id)
     if run.id in summary.new_runs:
@@ -141,11 +150,15 @@ def _prepare_run(summary: MergeSummary, target: Store, source: MergeSource, run:
         )
 
 
-def _check(run: RunFolder) -> Iterator[str]:
-    try:
-        yield from check_run(run)
-    except FileNotFoundError as error:
-        yield f"{run.id}: {error.filename} is missing"
+def _prepare_plan(summary: MergeSummary, target: Store, plan: Plan) -> None:
+    """Unite a plan with that of the store; it chooses no code that the store's own does not."""
+    own_plan = _read_plan(target, plan.sweep_id)
+    stripped_plan, removed_keys = strip_execution(plan, own_plan)
+    stored = summary.plans.get(plan.sweep_id) or own_plan
+    summary.plans[plan.sweep_id] = unite_plans(stored, stripped_plan) if stored else stripped_plan
+    if removed_keys and own_plan is None:
+        known_keys = summary.removed_keys.get(plan.sweep_id, ())
+        summary.removed_keys[plan.sweep_id] = tuple(dict.fromkeys([*known_keys, *removed_keys]))
 
 
 def _copy_run(
@@ -166,7 +179,15 @@ def _copy_run(
     copying.copy_run(source.store.get_run(run_id), target, scratch)
 
 
-def _record_origins(target: Store, sources: Sequence[MergeSource], summary: MergeSummary) -> None:
+def _read_origins(source: MergeSource) -> list[RunOrigin]:
+    path = source.store.origins_path
+    return [
+        decode_record(RunOrigin, json.dumps(record).encode(), f"{source.name}: {path.name}")
+        for record in read_jsonl(path)
+    ]
+
+
+def _record_origins(target: Store, summary: MergeSummary) -> None:
     """Append where the runs of both come from, and what the sources record of their own."""
     for run_id, source, comparison in summary.shared_runs:
         origin = RunOrigin(
@@ -177,11 +198,9 @@ def _record_origins(target: Store, sources: Sequence[MergeSource], summary: Merg
             largest_difference=comparison.largest_difference,
         )
         _record_origin(target, origin)
-    for source in sources:
-        for record in read_jsonl(source.store.origins_path):
-            origin = decode_record(RunOrigin, json.dumps(record).encode(), source.name)
-            if target.get_run(origin.run).has_spec():
-                _record_origin(target, origin)
+    for origin in summary.origins:
+        if target.get_run(origin.run).has_spec():
+            _record_origin(target, origin)
 
 
 def _record_origin(target: Store, origin: RunOrigin) -> None:

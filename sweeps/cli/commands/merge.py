@@ -110,6 +110,11 @@ def _print_summary(summary: MergeSummary) -> None:
         )
     if len(summary.shared_runs) > MAX_LISTED_RUNS:
         print(f"... and {len(summary.shared_runs) - MAX_LISTED_RUNS} more")
+    for sweep_id, keys in summary.removed_keys.items():
+        print(
+            f"note: {sweep_id}: {', '.join(keys)} choose code or commands and are not taken from "
+            "its plan: if you trust them, write them when you run or read the sweep"
+        )
     for line in summary.contradictions:
         print(f"contradiction: {line}")
     if summary.contradictions:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 from sweeps.bundles.contents import README, collect_contents
 from tests.helpers.fake_sweep import Truth
+from tests.helpers.fake_tuned_sweep import build_tuned_plan
 from tests.helpers.labs import make_lab
 from tests.sweeps.bundles.conftest import Lab
+from uniclip.io.atomic import append_jsonl
 from uniclip.store import Store
 
 
@@ -36,3 +40,34 @@ def test_what_is_packed_is_a_store(lab: Lab) -> None:
     assert "store/format.json" in contents.generated
     assert "sha256sum --check" in README
     assert isinstance(lab.store, Store)
+
+
+def test_the_last_heartbeat_is_packed(tmp_path: Path) -> None:
+    """Of an attempt that was killed without an exit record, it alone says how long it ran."""
+    store, plan = make_lab(tmp_path / "store", Truth(seeds=(0,)))
+    attempt = store.get_run(plan.cells[0].run_id).get_attempt(1)
+    attempt.heartbeat_path.write_text("{}")
+    name = f"store/{attempt.heartbeat_path.relative_to(store.root)}"
+    assert name in collect_contents(store, plan, with_weights=False).paths
+
+
+def test_default_runs_of_a_tuned_sweep_are_packed_like_its_own(tmp_path: Path) -> None:
+    store, plan = make_lab(tmp_path / "store", Truth(seeds=(0,)))
+    tuned_plan = replace(build_tuned_plan(plan), cells=())
+    runs = [store.get_run(cell.run_id) for cell in plan.cells]
+    runs[0].get_attempt(1).events_path.write_text("{}")
+    (runs[1].path / "outcome.json").unlink()
+    names = collect_contents(store, tuned_plan, with_weights=False).paths
+    assert f"store/runs/{runs[0].id}/attempts/1/events.jsonl" in names
+    assert f"store/runs/{runs[0].id}/spec.json" in names
+    assert not [name for name in names if runs[1].id in name], "it is not finished"
+
+
+def test_origins_of_other_sweeps_stay_at_home(tmp_path: Path) -> None:
+    store, plan = make_lab(tmp_path / "store", Truth(seeds=(0,)))
+    for run in (plan.cells[0].run_id, "0123456789abcdef"):
+        append_jsonl(store.origins_path, {"run": run, "origin": "x"})
+    contents = collect_contents(store, plan, with_weights=False)
+    (line,) = contents.generated["store/origins.jsonl"].splitlines()
+    assert json.loads(line)["run"] == plan.cells[0].run_id
+    assert "store/origins.jsonl" not in contents.paths

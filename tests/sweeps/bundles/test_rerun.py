@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sweeps.bundles import rerun
 from sweeps.bundles.reader import check_bundle
 from sweeps.bundles.rerun import rerun_cells, select_cells
 from sweeps.bundles.verification import OpenBundle
@@ -16,7 +18,7 @@ from tests.helpers.command_line import Driver, execute
 from tests.helpers.labs import edit_json
 from tests.sweeps.bundles.conftest import Lab
 from uniclip.errors import UserError
-from uniclip.store import Store
+from uniclip.store import RunFolder, Store
 
 WORDS = ("arms=[full,clip]", "seeds=2", "train.steps=20")
 
@@ -49,6 +51,56 @@ def test_a_bundle_imports_nothing_that_the_user_does_not_name(
     bundle = OpenBundle(lab.store, plan, plan.cells)
     with pytest.raises(UserError, match=message):
         next(rerun_cells(bundle, plan.cells[:1], words, Store(tmp_path), 0.05))
+
+
+def run_with(
+    lab: Lab, folder: Path, base: dict[str, object], diff: dict[str, object], *words: str
+) -> None:
+    """Train a cell of a bundle anew whose plan was edited."""
+    arms = tuple(
+        dataclasses.replace(a, config_diff={**a.config_diff, **diff}) for a in lab.plan.arms
+    )
+    base_config = {**lab.plan.base_config, **base}
+    plan = dataclasses.replace(lab.plan, arms=arms, base_config=base_config)
+    bundle = OpenBundle(lab.store, plan, plan.cells)
+    next(rerun_cells(bundle, plan.cells[:1], words, Store(folder / "store"), 0.05))
+
+
+@pytest.mark.parametrize(
+    "diff",
+    [
+        {"runtime.plugins": ["stranger"]},
+        {"runtime": {"plugins": ["stranger"]}},
+        {"runtime.plugins": ["named"], "runtime": {"plugins": ["stranger"]}},
+        {"allow_torchscript": True},
+    ],
+)
+def test_an_arm_cannot_name_plugins(lab: Lab, tmp_path: Path, diff: dict[str, object]) -> None:
+    with pytest.raises(UserError, match="sets .*, which states how runs are executed"):
+        run_with(lab, tmp_path, {"runtime": {"plugins": [], "device": "cpu"}}, diff)
+
+
+def test_a_run_is_executed_with_the_named_plugins_only(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the configuration of the bundle spells a section in another way."""
+    executed: list[dict[str, Any]] = []
+
+    def record(
+        _store: Store, published: RunFolder, run_only: dict[str, Any], _: object
+    ) -> RunFolder:
+        executed.append(run_only)
+        return published
+
+    monkeypatch.setattr(rerun, "_execute", record)
+    (tmp_path / "named_plugin.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    runtime = {"device": "cpu", "plugins": ["named_plugin"]}
+    base: dict[str, object] = {"runtime": runtime, "allow_torchscript": True}
+    run_with(lab, tmp_path, base, {}, "plugins=[named_plugin]", "runtime.device=cpu")
+    run_with(lab, tmp_path, {"runtime": {"device": "cpu"}, "allow_torchscript": True}, {})
+    assert [values["runtime"]["plugins"] for values in executed] == [["named_plugin"], []]
+    assert [values["allow_torchscript"] for values in executed] == [False, False]
 
 
 @pytest.mark.slow

@@ -62,6 +62,20 @@ def test_each_forged_record_is_named(
     assert any(message in line and line.startswith(run_id) for line in lines), lines
 
 
+def test_a_cell_without_a_spec_is_a_line(folder: Path, lab: Lab) -> None:
+    run_id = lab.plan.cells[0].run_id
+    (folder / "store" / "runs" / run_id / "spec.json").unlink()
+    lines = list(find_inconsistencies(open_bundle(folder)))
+    assert lines
+    assert all(line.startswith(f"{run_id}: ") and "spec.json" in line for line in lines)
+
+
+def test_what_a_killed_write_left_is_consistent(folder: Path, lab: Lab) -> None:
+    run = folder / "store" / "runs" / lab.plan.cells[0].run_id
+    (run / "scores" / ".x.json.1f2e").write_text("{")
+    assert list(find_inconsistencies(open_bundle(folder))) == []
+
+
 def test_an_environment_is_named_by_its_content(folder: Path, lab: Lab) -> None:
     path = folder / "store" / "environments" / ("0" * 16 + ".json")
     path.parent.mkdir(exist_ok=True)

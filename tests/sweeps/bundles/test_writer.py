@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sweeps.bundles import writer
+from sweeps.bundles.contents import collect_contents
 from sweeps.bundles.reader import check_bundle
 from sweeps.bundles.writer import write_bundle
 from tests.helpers.fake_sweep import Truth
@@ -52,3 +55,25 @@ def test_the_description_is_plain_json(lab: Lab, tmp_path: Path) -> None:
     description = json.loads((tmp_path / "b" / "bundle.json").read_text())
     assert description["sweep"] == lab.plan.sweep_id
     assert len(description["cells"]) == len(lab.plan.cells) - 1
+
+
+def test_a_plan_whose_name_no_bundle_takes_is_an_error(tmp_path: Path) -> None:
+    store, plan = make_lab(tmp_path / "store", Truth(seeds=(0,)))
+    plan = replace(plan, sweep_id="größe-quick-1a2b3c4d")
+    store.get_sweep(plan.sweep_id).write_plan(plan)
+    with pytest.raises(UserError, match="letters that a bundle does not take"):
+        write_bundle(store, plan, tmp_path / "b.tar", with_weights=False)
+    assert not (tmp_path / "b.tar").exists()
+
+
+def test_a_file_that_vanishes_meanwhile_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when another process builds the report again."""
+    store, plan = make_lab(tmp_path / "store", Truth(seeds=(0,)))
+    contents = collect_contents(store, plan, with_weights=False)
+    monkeypatch.setattr(writer, "collect_contents", lambda *_, **__: contents)
+    (store.get_run(plan.cells[0].run_id).path / "outcome.json").unlink()
+    with pytest.raises(UserError, match=r"outcome\.json was deleted .*: run the command again"):
+        write_bundle(store, plan, tmp_path / "b.tar", with_weights=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]

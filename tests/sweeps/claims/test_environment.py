@@ -65,6 +65,7 @@ def test_a_long_diff_is_cut(tmp_path: Path) -> None:
 def test_passwords_in_a_command_are_not_recorded() -> None:
     words = ["python", "sweep.py", "tune", "storage=postgresql://lab:secret@host/db"]
     url = "data_root=https://user:secret@host/x"
+    words += ["data_root=https://user:a@secret@host/x"]
     recorded = environment.describe_command([*words, url, "notify=https://hooks/secret", "seeds=3"])
     assert "secret" not in "".join(recorded)
     assert recorded[:3] == ("python", "sweep.py", "tune")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from sweeps.merging.copying import copy_environments, copy_run, copy_sweep_records
+from sweeps.merging.copying import (
+    copy_environments,
+    copy_run,
+    copy_sweep_records,
+    list_tuning_rounds,
+)
+from sweeps.merging.merge import MergeSource, apply_merge, prepare_merge
 from tests.helpers.fake_sweep import Truth
+from tests.helpers.fake_tuned_sweep import build_tuned_plan, save_trials
 from tests.helpers.labs import make_lab
 from uniclip.store import Store
 
@@ -14,6 +22,8 @@ def test_a_run_is_copied_without_strange_files(tmp_path: Path) -> None:
     source, plan = make_lab(tmp_path / "a", Truth(seeds=(0,)))
     target, run = Store(tmp_path / "b"), source.get_run(plan.cells[0].run_id)
     (run.path / "install.sh").write_text("rm -rf /")
+    (run.path / "scores" / ".x.json.1f2e").write_text("{")
+    run.get_attempt(1).usage_path.write_text('{"time": 1}\n')
     (run.get_attempt(1).checkpoints_path).mkdir(parents=True, exist_ok=True)
     (run.get_attempt(1).checkpoints_path / "1.safetensors").write_bytes(b"large")
     (tmp_path / "b").mkdir()
@@ -23,6 +33,8 @@ def test_a_run_is_copied_without_strange_files(tmp_path: Path) -> None:
     names = {p.relative_to(copy.path).as_posix() for p in copy.path.rglob("*") if p.is_file()}
     assert {"spec.json", "outcome.json", "attempts/1.claim", "attempts/1/metrics.jsonl"} <= names
     assert "install.sh" not in names
+    assert "attempts/1/usage.jsonl" in names
+    assert "scores/.x.json.1f2e" not in names, "a write that was killed"
     assert not any("safetensors" in name for name in names)
     assert copy.read_outcome() == run.read_outcome()
 
@@ -45,3 +57,33 @@ def test_measurements_of_both_are_kept_once(tmp_path: Path) -> None:
     for _ in range(2):
         copy_sweep_records(*folders)
     assert folders[1].probes_path.read_text() == "2\n3\n1\n"
+
+
+def test_rounds_of_a_tuning_are_copied(tmp_path: Path) -> None:
+    source, default_plan = make_lab(tmp_path / "a", Truth(seeds=(0,)))
+    plan = save_trials(source, build_tuned_plan(default_plan), 2)
+    target = Store(tmp_path / "b")
+    sources = [MergeSource("a", source)]
+    apply_merge(target, sources, prepare_merge(target, sources))
+    paths = [list_tuning_rounds(store, plan) for store in (source, target)]
+    assert len(paths[0]) == 2
+    assert [p.read_bytes() for p in paths[0]] == [p.read_bytes() for p in paths[1]]
+
+
+def test_a_tuning_names_no_folder_elsewhere(tmp_path: Path) -> None:
+    source, default_plan = make_lab(tmp_path / "a", Truth(seeds=(0,)))
+    plan = save_trials(source, build_tuned_plan(default_plan), 1)
+    assert plan.tuning is not None
+    study = f"../tuning/{plan.tuning.study}"
+    assert source.get_study(plan.tuning.default_sweep, study).list_round_paths()
+    strange_plan = replace(plan, tuning=replace(plan.tuning, study=study))
+    assert list_tuning_rounds(source, strange_plan) == []
+
+
+def test_trials_that_choose_code_are_refused(tmp_path: Path) -> None:
+    source, default_plan = make_lab(tmp_path / "a", Truth(seeds=(0,)))
+    plan = save_trials(source, build_tuned_plan(default_plan), 1)
+    (path,) = list_tuning_rounds(source, plan)
+    path.write_text(path.read_text().replace("train.precision", "runtime.plugins"))
+    (line,) = prepare_merge(Store(tmp_path / "b"), [MergeSource("a", source)]).contradictions
+    assert "'runtime.plugins'" in line

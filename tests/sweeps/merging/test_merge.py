@@ -164,14 +164,62 @@ def test_scores_that_one_lacks_are_added(pair: tuple[Store, Store]) -> None:
     assert scores_path.read_bytes() == content
 
 
+def test_scores_behind_a_link_are_not_added(pair: tuple[Store, Store], tmp_path: Path) -> None:
+    first, second = pair
+    shared = next(run for run in first.iter_runs() if second.get_run(run.id).has_spec())
+    (scores_path,) = shared.list_score_paths()
+    scores_path.unlink()
+    folder = second.get_run(shared.id).path / "scores"
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(tmp_path / "moved")
+    merge(first, second)
+    assert not scores_path.exists()
+
+
+def test_what_a_killed_write_left_is_no_contradiction(pair: tuple[Store, Store]) -> None:
+    first, second = pair
+    for run in second.iter_runs():
+        (run.path / "scores" / ".x.json.1f2e").write_text("{")
+    merge(first, second)
+    assert not [*first.root.rglob(".x.json.*")]
+
+
+def test_a_strange_spec_is_a_contradiction(pair: tuple[Store, Store]) -> None:
+    """A score file too, that is no record of scores."""
+    first, second = pair
+    run = next(run for run in second.iter_runs() if not first.get_run(run.id).has_spec())
+    for text in ('{"config": [3]}', "[]", "3"):
+        (run.path / "spec.json").write_text(text)
+        lines = prepare_merge(first, [MergeSource("second", second)]).contradictions
+        assert any(line.startswith(f"second: {run.id}") for line in lines)
+    (scores_path,) = run.list_score_paths()
+    scores_path.write_text('{"dataset": 3}')
+    lines = prepare_merge(first, [MergeSource("second", second)]).contradictions
+    assert any(scores_path.name in line for line in lines)
+
+
+def test_a_damaged_origin_is_found_before_anything_is_written(pair: tuple[Store, Store]) -> None:
+    first, second = pair
+    before = read_files(first.root)
+    second.origins_path.write_text('{"run": 3}\n')
+    with pytest.raises(UserError, match="second"):
+        merge(first, second)
+    assert read_files(first.root) == before
+
+
 def test_links_of_a_store_are_not_followed(pair: tuple[Store, Store], tmp_path: Path) -> None:
     first, second = pair
     secret = tmp_path / "secret"
     secret.write_text("secret")
     new = [run for run in second.iter_runs() if not first.get_run(run.id).has_spec()]
     new[0].config_path.symlink_to(secret)
+    attempt = new[1].get_attempt(1)
+    attempt.path.rename(tmp_path / "moved")
+    (tmp_path / "moved" / "log").write_text("secret")
+    attempt.path.symlink_to(tmp_path / "moved")
     merge(first, second)
     assert not first.get_run(new[0].id).config_path.exists()
+    assert not first.get_run(new[1].id).get_attempt(1).log_path.exists()
     assert first.get_run(new[0].id).read_outcome() is not None
 
 
