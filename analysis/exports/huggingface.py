@@ -10,13 +10,13 @@ written.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from analysis.exports.model_card import build_model_card
+from analysis.exports.replacement import replace_folder
 from analysis.exports.source import Change, Changes, ExportedCell, SweepSource
 from uniclip.checkpoints import exporting, load
 from uniclip.io.atomic import atomic_write
@@ -76,9 +76,7 @@ def _export_cell(
         card_text = build_model_card(cell, source.plan, arm_scores, model_format)
         (work_path / "README.md").write_text(card_text, encoding="utf-8")
         (work_path / FORMAT_FILE).write_text(f"{model_format} {weights_digest}\n")
-        if not is_new:
-            shutil.rmtree(path)
-        os.replace(work_path, path)
+        replace_folder(path, work_path, [] if is_new else [path])
     return "new" if is_new else "changed"
 
 

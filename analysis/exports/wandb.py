@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from analysis.exports.replacement import replace_folder
 from analysis.exports.source import Change, Changes, ExportedCell, SweepSource
 from uniclip.errors import UserError
 from uniclip.io.hashing import digest
@@ -56,9 +57,7 @@ def _export_cell(cell: ExportedCell, folder: Path) -> Change:
         except wandb.Error as error:
             raise UserError(f"wandb cannot write {cell.name}: {error}") from None
         (written_path / DIGEST_FILE).write_text(cell.digest)
-        for path in present_paths:
-            shutil.rmtree(path)
-        os.replace(written_path, folder / f"offline-run-{start}-{run_id}")
+        replace_folder(folder / f"offline-run-{start}-{run_id}", written_path, present_paths)
     return "changed" if present_paths else "new"
 
 

@@ -29,7 +29,8 @@ def encode_usage(store: Store, plan: Plan) -> dict[str, Any]:
     encoded: dict[str, dict[str, Any]] = {}
     num_sampled, is_thinned = 0, False
     for run_id in run_ids:
-        samples = store.get_run(run_id).read_usage()
+        run = store.get_run(run_id)
+        samples = run.read_usage() if run.is_readable() else []
         if not samples:
             continue
         num_sampled += 1

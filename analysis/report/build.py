@@ -216,6 +216,7 @@ def _write_contents(
     from analysis.report.disagreements import collect_disagreements
     from analysis.report.html import render_html
     from analysis.report.notebook_cells import build_cells
+    from analysis.report.origins import write_origins
     from analysis.results.planted_effects import check_planted_effects
     from analysis.results.results import analyze
     from analysis.tables.costs import build_cost_report
@@ -227,6 +228,7 @@ def _write_contents(
     report_tables = tables.build_tables(results)
     sentences = summary.build_summary_sentences(results)
     _write_tables(report_tables, sweep_data, results.tuning_trials, folder)
+    write_origins(store, plan, folder)
     (folder / "figures").mkdir()
     examples = load_examples(store, sweep_data.plan)
     report_figures = build_figures(results, examples, folder / "figures")

@@ -41,9 +41,9 @@ PRE_COMPOSE_KEYS = ("ablation", "conf_dir")
 """Keys that are read before a configuration is composed."""
 NON_CONFIG_GROUPS = ("ablation", "space")
 """Folders of YAML that are not groups of the configuration."""
-ONE_TIME_KEYS = ("retry", "outdated", "store", "wait", "notify")
-"""Keys that a follow-up job does not repeat; it adds store= itself, and has the webhook of notify=
-in its environment."""
+ONE_TIME_KEYS = ("retry", "outdated", "store", "wait", "notify", "storage")
+"""Keys that a follow-up job does not repeat; it adds store= itself, and has the values of notify=
+and storage=, which may hold passwords, in its environment."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,8 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from analysis.page.html import build_policy
-from sweeps.server.live_page import LivePage
+from sweeps.server.live_page import READING_ERRORS, LivePage, describe_error
 from sweeps.server.sweep_index import render_index
-from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
 ADDRESS = "127.0.0.1"
@@ -96,12 +95,12 @@ class PageServer(ThreadingHTTPServer):
         if not parts or parts[0] not in SERVED_FOLDERS or any("\0" in part for part in parts):
             return None
         root = self.store.root / parts[0]
-        path = self.store.root.joinpath(*parts).resolve()
-        if not path.is_relative_to(root.resolve()):
-            return None
         try:
+            path = self.store.root.joinpath(*parts).resolve()
+            if not path.is_relative_to(root.resolve()):
+                return None
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
+        except (OSError, RuntimeError):  # RuntimeError: links that form a loop
             return None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
@@ -116,15 +115,21 @@ class PageRequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "uniclip", ""
     timeout = IDLE_SECONDS
+    _has_begun = False
+    """Whether an answer to the request has begun."""
 
     def do_GET(self) -> None:
         """Send a page, its data or a file."""
+        self._has_begun = False
         try:
             self._answer()
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             self.close_connection = True
-        except UserError as error:
-            self._send_text(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        except READING_ERRORS as error:
+            if self._has_begun:
+                self.close_connection = True  # a second answer would be taken for the file
+            else:
+                self._send_text(HTTPStatus.INTERNAL_SERVER_ERROR, describe_error(error))
 
     do_HEAD = do_GET
 
@@ -203,6 +208,7 @@ class PageRequestHandler(BaseHTTPRequestHandler):
         self._send(status, f"{text}\n".encode(), {"Content-Type": TEXT, **(headers or {})})
 
     def _send(self, status: HTTPStatus, body: bytes | None, headers: dict[str, str]) -> None:
+        self._has_begun = True
         self.send_response(status)
         for name, value in {**SECURITY_HEADERS, **headers}.items():
             self.send_header(name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,25 @@ from uniclip.errors import UserError
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+URL_VARIABLE = "UNICLIP_STORAGE"
+"""Environment variable with the storage of a tuning; the key `storage=` has precedence."""
 CONNECT_TIMEOUT_SECONDS = 10
 """Time after which a PostgreSQL server that does not answer counts as unreachable."""
 MAX_ERROR_COLUMNS = 200
+
+
+def find_storage(url: str, *, is_passed_on: bool) -> str:
+    """Return the storage of the key `storage`, or of the environment; "" for the default.
+
+    Args:
+        url: The value of the key.
+        is_passed_on: Whether follow-up jobs get it by the environment, which is in no file: a URL
+            may hold a password.
+    """
+    url = url or os.environ.get(URL_VARIABLE, "")
+    if url and is_passed_on:
+        os.environ[URL_VARIABLE] = url
+    return url
 
 
 def open_storage(url: str, journal_path: Path) -> BaseStorage:

@@ -20,7 +20,7 @@ from ablations.plan.plan import ResolvedPlan
 from analysis.collect.run_time import format_duration
 from sweeps.claims.status import inspect_runs
 from sweeps.config.request import SweepRequest, parse_request
-from sweeps.config.schema import resolve_seeds
+from sweeps.config.schema import SlurmLauncherConfig, resolve_seeds
 from sweeps.costs import limit
 from sweeps.costs.estimate import estimate_costs
 from sweeps.costs.probe import delete_failed_audit
@@ -45,7 +45,7 @@ from sweeps.tuning.search_space import (
     resolve_search_space,
     select_default_values,
 )
-from sweeps.tuning.storage import hide_password
+from sweeps.tuning.storage import find_storage, hide_password
 from sweeps.tuning.study import list_arm_trials
 from uniclip.config import compose, keys
 from uniclip.config.binding import bind, config_field, to_builtins
@@ -85,7 +85,8 @@ class TuneConfig:
     """Arguments of a pruner of Optuna's own, such as {n_startup_trials: 3}."""
     storage: str = ""
     """Storage of the Optuna studies: a URL such as sqlite:///study.db, or the path of a journal.
-    Empty = the file optuna.journal in the folder of the study."""
+    Empty = the environment variable UNICLIP_STORAGE, which `ps` does not show, or the file
+    optuna.journal in the folder of the study."""
     tuning_seeds: Union[int, tuple[int, ...]] = 1
     """Number of seeds (2 = 1000 and 1001), or a list of them; a trial's score is their mean."""
     parallel_trials: int = config_field(1, low=1, high=1_000)
@@ -273,8 +274,10 @@ def build_tuner(overrides: list[str], stored_plan: Plan | None = None) -> Tuner:
     space = load_search_space(config.space, request.conf_dirs)
     resolved_plan = request.build_plan()
     space = resolve_search_space(config.space, space, resolved_plan)
+    is_slurm = isinstance(request.settings.launcher, SlurmLauncherConfig)
+    storage = find_storage(config.storage, is_passed_on=is_slurm)
     return Tuner(
-        config=config,
+        config=replace(config, storage=storage),
         request=replace(request, argv=("tune", *request.argv[1:], *tune_overrides)),
         resolved_plan=resolved_plan,
         study=_build_study(config, space, resolved_plan),

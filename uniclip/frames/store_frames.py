@@ -26,7 +26,7 @@ from uniclip.frames.records import (
     read_status,
 )
 from uniclip.store import Cell, Plan, RunFolder, RunStatus, Store, get_score_kind_traits
-from uniclip.store.history import select_phase
+from uniclip.store.history import build_columns, select_phase
 from uniclip.store.results_index import use_index
 
 if TYPE_CHECKING:
@@ -208,8 +208,9 @@ class StoreFrames:
         plan = self.read_plan(sweep)
         with use_index(self.store) as store:
             histories = {
-                run_id: store.get_run(run_id).read_history_columns()
+                run_id: run.read_history_columns() if run.is_readable() else build_columns([])
                 for run_id in dict.fromkeys(c.run_id for c in plan.cells)
+                for run in [store.get_run(run_id)]
             }
         if phase is not None:
             histories = {r: select_phase(columns, phase) for r, columns in histories.items()}

@@ -8,6 +8,8 @@ that was changed within the last seconds is always read. Every row carries a che
 
 So the index may be deleted at any time, a process may be killed while it writes, and two may write
 at once: a row that is missing, damaged or out of date costs the time to read files again.
+
+Only the user can read it, since it copies records of stores that others may not read.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import msgspec
 
 from uniclip.io.file_digests import is_settled, read_signature
 from uniclip.io.memo import get_cache_folder
+from uniclip.store import history
 from uniclip.store.run_files import RunFiles
 from uniclip.store.run_records import (
     AttemptEnd,
@@ -43,7 +46,8 @@ Record = TypeVar("Record")
 Value = TypeVar("Value")
 FOLDER = "results"
 VERSION = 1
-"""Raised when the rows are encoded differently."""
+"""Raised when the rows are encoded differently, or when the code of a derived value outside
+`uniclip.store.history` computes another one."""
 MAX_UNSAVED_ROWS = 2000
 """Rows that are written at once, in one transaction."""
 LOCK_TIMEOUT_SECONDS = 1.0
@@ -103,7 +107,7 @@ class ResultsIndex:
         self._connection: sqlite3.Connection | None = None
         self._runs: dict[str, RunFiles] = {}
         self._unsaved: dict[tuple[str, str], _Row] = {}
-        if self._path.exists():
+        if os.path.exists(self._path):
             self._connect()
 
     def open_run(self, folder: Path) -> RunFiles:
@@ -140,10 +144,8 @@ class ResultsIndex:
         unsaved, self._unsaved = self._unsaved, {}
         if not unsaved:
             return
-        if self._connection is None or not self._path.exists():
+        if self._connection is None or not os.path.exists(self._path):
             self._disconnect()
-            with suppress(OSError):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
             self._connect()
         if self._connection is not None:
             encoded = ((key, msgspec.msgpack.encode(row)) for key, row in unsaved.items())
@@ -184,6 +186,9 @@ class ResultsIndex:
 
         Without an index, if that is impossible, all files are read.
         """
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.chmod(0o700)
         for _ in range(2):
             try:
                 self._connection = sqlite3.connect(
@@ -300,12 +305,13 @@ _make_decoder = cache(msgspec.msgpack.Decoder)
 
 @cache
 def _compute_version() -> int:
-    """Return a positive number of 31 bits that names the records' fields and their types."""
+    """Return a positive number of 31 bits that names the records and the code of the history."""
     fields = [
         (record.__name__, [(f.name, str(f.type)) for f in dataclasses.fields(record)])
         for record in (Outcome, ClaimRecord, Heartbeat, AttemptEnd, DatasetScores, Score)
     ]
-    return zlib.crc32(repr((VERSION, fields)).encode()) >> 1 or 1
+    code = zlib.crc32(Path(history.__file__).read_bytes())
+    return zlib.crc32(repr((VERSION, fields, code)).encode()) >> 1 or 1
 
 
 def _compute_checksum(run_id: str, part: str, data: bytes) -> int:

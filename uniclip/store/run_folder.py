@@ -143,7 +143,7 @@ class AttemptFolder:
                 self._write_heartbeat(self._heartbeat)
 
     def _write_heartbeat(self, heartbeat: Heartbeat) -> None:
-        if self._holds_claim():
+        if self.holds_claim():
             atomic_write(self.heartbeat_path, to_json_bytes(heartbeat), is_durable=False)
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -182,7 +182,7 @@ class AttemptFolder:
             error: The last line of the error, if `kind` is "failed".
             reason: Why the attempt was interrupted, as far as that is known.
         """
-        if self._holds_claim():
+        if self.holds_claim():
             attempt_end = AttemptEnd(kind=kind, time=time.time(), error=error, reason=reason)
             if write_once(self.end_path, to_json_bytes(attempt_end)):
                 self._copy_end_to_heartbeat(attempt_end)
@@ -202,9 +202,9 @@ class AttemptFolder:
 
         A superseded attempt must publish nothing.
         """
-        return self.run.list_attempts()[-1:] != [self.number] or not self._holds_claim()
+        return self.run.list_attempts()[-1:] != [self.number] or not self.holds_claim()
 
-    def _holds_claim(self) -> bool:
+    def holds_claim(self) -> bool:
         """Whether the claim file is still the one that this object wrote, if it wrote one."""
         with suppress(FileNotFoundError):
             return self._claim_bytes is None or self.claim_path.read_bytes() == self._claim_bytes

@@ -1,9 +1,9 @@
 """Samples of the use of CPU, GPU and memory by a run, for the page of its sweep.
 
 psutil measures the processes, and NVML the GPU, where the package nvidia-ml-py is installed (extra
-`gpu`). Intervals grow with the time, so that a run of a month has few more
-samples than one of a day: fewer than `SAMPLES_PER_DOUBLING` for each doubling of its length.
-Nothing of it is part of a run's id or changes its numbers.
+`gpu`). Intervals grow with the time, so that a run of a month has few more samples than one of a
+day: fewer than `SAMPLES_PER_DOUBLING` for each doubling of its length. Nothing of it is part of a
+run's id or changes its numbers.
 """
 
 from __future__ import annotations
@@ -44,13 +44,17 @@ class ResourceSampler:
         self._has_opened_gpu = False
 
     def sample(self) -> None:
-        """Append a sample, unless the last one is recent. Errors are ignored: training goes on."""
+        """Append a sample, unless the last one is recent or another process holds the claim.
+
+        Errors are ignored: training goes on.
+        """
         now = time.monotonic()
         interval = max(MIN_INTERVAL_S, (now - self._start) / SAMPLES_PER_DOUBLING)
         if self._attempt is None or now - self._last_time < interval:
             return
         with suppress(OSError, psutil.Error):
-            append_jsonl(self._attempt.usage_path, self._measure(now))
+            if self._attempt.holds_claim():
+                append_jsonl(self._attempt.usage_path, self._measure(now))
         self._last_time = now
 
     def _measure(self, now: float) -> dict[str, float]:

@@ -9,7 +9,7 @@
  * @property {function(Object): (number|string|null)} [value] what rows are sorted by; else the text
  * @property {function(Object): Node} [render] content of the cell, if it is not just the text
  * @property {boolean} [isNumber] whether it is aligned to the right and sorted downwards first
- * @property {number} [priority] 1: always shown, 2: not on narrow screens, 3: on wide ones only
+ * @property {number} [priority] 1: always shown; where there is no room, columns of 3 are hidden before those of 2
  */
 
 const ROW_HEIGHT = 34;
@@ -30,6 +30,7 @@ class DataTable {
     this.shownRows = [];
     this.sorting = null;
     this.predicate = null;
+    this.hiddenKeys = new Set();
     this.input = createElement("input", {
       type: "search", placeholder: `Filter ${noun}`, "aria-label": `Filter ${noun}`,
       oninput: () => this.refresh(),
@@ -47,7 +48,10 @@ class DataTable {
     this.element = createElement("div", { class: "data-table" },
       createElement("div", { class: "controls" }, this.input, this.count), this.box);
     this.setColumns(columns);
-    new ResizeObserver(() => this.draw(true)).observe(this.box);
+    new ResizeObserver(() => {
+      this.fitColumns();
+      this.draw(true);
+    }).observe(this.box);
     window.addEventListener("beforeprint", () => this.draw(true, MAX_PRINTED_ROWS));
     window.addEventListener("afterprint", () => this.draw(true));
   }
@@ -150,17 +154,39 @@ class DataTable {
   /** Set the widths of columns from the longest texts, so that scrolling does not change them. */
   measureColumns() {
     this.columnGroup.replaceChildren(...this.columns.map((column) => {
-      const col = createElement("col", { class: `priority-${column.priority || 1}` });
+      const col = createElement("col");
       let longest = column.label.length + 2;
       const signLength = column.render ? 3 : 0;
       for (const row of this.rows) longest = Math.max(longest, column.text(row).length + signLength);
       col.style.width = `calc(${Math.min(longest, MAX_COLUMN_CHARACTERS)}ch + 22px)`;
       return col;
     }));
+    this.fitColumns();
+  }
+
+  /** Hide columns, the least important and the last ones first, until the others fit in the box. */
+  fitColumns() {
+    const cols = [...this.columnGroup.children];
+    this.columnGroup.hidden = true; // else styles are of columns that were widened to fill the table
+    const widths = cols.map((col) => parseFloat(getComputedStyle(col).width));
+    this.columnGroup.hidden = false;
+    let total = widths.reduce((sum, width) => sum + width, 0);
+    const order = this.columns.map((column, i) => i).filter((i) => this.columns[i].priority > 1)
+      .sort((a, b) => this.columns[b].priority - this.columns[a].priority || b - a);
+    this.hiddenKeys.clear();
+    for (const i of order) {
+      if (!this.box.clientWidth || total <= this.box.clientWidth) break;
+      this.hiddenKeys.add(this.columns[i].key);
+      total -= widths[i];
+    }
+    this.columns.forEach((column, i) => {
+      cols[i].className = this.getClass(column);
+      this.headings[i].className = this.getClass(column);
+    });
   }
 
   getClass(column) {
-    return `${column.isNumber ? "num " : ""}priority-${column.priority || 1}`;
+    return `${column.isNumber ? "num " : ""}${this.hiddenKeys.has(column.key) ? "hidden" : ""}`;
   }
 
   /** Move between rows by the arrow keys, Home and End. */

@@ -4,12 +4,13 @@
 const POLL_SECONDS = 2;
 const VIEWS = { now: NowView, curves: CurvesView, compare: CompareView, system: SystemView };
 
-/** @param {string} message what is wrong, or "" */
+/** @param {string} message what is wrong with the connection, or "" */
 function showFreshness(payload, message) {
   if (payload.generated === null) return;
   const time = new Date(payload.generated * 1000);
   const stamp = `${time.toLocaleDateString("sv-SE")} ${time.toLocaleTimeString("sv-SE")}`;
-  const text = document.body.dataset.url ? `live, last change ${stamp}` : `state of ${stamp}`;
+  let text = document.body.dataset.url ? `live, last change ${stamp}` : `state of ${stamp}`;
+  if (payload.error) text = `state of ${stamp}; the store cannot be read: ${payload.error}`;
   const element = document.getElementById("freshness");
   if (element.textContent !== text + message) element.textContent = text + message;
 }
@@ -39,8 +40,8 @@ function startPage() {
         if (response.ok) {
           tag = response.headers.get("ETag") || "";
           show(await response.json());
-        } else if (response.status !== 304) {
-          showFreshness(payload, `; the server answers ${response.status}`);
+        } else {
+          showFreshness(payload, response.status === 304 ? "" : `; the server answers ${response.status}`);
         }
         views.forEach((view) => view.tick?.());
       } catch {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from pathlib import Path
@@ -74,7 +75,9 @@ def run(arguments: Namespace) -> int:
     summary = ", ".join(f"{counts[name]} {name}" for name in ("new", "changed", "unchanged"))
     print(f"{target_name}: {summary} in {shown_destination}")
     if target.hint and not is_url:
-        print(f"open it: {target.hint.format(folder=destination, sweep=selection.plan.sweep_id)}")
+        folder_word = shlex.quote(destination)
+        hint = target.hint.format(folder=folder_word, sweep=selection.plan.sweep_id)
+        print(f"open it: {hint}")
     return 0
 
 

@@ -31,7 +31,7 @@ def run(arguments: Namespace) -> int:
     for run_folder in store.iter_runs():
         if run_folder.is_readable() and run_folder.read_outcome() is not None:
             folders += _list_checkpoint_folders(run_folder)
-    sizes = {f: sum(p.stat().st_size for p in f.rglob("*") if p.is_file()) for f in folders}
+    sizes = {folder: _measure_size(folder) for folder in folders}
     for folder, num_bytes in sizes.items():
         if not arguments.json:
             label = "deleted" if arguments.yes else "can be deleted"
@@ -48,7 +48,15 @@ def run(arguments: Namespace) -> int:
         return 0
     hint = "" if arguments.yes or not folders else "; gc --yes deletes it"
     print(f"{sum(sizes.values()) / 1e6:.1f} MB in {len(folders)} folders{hint}")
+    if (exports_path := store.root / "exports").is_dir():
+        num_bytes = _measure_size(exports_path)
+        print(f"{exports_path} ({num_bytes / 1e6:.1f} MB) is left: `export` writes it again")
     return 0
+
+
+def _measure_size(folder: Path) -> int:
+    """Return the bytes of the files in a folder."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 
 def _list_checkpoint_folders(run_folder: RunFolder) -> list[Path]:

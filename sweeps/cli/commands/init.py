@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -27,7 +28,7 @@ def run(arguments: Namespace) -> int:
     program = _find_program()
     for name in write_project(folder, program):
         print(f"wrote {folder / name}")
-    print(f"next: cd {folder} && {program} {METHODS_WORDS}")
+    print(f"next: cd {shlex.quote(str(folder))} && {program} {METHODS_WORDS}")
     return 0
 
 
@@ -36,4 +37,4 @@ def _find_program() -> str:
     script = Path(sys.argv[0])
     if script.stem == CONSOLE_COMMAND:
         return CONSOLE_COMMAND
-    return f"python {script.resolve() if script.suffix == '.py' else 'sweep.py'}"
+    return f"python {shlex.quote(str(script.resolve())) if script.suffix == '.py' else 'sweep.py'}"

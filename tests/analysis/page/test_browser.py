@@ -102,6 +102,23 @@ def test_no_width_scrolls_sideways(browser: Browser, width: int) -> None:
     browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.parametrize(("width", "is_shown"), [(2560, True), (420, False)])
+def test_columns_that_have_no_room_are_hidden(browser: Browser, width: int, is_shown: bool) -> None:
+    code = "return [...document.querySelectorAll(arguments[0])].filter((e) => e.offsetWidth)"
+    heads, cells = "#now thead th", "#now tbody tr[data-index='0'] > *"
+    browser.set_width(width)
+    browser.wait(
+        lambda: ("run" in browser.run(f"{code}.map((e) => e.textContent)", heads)) == is_shown
+    )
+    shown = browser.run(f"{code}.map((e) => e.textContent)", heads)
+    assert shown[:3] == ["cell", "status", "step"]
+    widths = browser.run(f"{code}.map((e) => e.offsetWidth)", heads)
+    assert browser.run(f"{code}.map((e) => e.offsetWidth)", cells) == widths
+    box = "document.querySelector('#now .rows')"
+    assert browser.run(f"return {box}.scrollWidth <= {box}.clientWidth")
+    browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_two_cells_are_compared(browser: Browser) -> None:
     headings = browser.list_texts("#compare h4")
     assert headings == ["Configuration", "Scores", "Costs", "Machine and code"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis.page import usage
 from tests.helpers import fake_sweep, page_store
+from tests.helpers.other_user import open_to_other_users, run_as_other_user
 from uniclip.store import Store
 
 
@@ -31,3 +32,15 @@ def test_many_samples_are_thinned_and_odd_lines_ignored(tmp_path: Path) -> None:
     encoded = usage.encode_usage(store, plan)
     assert len(encoded["runs"][cell.run_id]["hours"]) == 250
     assert encoded["notes"] == ["Of long runs every k-th sample is shown."]
+
+
+def test_runs_of_other_users_are_left_out(tmp_path: Path) -> None:
+    open_to_other_users(tmp_path)
+    store, plan = page_store.write_store(tmp_path)
+    denied = store.get_run(plan.cells[0].run_id)
+    (denied.path / "attempts").chmod(0o700)
+
+    def act_as_other_user() -> None:
+        assert set(usage.encode_usage(store, plan)["runs"]) == {c.run_id for c in plan.cells[1:4]}
+
+    run_as_other_user(act_as_other_user)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from analysis.results.planted_effects import CheckStatus
 from tests.helpers import ROOT, fake_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip.errors import UserError
-from uniclip.io.atomic import atomic_write
+from uniclip.io.atomic import append_jsonl, atomic_write
 from uniclip.store import PlantedEffect, Store
 
 
@@ -61,7 +62,7 @@ def test_an_unchanged_report_is_not_built_again(
     assert compute_input_digest(store, plan) == before
 
 
-def test_the_sweep_is_collected_once_and_planted_effects_are_in_the_result(
+def test_the_sweep_is_collected_once_with_planted_effects_and_origins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, sweep = fake_sweep.make(tmp_path)
@@ -72,6 +73,8 @@ def test_the_sweep_is_collected_once_and_planted_effects_are_in_the_result(
         kind="positive_effect", description="it helps", contrast="main:awareness"
     )
     folder.write_plan(replace(plan, planted_effects=(planted,)))
+    merged_run = plan.cells[0].run_id
+    append_jsonl(store.origins_path, {"run": merged_run, "origin": "other lab", "copied": True})
     collected = []
     real_collect = frame.collect_sweep_data
 
@@ -90,6 +93,9 @@ def test_the_sweep_is_collected_once_and_planted_effects_are_in_the_result(
     page = (first.folder / "report.html").read_text()
     assert "Planted effects" in page
     assert "<b>confirmed</b>" in page
+    origins = list(csv.DictReader((first.folder / "origins.csv").open()))
+    assert [row["origins"] for row in origins[:2]] == ["other lab", "this store"]
+    assert len(origins) == len(plan.cells)
 
 
 def test_a_damaged_file_leaves_the_old_report(

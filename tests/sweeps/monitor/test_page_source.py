@@ -9,6 +9,7 @@ import pytest
 from sweeps.monitor import page_source
 from sweeps.monitor.page_source import PageSource, render_status_page
 from tests.helpers import fake_sweep, page_store
+from tests.helpers.other_user import open_to_other_users, run_as_other_user
 from uniclip.store import Store
 
 
@@ -55,3 +56,16 @@ def test_files_are_read_again_only_if_a_cell_has_changed(
     fake_sweep.write_run(store, plan, page_store.get_cell(plan, "no-awareness/1"), truth)
     assert len(source.read_payload()["curves"]["runs"]) == 5
     assert num_readings == 2
+
+
+def test_a_run_of_another_user_is_unreadable_on_the_page(tmp_path: Path) -> None:
+    open_to_other_users(tmp_path)
+    store, plan = page_store.write_store(tmp_path)
+    store.get_run(plan.cells[0].run_id).path.chmod(0o700)
+
+    def act_as_other_user() -> None:
+        payload = PageSource(store, plan).read_payload()
+        assert payload["progress"]["counts"]["unreadable"] == 1
+        assert len(payload["usage"]["runs"]) == 3
+
+    run_as_other_user(act_as_other_user)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.server.page_server import PageServer
+from sweeps.server import live_page
+from sweeps.server.page_server import PageRequestHandler, PageServer
 from tests.helpers import ROOT, fake_sweep, page_store
 from tests.helpers.browser import Browser, open_browser, require_browser
 from tests.helpers.command_line import TINY
@@ -88,3 +89,39 @@ def test_a_smoke_sweep_is_followed_from_the_first_cell_to_the_last(
             assert browser.run("return window.isSamePage")
             assert browser.list_errors() == []
         process.wait(timeout=300)
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_shown_until_it_is_right(
+    server: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_page, "MAX_READING_SHARE", 1e9)
+    store, plan = page_store.write_store(server.store.root)
+    run = store.get_run(page_store.get_cell(plan, "no-awareness/1").run_id)
+
+    def drop(*_: object) -> None:
+        raise BrokenPipeError
+
+    with open_browser() as browser:
+
+        def wait_for(text: str, *, is_shown: bool = True) -> None:
+            browser.wait(lambda: (text in browser.find("#freshness").text) == is_shown)
+
+        browser.open(server.get_page_url(plan.sweep_id))
+        requests: list[str] = []
+
+        def has_polled_twice() -> bool:
+            requests.extend(browser.list_requests())
+            return sum(url.endswith("data.json") for url in requests) >= 2
+
+        browser.wait(has_polled_twice)  # from now on its data are known, and answered by 304
+        with monkeypatch.context() as patch:
+            patch.setattr(PageRequestHandler, "_send_data", drop)
+            wait_for("; the server does not answer")
+        wait_for("; the server does not answer", is_shown=False)
+        run.path.mkdir(exist_ok=True)
+        (run.path / "outcome.json").write_text("{")
+        wait_for("the store cannot be read: ")
+        assert "live" not in browser.find("#freshness").text
+        (run.path / "outcome.json").unlink()
+        wait_for("live, last change")

@@ -25,6 +25,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PageServe
     store, plan = page_store.write_store(folder / "store")
     run = store.get_run(plan.cells[0].run_id)
     (run.path / "link").symlink_to(folder / "secret")
+    (run.path / "loop").symlink_to(run.path / "loop")
     os.mkfifo(run.path / "fifo")
     (store.root / "reports").mkdir()
     (store.root / "reports" / "report.html").write_text("<script>1</script>")
@@ -117,6 +118,8 @@ def test_methods_that_write_are_refused(served: tuple[PageServer, Plan], method:
         "/store/sweeps/components-quick-1a2b3c4d/plan.json",
         "/store/runs/RUN/link",
         "/store/runs/RUN/fifo",
+        "/store/runs/RUN/loop",
+        "/store/runs/RUN/loop/file",
         "/store/runs/RUN/%00",
         "/store/runs/" + "a" * 5000,
         "/sweep/../../secret/",
@@ -149,10 +152,19 @@ def test_other_bytes_do_no_harm(served: tuple[PageServer, Plan], text: bytes) ->
     assert request(server, "/")[0].status == 200
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["damaged", "folder", "loop"])
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     store, plan = page_store.write_store(tmp_path)
     outcome_path = store.get_run(plan.cells[0].run_id).path / "outcome.json"
-    outcome_path.write_text("{")
+    outcome_path.unlink()
+    if damage == "damaged":
+        outcome_path.write_text("{")
+    elif damage == "folder":
+        outcome_path.mkdir()
+    else:
+        outcome_path.symlink_to(outcome_path)
     server = PageServer(store)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -164,3 +176,4 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         thread.join()
     assert response.status == 500
     assert str(outcome_path).encode() in body
+    assert "Traceback" not in capsys.readouterr().err

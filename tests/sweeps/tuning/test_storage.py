@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from sweeps.tuning.storage import hide_password, open_storage
+from sweeps.tuning.storage import URL_VARIABLE, hide_password, open_storage
+from sweeps.tuning.tuner import build_tuner
 from uniclip.errors import UserError
 
 
@@ -56,3 +58,23 @@ def test_passwords_are_hidden() -> None:
     assert hide_password("postgresql://me:se:cret@host/db") == "postgresql://me:***@host/db"
     assert hide_password("postgresql://me@host:5432/db") == "postgresql://me@host:5432/db"
     assert hide_password("sqlite:///a.db") == "sqlite:///a.db"
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "local"])
+def test_follow_up_jobs_get_the_storage_by_the_environment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    monkeypatch.setenv(URL_VARIABLE, "")
+    words = ["ablation=components", "budget=smoke", "arms=[full,clip]", f"store={tmp_path}"]
+    words.append(f"launcher={launcher}")
+    url = "postgresql+psycopg://me:secret@127.0.0.1:1/db"
+    tuner = build_tuner([*words, f"storage={url}"])
+    assert tuner.config.storage == url
+    assert tuner.request.argv[-1] == f"storage={url}"
+    assert "secret" not in repr(tuner.request.follow_up_argv)
+    if launcher == "slurm":
+        assert os.environ[URL_VARIABLE] == url
+        follow_up_words = list(tuner.request.follow_up_argv[1:])
+        assert build_tuner([*follow_up_words, f"store={tmp_path}"]).config.storage == url
+    else:
+        assert os.environ[URL_VARIABLE] == "", "it is for the jobs of this sweep"

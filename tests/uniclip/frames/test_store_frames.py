@@ -14,6 +14,7 @@ import pytest
 import uniclip
 from tests.helpers import ROOT, fake_sweep, small_runs
 from tests.helpers.fake_sweep import Truth
+from tests.helpers.other_user import open_to_other_users, run_as_other_user
 from uniclip import data
 from uniclip.errors import UserError
 from uniclip.frames.store_frames import StoreFrames
@@ -128,3 +129,16 @@ def test_frames_need_no_torch_and_the_package_no_pandas(frames: StoreFrames) -> 
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_metrics_of_runs_of_other_users_are_left_out(tmp_path: Path) -> None:
+    open_to_other_users(tmp_path)
+    store, _ = fake_sweep.make(tmp_path, Truth(seeds=(0,)))
+    (store.get_run(fake_sweep.run_id("full", 0)).path / "attempts").chmod(0o700)
+
+    def act_as_other_user() -> None:
+        metrics = uniclip.open_store(tmp_path).metrics(SWEEP)
+        assert "full" not in metrics.index.unique("arm")
+        assert "clip" in metrics.index.unique("arm")
+
+    run_as_other_user(act_as_other_user)

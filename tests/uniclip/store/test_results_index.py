@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from tests.helpers.fake_sweep import EVALUATION, Truth
 from uniclip.errors import UserError
 from uniclip.io import file_digests
 from uniclip.io.atomic import append_jsonl, atomic_write
-from uniclip.store import RunFolder, Store, results_index, run_files
+from uniclip.store import RunFolder, Store, history, results_index, run_files
 from uniclip.store.results_index import locate_index, use_index
 
 READERS = {
@@ -255,3 +256,27 @@ def test_processes_write_at_once_and_are_killed(store: Store) -> None:
             writer.communicate()
     assert read_indexed(store) == truth
     assert read_indexed(store) == truth
+
+
+def test_only_the_user_reads_the_index(store: Store) -> None:
+    """Also if an older version of this code has made its folder."""
+    folder = locate_index(store.root).parent
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    read_indexed(store)
+    assert locate_index(store.root).exists()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_another_code_of_the_history_empties_the_index(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = results_index._compute_version()
+    changed_file = tmp_path / "history.py"
+    changed_file.write_bytes(Path(history.__file__).read_bytes() + b"# changed\n")
+    monkeypatch.setattr(history, "__file__", str(changed_file))
+    results_index._compute_version.cache_clear()
+    try:
+        assert results_index._compute_version() != before
+    finally:
+        results_index._compute_version.cache_clear()

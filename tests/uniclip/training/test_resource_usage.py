@@ -87,3 +87,23 @@ def test_training_goes_on_without_nvml_or_space(
     monkeypatch.setattr(resource_usage, "append_jsonl", raise_full)
     clock.now += 100
     sampler.sample()
+
+
+def test_a_superseded_attempt_writes_no_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run was moved aside, and may have been claimed anew by another process."""
+    clock, store = Clock(monkeypatch), Store(tmp_path)
+    run = store.get_run("0123456789abcdef")
+    attempt = fake_sweep.begin(store, run.id)
+    sampler = ResourceSampler(attempt)
+    sampler.sample()
+    run.path.rename(tmp_path / "aside")
+    clock.now += 100
+    sampler.sample()
+    assert not run.path.exists()
+    fake_sweep.begin(store, run.id, time=5.0)
+    clock.now += 100
+    sampler.sample()
+    assert not attempt.usage_path.exists()
+    assert len((tmp_path / "aside/attempts/1/usage.jsonl").read_text().splitlines()) == 1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from analysis.exports.targets import TARGETS
 from tests.helpers import fake_sweep
 from tests.helpers.command_line import execute
 from tests.helpers.fake_sweep import Truth
@@ -59,3 +62,16 @@ def test_what_cannot_be_exported_is_one_line(
     assert message in error
     assert "secret" not in error
     assert len(error.splitlines()) == 1
+
+
+def test_the_hint_names_a_folder_with_a_space_as_one_word(
+    store: Store,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(TARGETS, "csv", replace(TARGETS["csv"], hint="tool --logdir {folder}"))
+    folder = tmp_path / "my board"
+    assert execute("export", "csv", SWEEP, f"--to={folder}", f"store={store.root}") == 0
+    hint = capsys.readouterr().out.splitlines()[-1].removeprefix("open it: ")
+    assert shlex.split(hint) == ["tool", "--logdir", str(folder)]

@@ -22,10 +22,14 @@ def test_gc_deletes_only_what_it_lists_and_only_with_yes(
         run.get_attempt(1).checkpoints_path.mkdir(parents=True, exist_ok=True)
         (run.get_attempt(1).checkpoints_path / "10.safetensors").write_bytes(b"x" * 1000)
     (store.root / "superseded" / "r.1").mkdir(parents=True)
+    (store.root / "exports").mkdir()
+    (store.root / "exports" / "scores.csv").write_bytes(b"x" * 200_000)
     files = read_files(work_folder)
     assert execute("gc") == 0
     assert read_files(work_folder) == files
-    assert "gc --yes" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "gc --yes" in output
+    assert f"{store.root / 'exports'} (0.2 MB) is left" in output
     assert execute("gc", "--yes") == 0
     deleted_files = set(files) - set(read_files(work_folder))
     assert deleted_files == {str(finished_run.get_attempt(1).checkpoints_path / "10.safetensors")}

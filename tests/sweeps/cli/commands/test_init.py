@@ -74,3 +74,12 @@ def test_the_example_for_slurm_is_understood(tmp_path: Path) -> None:
     done = subprocess.run([script, "plan"], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "components-study-" in done.stdout
+
+
+def test_the_next_command_names_a_folder_with_a_space_as_one_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my project"
+    assert execute("init", str(folder)) == 0
+    command = capsys.readouterr().out.splitlines()[-1].removeprefix("next: ")
+    assert shlex.split(command)[:3] == ["cd", str(folder), "&&"]
