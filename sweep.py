@@ -7,12 +7,15 @@ another package named `sweeps`, and `uniclip` on PyPI is a clipboard tool.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 EXIT_USER_ERROR = 2
+COMPLETION_VARIABLE = "_ARGCOMPLETE"
+"""What the shell functions of argcomplete set when they ask for completions."""
 REQUIRED_FILES = {
     "uniclip": "run.py",
     "ablations": "schema.py",
@@ -26,6 +29,10 @@ def main() -> int:
     """Run the command line of sweeps (`uniclip-sweep`) and return its exit status."""
 
     def run() -> int:
+        if COMPLETION_VARIABLE in os.environ:
+            from sweeps.cli.completion import print_completions
+
+            print_completions()
         from sweeps.cli.main import main as run_command_line
 
         return run_command_line(sys.argv[1:])

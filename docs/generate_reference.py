@@ -94,6 +94,9 @@ def render_schemas() -> str:
         "standard output: a record, or a list of records with these fields, all of them always",
         "there. Later versions may add fields. `sweeps.cli.output_schemas.SCHEMAS` has the same as",
         "JSON Schema (draft 2020-12), which a test holds every command to.",
+        "",
+        "Progress, notes and errors are written to the standard error. A command that cannot start",
+        "(exit status 2) prints no document. With several sweeps, a record is a list of records.",
     ]
     for name, schema in SCHEMAS.items():
         is_list = schema["type"] == "array"

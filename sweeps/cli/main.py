@@ -60,6 +60,7 @@ COMMANDS = {
     "verify": "check a bundle, and train some of its cells anew (--rerun=k)",
     "merge": "join the runs and sweeps of other stores or bundles into a store",
     "gc": "list what can be deleted from the store, and its size",
+    "completion": "print what switches on completion in bash, zsh or fish",
 }
 """Command -> summary; each is a module of `sweeps.cli.commands`."""
 DESCRIPTION = "Plan, run and report ablations of contrastive vision-language pre-training."

@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from sweeps.config.request import parse_request
 from sweeps.config.unknown_keys import TUNE_KEYS
 from sweeps.monitor.status import build_rows, describe_counts
-from sweeps.monitor.terminal import print_json
+from sweeps.monitor.terminal import divert_text, print_json
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
@@ -29,7 +29,8 @@ def run_each(
     """Execute a command for the words of each sweep, and return the largest exit status.
 
     A sweep that ends with an error does not keep the next ones from being run. With `--json` the
-    records of all are one list, each with the words of its sweep as `sweep`.
+    records of all are one list, each with the words of its sweep as `sweep`, unless the
+    record has the id of the sweep there.
 
     Args:
         execute: Executes the command with its arguments, and returns the exit status.
@@ -40,9 +41,10 @@ def run_each(
         UserError: a sweep cannot be planned; nothing was run.
     """
     titles = [_describe_difference(words, sweeps) for words in sweeps]
-    if arguments.command in PLANNING_COMMANDS:
-        _print_totals(arguments, sweeps)
     as_json = getattr(arguments, "json", False)
+    if arguments.command in PLANNING_COMMANDS:
+        with divert_text(is_diverted=as_json):
+            _print_totals(arguments, sweeps)
     statuses: list[int] = []
     records: list[dict[str, object]] = []
     failed: set[str] = set()
@@ -65,7 +67,8 @@ def run_each(
     if as_json:
         print_json(records)
     if arguments.command in REPORTING_COMMANDS and len(failed) < len(sweeps):
-        _print_summary(titles, sweeps, failed)
+        with divert_text(is_diverted=as_json):
+            _print_summary(titles, sweeps, failed)
     return max(statuses)
 
 
@@ -76,8 +79,8 @@ def _collect_records(
     output = io.StringIO()
     with redirect_stdout(output):
         status = execute(arguments)
-    records: list[dict[str, object]] = json.loads(output.getvalue())
-    return status, records
+    document = json.loads(output.getvalue())
+    return status, document if isinstance(document, list) else [document]
 
 
 def _describe_difference(words: Sequence[str], sweeps: Sequence[Sequence[str]]) -> str:

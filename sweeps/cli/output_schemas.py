@@ -59,8 +59,25 @@ _STORED: Fields = {
     "date": (_OPTIONAL_NUMBER, "in seconds since the epoch"),
     "bytes": ("integer", "size of its files"),
 }
+_RESULT: Fields = {
+    "sweep": ("string", "id of the sweep; of tune, with the tuned arms once they are chosen"),
+    "cells": ("object", "status -> number of cells that have it"),
+    "report": (_OPTIONAL_TEXT, "folder of the report; null if none was written"),
+    "exit_status": ("integer", "exit status of the command; 1 if a cell failed"),
+    "message": ("string", "why the command ended before the sweep did; empty if it did not"),
+}
+_CHECKED_DATASET: Fields = {
+    "dataset": ("string", "name of the data set"),
+    "data_root": ("string", "folder in which it was looked for"),
+    "availability": ("string", "complete, partial, missing, mismatch or corrupt"),
+    "images": ("object", "split that is present -> number of its images"),
+    "details": ("array", "lines on what was checked, and what to do"),
+}
 
 SCHEMAS: dict[str, Schema] = {
+    "run": _make_schema(_RESULT, is_list=False),
+    "retry": _make_schema(_RESULT, is_list=False),
+    "tune": _make_schema(_RESULT, is_list=False),
     "plan": _make_schema(
         {**_CELL, "cost_estimate": (("object", "null"), "estimated seconds and GPU-hours")}
     ),
@@ -121,6 +138,116 @@ SCHEMAS: dict[str, Schema] = {
             "bytes": ("integer", "size of its files"),
             "is_deleted": ("boolean", "whether --yes was given"),
         }
+    ),
+    "cancel": _make_schema(
+        {
+            "sweep": ("string", "id of the sweep"),
+            "jobs": ("array", "Slurm ids of the jobs that were cancelled"),
+        },
+        is_list=False,
+    ),
+    "diff": _make_schema(
+        {
+            "first": ("string", "cell, run or sweep"),
+            "second": ("string", "what it is compared with"),
+            "first_run": (_OPTIONAL_TEXT, "id of the run of a cell; null for sweeps"),
+            "second_run": (_OPTIONAL_TEXT, "id of the run of a cell; null for sweeps"),
+            "differences": (
+                "array",
+                'section, name, and the values first and second; a value that one lacks is "-"',
+            ),
+            "notes": ("array", "lines on sections without a difference"),
+        },
+        is_list=False,
+    ),
+    "logs": _make_schema(
+        {
+            "cell": ("string", "cell, or start of the run id, as it was given"),
+            "run": ("string", "id of the run"),
+            "attempt": ("integer", "attempt of this log, the newest that printed anything"),
+            "newest_attempt": ("integer", "number of the newest attempt"),
+            "ended_as": (_OPTIONAL_TEXT, "how the newest attempt ended; null if it did not"),
+            "log": ("string", "path of the log"),
+            "text": ("string", "content of the log"),
+            "last_metrics": ("object", "phase -> its last record of metrics"),
+        },
+        is_list=False,
+    ),
+    "data check": _make_schema(_CHECKED_DATASET),
+    "data download": _make_schema(_CHECKED_DATASET),
+    "data export": _make_schema(
+        {
+            "folder": ("string", "folder of a split"),
+            "samples": ("integer", "number of images"),
+            "shards": ("integer", "number of files"),
+        }
+    ),
+    "data hash": _make_schema(
+        {"images": ("integer", "images whose thumbnails are stored")}, is_list=False
+    ),
+    "data pack": _make_schema(
+        {
+            "folder": ("string", "folder of the shards"),
+            "samples": ("integer", "number of samples that were written"),
+            "left_out": ("object", "reason -> number of rows that were left out"),
+        },
+        is_list=False,
+    ),
+    "init": _make_schema(
+        {
+            "folder": ("string", "folder of the project"),
+            "files": ("array", "paths of its files, without the images"),
+            "next_command": ("string", "command that runs it"),
+        },
+        is_list=False,
+    ),
+    "serve": _make_schema(
+        {
+            "url": ("string", "address of the page, printed before it is served"),
+            "store": ("string", "path of the store"),
+        },
+        is_list=False,
+    ),
+    "bundle": _make_schema(
+        {
+            "sweep": ("string", "id of the sweep"),
+            "bundle": ("string", "path of the file"),
+            "digest": ("string", "SHA-256 hash of its manifest"),
+            "cells": ("integer", "number of cells of the sweep"),
+            "finished_cells": ("integer", "number of cells whose runs are in the bundle"),
+            "files": ("integer", "number of files"),
+            "bytes": ("integer", "size of the bundle"),
+            "skipped": ("array", "files that were left out because of their names"),
+        },
+        is_list=False,
+    ),
+    "verify": _make_schema(
+        {
+            "bundle": ("string", "path of the bundle"),
+            "digest": ("string", "SHA-256 hash of its manifest"),
+            "files": ("integer", "number of files in the manifest"),
+            "damage": ("array", "lines on files that are damaged, missing or not listed"),
+            "inconsistencies": ("array", "lines on records that do not fit together"),
+            "sweep": (_OPTIONAL_TEXT, "id of the sweep; null if the bundle is damaged"),
+            "finished_cells": ("integer", "number of cells whose runs are in the bundle"),
+            "draw": (("integer", "null"), "draw of the cells that were trained anew"),
+            "reruns": ("array", "cell, passed, agreement, reason and largest_difference of each"),
+        },
+        is_list=False,
+    ),
+    "merge": _make_schema(
+        {
+            "new_runs": ("array", "ids of the runs that only the sources have"),
+            "shared_runs": (
+                "array",
+                "run, source, agreement, reason and largest_difference of runs that both have",
+            ),
+            "busy_runs": ("array", "ids of runs that are being executed and were not replaced"),
+            "contradictions": ("array", "lines; if there are any, nothing is written"),
+            "is_written": ("boolean", "false after --dry-run, or if sources contradict"),
+            "sweeps": ("array", "ids of the sweeps that were merged or joined"),
+        },
+        is_list=False,
     ),
 }
 """Command, or command and kind -> schema."""

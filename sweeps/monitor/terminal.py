@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 from sweeps.monitor.columns import MIN_WIDTH, Column, layout_table, measure_width
@@ -39,8 +41,27 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def print_json(records: object) -> None:
-    """Print records as indented JSON on standard output."""
-    print(json.dumps(records, indent=1))
+    """Print records as indented JSON on standard output; NaN and infinities become null."""
+    print(json.dumps(_replace_non_finite(records), indent=1, allow_nan=False), flush=True)
+
+
+def _replace_non_finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _replace_non_finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_replace_non_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def divert_text(*, is_diverted: bool) -> Iterator[None]:
+    """Print to standard error what is printed meanwhile, if the command prints JSON at its end."""
+    if not is_diverted:
+        yield
+        return
+    sys.stdout.flush()
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def print_table(console: Console, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:

@@ -8,13 +8,15 @@ from pathlib import Path
 from sweeps.bundles.writer import write_bundle
 from sweeps.cli.commands.report import select_stored_plan
 from sweeps.config.selection import SWEEP_HELP
+from sweeps.monitor.terminal import print_json
 from uniclip.config.overrides import TEXT, parse_overrides
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the sweep, and the flag --weights."""
+    """Add the sweep, and the flags --weights and --json."""
     parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
     parser.add_argument("--weights", action="store_true", help="pack the trained weights too")
+    parser.add_argument("--json", action="store_true", help="print path and digest as JSON")
 
 
 def run(arguments: Namespace) -> int:
@@ -28,6 +30,19 @@ def run(arguments: Namespace) -> int:
     target = Path(str(values.get("to", f"{plan.sweep_id}.tar"))).expanduser()
     build_report(store, plan.sweep_id)
     written = write_bundle(store, plan, target, with_weights=arguments.weights)
+    if arguments.json:
+        record = {
+            "sweep": plan.sweep_id,
+            "bundle": str(written.path),
+            "digest": written.digest,
+            "cells": len(plan.cells),
+            "finished_cells": written.contents.finished_cells,
+            "files": written.num_files,
+            "bytes": written.num_bytes,
+            "skipped": [str(name) for name in written.contents.skipped],
+        }
+        print_json(record)
+        return 0
     for name in written.contents.skipped:
         print(f"note: {name} is left out: a bundle has no files of such names")
     print(

@@ -7,19 +7,21 @@ from argparse import ArgumentParser, Namespace
 from ablations.plan.plan import find_cell
 from sweeps.config.selection import CELL_HELP, SWEEP_HELP, select_plan
 from sweeps.launchers.submissions import Submissions
+from sweeps.monitor.terminal import print_json
 from sweeps.slurm import Slurm
 from uniclip.errors import UserError
 from uniclip.store import Store, SweepFolder
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the sweep and the cells."""
+    """Add the sweep, the cells and the flag --json."""
     parser.add_argument(
         "names",
         nargs="*",
         metavar="sweep or cell",
         help=f"{SWEEP_HELP}; or {CELL_HELP}; default: every cell of the sweep",
     )
+    parser.add_argument("--json", action="store_true", help="print the ids of the jobs as JSON")
 
 
 def run(arguments: Namespace) -> int:
@@ -40,6 +42,9 @@ def run(arguments: Namespace) -> int:
     slurm = Slurm()
     _ = slurm.config  # raises a UserError if Slurm does not answer
     job_ids = [job for f in folders for job in _cancel_jobs(store, f, slurm, run_ids)]
+    if arguments.json:
+        print_json({"sweep": plan.sweep_id, "jobs": job_ids})
+        return 0
     print(
         f"cancelled {len(job_ids)} jobs; the cells continue from their checkpoints when run again"
     )

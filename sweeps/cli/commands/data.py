@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweeps.monitor.terminal import make_console
+from sweeps.monitor.terminal import divert_text, make_console, print_json
 from uniclip.config import CsvData, WebdatasetData
 from uniclip.config.binding import bind
 from uniclip.config.overrides import TEXT, parse_overrides
@@ -33,7 +33,7 @@ VALUE_FORMS = {
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the action, the data sets, and the flag --checksums."""
+    """Add the action, the data sets, and the flags --checksums and --json."""
     parser.add_argument(
         "names",
         nargs="*",
@@ -45,13 +45,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--checksums", action="store_true", help="also compare files with the published checksums"
     )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
 def run(arguments: Namespace) -> int:
     """Execute `check`, `download`, `export`, `hash` or `pack`, as `add_arguments` says."""
     values = parse_overrides(arguments.overrides, VALUE_FORMS)
     if arguments.names and arguments.names[0] in SECTION_KEYS:
-        return run_on_training_data(*arguments.names, values=values)
+        return run_on_training_data(*arguments.names, values=values, as_json=arguments.json)
     root = Path(str(values.pop("data_root", DEFAULT_DATA_ROOT))).expanduser()
     output_dir = values.pop("to", None)
     if values:
@@ -62,40 +63,60 @@ def run(arguments: Namespace) -> int:
     if action not in ACTIONS:
         raise make_unknown_name_error("action of data", action, ACTIONS)
     if action == "export":
-        return export_dataset(root, names, output_dir)
+        return export_dataset(root, names, output_dir, as_json=arguments.json)
     if output_dir is not None:
         raise UserError(f"data {action} takes no to=: it is for data export")
-    act = check_datasets if action == "check" else download_datasets
-    return act(root, names, verify_checksums=arguments.checksums)
+    if action == "download":
+        names = download_datasets(root, names, as_json=arguments.json)
+    return check_datasets(root, names, verify_checksums=arguments.checksums, as_json=arguments.json)
 
 
-def check_datasets(root: Path, names: list[str], *, verify_checksums: bool) -> int:
+def check_datasets(
+    root: Path, names: list[str], *, verify_checksums: bool, as_json: bool = False
+) -> int:
     """Print a line per data set; return 1 if one is a mismatch, corrupt, or named and missing.
 
     Args:
         root: Folder of the data sets.
         names: Data sets or benchmarks; if empty, every data set.
         verify_checksums: Whether files are compared with their published checksums.
+        as_json: Whether a JSON record per data set is printed instead.
     """
     selected_datasets = _select_datasets(names) or list(datasets.DATASETS.values())
     width = max(len(dataset.name) for dataset in selected_datasets)
     console = make_console()
-    availabilities = []
+    availabilities, records = [], []
     for dataset in selected_datasets:
         status = verify.verify_dataset(dataset, root, verify_checksums)
         availabilities.append(status.availability)
+        if as_json:
+            records.append(_make_record(status, root))
+            continue
         details = "; ".join(status.describe())
         console.print(f"{dataset.name:<{width}}  {status.availability:<8}  {details}", markup=False)
-    num_present = sum(state in ("complete", "partial", "mismatch") for state in availabilities)
-    console.print(
-        f"{num_present} of {len(selected_datasets)} data sets under data_root={root}", markup=False
-    )
+    if as_json:
+        print_json(records)
+    else:
+        num_present = sum(state in ("complete", "partial", "mismatch") for state in availabilities)
+        summary = f"{num_present} of {len(selected_datasets)} data sets under data_root={root}"
+        console.print(summary, markup=False)
     failures = {"mismatch", "corrupt"} | ({"missing"} if names else set())
     return EXIT_CHECK_FAILED if failures & set(availabilities) else 0
 
 
-def download_datasets(root: Path, names: list[str], *, verify_checksums: bool) -> int:
-    """Download the named data sets that are missing, then check them."""
+def _make_record(status: verify.DatasetStatus, root: Path) -> dict[str, object]:
+    """Return the state of a data set as a JSON record."""
+    return {
+        "dataset": status.dataset.name,
+        "data_root": str(root),
+        "availability": status.availability,
+        "images": status.counts,
+        "details": list(status.describe()),
+    }
+
+
+def download_datasets(root: Path, names: list[str], *, as_json: bool = False) -> list[str]:
+    """Download the named data sets that are missing, and return the names of all of them."""
     from uniclip.evaluate.datasets.download import download  # here: it imports torch
 
     if not names:
@@ -103,14 +124,16 @@ def download_datasets(root: Path, names: list[str], *, verify_checksums: bool) -
             "data download takes the names of data sets: see python sweep.py data check"
         )
     selected_datasets = _select_datasets(names)
-    for dataset in selected_datasets:
-        if dataset.describe_missing(root) is not None:
-            download(dataset, root)
-    dataset_names = [dataset.name for dataset in selected_datasets]
-    return check_datasets(root, dataset_names, verify_checksums=verify_checksums)
+    with divert_text(is_diverted=as_json):
+        for dataset in selected_datasets:
+            if dataset.describe_missing(root) is not None:
+                download(dataset, root)
+    return [dataset.name for dataset in selected_datasets]
 
 
-def export_dataset(root: Path, names: list[str], output_dir: object) -> int:
+def export_dataset(
+    root: Path, names: list[str], output_dir: object, *, as_json: bool = False
+) -> int:
     """Write the splits of one data set that are present as WebDataset shards.
 
     The shards hold the prompts of the default protocol: its templates, and the first name of each
@@ -127,7 +150,7 @@ def export_dataset(root: Path, names: list[str], output_dir: object) -> int:
     if not splits:
         raise UserError(f"{dataset.name} is missing: {dataset.describe_missing(root)}")
     default_protocol = get_published_protocol(DEFAULT_PROTOCOL)
-    console = make_console()
+    console, records = make_console(), []
     for split in splits:
         images = dataset.open(root, split)
         rules = default_protocol.for_dataset(dataset.name, images.classes)
@@ -136,12 +159,20 @@ def export_dataset(root: Path, names: list[str], output_dir: object) -> int:
         num_shards = webdataset.write_shards(
             replace(images, classes=first_names), output_path, templates=templates
         )
-        console.print(f"{output_path / split}: {len(images):,} samples in {num_shards} shards")
+        folder = str(output_path / split)
+        records.append({"folder": folder, "samples": len(images), "shards": num_shards})
+        if not as_json:
+            console.print(f"{folder}: {len(images):,} samples in {num_shards} shards")
+    if as_json:
+        print_json(records)
+        return 0
     console.print(f"evaluate it as wds:{output_path}", markup=False)
     return 0
 
 
-def run_on_training_data(action: str, *names: str, values: dict[str, Any]) -> int:
+def run_on_training_data(
+    action: str, *names: str, values: dict[str, Any], as_json: bool = False
+) -> int:
     """Execute `hash` or `pack` with values of `SECTION_KEYS`; they take no names."""
     keys = SECTION_KEYS[action]
     if names:
@@ -154,18 +185,22 @@ def run_on_training_data(action: str, *names: str, values: dict[str, Any]) -> in
     output_dir = values.pop("to", None)
     section = {key.removeprefix("data."): value for key, value in values.items()}
     if action == "hash":
-        return hash_images(bind(WebdatasetData, section, "data."))
-    return pack_images(bind(CsvData, section, "data."), Path(str(output_dir)).expanduser())
+        return hash_images(bind(WebdatasetData, section, "data."), as_json=as_json)
+    folder = Path(str(output_dir)).expanduser()
+    return pack_images(bind(CsvData, section, "data."), folder, as_json=as_json)
 
 
-def hash_images(config: WebdatasetData) -> int:
+def hash_images(config: WebdatasetData, *, as_json: bool = False) -> int:
     """Make the thumbnails of all images of shards, in which copies of test images are searched."""
     from uniclip.evaluate.checks.shard_thumbnails import make_thumbnails  # here: it imports numpy
 
-    console = make_console()
+    console = make_console(stderr=as_json)
     num_samples = make_thumbnails(
         config, lambda done, total: console.print(f"{done} of {total} parts", markup=False)
     )
+    if as_json:
+        print_json({"images": num_samples})
+        return 0
     console.print(
         f"{num_samples:,} images: evaluations find copies of test images among them, except for "
         "models that are trained with data.labelled_path, too",
@@ -174,14 +209,18 @@ def hash_images(config: WebdatasetData) -> int:
     return 0
 
 
-def pack_images(config: CsvData, folder: Path) -> int:
+def pack_images(config: CsvData, folder: Path, *, as_json: bool = False) -> int:
     """Write the images and captions of a table or of a folder of `datasets` as shards."""
     from uniclip.data.webdataset.packing import pack_table  # here: only this action needs it
 
     counts = pack_table(config, folder)
+    num_samples = counts.pop("packed")
+    if as_json:
+        print_json({"folder": str(folder), "samples": num_samples, "left_out": counts})
+        return 0
     console = make_console()
     console.print(
-        f"{counts.pop('packed'):,} samples: train on them with data=webdataset data.path={folder}",
+        f"{num_samples:,} samples: train on them with data=webdataset data.path={folder}",
         markup=False,
         soft_wrap=True,
     )

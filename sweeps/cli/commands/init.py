@@ -8,14 +8,16 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from sweeps.cli.project_template import METHODS_WORDS, write_project
+from sweeps.monitor.terminal import print_json
 from uniclip.errors import UserError
 
 CONSOLE_COMMAND = "uniclip-sweep"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the folder."""
+    """Add the folder and the flag --json."""
     parser.add_argument("names", nargs="*", metavar="folder", help="a new or empty folder")
+    parser.add_argument("--json", action="store_true", help="print what was written as JSON")
 
 
 def run(arguments: Namespace) -> int:
@@ -26,9 +28,14 @@ def run(arguments: Namespace) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty: init takes a new folder")
     program = _find_program()
-    for name in write_project(folder, program):
-        print(f"wrote {folder / name}")
-    print(f"next: cd {shlex.quote(str(folder))} && {program} {METHODS_WORDS}")
+    files = [str(folder / name) for name in write_project(folder, program)]
+    command = f"cd {shlex.quote(str(folder))} && {program} {METHODS_WORDS}"
+    if arguments.json:
+        print_json({"folder": str(folder), "files": files, "next_command": command})
+        return 0
+    for path in files:
+        print(f"wrote {path}")
+    print(f"next: {command}")
     return 0
 
 

@@ -13,6 +13,7 @@ from sweeps.config.selection import (
     open_store,
     select_plan,
 )
+from sweeps.monitor.terminal import print_json
 from uniclip.errors import UserError
 from uniclip.store import AttemptFolder, RunFolder, Store
 
@@ -22,7 +23,7 @@ METRICS_SHOWN = ("loss", "score", "grad_norm", "lr")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the sweep and the cell."""
+    """Add the sweep, the cell and the flag --json."""
     parser.add_argument(
         "names",
         nargs="*",
@@ -30,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="the start of a run id alone; or <arm>/<seed>, with the id of its sweep (or the start "
         "of it, see list sweeps) or ablation=...",
     )
+    parser.add_argument("--json", action="store_true", help="print log and last metrics as JSON")
 
 
 def run(arguments: Namespace) -> int:
@@ -38,6 +40,9 @@ def run(arguments: Namespace) -> int:
     attempts = [run_folder.get_attempt(number) for number in run_folder.list_attempts()]
     if not attempts:
         raise UserError(f"{name} has not been run: there is no log yet{hint}")
+    if arguments.json:
+        print_json(_make_record(name, run_folder, attempts))
+        return 0
     for line in _describe_logs(attempts):
         print(line)
     for line in _describe_last_metrics(run_folder):
@@ -93,15 +98,35 @@ def find_run(store: Store, prefix: str) -> RunFolder | None:
     return run_folders[0] if run_folders else None
 
 
+def _make_record(
+    name: str, run_folder: RunFolder, attempts: Sequence[AttemptFolder]
+) -> dict[str, object]:
+    """Return the newest log that is not empty, and the last metrics, as a JSON record."""
+    attempt = _find_newest_log(attempts) or attempts[-1]
+    end = attempts[-1].read_end()
+    return {
+        "cell": name,
+        "run": run_folder.id,
+        "attempt": attempt.number,
+        "newest_attempt": attempts[-1].number,
+        "ended_as": end.kind if end else None,
+        "log": str(attempt.log_path),
+        "text": _read_log(attempt),
+        "last_metrics": _read_last_metrics(run_folder),
+    }
+
+
+def _find_newest_log(attempts: Sequence[AttemptFolder]) -> AttemptFolder | None:
+    """Return the newest attempt whose log is not empty."""
+    return next((a for a in reversed(attempts) if _read_log(a).strip()), None)
+
+
 def _describe_logs(attempts: Sequence[AttemptFolder]) -> Iterator[str]:
     """Yield the newest log that is not empty, and which one it is."""
-    newest = attempts[-1]
-    for attempt in reversed(attempts):
-        text = _read_log(attempt)
-        if text.strip():
-            yield text.rstrip("\n")
-            yield f"({attempt.log_path}, attempt {attempt.number} of {len(attempts)})"
-            break
+    newest, attempt = attempts[-1], _find_newest_log(attempts)
+    if attempt is not None:
+        yield _read_log(attempt).rstrip("\n")
+        yield f"({attempt.log_path}, attempt {attempt.number} of {len(attempts)})"
     if not _read_log(newest).strip():
         end = newest.read_end()
         ending = f"ended as {end.kind}" if end else "has not ended"
@@ -120,9 +145,7 @@ def _read_log(attempt: AttemptFolder) -> str:
 
 def _describe_last_metrics(run_folder: RunFolder) -> Iterator[str]:
     """Yield the last metrics of training and of validation, and where all of them are."""
-    last_records: dict[str, dict[str, Any]] = {}
-    for record in run_folder.read_history():
-        last_records[record.get("phase", "train")] = record
+    last_records = _read_last_metrics(run_folder)
     for phase in ("train", "validation"):
         record = last_records.get(phase, {})
         values = [f"{k} {record[k]:.4g}" for k in METRICS_SHOWN if _is_number(record.get(k))]
@@ -131,6 +154,11 @@ def _describe_last_metrics(run_folder: RunFolder) -> Iterator[str]:
     if last_records:
         metrics_path = run_folder.get_attempt(run_folder.list_attempts()[-1]).metrics_path
         yield f"all metrics: {metrics_path}"
+
+
+def _read_last_metrics(run_folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """Return the last record of each phase, "train" or "validation"."""
+    return {record.get("phase", "train"): record for record in run_folder.read_history()}
 
 
 def _is_number(value: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from sweeps.bundles.comparison import Agreement
@@ -20,6 +21,7 @@ from sweeps.merging.merge import (
     name_source,
     prepare_merge,
 )
+from sweeps.monitor.terminal import divert_text, print_json
 from uniclip.config.overrides import LIST, parse_overrides
 from uniclip.errors import UserError
 from uniclip.store import Store
@@ -29,7 +31,7 @@ MAX_LISTED_RUNS = 20
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the stores and bundles, and the flag --dry-run."""
+    """Add the stores and bundles, and the flags --dry-run and --json."""
     parser.add_argument(
         "names",
         nargs="*",
@@ -38,6 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "join=[<sweep id>,<sweep id>] also makes one sweep of the arms of several",
     )
     parser.add_argument("--dry-run", action="store_true", help="compare only; write nothing")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON at the end")
 
 
 def run(arguments: Namespace) -> int:
@@ -49,26 +52,45 @@ def run(arguments: Namespace) -> int:
         raise UserError(f"merge takes store= and join=: leave out {unknown_words[0]}")
     if not arguments.names and not join_words:
         raise UserError("merge takes the folder of a store, or a bundle")
+    with divert_text(is_diverted=arguments.json):
+        summary = _merge(target, arguments.names, is_dry_run=arguments.dry_run)
+        is_written = not (summary.contradictions or arguments.dry_run)
+        sweep_ids = [*summary.plans] if is_written else []
+        if is_written and join_words:
+            joined_ids = parse_overrides(join_words, {"join": LIST})["join"]
+            sweep_ids.append(join_sweeps(target, [str(name) for name in joined_ids]).sweep_id)
+        for sweep_id in sweep_ids:
+            print(f"tables of both: python sweep.py report {sweep_id} store={target.root}")
+    if arguments.json:
+        print_json({**_make_record(summary), "is_written": is_written, "sweeps": sweep_ids})
+    return EXIT_CONTRADICTION if summary.contradictions else 0
+
+
+def _merge(target: Store, names: Sequence[str], *, is_dry_run: bool) -> MergeSummary:
+    """Merge the named stores and bundles unless they contradict, and print what was done."""
     with tempfile.TemporaryDirectory(prefix="uniclip-merge-") as scratch:
-        sources = _open_sources(arguments.names, target, Path(scratch))
+        sources = _open_sources(names, target, Path(scratch))
         summary = prepare_merge(target, sources)
         if sources:
             _print_summary(summary)
-        if summary.contradictions:
-            return EXIT_CONTRADICTION
-        if arguments.dry_run:
-            return 0
-        if sources:
+        if sources and not (summary.contradictions or is_dry_run):
             apply_merge(target, sources, summary)
-    for run_id in summary.busy_runs:
-        print(f"note: run {run_id} is being executed here: merge again when it has ended")
-    sweep_ids = [*summary.plans]
-    if join_words:
-        joined_ids = parse_overrides(join_words, {"join": LIST})["join"]
-        sweep_ids.append(join_sweeps(target, [str(name) for name in joined_ids]).sweep_id)
-    for sweep_id in sweep_ids:
-        print(f"tables of both: python sweep.py report {sweep_id} store={target.root}")
-    return 0
+            for run_id in summary.busy_runs:
+                print(f"note: run {run_id} is being executed here: merge again when it has ended")
+    return summary
+
+
+def _make_record(summary: MergeSummary) -> dict[str, object]:
+    """Return what a merge does as a JSON record."""
+    return {
+        "new_runs": [*summary.new_runs],
+        "shared_runs": [
+            {"run": run_id, "source": source.name, **asdict(comparison)}
+            for run_id, source, comparison in summary.shared_runs
+        ],
+        "busy_runs": summary.busy_runs,
+        "contradictions": summary.contradictions,
+    }
 
 
 def _open_sources(names: Sequence[str], target: Store, scratch: Path) -> list[MergeSource]:

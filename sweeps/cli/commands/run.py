@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 from argparse import ArgumentParser, Namespace
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 from sweeps.cli import composed_config
 from sweeps.cli.commands.report import print_report
@@ -17,50 +21,97 @@ from sweeps.config.selection import (
 from sweeps.controller.controller import Detached, SweepController
 from sweeps.controller.sweep_notifier import build_notifier
 from sweeps.controller.sweep_run import UNFINISHED_WITH_REASON, build_controller, run_cells
+from sweeps.monitor.status import CellRow, build_rows
+from sweeps.monitor.terminal import divert_text, print_json
+from uniclip.errors import UserError
 
 EXIT_CELLS_FAILED = 1
+JSON_HELP = "print one JSON record at the end, and everything else on standard error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """How a command that runs cells has ended."""
+
+    sweep_id: str
+    rows: Iterable[CellRow]
+    exit_status: int
+    report: Path | None = None
+    """Folder of the report; None if it was not written."""
+    message: str = ""
+    """Why the command has ended before the sweep."""
+
+    def finish(self, *, as_json: bool) -> int:
+        """Return the exit status; print the record first if the command prints JSON."""
+        if as_json:
+            record = {
+                "sweep": self.sweep_id,
+                "cells": Counter(row.status for row in self.rows),
+                "report": str(self.report) if self.report else None,
+                "exit_status": self.exit_status,
+                "message": self.message,
+            }
+            print_json(record)
+        return self.exit_status
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the sweep, and the flags that print its configuration."""
+    """Add the sweep, the flag --json, and the flags that print its configuration."""
     parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
+    parser.add_argument("--json", action="store_true", help=JSON_HELP)
     composed_config.add_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Run the cells that are missing, then build the report."""
     if composed_config.is_requested(arguments):
+        if arguments.json:
+            raise UserError("--cfg and --info print the configuration: leave out --json")
         composed_config.print_requested(arguments)
         return 0
     request, cell_names = select_request("run", arguments.names, arguments.overrides)
     require_no_cells("run", cell_names)
     resolved_plan = request.build_plan()
     print_notes(describe_same_words(request.store, resolved_plan.plan))
-    return run_and_report(build_controller(request, resolved_plan))
+    with divert_text(is_diverted=arguments.json):
+        result = run_and_report(build_controller(request, resolved_plan))
+    return result.finish(as_json=arguments.json)
 
 
-def run_and_report(controller: SweepController) -> int:
-    """Run what is missing and build the report; return the exit status.
+def run_and_report(controller: SweepController) -> SweepResult:
+    """Run what is missing and build the report; return how it has ended.
 
-    The status is 1 if a cell failed or, unless only part of a plan was run, if a planted effect
-    was not found.
+    The exit status is 1 if a cell failed or, unless only part of a plan was run, if a planted
+    effect was not found.
     """
     with build_notifier(controller) as notifier:
         try:
             rows = run_cells(controller)
         except Detached as detached:
             print(detached)
-            return 0
+            return SweepResult(
+                sweep_id=controller.plan.sweep_id,
+                rows=build_rows(controller.store, controller.plan),
+                exit_status=0,
+                message=str(detached),
+            )
         if notifier is not None:
             notifier.is_done = True
         report_status = _print_report_if_possible(controller)
     if controller.denied_runs or any(r.state.status in UNFINISHED_WITH_REASON for r in rows):
-        return EXIT_CELLS_FAILED
-    return 0 if controller.is_partial else report_status
+        exit_status = EXIT_CELLS_FAILED
+    else:
+        exit_status = 0 if controller.is_partial else report_status or 0
+    sweep_id = controller.plan.sweep_id
+    report = controller.store.report_path(sweep_id) if report_status is not None else None
+    return SweepResult(sweep_id=sweep_id, rows=rows, exit_status=exit_status, report=report)
 
 
-def _print_report_if_possible(controller: SweepController) -> int:
-    """Build the report and print its summary; in a read-only store say that it is not written."""
+def _print_report_if_possible(controller: SweepController) -> int | None:
+    """Build the report and print its summary; return its exit status.
+
+    In a read-only store say that it is not written, and return None.
+    """
     try:
         return print_report(controller.store, controller.plan)
     except OSError as error:
@@ -68,4 +119,4 @@ def _print_report_if_possible(controller: SweepController) -> int:
             raise
         path = error.filename or controller.store.root
         print(f"report: not written ({path}: {error.strerror}); the results are complete")
-        return 0
+        return None

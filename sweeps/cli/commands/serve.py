@@ -13,6 +13,7 @@ from sweeps.config.selection import (
     require_no_cells,
     select_plan,
 )
+from sweeps.monitor.terminal import print_json
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
@@ -20,7 +21,7 @@ DEFAULT_PORT = 8899
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the sweep, and the flag --port."""
+    """Add the sweep, and the flags --port and --json."""
     parser.add_argument(
         "names", nargs="*", metavar="sweep", help=f"{SWEEP_HELP}; without one, all of the store"
     )
@@ -29,6 +30,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=int,
         metavar="N",
         help=f"port on 127.0.0.1; 0: any that is free (default: {DEFAULT_PORT}, or a free one)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the address as JSON when it can be opened"
     )
 
 
@@ -42,10 +46,10 @@ def run(arguments: Namespace) -> int:
         store, plans = selection.store, (selection.plan,)
     else:
         store = open_store(arguments.overrides)
-    return _serve(store, plans, arguments.port)
+    return _serve(store, plans, arguments.port, as_json=arguments.json)
 
 
-def _serve(store: Store, plans: tuple[Plan, ...], port: int | None) -> int:
+def _serve(store: Store, plans: tuple[Plan, ...], port: int | None, *, as_json: bool) -> int:
     from sweeps.server.page_server import PageServer, serve  # here: it needs pandas and Jinja
 
     if port is not None and not 0 <= port < 65536:
@@ -59,7 +63,10 @@ def _serve(store: Store, plans: tuple[Plan, ...], port: int | None) -> int:
             raise UserError(f"--port={port}: {error.strerror}; give another one, or 0") from None
         server = PageServer(store, plans)
     url = server.get_page_url(plans[0].sweep_id) if plans else server.url
-    print(f"page: {url}", flush=True)
-    print("only this machine reaches it; stop it by Ctrl-C", flush=True)
+    if as_json:
+        print_json({"url": url, "store": str(store.root)})
+    else:
+        print(f"page: {url}", flush=True)
+        print("only this machine reaches it; stop it by Ctrl-C", flush=True)
     serve(server)
     return 0

@@ -94,6 +94,7 @@ def test_a_report_that_cannot_be_written_is_a_line(
         raise PermissionError(13, "Permission denied", f"{finished.root}/reports")
 
     monkeypatch.setattr(run_command, "print_report", refuse)
-    assert run_command.run_and_report(make_controller(finished)) == 0
+    result = run_command.run_and_report(make_controller(finished))
+    assert (result.exit_status, result.report) == (0, None)
     assert f"report: not written ({finished.root}/reports: Permission" in capsys.readouterr().out
     assert stat.S_ISDIR(finished.root.stat().st_mode)

@@ -9,6 +9,7 @@ import pytest
 
 from sweeps.claims import process
 from sweeps.cli.commands import retry as retry_command
+from sweeps.cli.commands.run import SweepResult
 from sweeps.controller.controller import SweepController
 from tests.helpers.command_line import execute, write_finished_cell
 from tests.sweeps.cli import OVERRIDES
@@ -29,7 +30,7 @@ def test_the_failed_cells_or_those_that_are_named_are_run_again(
 
     def run_and_report(controller: SweepController) -> Any:
         controllers.append(controller)
-        return 0
+        return SweepResult(sweep_id=plan.sweep_id, rows=(), exit_status=0)
 
     monkeypatch.setattr(retry_command, "run_and_report", run_and_report)
     for run in {c.run_id for c in plan.cells}:
