@@ -292,6 +292,14 @@ def drop_rows_without_runs(table: Table, start: str = "") -> Table:
     return replace(table, rows=tuple(rows))
 
 
+def format_size(results: Results) -> str:
+    """Return the numbers of arms that were run, and their seeds, as text."""
+    cells = results.sweep_data.cells
+    num_arms = cells[cells["status"] == RunStatus.COMPLETE]["arm"].nunique()
+    first, last = results.plan.seeds[0], results.plan.seeds[-1]
+    return f"{num_arms} arms, " + (f"seed {first}" if first == last else f"seeds {first} to {last}")
+
+
 def render_study(study: Study) -> str:
     """Return the generated part of the section of a study."""
     results = load_results(study)
@@ -305,7 +313,7 @@ def render_study(study: Study) -> str:
     lines = [
         f"    python sweep.py {study.words}",
         "",
-        f"{len(plan.arms)} arms, seeds {plan.seeds[0]} to {plan.seeds[-1]}, {num_cells} runs "
+        f"{format_size(results)}, {num_cells} runs "
         f"([scores and run ids](studies/{study.name}.csv)); training code {', '.join(hashes)}.",
         "",
         to_markdown(select_columns(scores, [*scores.headings[: 1 + study.num_scores], "seeds"])),
