@@ -18,8 +18,10 @@ from uniclip.store import RunFolder
 @pytest.fixture
 def runs(lab: Lab, tmp_path: Path) -> tuple[RunFolder, RunFolder]:
     run = lab.store.get_run(lab.plan.cells[0].run_id)
-    shutil.copytree(run.path, tmp_path / run.id)
-    return run, RunFolder(tmp_path / run.id)
+    copies = tmp_path / "one" / run.id, tmp_path / "other" / run.id
+    for path in copies:
+        shutil.copytree(run.path, path)
+    return RunFolder(copies[0]), RunFolder(copies[1])
 
 
 def change_score(run: RunFolder, difference: float) -> None:
