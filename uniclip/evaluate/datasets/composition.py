@@ -1,8 +1,7 @@
 """The data sets of `benchmark=composition`: captions of the same words or shape.
 
-Sizes are those of the papers. The formats of SugarCrepe and of ARO are those of the authors' code;
-that of Winoground is the one of its page on Hugging Face, as remembered: its files could not be
-looked at.
+Sizes are those of the papers. The formats of SugarCrepe and of ARO are those of the authors' code.
+The names of Winoground's files and fields are not confirmed: access to them has to be applied for.
 """
 
 from __future__ import annotations

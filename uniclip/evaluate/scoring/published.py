@@ -6,7 +6,7 @@ them: a cached probe needs no training images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,6 @@ from uniclip.evaluate.scoring.linear_probe import LabelledFeatures, LinearProbeR
 from uniclip.evaluate.scoring.log_likelihood import fit_temperature
 from uniclip.evaluate.scoring.logistic_regression import LogisticRegression
 from uniclip.evaluate.scoring.probe_cache import ProbeFitCache
-from uniclip.evaluate.scoring.retrieval import ImageTextPairs
 from uniclip.evaluate.scoring.score_card import ScoreCard
 from uniclip.evaluate.scoring.temperature import has_enough_images, select_images
 
@@ -114,7 +113,7 @@ class DatasetScorer:
         encode = self.encoder.pretrained.tokenizer.encode_uncut if is_users else None
         pairs = retrieval.build_image_text_pairs(test.captions, encode)
         (template,) = protocol.templates
-        texts = self._embed_captions(pairs, template)
+        texts = self._embed_captions(pairs.texts, template)
         temperature = self._fit_temperature(protocol, encode)
         retrieval_scores.score_retrieval(score_card, images, texts, pairs, temperature, tie=0)
 
@@ -129,7 +128,7 @@ class DatasetScorer:
         images = split_features.project_features(self.encoder.pretrained, features)
         (template,) = protocol.templates
         captions = list(dict.fromkeys(c for captions in test.captions for c in captions))
-        texts = self.encoder.embed_texts([zero_shot.fill_template(template, c) for c in captions])
+        texts = self._embed_captions(captions, template)
         rows = {caption: row for row, caption in enumerate(captions)}
         index = np.array([[rows[c] for c in captions] for captions in test.captions], np.int64)
         composition.score_composition(score_card, images, texts[index], test)
@@ -151,11 +150,11 @@ class DatasetScorer:
         captions = [validation.captions[i] for i in index]
         pairs = retrieval.build_image_text_pairs(captions, encode)
         (template,) = protocol.templates
-        return fit_temperature(images, self._embed_captions(pairs, template), pairs)
+        return fit_temperature(images, self._embed_captions(pairs.texts, template), pairs)
 
-    def _embed_captions(self, pairs: ImageTextPairs, template: str) -> Float32:
+    def _embed_captions(self, captions: Sequence[str], template: str) -> Float32:
         return self.encoder.embed_texts(
-            [zero_shot.fill_template(template, caption) for caption in pairs.texts]
+            [zero_shot.fill_template(template, caption) for caption in captions]
         )
 
     def _score_classification(
