@@ -110,11 +110,12 @@ class StudyRecorder:
             load_if_exists=True,
         )
         if not study.user_attrs and not study.get_trials(deepcopy=False):
-            study.set_metric_names(["validation score"])
-            study.set_user_attr("arm", arm)
             study.set_user_attr(DEFINITION, self._definition)
         if study.user_attrs.get(DEFINITION) != self._definition:
             self._raise_other_study(arm, "it was not written by this tuning", study.study_name)
+        if "arm" not in study.user_attrs:  # the study is new, or a process was killed right here
+            study.set_metric_names(["validation score"])
+            study.set_user_attr("arm", arm)
         return study
 
     def _start_trial(self, arm: str, number: int, params: ParamValues) -> FrozenTrial:

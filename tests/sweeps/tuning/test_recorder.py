@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -152,6 +153,30 @@ def test_a_study_that_is_killed_continues_with_the_same_trials(
     assert_same_trials(url, study, rounds)
     for arm in study.arms:
         assert read_trials(url, arm) == read_trials(undisturbed_url, arm)
+
+
+@pytest.mark.parametrize(
+    ("write", "num_writes"),
+    [*(("set_user_attr", i) for i in range(4)), *(("set_metric_names", i) for i in range(2))],
+)
+def test_a_study_whose_creation_was_interrupted_continues(
+    write: str, num_writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends before one of the writes about the two arms."""
+    store, study = Store(tmp_path), make_study(n_trials=3)
+    original, calls = getattr(optuna.study.Study, write), itertools.count()
+
+    def interrupt(self: optuna.study.Study, *args: Any) -> None:
+        if next(calls) == num_writes:
+            raise KeyboardInterrupt
+        original(self, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(optuna.study.Study, write, interrupt)
+        run_recorded(study, store)
+    rounds = run_recorded(study, store)
+    (journal,) = tmp_path.glob("sweeps/s/tuning/*/optuna.journal")
+    assert_same_trials(str(journal), study, rounds)
 
 
 def test_a_journal_that_was_deleted_is_written_again(tmp_path: Path) -> None:
