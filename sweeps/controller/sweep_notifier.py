@@ -1,40 +1,45 @@
-"""The notifier of a sweep that a controller runs, as its settings and the environment say."""
+"""The notifier of the sweeps that a command runs, as its settings and the environment say."""
 
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
 
-from sweeps.controller.controller import SweepController
+from sweeps.config.schema import SweepConfig
 from sweeps.costs import limit
+from sweeps.monitor.display import Display
 from sweeps.monitor.notifications import SweepNotifications
 from sweeps.monitor.notifier import Notifier
 from sweeps.monitor.webhook import URL_VARIABLE, find_url
+from uniclip.store import Plan, Store
 
 
 def build_notifier(
-    controller: SweepController,
-) -> Notifier | AbstractContextManager[None]:
-    """Return the notifier of a controller's sweep; a context that does nothing without a webhook.
+    settings: SweepConfig, store: Store, plan: Plan, display: Display
+) -> Notifier:
+    """Return the notifier of a command; without a webhook it posts nothing.
 
     The URL is passed on to the jobs of the sweep by the environment, which is in no file.
+
+    Args:
+        settings: how the cells are executed.
+        store: the store.
+        plan: the sweep that the command runs first.
+        display: what shows the user that a message was not sent.
 
     Raises:
         UserError: the webhook is no URL.
     """
-    url = find_url(controller.settings.notify)
-    if url is None:
-        return nullcontext()
-    os.environ[URL_VARIABLE] = url
-    settings, plan, store = controller.settings, controller.plan, controller.store
+    url = find_url(settings.notify)
+    if url is not None:
+        os.environ[URL_VARIABLE] = url
     return Notifier(
         url=url,
         store=store,
-        sweep_id=plan.sweep_id,
+        sweep_ids=[plan.sweep_id],
         notifications=SweepNotifications(
-            folder=store.get_sweep(plan.sweep_id),
+            store=store,
             max_gpu_hours=settings.max_gpu_hours,
             gpus_per_run=limit.count_gpus_per_run(settings.launcher, plan.device),
         ),
-        print_line=controller.display.print_line,
+        print_line=display.print_line,
     )

@@ -1,6 +1,7 @@
-"""A thread that looks at a sweep once a minute and posts what is new to a webhook.
+"""A thread that looks at sweeps once a minute and posts what is new to a webhook.
 
-It only reads the store, apart from the list of what was sent. The sweep neither waits for it nor
+It looks at the sweeps that the command runs, one after the other: a tuning runs several. It only
+reads the store, apart from the list of what was sent. A sweep neither waits for it nor
 ends with it: an error of the network or the server is one line at the end of the command.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from sweeps.claims.status import inspect_runs
-from sweeps.monitor.notifications import SweepNotifications
+from sweeps.monitor.notifications import SweepNotifications, SweepStates
 from sweeps.monitor.webhook import post_lines
 from uniclip.store import Store
 
@@ -25,11 +26,13 @@ TIMEOUT_SECONDS = 10.0
 
 @dataclass(kw_only=True, eq=False)
 class Notifier:
-    """Posts the notifications of a sweep while a command runs it; a context manager."""
+    """Posts the notifications of sweeps while a command runs them; a context manager."""
 
-    url: str = field(repr=False)
+    url: str | None = field(repr=False)
+    """The webhook; None: nothing is posted."""
     store: Store
-    sweep_id: str
+    sweep_ids: list[str]
+    """What is watched, in the order in which it is run; what has ended is removed."""
     notifications: SweepNotifications
     print_line: Callable[[str], None]
     """Prints a line for the user, when the command ends."""
@@ -43,7 +46,14 @@ class Notifier:
     _is_stopped: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
 
+    def watch(self, sweep_id: str) -> None:
+        """Watch a sweep that the command runs next."""
+        if sweep_id not in self.sweep_ids:
+            self.sweep_ids.append(sweep_id)
+
     def __enter__(self) -> Notifier:
+        if self.url is None:
+            return self
         self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
         self._thread.start()
         return self
@@ -79,16 +89,28 @@ class Notifier:
 
     def _post_news(self) -> None:
         """Post what was not sent yet; whatever goes wrong becomes `problem`."""
+        assert self.url is not None
         try:
-            plan = self.store.get_sweep(self.sweep_id).read_plan()
-            if plan is None:  # not written yet
+            sweeps = [s for s in map(self._inspect, list(self.sweep_ids)) if s is not None]
+            if not sweeps:
                 return
-            states = inspect_runs(self.store, plan.required_evaluations(), trust_heartbeat=True)
-            lines = self.notifications.collect(plan, states, time.time(), is_last=self.is_done)
-            if lines:
+            news = self.notifications.collect(sweeps, time.time(), is_last=self.is_done)
+            self.problem = ""
+            if news:
                 self._last_post = time.monotonic()
-                self.problem = post_lines(self.url, list(lines), self.timeout)
-                if not self.problem:
-                    self.notifications.mark_sent(lines)
+                self.problem = post_lines(self.url, [n.line for n in news], self.timeout)
+            if not self.problem:
+                self.notifications.mark_sent(news)
+                for sweep in sweeps[:-1]:
+                    if sweep.has_ended:
+                        self.sweep_ids.remove(sweep.plan.sweep_id)
         except Exception as error:  # of the store, say: the sweep goes on
             self.problem = type(error).__name__
+
+    def _inspect(self, sweep_id: str) -> SweepStates | None:
+        """Return the states of a sweep's runs; None if its plan is not written yet."""
+        plan = self.store.get_sweep(sweep_id).read_plan()
+        if plan is None:
+            return None
+        states = inspect_runs(self.store, plan.required_evaluations(), trust_heartbeat=True)
+        return SweepStates(plan=plan, states=states)

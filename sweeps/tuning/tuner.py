@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Union
@@ -175,8 +175,12 @@ class Tuner:
         storage = hide_password(self.config.storage) or str(self.folder.journal_path)
         return shlex.join(["optuna-dashboard", storage])
 
-    def tune(self, display: Display) -> Tuning:
+    def tune(self, display: Display, on_round: Callable[[str], object]) -> Tuning:
         """Run the study to its end.
+
+        Args:
+            display: where progress is printed.
+            on_round: called with the id of the sweep that trains trials, before it is run.
 
         Raises:
             TrialsIncomplete: runs failed.
@@ -201,9 +205,11 @@ class Tuner:
                 f"{self.study.n_trials} for {len(trial_params)} arms{rung_text}"
             )
             recorder.start_trials(round_number, trial_params)
+            sweep_id = self.folder.get_sweep_id(round_number, rung)
+            on_round(sweep_id)
             results = trainer.train(
                 trial_params,
-                sweep_id=self.folder.get_sweep_id(round_number, rung),
+                sweep_id=sweep_id,
                 stop_fraction=self.study.rungs[rung],
             )
             recorder.report(rung, results)

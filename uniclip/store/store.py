@@ -128,6 +128,11 @@ class SweepFolder:
         folders = (self.path.parent, self.path, self.worker_logs_path, self.submissions_path)
         return [*folders, *extended_files]
 
+    @property
+    def is_round(self) -> bool:
+        """Whether its runs are trials of a tuning: it is in the folder of a study."""
+        return "/tuning/" in self.id
+
     def list_rounds(self) -> list[SweepFolder]:
         """Return the sweeps of the trials that tune its arms, oldest first in each study."""
         round_paths = {p.parent for p in self.path.glob("tuning/*/*/plan.json")}

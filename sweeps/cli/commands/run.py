@@ -21,6 +21,7 @@ from sweeps.config.selection import (
 from sweeps.controller.controller import Detached, SweepController
 from sweeps.controller.sweep_notifier import build_notifier
 from sweeps.controller.sweep_run import UNFINISHED_WITH_REASON, build_controller, run_cells
+from sweeps.monitor.notifier import Notifier
 from sweeps.monitor.status import CellRow, build_rows
 from sweeps.monitor.terminal import divert_text, print_json
 from uniclip.errors import UserError
@@ -79,25 +80,31 @@ def run(arguments: Namespace) -> int:
 
 
 def run_and_report(controller: SweepController) -> SweepResult:
-    """Run what is missing and build the report; return how it has ended.
+    """Run what is missing and build the report, and notify the user; return how it has ended.
 
     The exit status is 1 if a cell failed or, unless only part of a plan was run, if a planted
     effect was not found.
     """
-    with build_notifier(controller) as notifier:
-        try:
-            rows = run_cells(controller)
-        except Detached as detached:
-            print(detached)
-            return SweepResult(
-                sweep_id=controller.plan.sweep_id,
-                rows=build_rows(controller.store, controller.plan),
-                exit_status=0,
-                message=str(detached),
-            )
-        if notifier is not None:
-            notifier.is_done = True
-        report_status = _print_report_if_possible(controller)
+    store, plan, display = controller.store, controller.plan, controller.display
+    with build_notifier(controller.settings, store, plan, display) as notifier:
+        return run_notified(controller, notifier)
+
+
+def run_notified(controller: SweepController, notifier: Notifier) -> SweepResult:
+    """Run what is missing and build the report, as `run_and_report`, while a notifier watches."""
+    notifier.watch(controller.plan.sweep_id)
+    try:
+        rows = run_cells(controller)
+    except Detached as detached:
+        print(detached)
+        return SweepResult(
+            sweep_id=controller.plan.sweep_id,
+            rows=build_rows(controller.store, controller.plan),
+            exit_status=0,
+            message=str(detached),
+        )
+    notifier.is_done = True
+    report_status = _print_report_if_possible(controller)
     if controller.denied_runs or any(r.state.status in UNFINISHED_WITH_REASON for r in rows):
         exit_status = EXIT_CELLS_FAILED
     else:

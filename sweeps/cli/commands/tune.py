@@ -6,12 +6,14 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 
 from ablations.plan.tuned_arms import build_tuned_plan
-from sweeps.cli.commands.run import EXIT_CELLS_FAILED, JSON_HELP, SweepResult, run_and_report
+from sweeps.cli.commands.run import EXIT_CELLS_FAILED, JSON_HELP, SweepResult, run_notified
 from sweeps.config import stored_sweep
 from sweeps.config.selection import SWEEP_HELP, expand_names, require_no_cells
 from sweeps.controller.controller import Detached, SweepController
+from sweeps.controller.sweep_notifier import build_notifier
 from sweeps.controller.sweep_run import build_controller, run_cells
 from sweeps.monitor.display import Display
+from sweeps.monitor.notifier import Notifier
 from sweeps.monitor.status import FINAL_STATUSES, build_rows
 from sweeps.monitor.terminal import divert_text
 from sweeps.tuning.rung import TrialsIncomplete, reuse_audit
@@ -51,14 +53,23 @@ def run(arguments: Namespace) -> int:
     words, stored_plan, cell_names = expand_names("tune", arguments.names, arguments.overrides)
     require_no_cells("tune", cell_names)
     with divert_text(is_diverted=arguments.json):
-        result = _tune_and_run(build_tuner(words, stored_plan), Display(), words)
+        result = tune_and_report(build_tuner(words, stored_plan), Display(), words)
     return result.finish(as_json=arguments.json)
 
 
-def _tune_and_run(tuner: Tuner, display: Display, words: list[str]) -> SweepResult:
+def tune_and_report(tuner: Tuner, display: Display, words: list[str]) -> SweepResult:
+    """Tune, run default and tuned arms, build the report, and notify the user of all of it."""
+    request, plan = tuner.request, tuner.resolved_plan.plan
+    with build_notifier(request.settings, request.store, plan, display) as notifier:
+        return _tune_and_run(tuner, display, words, notifier)
+
+
+def _tune_and_run(
+    tuner: Tuner, display: Display, words: list[str], notifier: Notifier
+) -> SweepResult:
     """Tune, run default and tuned arms, and build the report; return how it has ended."""
     try:
-        tuning = _tune(tuner, display)
+        tuning = _tune(tuner, display, notifier)
     except (Detached, TuningUnfinished) as reason:
         display.print_line(str(reason))
         return SweepResult(
@@ -69,7 +80,7 @@ def _tune_and_run(tuner: Tuner, display: Display, words: list[str]) -> SweepResu
         )
     for line in (*describe_tuning(tuning), f"trials: {tuner.describe_dashboard()}"):
         display.print_line(line)
-    return run_and_report(_build_tuned_controller(tuner, tuning, words))
+    return run_notified(_build_tuned_controller(tuner, tuning, words), notifier)
 
 
 def _build_tuned_controller(tuner: Tuner, tuning: Tuning, words: list[str]) -> SweepController:
@@ -81,7 +92,7 @@ def _build_tuned_controller(tuner: Tuner, tuning: Tuning, words: list[str]) -> S
     return build_controller(tuner.request, tuned_plan, QuietDisplay())
 
 
-def _tune(tuner: Tuner, display: Display) -> Tuning:
+def _tune(tuner: Tuner, display: Display, notifier: Notifier) -> Tuning:
     """Run the default arms and the trials.
 
     Raises:
@@ -100,6 +111,6 @@ def _tune(tuner: Tuner, display: Display) -> Tuning:
     if not limit_checked:
         tuner.enforce_gpu_hours_limit()
     try:
-        return tuner.tune(QuietDisplay())
+        return tuner.tune(QuietDisplay(), notifier.watch)
     except TrialsIncomplete as error:
         raise TuningUnfinished(f"tuning: {error}") from None

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sweeps.claims.status import inspect_runs
+from sweeps.cli.commands import run as run_command
 from sweeps.config.request import parse_request
 from sweeps.config.schema import SweepConfig
+from sweeps.controller import sweep_notifier
 from sweeps.controller.controller import SweepController
 from sweeps.controller.sweep_notifier import build_notifier
 from sweeps.controller.sweep_run import build_controller, run_cells
 from sweeps.monitor.display import Display
 from sweeps.monitor.notifier import Notifier
 from sweeps.monitor.webhook import URL_VARIABLE
+from tests.helpers.command_line import TINY, execute
 from tests.helpers.trivial_sweep import pass_audit, planned
 from tests.helpers.webhook_server import SECRET, serve_webhook
 from uniclip.errors import UserError
@@ -38,8 +41,16 @@ def make_controller(root: Path, **settings: object) -> SweepController:
     )
 
 
+def build(controller: SweepController) -> Notifier:
+    """Return the notifier of a controller's sweep."""
+    return build_notifier(
+        controller.settings, controller.store, controller.plan, controller.display
+    )
+
+
 def test_without_a_webhook_nothing_is_started(tmp_path: Path) -> None:
-    assert isinstance(build_notifier(make_controller(tmp_path)), nullcontext)
+    with build(make_controller(tmp_path)) as notifier:
+        assert notifier._thread is None
 
 
 def test_the_url_is_passed_on_by_the_environment_alone(tmp_path: Path) -> None:
@@ -50,15 +61,14 @@ def test_the_url_is_passed_on_by_the_environment_alone(tmp_path: Path) -> None:
     plan = request.build_plan().plan
     assert request.settings.notify == url
     assert SECRET not in repr((plan, request.settings, request.follow_up_argv))
-    notifier = build_notifier(build_controller(request, request.build_plan()))
-    assert isinstance(notifier, Notifier)
+    notifier = build(build_controller(request, request.build_plan()))
     assert SECRET not in repr(notifier)
     assert os.environ[URL_VARIABLE] == url
 
 
 def test_a_url_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="notify=") as caught:
-        build_notifier(make_controller(tmp_path / "store", notify="hooks/s3cr3t"))
+        build(make_controller(tmp_path / "store", notify="hooks/s3cr3t"))
     assert "s3cr3t" not in str(caught.value)
     assert not (tmp_path / "store").exists()
 
@@ -69,8 +79,7 @@ def test_a_sweep_of_real_processes_tells_its_end(tmp_path: Path) -> None:
     with serve_webhook() as server:
         controller = make_controller(tmp_path, notify=server.url)
         pass_audit(controller.store, controller.plan)
-        notifier = build_notifier(controller)
-        assert isinstance(notifier, Notifier)
+        notifier = build(controller)
         notifier.interval = 0.2
         with notifier:
             run_cells(controller)
@@ -80,3 +89,25 @@ def test_a_sweep_of_real_processes_tells_its_end(tmp_path: Path) -> None:
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
     states = inspect_runs(controller.store, controller.plan.required_evaluations())
     assert {state.status for state in states.values()} == {RunStatus.COMPLETE}
+
+
+@pytest.mark.slow
+def test_a_tuning_is_one_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Default arms, trials and tuned arms have one notifier, and one end; no file has the URL."""
+    monkeypatch.setattr(sweep_notifier, "Notifier", partial(Notifier, interval=0.2))
+    monkeypatch.setattr(run_command, "_print_report_if_possible", lambda controller: 0)
+    monkeypatch.chdir(tmp_path)
+    replaced = ("n_trials", "arms", "seeds", "train.steps", "train.validate_every")
+    words = [word for word in TINY if word.partition("=")[0] not in replaced]
+    words += ["arms=[full]", "seeds=1", "n_trials=1", "train.steps=2", "train.validate_every=1"]
+    words += ["launcher.max_workers=1", "benchmark=[]"]
+    with serve_webhook() as server:
+        assert execute("tune", *words, f"notify={server.url}", f"store={tmp_path}") == 0
+        lines = [line for text in server.texts for line in text.splitlines()]
+    (tuned,) = (f.id for f in Store(tmp_path).iter_sweeps() if "-tuned-" in f.id)
+    assert lines == [
+        f"{tuned}: tuning done (1 trials); the tuned arms are next",
+        f"{tuned}: done (1 complete)",
+    ]
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path

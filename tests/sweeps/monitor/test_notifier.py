@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,8 @@ def make_notifier(root: Path, url: str, printed: list[str], interval: float = 0.
     return Notifier(
         url=url,
         store=store,
-        sweep_id=sweep_id,
-        notifications=SweepNotifications(folder=store.get_sweep(sweep_id)),
+        sweep_ids=[sweep_id],
+        notifications=SweepNotifications(store=store),
         print_line=printed.append,
         interval=interval,
         timeout=30,
@@ -119,7 +120,28 @@ def test_an_absent_server_is_one_line_at_the_end(tmp_path: Path) -> None:
 def test_a_damaged_store_ends_nothing(tmp_path: Path) -> None:
     printed: list[str] = []
     notifier = make_notifier(tmp_path, f"http://127.0.0.1:9/{SECRET}", printed)
-    (notifier.store.get_sweep(notifier.sweep_id).path / "plan.json").write_text("{")
+    (notifier.store.get_sweep(notifier.sweep_ids[0]).path / "plan.json").write_text("{")
     with notifier:
         pass
     assert printed == ["note: the last notification was not sent (UserError)"]
+
+
+def test_sweeps_are_watched_one_after_the_other(tmp_path: Path) -> None:
+    """The first one is left when it has ended and the next one has begun."""
+    with serve_webhook() as server:
+        with make_notifier(tmp_path, server.url, []) as notifier:
+            first = notifier.sweep_ids[0]
+            wait_until(lambda: len(server.texts) == 1)
+            notifier.watch("components-quick-tuned-1a2b3c4d")
+            notifier.watch("components-quick-tuned-1a2b3c4d")
+            assert notifier.sweep_ids == [first, "components-quick-tuned-1a2b3c4d"]
+            plan = notifier.store.get_sweep(first).read_plan()
+            assert plan is not None
+            next_plan = dataclasses.replace(plan, sweep_id=notifier.sweep_ids[1])
+            notifier.store.get_sweep(next_plan.sweep_id).write_plan(next_plan)
+            wait_until(lambda: notifier.sweep_ids == [next_plan.sweep_id])
+            notifier.is_done = True
+        lines = [line for text in server.texts for line in text.splitlines()]
+        assert lines[0] == f"{first}: clip/0 diverged at step 100"
+        assert [line for line in lines if "diverged at" in line] == lines[:1], "it is the same run"
+        assert lines[-1].startswith(f"{next_plan.sweep_id}: done (")

@@ -42,7 +42,7 @@ def test_trials_that_are_not_finished_end_the_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def tune(self: Tuner, display: Any) -> Any:
+    def tune(self: Tuner, display: Any, on_round: Any) -> Any:
         raise error
 
     def run_cells(controller: SweepController) -> Any:
