@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sweeps.claims.status import inspect_runs
-from sweeps.cli.commands import run as run_command
 from sweeps.config.request import parse_request
 from sweeps.config.schema import SweepConfig
-from sweeps.controller import sweep_notifier
 from sweeps.controller.controller import SweepController
 from sweeps.controller.sweep_notifier import build_notifier
 from sweeps.controller.sweep_run import build_controller, run_cells
 from sweeps.monitor.display import Display
 from sweeps.monitor.notifier import Notifier
 from sweeps.monitor.webhook import URL_VARIABLE
-from tests.helpers.command_line import TINY, execute
 from tests.helpers.trivial_sweep import pass_audit, planned
 from tests.helpers.webhook_server import SECRET, serve_webhook
 from uniclip.errors import UserError
@@ -89,25 +85,3 @@ def test_a_sweep_of_real_processes_tells_its_end(tmp_path: Path) -> None:
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
     states = inspect_runs(controller.store, controller.plan.required_evaluations())
     assert {state.status for state in states.values()} == {RunStatus.COMPLETE}
-
-
-@pytest.mark.slow
-def test_a_tuning_is_one_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Default arms, trials and tuned arms have one notifier, and one end; no file has the URL."""
-    monkeypatch.setattr(sweep_notifier, "Notifier", partial(Notifier, interval=0.2))
-    monkeypatch.setattr(run_command, "_print_report_if_possible", lambda controller: 0)
-    monkeypatch.chdir(tmp_path)
-    replaced = ("n_trials", "arms", "seeds", "train.steps", "train.validate_every")
-    words = [word for word in TINY if word.partition("=")[0] not in replaced]
-    words += ["arms=[full]", "seeds=1", "n_trials=1", "train.steps=2", "train.validate_every=1"]
-    words += ["launcher.max_workers=1", "benchmark=[]"]
-    with serve_webhook() as server:
-        assert execute("tune", *words, f"notify={server.url}", f"store={tmp_path}") == 0
-        lines = [line for text in server.texts for line in text.splitlines()]
-    (tuned,) = (f.id for f in Store(tmp_path).iter_sweeps() if "-tuned-" in f.id)
-    assert lines == [
-        f"{tuned}: tuning done (1 trials); the tuned arms are next",
-        f"{tuned}: done (1 complete)",
-    ]
-    for path in tmp_path.rglob("*"):
-        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path

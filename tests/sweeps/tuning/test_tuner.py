@@ -12,6 +12,7 @@ import shlex
 import shutil
 import time
 from contextlib import chdir, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ import optuna
 import pytest
 
 from sweeps.claims import process
+from sweeps.controller import sweep_notifier
+from sweeps.monitor.notifier import Notifier
+from sweeps.monitor.webhook import URL_VARIABLE
 from sweeps.tuning.definition import Study
 from sweeps.tuning.tuner import assert_equal_trials, build_tuner, describe_tuning
 from tests.helpers import ROOT
@@ -31,6 +35,7 @@ from tests.helpers.command_line import (
     wait_until,
 )
 from tests.helpers.optuna_dashboard import read_json, start_dashboard
+from tests.helpers.webhook_server import SECRET, WebhookServer, serve_webhook
 from uniclip.errors import UserError
 from uniclip.identity import compute_training_hash
 from uniclip.io.atomic import append_jsonl, atomic_write
@@ -345,6 +350,35 @@ def test_a_diverged_trial_has_the_lowest_score(
         if row["num_diverged"] == "1"
     }
     assert (rows["full"]["best_trial"], rows["full"]["total_steps"]) == ("1", "13")
+
+
+def list_sent_lines(server: WebhookServer) -> list[str]:
+    """Return the lines that a webhook was sent, without the ids of their sweeps."""
+    return [line.partition(": ")[2] for text in server.texts for line in text.splitlines()]
+
+
+def test_a_tuning_is_one_stream_of_notifications(
+    tuned: tuple[TuningDriver, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed trial is told; then its end and that of the sweep, once; no file has the URL."""
+    monkeypatch.setenv(URL_VARIABLE, "")
+    monkeypatch.setattr(sweep_notifier, "Notifier", partial(Notifier, interval=0.5))
+    driver, run = copy_without_last_round(tuned[0], tmp_path)
+    outcome = (run.path / "outcome.json").read_bytes()
+    (run.path / "outcome.json").unlink()
+    attempt = run.claim_attempt(2, process.make_claim_record({}))
+    assert attempt is not None
+    attempt.write_end("failed", "ValueError: broken image")
+    with serve_webhook() as server:
+        driver.tune_here(f"notify={server.url}", status=1)
+        assert list_sent_lines(server) == ["full#1/1000 failed: ValueError: broken image"]
+        atomic_write(run.path / "outcome.json", outcome)
+        for _ in range(2):
+            driver.tune_here(f"notify={server.url}")
+        trials = f"tuning done ({2 * TRIALS} trials); the tuned arms are next"
+        assert list_sent_lines(server)[1:] == [trials, "done (2 complete)"]
+    paths = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in paths if SECRET.encode() in path.read_bytes()]
 
 
 @pytest.mark.soak
