@@ -13,10 +13,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from analysis.exports.model_card import build_model_card
-from analysis.exports.replacement import replace_folder
+from analysis.exports.replacement import open_work_folder, replace_folder
 from analysis.exports.source import Change, Changes, ExportedCell, SweepSource
 from uniclip.checkpoints import exporting, load
 from uniclip.io.atomic import atomic_write
@@ -66,13 +65,14 @@ def _export_cell(
     model_format, present_digest = _read_format(path)
     if present_digest == weights_digest:
         card = build_model_card(cell, source.plan, arm_scores, model_format).encode()
-        if (path / "README.md").read_bytes() == card:
+        card_path = path / "README.md"
+        if card_path.exists() and card_path.read_bytes() == card:
             return "unchanged"
-        atomic_write(path / "README.md", card)
+        atomic_write(card_path, card)
         return "changed"
     is_new = not path.exists()
-    with TemporaryDirectory(prefix=".partial-", dir=path.parent) as work_folder:
-        work_path, model_format = _write_model(run, Path(work_folder))
+    with open_work_folder(path.parent) as work_folder:
+        work_path, model_format = _write_model(run, work_folder)
         card_text = build_model_card(cell, source.plan, arm_scores, model_format)
         (work_path / "README.md").write_text(card_text, encoding="utf-8")
         (work_path / FORMAT_FILE).write_text(f"{model_format} {weights_digest}\n")

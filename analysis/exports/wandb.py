@@ -14,9 +14,8 @@ import os
 import shutil
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from analysis.exports.replacement import replace_folder
+from analysis.exports.replacement import open_work_folder, replace_folder
 from analysis.exports.source import Change, Changes, ExportedCell, SweepSource
 from uniclip.errors import UserError
 from uniclip.io.hashing import digest
@@ -51,9 +50,9 @@ def _export_cell(cell: ExportedCell, folder: Path) -> Change:
     if any(_read_digest(path) == cell.digest for path in present_paths):
         return "unchanged"
     start = time.strftime("%Y%m%d_%H%M%S", time.gmtime(cell.started_at))
-    with TemporaryDirectory(prefix=".partial-", dir=folder) as work_folder:
+    with open_work_folder(folder) as work_folder:
         try:
-            written_path = _write_run(cell, run_id, Path(work_folder))
+            written_path = _write_run(cell, run_id, work_folder)
         except wandb.Error as error:
             raise UserError(f"wandb cannot write {cell.name}: {error}") from None
         (written_path / DIGEST_FILE).write_text(cell.digest)

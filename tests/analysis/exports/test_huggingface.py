@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +16,8 @@ from huggingface_hub import ModelCard
 
 import uniclip
 from analysis.exports.source import SweepSource
-from tests.helpers import fake_sweep
+from tests.helpers import ROOT, fake_sweep
+from tests.helpers.command_line import wait_until
 from tests.helpers.exported_sweeps import count_changes, read_files
 from tests.helpers.fake_sweep import EVALUATION, Truth
 from tests.helpers.small_runs import claimed, opened, tiny
@@ -30,6 +35,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> SweepSource:
     run.execute_run(folder, tiny(train={"steps": 2}), claimed(folder), evaluations={})
     cell = Cell(arm="full", seed=0, run_id=folder.id)
     plan = dataclasses.replace(fake_sweep.plan(Truth(seeds=(0,))), cells=(cell,))
+    Store(root).get_sweep(plan.sweep_id).write_plan(plan)
     return SweepSource(store=Store(root), plan=plan, cells=(cell,))
 
 
@@ -44,6 +50,11 @@ def add_scores(source: SweepSource) -> None:
     )
     run_folder = source.store.get_run(source.cells[0].run_id)
     write_once(run_folder.scores_path("openmoji", EVALUATION), to_json_bytes(scores))
+
+
+def describe_files(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file below a folder, by its path relative to it."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_a_folder_is_loaded_completed_and_kept(source: SweepSource, tmp_path: Path) -> None:
@@ -66,6 +77,29 @@ def test_a_folder_is_loaded_completed_and_kept(source: SweepSource, tmp_path: Pa
     results = ModelCard.load(folder / "README.md").data.eval_results
     assert results is not None
     assert [(r.dataset_type, r.metric_value) for r in results] == [("openmoji", 0.123456)]
+    (folder / "README.md").unlink()
+    assert count_changes("huggingface", source, tmp_path) == {"changed": 1}
+    assert read_files(folder) == after
     (folder / "uniclip" / "format").unlink()  # as if it were of other weights
     assert count_changes("huggingface", source, tmp_path) == {"changed": 1}
     assert read_files(folder) == after
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["", "*/uniclip/weights.safetensors"])
+def test_a_killed_export_is_completed(source: SweepSource, tmp_path: Path, moment: str) -> None:
+    """Killed as soon as a file is there; nothing is left of it but the folder of the next one."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed.mkdir()
+    words = ("tests.helpers.exported_sweeps", "huggingface", str(source.store.root), str(killed))
+    child = subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, start_new_session=True)
+    wait_until(lambda: [*killed.glob(f".partial-*/{moment}"), *killed.glob("full-0")])
+    os.killpg(child.pid, signal.SIGKILL)
+    assert child.wait() in (0, -signal.SIGKILL)
+    is_whole = (killed / "full-0").exists()
+    assert moment or not is_whole
+    (change,) = count_changes("huggingface", source, killed)
+    assert change == ("unchanged" if is_whole else "new")
+    assert count_changes("huggingface", source, whole) == {"new": 1}
+    assert [path.name for path in killed.iterdir()] == ["full-0"]
+    assert describe_files(killed) == describe_files(whole)
