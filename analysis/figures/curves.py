@@ -36,9 +36,8 @@ def select_validations(history: pd.DataFrame) -> pd.DataFrame:
         return rows
     train_rows = history[(history["phase"] == "train") & (history["step"] > 0)]
     if "images_seen" in train_rows:
-        images_per_step = (
-            (train_rows["images_seen"] / train_rows["step"]).groupby(train_rows["arm"]).median()
-        )
+        images = pd.to_numeric(train_rows["images_seen"], errors="coerce")
+        images_per_step = (images / train_rows["step"]).groupby(train_rows["arm"]).median()
         rows["images_seen"] = rows["arm"].map(images_per_step) * rows["step"] / 1000
     return rows
 

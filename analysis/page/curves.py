@@ -117,11 +117,13 @@ def _encode_records(rows: pd.DataFrame, keys: list[str]) -> dict[str, Any]:
 
 def encode_numbers(values: Iterable[Any]) -> list[float | None]:
     """Return numbers with six digits; None for what is no finite number."""
-    numbers = pd.to_numeric(pd.Series(values), errors="coerce")
-    return [
-        float(f"{value:.6g}") if math.isfinite(value) else None
-        for value in numbers.astype(float).tolist()
-    ]
+    numbers = to_numbers(pd.Series(values))
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in numbers.tolist()]
+
+
+def to_numbers(values: pd.Series[Any]) -> pd.Series[float]:
+    """Return values as floats; NaN for what is no number, which a metric of a plug-in may be."""
+    return pd.to_numeric(values, errors="coerce").astype(float)
 
 
 def _describe_step(rows: pd.DataFrame, flops: Mapping[str, float]) -> dict[str, Any]:
@@ -129,7 +131,7 @@ def _describe_step(rows: pd.DataFrame, flops: Mapping[str, float]) -> dict[str, 
     step = rows["step"].where(rows["step"] > 0)
     facts: dict[str, Any] = {}
     for column, name in (("samples_seen", "samples_per_step"), ("images_seen", "images_per_step")):
-        ratio = (rows[column] / step).median() if column in rows else math.nan
+        ratio = (to_numbers(rows[column]) / step).median() if column in rows else math.nan
         if math.isfinite(ratio):
             facts[name] = float(f"{ratio:.6g}")
     if (arm := str(rows["arm"].iloc[0])) in flops:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
 
 from analysis.collect.run_time import format_duration
 from sweeps.claims.status import RunState, inspect_runs
 from sweeps.launchers.submissions import Submissions
 from sweeps.slurm import Job, Slurm
 from uniclip.errors import RetryLater, UserError
+from uniclip.io.atomic import JSON_ERRORS, parse_json
 from uniclip.store import AttemptFolder, EndReason, Plan, RunStatus, Store
 
 
@@ -296,12 +296,13 @@ def read_last_loss(attempt: AttemptFolder) -> float | None:
         return None
     for line in reversed(lines):
         try:
-            record = json.loads(line)
-        except ValueError:
+            record = parse_json(line)
+        except JSON_ERRORS:
             continue
         if isinstance(record, dict) and record.get("phase") == "train":
             loss = record.get("loss")
-            return float(loss) if isinstance(loss, int | float) and isfinite(loss) else None
+            is_finite = isinstance(loss, int | float) and abs(loss) <= sys.float_info.max
+            return float(loss) if is_finite else None
     return None
 
 

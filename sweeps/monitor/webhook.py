@@ -9,6 +9,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
+import threading
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from uniclip.errors import UserError
@@ -17,6 +20,8 @@ URL_VARIABLE = "UNICLIP_NOTIFY"
 """Environment variable with the URL; the key `notify=` has precedence."""
 MAX_LINES = 20
 """Lines of one message."""
+MAX_TIMEOUTS = 3
+"""Timeouts after which a server that goes on answering is left."""
 
 
 def find_url(value: str | None) -> str | None:
@@ -47,7 +52,8 @@ def post_lines(url: str, lines: list[str], timeout: float) -> str:
     Args:
         url: of the webhook, as `find_url` returns it.
         lines: the lines; of more than `MAX_LINES` the first ones are sent.
-        timeout: seconds that the server has to connect, and for each part of its answer.
+        timeout: seconds that the server has to connect, and for each part of its answer; it has
+            three times as many for the whole answer.
     """
     more = [f"... and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
     text = "\n".join([*lines[:MAX_LINES], *more])
@@ -57,14 +63,25 @@ def post_lines(url: str, lines: list[str], timeout: float) -> str:
     body = json.dumps({"text": escape(text)}).encode()
     try:
         connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+        deadline = threading.Timer(MAX_TIMEOUTS * timeout, _break_off, [connection])
+        deadline.daemon = True
+        deadline.start()
         try:
             connection.request("POST", target, body, {"Content-Type": "application/json"})
             status = connection.getresponse().status
         finally:
+            deadline.cancel()
             connection.close()
     except (OSError, ValueError, http.client.HTTPException) as error:
         return type(error).__name__
     return "" if 200 <= status < 300 else f"status {status}"
+
+
+def _break_off(connection: http.client.HTTPConnection) -> None:
+    """End a connection on which another thread waits."""
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def escape(text: str) -> str:

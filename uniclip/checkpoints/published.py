@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from uniclip.checkpoints import importing, transformers_folder, weight_files
 from uniclip.checkpoints.importing import CheckpointWeights, ImportedModel
 from uniclip.data.text.tokenizer import Tokenizer, load_clip_tokenizer
 from uniclip.errors import UserError
-from uniclip.io.atomic import JSON_ERRORS
+from uniclip.io.atomic import JSON_ERRORS, parse_json
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 
@@ -54,7 +53,7 @@ def read_folder(folder: Path) -> tuple[CheckpointWeights, Tokenizer]:
 
 def _read_open_clip_folder(folder: Path) -> tuple[CheckpointWeights, Tokenizer]:
     try:
-        model_cfg = json.loads((folder / OPEN_CLIP_CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+        model_cfg = parse_json((folder / OPEN_CLIP_CONFIG).read_text(encoding="utf-8"))["model_cfg"]
         uses_quick_gelu = bool(model_cfg.get("quick_gelu", False))
         towers = {**model_cfg["vision_cfg"], **model_cfg["text_cfg"]}
     except (OSError, *JSON_ERRORS, KeyError, TypeError, AttributeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from uniclip.checkpoints import weight_files
 from uniclip.checkpoints.read import read_checkpoint
 from uniclip.config import ImageConfig, TextConfig, text_model
 from uniclip.errors import UserError
-from uniclip.io.atomic import JSON_ERRORS
+from uniclip.io.atomic import JSON_ERRORS, parse_json
 from uniclip.models.encoders import ImageEncoder, create_timm_model, get_normalization
 from uniclip.models.text_encoder import extract_encoder, find_model_class
 
@@ -135,7 +134,7 @@ def _lists_classifier_only(message: str, prefixes: tuple[str, ...]) -> bool:
 def _check_data_configuration(encoder: ImageEncoder, path: Path, key: str) -> None:
     """Raise `UserError` if the `config.json` beside the weights states another normalization."""
     try:
-        content = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        content = parse_json((path.parent / "config.json").read_text(encoding="utf-8"))
         stated = content["pretrained_cfg"]
         names = {name: tuple(stated[name]) for name in ("mean", "std") if name in stated}
     except (OSError, *JSON_ERRORS, KeyError, TypeError):

@@ -7,7 +7,6 @@ bias of the logits is kept for the imported model; training starts from `method.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ from uniclip.config.binding import bind
 from uniclip.data.text.build import build_tokenizer
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.errors import UserError
-from uniclip.io.atomic import JSON_ERRORS
+from uniclip.io.atomic import JSON_ERRORS, parse_json
 from uniclip.models.text_query import describe_folder
 
 VISION_RULES = (
@@ -105,7 +104,7 @@ def read_folder(folder: Path) -> tuple[CheckpointWeights, Tokenizer]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if isinstance(content, dict):
             return content
     except (OSError, *JSON_ERRORS):

@@ -7,7 +7,6 @@ if they are still those that were planned. Nothing here imports torch: planning 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,7 +19,7 @@ from uniclip.config.image_model import query_image_model
 from uniclip.config.text_model import TOKENIZER_FILES
 from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
 from uniclip.io import file_digests, hub
-from uniclip.io.atomic import JSON_ERRORS
+from uniclip.io.atomic import JSON_ERRORS, parse_json
 from uniclip.io.hashing import digest
 
 IMAGE_KEY = "model.image.pretrained"
@@ -195,7 +194,7 @@ def find_weight_files(folder: Path, key: str) -> list[Path]:
         if not name.endswith(".index.json"):
             return [path]
         try:
-            weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+            weight_map = parse_json(path.read_text(encoding="utf-8"))["weight_map"]
             return [folder / Path(part).name for part in sorted(set(weight_map.values()))]
         except (OSError, *JSON_ERRORS, KeyError, AttributeError, TypeError):
             raise UserError(f"{path} is damaged") from None

@@ -5,7 +5,6 @@ The folder's `config.json` is read here; another process is asked once what the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from uniclip.config.library_query import NoAnswerError, ask, recall_answer
 from uniclip.errors import UserError
 from uniclip.io import hub
-from uniclip.io.atomic import JSON_ERRORS
+from uniclip.io.atomic import JSON_ERRORS, parse_json
 
 FOLDER_KEY = "model.text.folder"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -39,7 +38,7 @@ def read_folder(folder: str) -> dict[str, Any]:
     """
     path = hub.find_folder(folder, FOLDER_KEY) / "config.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError
     except FileNotFoundError:

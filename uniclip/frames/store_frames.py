@@ -219,7 +219,7 @@ class StoreFrames:
         if len(frame):
             frame = frame.dropna(axis="columns", how="all")
         objects = [name for name in frame if frame[name].dtype == object]
-        flags = [name for name in objects if frame[name].isin([True, False]).any()]
+        flags = [name for name in objects if frame[name].dropna().map(type).eq(bool).all()]
         return _finish(frame.astype(dict.fromkeys(flags, "boolean")), index, METRIC_UNITS)
 
     def predictions(self, sweep: str, score: str, dataset: str | None = None) -> pd.DataFrame:

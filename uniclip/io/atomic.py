@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,6 +21,27 @@ import msgspec
 
 JSON_ERRORS = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 """Raised for bytes that are not valid JSON; the last one for JSON that is nested too deeply."""
+SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half of a character that JSON writes as two escapes; alone, it is no text."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return a JSON value; NaN and infinities are accepted.
+
+    Raises:
+        JSONDecodeError, UnicodeDecodeError, RecursionError: it is none, or has what cannot be used:
+            numbers of thousands of digits, or text that UTF-8 cannot encode (lone surrogates).
+    """
+    text = text if isinstance(text, str) else text.decode("utf-8")
+    try:
+        value = json.loads(text)
+        if SURROGATE_ESCAPE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except JSON_ERRORS:
+        raise
+    except ValueError as error:
+        raise json.JSONDecodeError(str(error), "", 0) from None
+    return value
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -139,7 +161,7 @@ def _decode_line(line: str) -> Any:
     try:
         return msgspec.json.decode(line)
     except (msgspec.MsgspecError, RecursionError):
-        return json.loads(line)  # accepts NaN, which metrics of a diverged run contain
+        return parse_json(line)  # accepts NaN, which metrics of a diverged run contain
 
 
 def _read_last_byte(stream: BinaryIO) -> bytes:

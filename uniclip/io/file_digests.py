@@ -17,7 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from uniclip.io.atomic import JSON_ERRORS, atomic_write
+from uniclip.io.atomic import JSON_ERRORS, atomic_write, parse_json
 from uniclip.io.hashing import digest_file
 from uniclip.io.memo import get_cache_folder
 
@@ -99,7 +99,7 @@ def _digest_steady(path: Path) -> tuple[str, tuple[int, ...]]:
 
 def _read_memo(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         return {str(name): (tuple(entry[0]), str(entry[1])) for name, entry in content.items()}
     except (OSError, *JSON_ERRORS, AttributeError, TypeError, IndexError, KeyError):
         return {}

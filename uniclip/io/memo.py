@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from uniclip.io.atomic import JSON_ERRORS, atomic_write
+from uniclip.io.atomic import JSON_ERRORS, atomic_write, parse_json
 
 
 def get_cache_folder() -> Path:
@@ -27,7 +27,7 @@ def disk_memoize(kind: str, key: str, compute: Callable[[], Any]) -> Any:
     """
     path = get_cache_folder() / kind / f"{key}.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, *JSON_ERRORS):
         value = compute()
     with suppress(OSError):

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from uniclip.errors import UserError
-from uniclip.io.atomic import JSON_ERRORS, write_once
+from uniclip.io.atomic import JSON_ERRORS, parse_json, write_once
 
 FORMAT_VERSION = 1
 FILE_NAME = "format.json"
@@ -46,7 +46,7 @@ def describe() -> str:
 def parse(data: bytes) -> int | None:
     """Return the version in the content of a file; None if it holds none."""
     try:
-        value = json.loads(data)
+        value = parse_json(data)
     except JSON_ERRORS:
         return None
     version = value.get("format") if isinstance(value, dict) else None

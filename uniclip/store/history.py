@@ -59,7 +59,8 @@ def concatenate_columns(
     num_rows = 0
     for constants, part in parts:
         length = len(part["step"])
-        whole = {name: [value] * length for name, value in constants.items()} | part
+        constant_columns = {name: [value] * length for name, value in constants.items()}
+        whole = constant_columns | part | constant_columns  # no record names another arm or run
         for name, values in whole.items():
             if name not in columns:
                 columns[name] = [math.nan] * num_rows

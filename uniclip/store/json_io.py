@@ -20,7 +20,7 @@ import msgspec
 
 from uniclip.config.binding import bind, get_field_types, to_builtins
 from uniclip.errors import UserError
-from uniclip.io.atomic import JSON_ERRORS
+from uniclip.io.atomic import JSON_ERRORS, parse_json
 
 Record = TypeVar("Record")
 KeyCheck = Callable[[Any], bool]
@@ -84,7 +84,7 @@ def decode_record(cls: type[Record], data: bytes, path: Path | str) -> Record:
 
 def _decode_json(data: bytes, path: Path | str) -> Any:
     try:
-        return json.loads(data.decode("utf-8"))
+        return parse_json(data)
     except JSON_ERRORS as error:
         raise _make_damaged_error(path, error) from None
 

@@ -6,7 +6,6 @@ special tokens. Nothing of transformers is imported and no code in the folder is
 
 from __future__ import annotations
 
-import json
 import string
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from tokenizers import normalizers
 from uniclip.config.text_model import TOKENIZER_FILES
 from uniclip.data.text.tokenizer import WORD_START_MARKER, Tokenizer
 from uniclip.errors import UserError
-from uniclip.io.atomic import JSON_ERRORS
+from uniclip.io.atomic import JSON_ERRORS, parse_json
 
 SENTENCE_START_MARKER = "\u2581"
 """The symbol of sentencepiece for the space in front of a word."""
@@ -62,7 +61,7 @@ class LibraryTokenizer(Tokenizer):
     def from_json(cls, text: str) -> LibraryTokenizer:
         """Return the tokenizer that `to_json` wrote."""
         try:
-            pad = json.loads(text)["padding"]["pad_id"]
+            pad = parse_json(text)["padding"]["pad_id"]
             return cls(tokenizers.Tokenizer.from_str(text), int(pad))
         except UserError:
             raise
@@ -120,7 +119,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name in reversed(TOKENIZER_FILES[1:]):
         try:
-            content = json.loads((folder / name).read_text(encoding="utf-8"))
+            content = parse_json((folder / name).read_text(encoding="utf-8"))
             settings |= content if isinstance(content, dict) else {}
         except FileNotFoundError:
             continue
