@@ -29,6 +29,7 @@ from uniclip.models.embedder import Embedder, build_embedder, fork_seeded_rng
 from uniclip.models.initialization import perturb_parameters
 from uniclip.store import AttemptFolder
 from uniclip.training import checkpoint, optimizer
+from uniclip.training.divergence import DivergenceLatch
 from uniclip.training.gradient_reducer import GradientReducer
 from uniclip.training.layer_rates import compute_layer_scales
 
@@ -51,18 +52,6 @@ class StepMetrics:
     """Norm of the gradient before clipping; not finite for a step that diverged."""
     lr: float
     """Learning rate, without the scales of the parameter groups."""
-
-
-@dataclass(kw_only=True)
-class StepFlags:
-    """What a process tells the others with its loss terms; after the step, sums over processes."""
-
-    new_unreadable: int = 0
-    """Images of this batch that cannot be read and were not known to be so."""
-    stop_requested: int = 0
-    """Whether training shall end after this step."""
-    superseded: int = 0
-    """Whether rank 0 has found that a newer attempt has replaced this one."""
 
 
 @dataclass(kw_only=True)
@@ -124,6 +113,7 @@ class TrainState:
             modulation_parameters=self.embedder.list_modulation_parameters(),
             modulation_lr_mult=self.method.modulation_lr_mult,
         )
+        self.latch = DivergenceLatch(self.modules, self.optimizer, config, self.device)
         self.gradient_reducer = GradientReducer(list(self.modules.parameters()))
         self.pretrained = PretrainedModel(
             cast(Embedder, self.evaluated_modules["embedder"]),

@@ -7,6 +7,9 @@ Logging, validation and checkpoints do not change a bit of the weights.
 The processes of a run (`uniclip.distributed`) call `train_model` together. Each takes its rows of
 the same batches, and after each step all have the same parameters: those of one process with the
 whole batch, up to the order of summation. Only rank 0 validates and writes.
+
+Metrics are read every few steps (`divergence`); what depends on them (records, checkpoints, the
+end of training) happens at those steps only.
 """
 
 from __future__ import annotations
@@ -14,31 +17,27 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from uniclip import data, distributed, numerics
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.config import RunConfig, TrainConfig
 from uniclip.data.batch import Batch
 from uniclip.data.loader import TrainingBatches
-from uniclip.data.sampling import count_local_samples
 from uniclip.data.split import Split
 from uniclip.data.text.build import build_tokenizer
-from uniclip.distributed import ProcessGroup
 from uniclip.errors import UserError
 from uniclip.store import AttemptFolder
-from uniclip.training import optimizer
 from uniclip.training.batch_feed import BatchFeed
-from uniclip.training.grad_cache import CachedEmbeddings
 from uniclip.training.metrics_log import MetricsLogger
-from uniclip.training.state import StepFlags, StepMetrics, TrainState
+from uniclip.training.state import StepMetrics, TrainState
+from uniclip.training.training_step import StepFlags, TakenStep, read_steps, take_step
 from uniclip.training.unreadable_images import find_new, update_known
 
 TrainEndKind = Literal["trained", "diverged", "stopped", "paused", "superseded"]
@@ -81,8 +80,9 @@ def train_model(
             processes only rank 0 has one; all processes resume from the checkpoint that it finds.
         validate: Returns the score to maximize; called every train.validate_every steps and after
             the last (on rank 0).
-        stop: Called once a step, with several processes before its end; if it returns True on any
-            process, a checkpoint is written after the step and training ends on all.
+        stop: Called at each step whose metrics are read (on a CPU all), with several processes
+            before its end; if it returns True on any process, a checkpoint is written after the
+            step and training ends on all.
 
     Raises:
         UserError: Data are missing, the device is not available, or the disk is full.
@@ -123,30 +123,35 @@ def _train(
     batches, state = setup_training(config)
     state.resume(attempt)
     metrics_logger.log_initialization(state)
-    step_start = time.perf_counter()
     last_step = config.last_step
     feed = BatchFeed(batches, state.counters.step, last_step, state.device)
-    flags = StepFlags()
+    flags, unread, unreadable = StepFlags(), list[TakenStep](), set[int]()
+    step_start = time.perf_counter()
     for batch in feed:
-        is_last = state.counters.step + 1 == last_step
-        flags = _set_flags(flags, batch, batches.split, state, stop, is_last)
-        step_metrics = training_step(state, batch, flags)
-        _record_unreadable_images(batch, flags, batches.split, state, metrics_logger)
-        if not math.isfinite(step_metrics.grad_norm):
-            metrics_logger.log_divergence(state, step_metrics)
+        step = state.counters.step + len(unread) + 1
+        is_last, is_read = step == last_step, state.latch.is_read_due(step, config)
+        if batches.split.has_image_files:
+            unreadable.update(find_new(batch, state.counters.unreadable_samples))
+        flags = _set_flags(flags, unreadable, stop, is_last) if is_read else flags
+        unread.append(take_step(state, batch, step - 1, flags if is_read else None))
+        unread[-1].waited_seconds = feed.waited_seconds
+        if not is_read:
+            step_start = _measure_seconds(unread[-1], step_start)
+            continue
+        metrics = read_steps(unread)
+        _record_unreadable_images(unreadable, flags, batches.split, state, metrics_logger)
+        _measure_seconds(unread[-1], step_start)
+        if (diverged_step := _record_steps(state, unread, metrics)) is not None:
+            metrics_logger.log_divergence(state, diverged_step)
             return _build_result("diverged", state, metrics_logger)
-        state.record_step(
-            time.perf_counter() - step_start,
-            clipped=step_metrics.grad_norm > config.train.grad_clip_norm,
-            waited_seconds=feed.waited_seconds,
-        )
-        metrics_logger.log_step(state, step_metrics)
-        if validate is not None and _is_validation_due(state.counters.step, config.train):
-            metrics_logger.write_heartbeat(state.counters.step, "validating")
+        unread.clear()
+        metrics_logger.log_step(state, metrics[-1])
+        if validate is not None and _is_validation_due(step, config.train):
+            metrics_logger.write_heartbeat(step, "validating")
             metrics_logger.log_validation(state, *state.validate(validate))
-        if _is_validation_due(state.counters.step, config.train):
+        if _is_validation_due(step, config.train):
             distributed.get_process_group().all_reduce_max(0)  # rank 0 may validate for hours
-        metrics_logger.write_heartbeat(state.counters.step, "training")
+        metrics_logger.write_heartbeat(step, "training")
         early_end = None if is_last else _check_early_end(metrics_logger, state, flags, stop)
         if early_end is not None:
             return _build_result(early_end, state, metrics_logger)
@@ -158,48 +163,9 @@ def _train(
     return _build_result("trained", state, metrics_logger)
 
 
-def training_step(state: TrainState, batch: Batch, flags: StepFlags | None = None) -> StepMetrics:
-    """Take one step on `batch` and return its metrics; `flags` become sums over processes.
-
-    With several processes `batch` holds the rows of this process, and the metrics are those of the
-    whole batch. A step diverges if its loss is not finite or above train.divergence_threshold, or
-    its gradient is not finite; grad_norm is then not finite, and the parameters do not change.
-    """
-    config, train_config, step = state.config, state.config.train, state.counters.step
-    process_group, method = distributed.get_process_group(), state.method
-    learning_rate = optimizer.compute_learning_rate(step, train_config)
-    optimizer.set_learning_rate(state.optimizer, learning_rate)
-    state.optimizer.zero_grad(set_to_none=True)
-    rng_key = (config.seed, config.stream, "step", step, process_group.rank)
-    num_chunks = train_config.grad_cache_chunks
-    sample_counts = count_local_samples(train_config.batch_size, process_group.world_size)
-    with distributed.known_sample_counts(sample_counts):
-        batch = method.prepare_batch(batch.to(state.device))
-        embeddings = CachedEmbeddings(
-            method, state.training_embedder, batch, num_chunks=num_chunks, rng_key=rng_key
-        )
-        with numerics.loss_context(train_config.precision, state.device):
-            loss_terms = method.compute_terms_from_embeddings(embeddings.tensors, batch)
-            local_loss = method.sum_loss_terms(loss_terms)
-    local_losses = torch.stack([local_loss, *loss_terms.values()]).detach()
-    loss, *term_values = _sum_losses(local_losses, flags, process_group)
-    grad_norm = math.nan
-    if math.isfinite(loss) and loss <= train_config.divergence_threshold:
-        with state.gradient_reducer.sum_gradients(is_overlapped=num_chunks == 1):
-            embeddings.backward(local_loss)
-        grad_norm = nn.utils.clip_grad_norm_(
-            state.modules.parameters(), train_config.grad_clip_norm
-        ).item()
-    if math.isfinite(grad_norm):
-        state.optimizer.step()
-        method.clamp()
-        state.update_average()
-    return StepMetrics(
-        loss=loss,
-        loss_terms=dict(zip(loss_terms, term_values)),
-        grad_norm=grad_norm,
-        lr=learning_rate,
-    )
+def training_step(state: TrainState, batch: Batch) -> StepMetrics:
+    """Take the next step on `batch` and return its metrics; see `training_step.take_step`."""
+    return read_steps([take_step(state, batch, state.counters.step)])[0]
 
 
 def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
@@ -215,53 +181,62 @@ def setup_training(config: RunConfig) -> tuple[TrainingBatches, TrainState]:
     return batches, state
 
 
-def _sum_losses(
-    local_losses: Tensor, flags: StepFlags | None, process_group: ProcessGroup
-) -> list[float]:
-    """Return sums of losses over processes; the flags travel with them, in one exchange."""
-    numbers = {} if flags is None or process_group.world_size == 1 else asdict(flags)
-    values = torch.cat([local_losses, local_losses.new_tensor(list(numbers.values()))])
-    sums = process_group.all_reduce_sum(values).tolist()
-    for name, total in zip(numbers, sums[len(local_losses) :]):
-        setattr(flags, name, round(total))
-    return sums[: len(local_losses)]
+def _measure_seconds(taken: TakenStep, start: float) -> float:
+    """Note the wall seconds of a step; return the time."""
+    now = time.perf_counter()
+    taken.seconds = now - start
+    return now
+
+
+def _record_steps(
+    state: TrainState, steps: Sequence[TakenStep], metrics: Sequence[StepMetrics]
+) -> StepMetrics | None:
+    """Count steps up to the first that diverged; return its metrics, or None if none has."""
+    for taken, step_metrics in zip(steps, metrics):
+        if not math.isfinite(step_metrics.grad_norm):
+            return step_metrics
+        state.record_step(
+            taken.seconds,
+            clipped=step_metrics.grad_norm > state.config.train.grad_clip_norm,
+            waited_seconds=taken.waited_seconds,
+        )
+    return None
 
 
 def _set_flags(
-    previous: StepFlags,
-    batch: Batch,
-    split: Split,
-    state: TrainState,
-    stop: Callable[[], bool],
-    is_last: bool,
+    previous: StepFlags, unreadable: Collection[int], stop: Callable[[], bool], is_last: bool
 ) -> StepFlags:
-    """Return the flags of this process for the step on `batch`.
+    """Return the flags of this process for a step whose metrics are read.
 
     With several processes `stop` is called here, so that no exchange of its own is needed.
+    unreadable: New samples whose image cannot be read, since metrics were read.
     """
     is_alone = distributed.get_process_group().world_size == 1
-    known = state.counters.unreadable_samples
     return StepFlags(
-        new_unreadable=len(find_new(batch, known)) if split.has_image_files else 0,
+        new_unreadable=len(unreadable),
         stop_requested=0 if is_alone or is_last else int(stop()),
         superseded=previous.superseded,
     )
 
 
 def _record_unreadable_images(
-    batch: Batch,
+    unreadable: set[int],
     flags: StepFlags,
     split: Split,
     state: TrainState,
     metrics_logger: MetricsLogger,
 ) -> None:
-    """Count and log the images that the batch lacks; `UserError` if there are more than allowed."""
+    """Count and log the images that batches lack; `UserError` if there are more than allowed.
+
+    unreadable: New ones of this process; empty afterwards.
+    """
     process_group, known = distributed.get_process_group(), state.counters.unreadable_samples
     new_samples = (
-        update_known(known, batch, split, process_group, state.device)
+        update_known(known, unreadable, split, process_group, state.device)
         if flags.new_unreadable
         else []
     )
+    unreadable.clear()
     if process_group.rank == 0:
         metrics_logger.log_unreadable(map(split.describe_unreadable, new_samples), len(known))
 

@@ -5,6 +5,8 @@ What replaces them is decided by `uniclip.data.loader`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from uniclip.data.batch import Batch
@@ -20,18 +22,18 @@ def find_new(batch: Batch, known: list[int]) -> list[int]:
 
 def update_known(
     known: list[int],
-    batch: Batch,
+    found: Iterable[int],
     split: Split,
     process_group: ProcessGroup,
     device: torch.device,
 ) -> list[int]:
-    """Add the samples that rows of a batch replace to `known`; return those that are new.
+    """Add the samples that rows of some batches replace to `known`; return those that are new.
 
     A collective of all processes, which all have the same `known`; called when one has new ones.
 
     Args:
         known: Samples of earlier batches.
-        batch: The rows of this process.
+        found: Samples that rows of this process replace, from `find_new`.
         split: The training split.
         process_group: The processes that share the batch.
         device: The device of the model, on which processes exchange tensors.
@@ -39,7 +41,7 @@ def update_known(
     Raises:
         UserError: More images than the split allows cannot be read; on all processes.
     """
-    local_ids = torch.tensor(find_new(batch, known), dtype=torch.int64, device=device)
+    local_ids = torch.tensor(sorted(found), dtype=torch.int64, device=device)
     new_samples = sorted(set(process_group.all_gather(local_ids).tolist()))
     known[:] = sorted({*known, *new_samples})
     if new_samples:

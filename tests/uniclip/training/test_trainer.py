@@ -15,7 +15,7 @@ from uniclip.data.loader import TrainingBatches
 from uniclip.data.text.tokenizer import train_bpe
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
-from uniclip.training import checkpoint, trainer
+from uniclip.training import checkpoint, trainer, training_step
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,9 @@ def test_divergence_ends_training_before_the_step(tmp_path, monkeypatch, bound):
     config = tiny(train={"divergence_threshold": bound})
     if bound > 1:
         monkeypatch.setattr(
-            trainer.optimizer, "compute_learning_rate", lambda step, train: 1e30 if step else 1e-3
+            training_step.optimizer,
+            "compute_learning_rate",
+            lambda step, train: 1e30 if step else 1e-3,
         )
     attempt = claimed(opened(tmp_path, config))
     result = trainer.train_model(config, attempt=attempt)
@@ -172,13 +174,13 @@ def test_divergence_ends_training_before_the_step(tmp_path, monkeypatch, bound):
 def test_a_gradient_that_is_not_finite_changes_no_parameter(monkeypatch):
     before = get_weights(trainer.train_model(tiny(), stop=stop_after(1)))
     steps = iter(range(6))
-    real = trainer.nn.utils.clip_grad_norm_
+    real = training_step.nn.utils.clip_grad_norm_
 
     def broken(parameters, clip):
         norm = real(parameters, clip)
         return norm if next(steps) == 0 else norm * math.inf
 
-    monkeypatch.setattr(trainer.nn.utils, "clip_grad_norm_", broken)
+    monkeypatch.setattr(training_step.nn.utils, "clip_grad_norm_", broken)
     result = trainer.train_model(tiny())
     assert (result.kind, result.step) == ("diverged", 1)
     assert equal_weights(get_weights(result), before)
