@@ -80,7 +80,8 @@ class ProcessGroup:
         """Gather tensors of m rows each as `all_gather` does, all in one exchange.
 
         On every process the tensors have equally many rows, and with `sample_counts` the same
-        number of rows for each sample; no numbers of rows are then exchanged.
+        number of rows for each sample; no numbers of rows are then exchanged. Tensors on the CPU
+        beside those of a GPU are exchanged on the CPU, so that the host need not wait for the GPU.
 
         Returns:
             The slice of this process's rows, and the gathered tensors.
@@ -124,8 +125,10 @@ class ProcessGroup:
 
         The contributions of all processes sum to the mean; without any values they are 0.
         """
-        total = sum(self.all_gather_counts(len(values))) if self.world_size > 1 else len(values)
-        return values.sum() / max(total, 1)
+        if self.world_size == 1:
+            return values.sum() / max(len(values), 1)
+        total = self.all_reduce_sum(torch.full((), float(len(values)), device=values.device))
+        return values.sum() / total.clamp(min=1)
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
         """Sum `values` over processes, in place."""
@@ -289,22 +292,38 @@ def _get_collective_device() -> torch.device:
 
 
 def _gather(group: ProcessGroup, counts: list[int], *tensors: Tensor) -> tuple[Tensor, ...]:
-    gathered = _AllGather.apply(group, counts, *tensors)  # type: ignore[no-untyped-call]
-    return tuple(gathered)
+    exchanges = [_get_exchange(tensor) for tensor in tensors]
+    gathered = {}
+    for exchange in dict.fromkeys(exchanges):
+        members = (t for t, other in zip(tensors, exchanges) if other is exchange)
+        rows = _AllGather.apply(group, exchange, counts, *members)  # type: ignore[no-untyped-call]
+        gathered[exchange] = iter(rows)
+    return tuple(next(gathered[exchange]) for exchange in exchanges)
+
+
+def _get_exchange(tensor: Tensor) -> dist.ProcessGroup | None:
+    """Return the group in which a tensor is exchanged; None = the default group of torch."""
+    return _between_steps if tensor.device.type == "cpu" and dist.get_backend() != "gloo" else None
 
 
 class _AllGather(torch.autograd.Function):
     """Rows of several tensors, packed as bytes; gradients of all of them are reduced together."""
 
     @staticmethod
-    def forward(ctx: Any, group: ProcessGroup, counts: list[int], *tensors: Tensor) -> Any:
+    def forward(
+        ctx: Any,
+        group: ProcessGroup,
+        exchange: dist.ProcessGroup | None,
+        counts: list[int],
+        *tensors: Tensor,
+    ) -> Any:
         ctx.process_group, ctx.counts = group, counts
         as_matrices = [_flatten_rows(tensor) for tensor in tensors]
         packed = torch.cat([matrix.contiguous().view(torch.uint8) for matrix in as_matrices], 1)
         padded = packed.new_zeros(max(counts), packed.shape[1])
         padded[: len(packed)] = packed
         parts = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(parts, padded)
+        dist.all_gather(parts, padded, group=exchange)
         columns = torch.split(
             torch.cat([part[:n] for part, n in zip(parts, counts)]),
             [matrix.shape[1] * matrix.element_size() for matrix in as_matrices],
@@ -319,13 +338,13 @@ class _AllGather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        needs_gradient = ctx.needs_input_grad[2:]
+        needs_gradient = ctx.needs_input_grad[3:]
         wanted = [g for g, needed in zip(gradients, needs_gradient) if needed]
         as_matrices = [_flatten_rows(gradient) for gradient in wanted]
         local_rows = _reduce_scatter_rows(torch.cat(as_matrices, 1), ctx.counts, ctx.process_group)
         columns = torch.split(local_rows, [matrix.shape[1] for matrix in as_matrices], 1)
         totals = iter([c.reshape(-1, *g.shape[1:]) for c, g in zip(columns, wanted)])
-        return None, None, *(next(totals) if needed else None for needed in needs_gradient)
+        return None, None, None, *(next(totals) if needed else None for needed in needs_gradient)
 
 
 def _flatten_rows(tensor: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ EXTRA_TEXT_FIELDS = ("augmented_tokens", "masked_tokens", "mlm_labels")
 """Fields that are None unless a method asks for several texts a sample."""
 PER_VIEW_FIELDS = ("images", "augmentation_vectors", "kept_patches")
 """Fields whose second dimension runs over the samples; in all others it is the first."""
+HOST_FIELDS = ("sample_ids", "mlm_labels", "unreadable_ids")
+"""Fields that stay on the CPU: shapes of tensors depend on them, and to learn those from a GPU the
+host would have to wait for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +49,14 @@ class Batch:
     that replaces none; None if every row is its own."""
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on `device`, without a copy of tensors that are there already."""
+        """Return the batch on `device`, but for `HOST_FIELDS`; copies only what is elsewhere."""
         return replace(
-            self, **{n: v.to(device, non_blocking=True) for n, v in self._list_present_fields()}
+            self,
+            **{
+                n: v.to(device, non_blocking=True)
+                for n, v in self._list_present_fields()
+                if n not in HOST_FIELDS
+            },
         )
 
     def pin_memory(self) -> Batch:
@@ -60,8 +68,9 @@ class Batch:
 
     def record_stream(self, stream: torch.Stream) -> None:
         """Keep the memory of tensors that another CUDA stream made until `stream` has used them."""
-        for _, value in self._list_present_fields():
-            value.record_stream(stream)
+        for name, value in self._list_present_fields():
+            if name not in HOST_FIELDS:
+                value.record_stream(stream)
 
     def select_rows(self, row_slice: slice) -> Batch:
         """Return the batch of the samples in `row_slice`."""

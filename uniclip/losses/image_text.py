@@ -192,8 +192,8 @@ def _compute_streamed_logsumexp(
 ) -> tuple[Tensor, Tensor]:
     """Return each image's log-sum over all texts and each text's over all images, (N,) each."""
     n, pair = len(image), DOMAIN_PAIRS.index("it")
-    no_pairs = torch.zeros(0, dtype=torch.int64, device=image.device)
-    empty = torch.zeros(2, 2 * n, dtype=torch.bool, device=image.device)
+    no_pairs = torch.zeros(0, dtype=torch.int64)
+    empty = torch.zeros(2, 2 * n, dtype=torch.bool)
     empty[0, :n] = empty[1, n:] = True
     block_layout = BlockLayout(
         blocks=((0, n), (n, 2 * n)),
@@ -220,12 +220,23 @@ def compute_class_means(vectors: Tensor, labels: Tensor) -> Tensor:
     """
     # Pairs get labels that no other row has.
     unique_labels = labels.min() - 1 - torch.arange(len(labels), device=labels.device)
-    _, class_index = torch.unique(
-        torch.where(labels >= 0, labels, unique_labels), return_inverse=True
+    class_index = _index_values(torch.where(labels >= 0, labels, unique_labels))
+    count = torch.zeros_like(vectors[:, 0]).index_add(
+        0, class_index, torch.ones_like(vectors[:, 0])
     )
-    count = torch.bincount(class_index).to(vectors.dtype)
-    sums = vectors.new_zeros(len(count), vectors.shape[1]).index_add(0, class_index, vectors)
-    return (sums / count[:, None]).index_select(0, class_index)
+    sums = torch.zeros_like(vectors).index_add(0, class_index, vectors)
+    return (sums / count.clamp(min=1)[:, None]).index_select(0, class_index)
+
+
+def _index_values(values: Tensor) -> Tensor:
+    """Return the index of each value (N,) among the different ones in ascending order, (N,) int64.
+
+    As `torch.unique`, but the host need not know how many there are.
+    """
+    ordered_values, order = torch.sort(values, stable=True)
+    is_new = torch.ones_like(values)
+    is_new[1:] = ordered_values[1:] != ordered_values[:-1]
+    return torch.empty_like(order).scatter_(0, order, is_new.cumsum(0) - 1)
 
 
 def _list_views(image: Tensor) -> tuple[Tensor, ...]:

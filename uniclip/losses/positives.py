@@ -11,7 +11,7 @@ negatives.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -34,7 +34,10 @@ class ColumnBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class PairStructure:
-    """Positives and negatives of M embeddings, as anchors (rows) and as candidates (columns)."""
+    """Positives and negatives of M embeddings, as anchors (rows) and as candidates (columns).
+
+    It is made where the ids are: on the CPU, so that no device is waited for.
+    """
 
     sample: Tensor
     """(M,) int64: the sample of each embedding; any values."""
@@ -61,6 +64,12 @@ class PairStructure:
     has_text_text_negatives: bool
     """Whether texts are negatives of texts."""
 
+    def to(self, device: torch.device) -> PairStructure:
+        """Return the structure with its tensors on `device`."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors = {name: v for name, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **{n: v.to(device, non_blocking=True) for n, v in tensors.items()})
+
 
 def build_pair_structure(
     z: Tensor,
@@ -72,8 +81,7 @@ def build_pair_structure(
 ) -> PairStructure:
     """Return the positives and negatives of embeddings z (M, D).
 
-    Arguments are those of `multi_positive.multi_positive`; of z only shape, dtype and device
-    matter.
+    Arguments are those of `multi_positive.multi_positive`; of z only shape and dtype matter.
 
     Raises:
         ValueError: a shape, dtype or value is wrong.

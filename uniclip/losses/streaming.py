@@ -102,9 +102,10 @@ class _StreamedSimilarities(torch.autograd.Function):
         tile_rows: int,
         process_group: ProcessGroup,
     ) -> tuple[Tensor, Tensor]:
-        scale_values = [float(s) for s in scales.tolist()]
-        tiles = cut_tiles(block_layout, tile_rows)[process_group.rank :: process_group.world_size]
-        exponent_shifts = _compute_exponent_shifts(z, scale_values)
+        tiles = cut_tiles(block_layout, tile_rows, z.device)
+        tiles = tiles[process_group.rank :: process_group.world_size]
+        block_layout = block_layout.to(z.device)
+        scale_values, exponent_shifts = _read_scales(z, scales)
         exp_sums = _compute_exp_sums(z, scale_values, exponent_shifts, block_layout, tiles)
         if process_group.world_size > 1:
             process_group.all_reduce_sum(exp_sums)
@@ -151,12 +152,16 @@ class _StreamedSimilarities(torch.autograd.Function):
 # ---- forward -------------------------------------------------------------------------------------
 
 
-def _compute_exponent_shifts(z: Tensor, scale_values: list[float]) -> list[float]:
-    """Return what to subtract from the scores of each domain pair to keep exp within the dtype."""
-    max_squared_norm = float(torch.linalg.vector_norm(z, dim=1).max()) ** 2 if len(z) else 0.0
-    return [
-        max(0.0, abs(scale) * max_squared_norm - MAX_EXPONENT[z.dtype]) for scale in scale_values
-    ]
+def _read_scales(z: Tensor, scales: Tensor) -> tuple[list[float], list[float]]:
+    """Return the scales, and what to subtract from scores to keep exp within the dtype.
+
+    Both by domain pair. The numbers are read from the device once, before any tile is computed.
+    """
+    max_norm = torch.linalg.vector_norm(z, dim=1).max() if len(z) else z.new_zeros(())
+    *scale_values, max_norm_value = torch.cat([scales, max_norm[None]]).tolist()
+    limit = MAX_EXPONENT[z.dtype]
+    shifts = [max(0.0, abs(scale) * max_norm_value**2 - limit) for scale in scale_values]
+    return scale_values, shifts
 
 
 def _compute_exp_sums(
@@ -195,7 +200,8 @@ def _take_shifted_log(
 
 def _sums_are_accurate(exp_sums: Tensor, block_layout: BlockLayout) -> bool:
     """Return whether no sum is so small that terms of it may have underflowed."""
-    return bool((exp_sums[~block_layout.is_empty].log() > MIN_LOG_SUM[exp_sums.dtype]).all())
+    is_accurate = (exp_sums.log() > MIN_LOG_SUM[exp_sums.dtype]) | block_layout.is_empty
+    return bool(is_accurate.all())
 
 
 def _compute_stable_logsumexps(

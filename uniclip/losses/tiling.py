@@ -10,13 +10,14 @@ Letters: M embeddings, P largest number of positives of an anchor, B blocks, K p
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+CPU = torch.device("cpu")
 TILE_ASPECT = 2
 """Columns of a tile as a multiple of its rows."""
 DIAGONAL_DIVISOR = 4
@@ -34,7 +35,10 @@ class BlockPair(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class BlockLayout:
-    """The pairs of M embeddings whose scores are needed; a block is a run of rows of one kind."""
+    """The pairs of M embeddings whose scores are needed; a block is a run of rows of one kind.
+
+    It is made on the CPU, so that no device is waited for.
+    """
 
     blocks: tuple[tuple[int, int], ...]
     """Start and stop of each block; together they cover 0 .. M in order."""
@@ -46,6 +50,14 @@ class BlockLayout:
     """(M, P) int64: the embeddings whose cosines with each row are returned."""
     is_empty: Tensor
     """(B, M) bool: rows that are compared with nothing in a block."""
+
+    def to(self, device: torch.device) -> BlockLayout:
+        """Return the layout with what belongs to rows on `device`; the pairs left out stay."""
+        return replace(
+            self,
+            positive_index=self.positive_index.to(device, non_blocking=True),
+            is_empty=self.is_empty.to(device, non_blocking=True),
+        )
 
     def get_pair_slices(self) -> list[tuple[slice, slice]]:
         """Return the rows and columns of each pair of blocks."""
@@ -67,12 +79,13 @@ class Tile(NamedTuple):
         return self.rows == self.columns
 
 
-def cut_tiles(block_layout: BlockLayout, tile_rows: int) -> list[Tile]:
+def cut_tiles(block_layout: BlockLayout, tile_rows: int, device: torch.device = CPU) -> list[Tile]:
     """Return the tiles of every pair of blocks, by rows; the diagonal one is first in its row.
 
     Args:
         block_layout: the pairs of blocks, and the pairs that are left out.
         tile_rows: the largest number of rows of a tile.
+        device: where the pairs that are left out of each tile are put.
     """
     tile_positions: list[tuple[slice, slice, BlockPair]] = []
     for block_pair in block_layout.block_pairs:
@@ -91,7 +104,8 @@ def cut_tiles(block_layout: BlockLayout, tile_rows: int) -> list[Tile]:
     return [
         Tile(rows, columns, block_pair, masked_pairs)
         for (rows, columns, block_pair), masked_pairs in zip(
-            tile_positions, _localize_masked_pairs(block_layout.masked_pairs, tile_positions)
+            tile_positions,
+            _localize_masked_pairs(block_layout.masked_pairs, tile_positions, device),
         )
     ]
 
@@ -110,11 +124,12 @@ def split_range(start: int, stop: int, step: int) -> Iterator[slice]:
 
 
 def _localize_masked_pairs(
-    masked_pairs: tuple[Tensor, Tensor], tile_positions: list[tuple[slice, slice, BlockPair]]
+    masked_pairs: tuple[Tensor, Tensor],
+    tile_positions: list[tuple[slice, slice, BlockPair]],
+    device: torch.device,
 ) -> Iterator[tuple[Tensor, Tensor] | None]:
     """Yield the left-out pairs of each tile, in its coordinates; None if there are none."""
-    device = masked_pairs[0].device
-    row, column = (index.cpu().numpy() for index in masked_pairs)
+    row, column = (index.numpy() for index in masked_pairs)
     order = np.lexsort((column, row))
     row, column = row[order], column[order]
     starts = np.searchsorted(row, [rows.start for rows, _, _ in tile_positions])
@@ -127,8 +142,8 @@ def _localize_masked_pairs(
             both_ways = [tile_row, tile_column], [tile_column, tile_row]
             tile_row, tile_column = (np.concatenate(indices) for indices in both_ways)
         local_pairs = (
-            torch.from_numpy(tile_row).to(device),
-            torch.from_numpy(tile_column).to(device),
+            torch.from_numpy(tile_row).to(device, non_blocking=True),
+            torch.from_numpy(tile_column).to(device, non_blocking=True),
         )
         yield local_pairs if len(tile_row) else None
 

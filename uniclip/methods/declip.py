@@ -83,11 +83,15 @@ class Declip(SingleTemperatureMethod):
             )
         ]
         hidden_states = embedder.compute_text_hidden_states(batch.masked_tokens)
+        rows, columns = (batch.mlm_labels >= 0).nonzero(as_tuple=True)
+        rows, columns = (
+            index.to(hidden_states.device, non_blocking=True) for index in (rows, columns)
+        )
         return {
             "views": torch.stack(raw_embeddings).transpose(0, 1),
             "masked": embedder.project_text(hidden_states, batch.masked_tokens),
             "augmented": embedder.encode_text(batch.augmented_tokens),
-            "masked_states": hidden_states[:, : batch.mlm_labels.shape[1]][batch.mlm_labels >= 0],
+            "masked_states": hidden_states[rows, columns],
         }
 
     def compute_terms_from_embeddings(
@@ -132,10 +136,12 @@ class Declip(SingleTemperatureMethod):
 
         Args:
             hidden_states: (H, F) states of the text encoder at the H masked tokens.
-            mlm_labels: (N, L) int64, the masked tokens; negative where a token is not masked.
+            mlm_labels: (N, L) int64 on the CPU, the masked tokens; negative where a token is not
+                masked.
         """
         logits = self.language_head(hidden_states).float()
-        token_losses = F.cross_entropy(logits, mlm_labels[mlm_labels >= 0], reduction="none")
+        masked_tokens = mlm_labels[mlm_labels >= 0].to(logits.device, non_blocking=True)
+        token_losses = F.cross_entropy(logits, masked_tokens, reduction="none")
         mean_loss = self.process_group.mean_contribution(token_losses)
         return mean_loss + 0 * self.language_head.weight.sum()
 

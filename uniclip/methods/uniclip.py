@@ -127,12 +127,12 @@ class Uniclip(Method):
 
         Args:
             embeddings: "images" (N, V, D) and "texts" (N, D).
-            batch: the sample ids.
+            batch: the sample ids, on the CPU.
             loss, similarity: replace those of the configuration.
         """
         num_samples, num_views, _ = embeddings["images"].shape
         z = torch.cat([embeddings["images"].transpose(0, 1).flatten(0, 1), embeddings["texts"]])
-        slot = torch.arange(num_views + 1, device=z.device).repeat_interleave(num_samples)
+        slot = torch.arange(num_views + 1).repeat_interleave(num_samples)
         sample, domain = batch.sample_ids.repeat(num_views + 1), (slot == num_views).long()
         return compute_named_loss(
             loss or self.config.loss,
