@@ -9,7 +9,8 @@ same process afterwards. Two lengths of captions: beyond 77 tokens, where both t
 same tokens, and 10 words, where uniclip drops the padding behind the longest caption of a batch (a
 causal encoder's outputs do not depend on it) and open_clip does not.
 
-open_clip gives DistributedDataParallel a device number, which CPU modules refuse: it is left out.
+open_clip gives DistributedDataParallel a device number, which CPU modules refuse, and stumbles over
+the marks that webdataset 1.0 puts at the end of a shard: both are left out.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from tests.benchmarks.table import Options, Table
 from tests.helpers import ROOT
 from tests.helpers.shards import write_tar
 
-BATCH_SIZE, NUM_SHARDS, ROUNDS = 32, 4, 3
-STEPS = 10
+BATCH_SIZE, NUM_SHARDS, ROUNDS = 32, 4, 2
+STEPS = 6
 CAPTION_WORDS = {"77 tokens": 90, "10 words": 10}
 OPEN_CLIP_MODEL = {
     "embed_dim": 256,
@@ -86,8 +87,10 @@ print_results(batches.iterate_batches(0, steps))
 distributed.destroy_process_group()
 """
 OPEN_CLIP_PROGRAM = """
+from functools import partial
 from open_clip_train import main, data, params
 import open_clip
+data.tar_file_expander = partial(data.tar_file_expander, eof_value=None)
 world_size = int(os.environ.get("WORLD_SIZE", "1"))
 with open(f"{folder}/six_layers{os.getpid()}.json", "w") as stream:
     json.dump(model, stream)
@@ -196,7 +199,7 @@ def compare(folder: Path, num_processes: int, num_steps: int, rounds: int) -> di
 def run(options: Options) -> Table:
     """Return the table of this subject."""
     table = Table("whole_trainer")
-    rounds, num_steps = (1, 4) if options.quick else (ROUNDS, STEPS)
+    rounds, num_steps = (1, 3) if options.quick else (ROUNDS, STEPS)
     with tempfile.TemporaryDirectory() as parent:
         for captions, num_words in CAPTION_WORDS.items():
             folder = Path(parent, captions.replace(" ", "_"))
