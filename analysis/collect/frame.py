@@ -7,7 +7,7 @@ the status of its run and no value; nothing is dropped silently.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,9 +18,10 @@ from analysis.collect.provenance import RunProvenance, read_provenance
 from analysis.collect.run_time import RunTime, measure_run_time
 from analysis.statistics.effects import Observations
 from uniclip.errors import UserError
-from uniclip.frames.history import build_history_frame
+from uniclip.frames.history import build_history_frame, repeat_values
 from uniclip.frames.records import name_scores, read_status
 from uniclip.io.atomic import read_jsonl
+from uniclip.io.garbage_collection import pause_garbage_collection
 from uniclip.store import (
     DatasetScores,
     Outcome,
@@ -179,13 +180,17 @@ def collect_plan_data(store: Store, plan: Plan) -> SweepData:
     Raises:
         UserError: for a damaged file, which it names.
     """
+    with pause_garbage_collection():  # until the records that only the frames are made of are gone
+        return _collect_plan_data(store, plan)
+
+
+def _collect_plan_data(store: Store, plan: Plan) -> SweepData:
     folder = store.get_sweep(plan.sweep_id)
     with use_index(store) as indexed_store:
         runs = {
             run_id: _read_run(indexed_store.get_run(run_id), required_evaluations)
             for run_id, required_evaluations in plan.required_evaluations().items()
         }
-    frame = pd.DataFrame(list(_build_score_rows(plan, runs)), columns=list(FRAME_COLUMNS))
     cell_records = [
         {"arm": c.arm, "seed": c.seed, "run": c.run_id, "status": runs[c.run_id].status}
         for c in plan.cells
@@ -193,9 +198,7 @@ def collect_plan_data(store: Store, plan: Plan) -> SweepData:
     outcomes = {run_id: run.outcome for run_id, run in sorted(runs.items()) if run.outcome}
     return SweepData(
         plan=plan,
-        frame=frame.astype(
-            {"value": float, "chance": float, "samples": float, "report_only": bool}
-        ),
+        frame=_build_score_frame(plan, runs),
         cells=pd.DataFrame(cell_records, columns=list(CELL_COLUMNS)),
         history=build_history_frame(plan.cells, {r: run.history for r, run in runs.items()}),
         costs=_build_cost_frame(
@@ -236,8 +239,12 @@ def _read_run(run: RunFolder, required_evaluations: Mapping[str, str]) -> _RunDa
     )
 
 
-def _build_score_rows(plan: Plan, runs: Mapping[str, _RunData]) -> Iterator[tuple[Any, ...]]:
-    """Yield a row for each cell and each score that any cell has (the primary ones always)."""
+def _build_score_frame(plan: Plan, runs: Mapping[str, _RunData]) -> pd.DataFrame:
+    """Return a row for each cell and each score that any cell has (the primary ones always).
+
+    Kind, chance, samples and report_only of a missing score are those of the first cell that has
+    it.
+    """
     scores_by_run = {
         run_id: {
             (dataset, name): score
@@ -246,42 +253,36 @@ def _build_score_rows(plan: Plan, runs: Mapping[str, _RunData]) -> Iterator[tupl
         }
         for run_id, run in runs.items()
     }
-    example_scores: dict[tuple[str, str], Score | None] = {
-        (m.dataset, m.metric): None for m in plan.primary_metrics
-    }
+    examples: dict[tuple[str, str], Score] = {}
     for cell in plan.cells:
         for key, score in scores_by_run[cell.run_id].items():
-            if example_scores.get(key) is None:
-                example_scores[key] = score
-    for cell in plan.cells:
-        for (dataset, name), example_score in example_scores.items():
-            cell_score = scores_by_run[cell.run_id].get((dataset, name))
-            status = runs[cell.run_id].status if cell_score is None else RunStatus.COMPLETE
-            yield (
-                cell.arm,
-                cell.seed,
-                cell.run_id,
-                dataset,
-                name,
-                *_extract_score_columns(cell_score, example_score),
-                status,
-            )
-
-
-def _extract_score_columns(score: Score | None, example_score: Score | None) -> tuple[Any, ...]:
-    """Return kind, value, chance, samples and report_only; without a score, as in the example."""
-    template_score = score or example_score
-    if template_score is None:
-        return "", math.nan, math.nan, math.nan, False
-    chance = math.nan if template_score.chance is None else template_score.chance
-    value = math.nan if score is None else score.value
-    return (
-        template_score.kind,
-        value,
-        chance,
-        template_score.num_samples,
-        template_score.report_only,
-    )
+            examples.setdefault(key, score)
+    primary_keys = ((m.dataset, m.metric) for m in plan.primary_metrics)
+    keys = list(dict.fromkeys((*primary_keys, *examples)))
+    scores = [scores_by_run[cell.run_id].get(key) for cell in plan.cells for key in keys]
+    templates = [
+        score or example
+        for score, example in zip(scores, [*map(examples.get, keys)] * len(plan.cells))
+    ]
+    statuses = [runs[cell.run_id].status for cell in plan.cells for _ in keys]
+    columns = {
+        "arm": repeat_values([cell.arm for cell in plan.cells], len(keys)),
+        "seed": repeat_values([cell.seed for cell in plan.cells], len(keys)),
+        "run": repeat_values([cell.run_id for cell in plan.cells], len(keys)),
+        "dataset": [dataset for dataset, _ in keys] * len(plan.cells),
+        "score": [name for _, name in keys] * len(plan.cells),
+        "kind": ["" if t is None else t.kind for t in templates],
+        "value": [math.nan if s is None else s.value for s in scores],
+        "chance": [math.nan if t is None or t.chance is None else t.chance for t in templates],
+        "samples": [math.nan if t is None else t.num_samples for t in templates],
+        "report_only": [t is not None and t.report_only for t in templates],
+        "status": [
+            status if score is None else RunStatus.COMPLETE
+            for status, score in zip(statuses, scores)
+        ],
+    }
+    frame = pd.DataFrame(columns, columns=list(FRAME_COLUMNS))
+    return frame.astype({"value": float, "chance": float, "samples": float, "report_only": bool})
 
 
 def _build_cost_frame(

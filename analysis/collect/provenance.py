@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +51,7 @@ def read_provenance(run: RunFolder, outcome: Outcome | None) -> RunProvenance | 
         claim=claim,
         end_time=None if last_record is None else last_record.time,
         files=tuple(
-            (label, f"{run.id}/{name}")
-            for label, name in files.items()
-            if os.path.exists(f"{run.path}/{name}")
+            (label, f"{run.id}/{name}") for label, name in files.items() if run.files.has_file(name)
         ),
         unreadable_images=(
             outcome.unreadable_images

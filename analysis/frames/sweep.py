@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.collect.predictions import load_outcomes
 from analysis.frames.tables import SCORE_UNIT, add_units
 from analysis.results.resolution import describe_next_look, describe_resolutions
 from analysis.results.results import Results
@@ -12,7 +11,7 @@ from analysis.results.setup import describe_setup, list_arm_setups
 from analysis.tables.costs import TABLE_COLUMNS, build_cost_report
 from uniclip.errors import make_unknown_name_error
 from uniclip.frames.records import describe_unit
-from uniclip.frames.store_frames import StoreFrames
+from uniclip.frames.store_frames import NoOutcomesError, StoreFrames
 from uniclip.store import RunStatus
 
 
@@ -122,24 +121,50 @@ def tabulate_disagreements(
     Raises:
         UserError: there is no such arm.
     """
-    plan, (dataset, score) = results.plan, results.primary_score
-    names = [arm.name for arm in plan.arms]
+    names = [arm.name for arm in results.plan.arms]
     for name in (first, second):
         if name not in names:
             raise make_unknown_name_error("arm", name, names)
-    columns = ["first", "second", "difference", "num_seeds"]
-    attrs = {"first": first, "second": second, "dataset": dataset, "score": score}
-    outcomes = load_outcomes(store.store, plan, dataset, score)
-    seeds = sorted(set(outcomes.get(first, {})) & set(outcomes.get(second, {})))
-    if not seeds:
+    return compare_outcomes(load_primary_outcomes(store, results), first, second)
+
+
+def load_primary_outcomes(store: StoreFrames, results: Results) -> pd.DataFrame:
+    """Return the outcomes of the first primary score, as `StoreFrames.predictions` does.
+
+    Without saved outcomes the frame is empty. `attrs` names the data set and the score.
+    """
+    dataset, score = results.primary_score
+    try:
+        outcomes = store.predictions(results.plan.sweep_id, score, dataset)
+    except NoOutcomesError:
         index = pd.MultiIndex.from_arrays([[], [], []], names=["item", "image", "cluster"])
-        frame = pd.DataFrame(columns=columns, index=index, dtype=float)
+        columns = pd.MultiIndex.from_arrays([[], []], names=["arm", "seed"])
+        outcomes = pd.DataFrame(index=index, columns=columns, dtype=float)
+    outcomes.attrs |= {"dataset": dataset, "score": score}
+    return outcomes
+
+
+def compare_outcomes(outcomes: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """Return the disagreements of two arms (`tabulate_disagreements`).
+
+    Args:
+        outcomes: as `load_primary_outcomes` returns them.
+        first: name of an arm.
+        second: name of another arm.
+    """
+    attrs = {"first": first, "second": second, **outcomes.attrs}
+    first_seeds, second_seeds = (
+        {seed for arm, seed in outcomes.columns if arm == name} for name in (first, second)
+    )
+    seeds = sorted(first_seeds & second_seeds)
+    if not seeds:
+        columns = ["first", "second", "difference", "num_seeds"]
+        frame = pd.DataFrame(columns=columns, index=outcomes.index[:0], dtype=float)
         frame.attrs |= attrs
         return frame
-    predictions = store.predictions(plan.sweep_id, score, dataset)
     frame = pd.DataFrame(
-        {"first": predictions[first][seeds].mean(axis=1),
-         "second": predictions[second][seeds].mean(axis=1)}
+        {"first": outcomes[first][seeds].mean(axis=1),
+         "second": outcomes[second][seeds].mean(axis=1)}
     )  # fmt: skip
     frame["difference"] = frame["first"] - frame["second"]
     frame["num_seeds"] = len(seeds)

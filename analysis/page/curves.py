@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.collect.frame import SweepData
 
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
 MAX_NUMBERS = 1_000_000
 """Numbers of all curves of a page; a megabyte holds about 130,000."""
 MAX_RECORDS = 400
@@ -26,6 +29,8 @@ NOT_QUANTITIES = {
     *("samples_seen", "images_seen", "best", "unreadable_images", "score"),
 }
 """Columns of the history that are no curve, or that have an axis of their own."""
+STEP_COLUMNS = {"samples_seen": "samples_per_step", "images_seen": "images_per_step"}
+"""Columns that grow by an equal number in every step -> name of that number."""
 LABELS = {
     "loss": "training loss",
     "grad_norm": "gradient norm",
@@ -51,21 +56,28 @@ def encode_curves(sweep_data: SweepData) -> dict[str, Any]:
     history = sweep_data.history.drop_duplicates(["run", "phase", "step"], keep="last")
     train = history[history["phase"] == "train"]
     validation = history[history["phase"] == "validation"]
+    has_scores = "score" in validation and bool(validation["score"].notna().any())
     keys = [str(name) for name in train if _is_quantity(train, str(name))]
     runs = [str(run) for run in history["run"].drop_duplicates()]
     shown_runs, stride = runs[:MAX_RUNS], 1
     train = train[train["run"].isin(shown_runs)]
+    validation = validation[validation["run"].isin(shown_runs)]
     if len(train):
         largest = int(train["run"].value_counts().max())
         needed = len(train) * (len(keys) + 2) / MAX_NUMBERS
         stride = max(1, math.ceil(largest / MAX_RECORDS), math.ceil(needed))
     flops = {p["arm"]: p["flops_per_step"] for p in sweep_data.probes if "flops_per_step" in p}
     curves: dict[str, dict[str, Any]] = {run: {} for run in shown_runs}
-    for run, rows in train.groupby("run", sort=False):
-        curves[str(run)] = _encode_run(rows, keys, stride) | _describe_step(rows, flops)
-    for run, rows in validation[validation["run"].isin(shown_runs)].groupby("run", sort=False):
-        curves[str(run)]["validation"] = _encode_records(rows, ["score"])
-    has_scores = "score" in validation and bool(validation["score"].notna().any())
+    arms = train["arm"].to_numpy()
+    train_columns = _to_floats(train, ["step", *STEP_COLUMNS, "seconds", *keys])
+    validation_columns = _to_floats(validation, ["step", "seconds", "score"])
+    for run, rows in train.groupby("run", sort=False).indices.items():
+        curves[str(run)] = _encode_run(train_columns, rows, keys, stride)
+        curves[str(run)] |= _describe_step(train_columns, rows)
+        if (arm := str(arms[rows[0]])) in flops:
+            curves[str(run)]["flops_per_step"] = flops[arm]
+    for run, rows in validation.groupby("run", sort=False).indices.items():
+        curves[str(run)]["validation"] = _encode_records(validation_columns, rows, ["score"])
     quantities = [{"key": k, "label": label_quantity(k), "phase": "train"} for k in keys]
     return {
         "quantities": [*([VALIDATION] if has_scores else []), *quantities],
@@ -92,50 +104,59 @@ def _is_quantity(train: pd.DataFrame, name: str) -> bool:
     return name not in NOT_QUANTITIES and is_number and bool(train[name].notna().any())
 
 
-def _encode_run(rows: pd.DataFrame, keys: list[str], stride: int) -> dict[str, Any]:
+def _to_floats(history: pd.DataFrame, names: Iterable[str]) -> dict[str, Floats]:
+    """Return those of the named columns that there are, with NaN for what is no number."""
+    return {
+        name: pd.to_numeric(history[name], errors="coerce").to_numpy(np.float64)
+        for name in names
+        if name in history
+    }
+
+
+def _encode_run(
+    columns: Mapping[str, Floats], rows: Rows, keys: list[str], stride: int
+) -> dict[str, Any]:
     """Return the training records of a run, thinned."""
-    rows = rows.sort_values("step", kind="stable")
-    chosen = set(range(0, len(rows), stride)) | {len(rows) - 1}
+    rows = rows[np.argsort(columns["step"][rows], kind="stable")]
+    chosen = {*range(0, len(rows), stride), len(rows) - 1}
     if stride > 1:
         for key in keys:
-            values = rows[key].to_numpy(float)
+            values = columns[key][rows]
             if np.isfinite(values).any():
                 chosen |= {int(np.nanargmax(values)), int(np.nanargmin(values))}
-    return {"train": _encode_records(rows.iloc[sorted(chosen)], keys)}
+    return {"train": _encode_records(columns, rows[sorted(chosen)], keys)}
 
 
-def _encode_records(rows: pd.DataFrame, keys: list[str]) -> dict[str, Any]:
-    logged = [key for key in keys if key in rows and rows[key].notna().any()]
+def _encode_records(columns: Mapping[str, Floats], rows: Rows, keys: list[str]) -> dict[str, Any]:
+    values = {key: columns[key][rows] for key in keys if key in columns}
     encoded: dict[str, Any] = {
-        "step": [int(step) for step in rows["step"]],
-        "values": {key: encode_numbers(rows[key]) for key in logged},
+        "step": [int(step) for step in columns["step"][rows]],
+        "values": {k: _round_numbers(v) for k, v in values.items() if not np.isnan(v).all()},
     }
-    if "seconds" in rows:
-        encoded["seconds"] = encode_numbers(rows["seconds"])
+    if "seconds" in columns:
+        encoded["seconds"] = _round_numbers(columns["seconds"][rows])
     return encoded
 
 
 def encode_numbers(values: Iterable[Any]) -> list[float | None]:
     """Return numbers with six digits; None for what is no finite number."""
-    numbers = to_numbers(pd.Series(values))
-    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in numbers.tolist()]
+    return _round_numbers(pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(np.float64))
 
 
-def to_numbers(values: pd.Series[Any]) -> pd.Series[float]:
-    """Return values as floats; NaN for what is no number, which a metric of a plug-in may be."""
-    return pd.to_numeric(values, errors="coerce").astype(float)
+def _round_numbers(values: Floats) -> list[float | None]:
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values.tolist()]
 
 
-def _describe_step(rows: pd.DataFrame, flops: Mapping[str, float]) -> dict[str, Any]:
-    """Return what one step of a run takes: samples, images and FLOPs, as far as is known."""
-    step = rows["step"].where(rows["step"] > 0)
+def _describe_step(columns: Mapping[str, Floats], rows: Rows) -> dict[str, Any]:
+    """Return the samples and images of one step of a run, as far as they are known."""
+    step = columns["step"][rows]
     facts: dict[str, Any] = {}
-    for column, name in (("samples_seen", "samples_per_step"), ("images_seen", "images_per_step")):
-        ratio = (to_numbers(rows[column]) / step).median() if column in rows else math.nan
-        if math.isfinite(ratio):
-            facts[name] = float(f"{ratio:.6g}")
-    if (arm := str(rows["arm"].iloc[0])) in flops:
-        facts["flops_per_step"] = flops[arm]
+    for column, name in STEP_COLUMNS.items():
+        if column in columns:
+            ratios = columns[column][rows][step > 0] / step[step > 0]
+            ratios = ratios[~np.isnan(ratios)]
+            if len(ratios) and math.isfinite(ratio := float(np.median(ratios))):
+                facts[name] = float(f"{ratio:.6g}")
     return facts
 
 

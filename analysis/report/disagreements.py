@@ -12,7 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.frames.sweep import choose_compared_arms, tabulate_disagreements
+from analysis.frames.sweep import (
+    choose_compared_arms,
+    compare_outcomes,
+    load_primary_outcomes,
+)
 from analysis.results.results import Results
 from uniclip.errors import UserError
 from uniclip.frames.store_frames import StoreFrames, TestImages
@@ -55,9 +59,10 @@ def collect_disagreements(store: Store, results: Results) -> list[ArmDisagreemen
     Pairs without saved outcomes, or that agree on every sample, are left out.
     """
     frames = StoreFrames(store)
+    outcomes = load_primary_outcomes(frames, results)
     disagreements = []
     for first, second in _list_pairs(results)[:MAX_PAIRS]:
-        frame = tabulate_disagreements(frames, results, first, second)
+        frame = compare_outcomes(outcomes, first, second)
         different = frame[frame["difference"] != 0]
         if len(different):
             disagreements.append(_describe(frames, results, (first, second), frame))

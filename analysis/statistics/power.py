@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ SPREAD_CONFIDENCE = 0.95
 """Level of the interval of a standard deviation."""
 MAX_SEEDS = 1000
 """Largest number of seeds that is searched for."""
+NUM_NODES = 256
+"""Nodes of the quadrature over the distribution of a sample SD."""
 Floats = NDArray[np.float64]
 
 
@@ -145,8 +147,15 @@ def _average_over_spread(compute: Callable[[Floats], Floats], df: int) -> float:
 @lru_cache(maxsize=256)
 def _spread_quadrature(df: int) -> tuple[Floats, Floats]:
     """Return quadrature weights, and values of sample SD / true SD."""
-    nodes, weights = np.polynomial.legendre.leggauss(256)
+    nodes, weights = _legendre_quadrature()
     return weights, np.sqrt(special.chdtri(df, (1 - nodes) / 2) / df)
+
+
+@cache
+def _legendre_quadrature() -> tuple[Floats, Floats]:
+    """Return nodes and weights on [-1, 1]; finding them takes far longer than using them."""
+    nodes, weights = np.polynomial.legendre.leggauss(NUM_NODES)
+    return nodes, weights
 
 
 def _find_root(compute_excess: Callable[[float], float]) -> float:

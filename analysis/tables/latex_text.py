@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 
 from analysis.formatting import MINUS, PLUS_MINUS
 
@@ -142,6 +142,8 @@ MIN_BREAKABLE_WORD = 9
 """Characters of the shortest word that may be broken."""
 MAX_UNBROKEN_WORD = 24
 """Characters after which a word may be broken in any case."""
+MAX_REMEMBERED_TEXTS = 2**16
+"""Texts whose measures are remembered: the layout of a table is searched for."""
 
 
 def escape(text: str) -> str:
@@ -206,6 +208,7 @@ def _build_width_table() -> dict[str, int]:
     }
 
 
+@lru_cache(maxsize=MAX_REMEMBERED_TEXTS)
 def measure_width(text: str, *, bold: bool = False) -> float:
     """Return the estimated width of a text in thousandths of an em."""
     widths = _build_width_table()
@@ -222,13 +225,14 @@ def _measure_character(character: str) -> int:
     return _build_width_table().get(base, WIDE_CHARACTER)
 
 
-def split_words(text: str) -> list[str]:
+@lru_cache(maxsize=MAX_REMEMBERED_TEXTS)
+def split_words(text: str) -> tuple[str, ...]:
     """Return the parts of a text between which a line may be broken."""
-    words = []
+    words: list[str] = []
     for word in filter(None, UNBREAKABLE_SPACE.sub(NO_BREAK_SPACE, text).split(" ")):
         start = 0
         for i in sorted(_find_break_positions(word)):
             words.append(word[start : i + 1])
             start = i + 1
         words += [word[start:]] if "\\uniclipchar" not in escape(word) else list(word[start:])
-    return words
+    return tuple(words)

@@ -20,9 +20,22 @@ def build_history_frame(
         cells: The cells, in the order of their rows.
         histories: Run id -> columns of its history (`RunFolder.read_history_columns`).
     """
-    columns = concatenate_columns(
-        ({"arm": c.arm, "seed": c.seed, "run": c.run_id}, histories[c.run_id])
-        for c in cells
-        if histories[c.run_id]["step"]
-    )
-    return pd.DataFrame(columns or {n: [] for n in ("arm", "seed", "run", "phase", "step")})
+    logged = [(cell, histories[cell.run_id]) for cell in cells if histories[cell.run_id]["step"]]
+    if not logged:
+        return pd.DataFrame({name: [] for name in ("arm", "seed", "run", "phase", "step")})
+    lengths = [len(history["step"]) for _, history in logged]
+    constants = {
+        "arm": repeat_values([cell.arm for cell, _ in logged], lengths),
+        "seed": repeat_values([cell.seed for cell, _ in logged], lengths),
+        "run": repeat_values([cell.run_id for cell, _ in logged], lengths),
+    }
+    columns = concatenate_columns(history for _, history in logged)
+    return pd.DataFrame(constants | columns | constants)  # no record names another arm or run
+
+
+def repeat_values(values: list[Any], repeats: int | list[int]) -> pd.api.extensions.ExtensionArray:
+    """Return a column in which each value comes so many times.
+
+    Its type is that of the values, which are looked at once each.
+    """
+    return pd.Series(values).array.repeat(repeats)

@@ -53,6 +53,10 @@ MAX_SIDE = 128
 """Largest side of the images of `StoreFrames.load_images`, in pixels."""
 
 
+class NoOutcomesError(UserError):
+    """No run of a sweep saved the outcomes of a score."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TestImages:
     """Some test images, with their names and captions."""
@@ -235,7 +239,7 @@ class StoreFrames:
             dataset: the data set; None for that of the primary score.
 
         Raises:
-            UserError: no run saved outcomes of this score.
+            NoOutcomesError: no run saved outcomes of this score.
         """
         plan = self.read_plan(sweep)
         dataset = dataset or plan.primary_metric.dataset
@@ -243,13 +247,13 @@ class StoreFrames:
         index: pd.MultiIndex | None = None
         for cell in plan.cells:
             evaluation = plan.evaluation_hashes[cell.arm].get(dataset)
-            names = [score, *list_row_arrays(score)]
+            names = [score] if index is not None else [score, *list_row_arrays(score)]
             arrays = load_arrays(self.store.get_run(cell.run_id), dataset, evaluation, names)
             if score in arrays:
                 columns[cell.arm, cell.seed] = arrays[score].astype(np.float64)
                 index = _index_items(score, arrays) if index is None else index
         if index is None:
-            raise UserError(
+            raise NoOutcomesError(
                 f"no run of {plan.sweep_id} saved the outcomes of {score} on {dataset}: it may be "
                 "no mean over test samples; scores() lists the scores"
             )

@@ -47,26 +47,18 @@ def select_phase(columns: dict[str, list[Any]], phase: str) -> dict[str, list[An
     return {n: v for n, v in selected.items() if n in DEFAULTS or not all(map(_is_nan, v))}
 
 
-def concatenate_columns(
-    parts: Iterable[tuple[dict[str, Any], dict[str, list[Any]]]],
-) -> dict[str, list[Any]]:
-    """Return the columns of several runs as one, NaN where a run lacks a column.
-
-    Args:
-        parts: Of each run, values that are the same in all of its rows, and its columns.
-    """
+def concatenate_columns(parts: Iterable[dict[str, list[Any]]]) -> dict[str, list[Any]]:
+    """Return the columns of several runs as one, NaN where a run lacks a column."""
     columns: dict[str, list[Any]] = {}
     num_rows = 0
-    for constants, part in parts:
+    for part in parts:
         length = len(part["step"])
-        constant_columns = {name: [value] * length for name, value in constants.items()}
-        whole = constant_columns | part | constant_columns  # no record names another arm or run
-        for name, values in whole.items():
+        for name, values in part.items():
             if name not in columns:
                 columns[name] = [math.nan] * num_rows
             columns[name] += values
         num_rows += length
-        for name in columns.keys() - whole.keys():
+        for name in columns.keys() - part.keys():
             columns[name] += [math.nan] * length
     return columns
 

@@ -12,6 +12,9 @@ import pwd
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
+
+AnyPath = TypeVar("AnyPath", str, Path)
 
 
 def find_existing(path: Path) -> Path:
@@ -43,17 +46,17 @@ def read_umask() -> int:
     return umask
 
 
-def find_unwritable(paths: Iterable[Path]) -> Path | None:
+def find_unwritable(paths: Iterable[AnyPath]) -> AnyPath | None:
     """Return the first of the paths that exists and that this user may not write, or None."""
     return _find_denied(paths, os.W_OK)
 
 
-def find_unreadable(paths: Iterable[Path]) -> Path | None:
+def find_unreadable(paths: Iterable[AnyPath]) -> AnyPath | None:
     """Return the first of the paths that exists and that this user may not read, or None."""
     return _find_denied(paths, os.R_OK)
 
 
-def _find_denied(paths: Iterable[Path], mode: int) -> Path | None:
+def _find_denied(paths: Iterable[AnyPath], mode: int) -> AnyPath | None:
     for path in paths:
         if os.access(path, mode | os.X_OK):  # the usual case, one call
             continue

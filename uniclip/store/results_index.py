@@ -15,7 +15,6 @@ Only the user can read it, since it copies records of stores that others may not
 from __future__ import annotations
 
 import dataclasses
-import gc
 import os
 import sqlite3
 import zlib
@@ -29,6 +28,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from uniclip.io.file_digests import is_settled, read_signature
+from uniclip.io.garbage_collection import pause_garbage_collection
 from uniclip.io.memo import get_cache_folder
 from uniclip.store import history
 from uniclip.store.run_files import RunFiles
@@ -68,6 +68,7 @@ class _Entry(NamedTuple):
 _Row = dict[str, _Entry]
 """Name -> entry, for the values of one part of a run."""
 _row_decoder = msgspec.msgpack.Decoder(_Row)
+EMPTY_ROW = msgspec.msgpack.encode({})
 
 
 @contextmanager
@@ -79,14 +80,11 @@ def use_index(store: Store) -> Iterator[Store]:
     does what reads one small file of each run, which takes no longer.
     """
     index = ResultsIndex(store.root)
-    was_collecting = gc.isenabled()
-    gc.disable()  # it would look through the records of thousands of runs again and again
     try:
-        yield Store(store.root, index.open_run)
+        with pause_garbage_collection():
+            yield Store(store.root, index.open_run)
     finally:
         index.close()
-        if was_collecting:
-            gc.enable()
 
 
 def locate_index(root: Path) -> Path:
@@ -117,13 +115,22 @@ class ResultsIndex:
             self._runs[name] = _IndexedRunFiles(str(folder), name, self)
         return self._runs[name]
 
-    def read_row(self, run_id: str, part: str) -> _Row:
-        """Return the entries of a part of a run; none if there are none, or they are damaged."""
-        data = self._select(run_id, part)
-        try:
-            return {} if data is None else _row_decoder.decode(data)
-        except msgspec.MsgspecError:
+    def read_rows(self, run_id: str) -> dict[str, bytes]:
+        """Return part -> encoded entries of a run; not those that are damaged."""
+        if self._connection is None:
             return {}
+        try:
+            rows = self._connection.execute(
+                "SELECT part, checksum, data FROM rows WHERE run = ?", (run_id,)
+            ).fetchall()
+        except sqlite3.Error as error:
+            self._disconnect(remove=not isinstance(error, sqlite3.OperationalError))
+            return {}
+        return {
+            part: data
+            for part, checksum, data in rows
+            if checksum == _compute_checksum(run_id, part, data)
+        }
 
     def put_row(self, run_id: str, part: str, row: _Row) -> None:
         """Write the entries of a part of a run, with the next transaction."""
@@ -166,21 +173,6 @@ class ResultsIndex:
                     "DELETE FROM rows WHERE run = ?", [(r,) for r in removed_runs]
                 )
 
-    def _select(self, run_id: str, part: str) -> bytes | None:
-        if self._connection is None:
-            return None
-        try:
-            checked_row = self._connection.execute(
-                "SELECT checksum, data FROM rows WHERE run = ? AND part = ?", (run_id, part)
-            ).fetchone()
-        except sqlite3.Error as error:
-            self._disconnect(remove=not isinstance(error, sqlite3.OperationalError))
-            return None
-        if checked_row is None or checked_row[0] != _compute_checksum(run_id, part, checked_row[1]):
-            return None
-        data: bytes = checked_row[1]
-        return data
-
     def _connect(self) -> None:
         """Open the index; a damaged one, or one of another version of this code, is emptied.
 
@@ -215,7 +207,9 @@ class _IndexedRunFiles(RunFiles):
     def __init__(self, folder: str, run_id: str, index: ResultsIndex) -> None:
         super().__init__(folder)
         self._run_id, self._index = run_id, index
+        self._encoded_rows: dict[str, bytes] | None = None
         self._rows: dict[str, _Row] = {}
+        self._signatures: dict[str, tuple[int, ...]] = {}
         self._values: dict[str, Any] = {}
         self._names: dict[str, list[str]] = {}
 
@@ -241,6 +235,9 @@ class _IndexedRunFiles(RunFiles):
     ) -> Value:
         return self._look_up(DERIVED, name, sources, value_type, compute)
 
+    def has_file(self, name: str) -> bool:
+        return self._get_signature(name) != ()
+
     def list_folder(self, name: str) -> list[str]:
         if name not in self._names:
             self._names[name] = super().list_folder(name)
@@ -255,25 +252,42 @@ class _IndexedRunFiles(RunFiles):
         compute: Callable[[], Value],
     ) -> Value:
         """Return what depends on some files: from the index, or else computed and put there."""
-        signatures = self._read_signatures(sources)
-        if part not in self._rows:
-            self._rows[part] = self._index.read_row(self._run_id, part)
-        entry = self._rows[part].get(name)
+        signatures = tuple([self._get_signature(source) for source in sources])
+        entry = self._get_row(part).get(name)
         if entry is not None and entry.signatures == signatures:
             with suppress(msgspec.MsgspecError):
                 indexed: Value = _make_decoder(value_type).decode(entry.value)
                 return indexed
         value = compute()
-        if all(map(is_settled, signatures)) and self._read_signatures(sources) == signatures:
+        if all(map(is_settled, signatures)) and self._are_current(sources, signatures):
             with suppress(TypeError, ValueError, OverflowError):  # such as a number of 100 digits
                 encoded = msgspec.Raw(msgspec.msgpack.encode(value))
-                self._rows[part][name] = _Entry(signatures, encoded)
-                self._index.put_row(self._run_id, part, self._rows[part])
+                self._get_row(part)[name] = _Entry(signatures, encoded)
+                self._index.put_row(self._run_id, part, self._get_row(part))
         return value
 
-    def _read_signatures(self, sources: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """Return the stat signature of each file; () for one that cannot be found."""
-        return tuple([_read_signature(f"{self.folder}/{name}") for name in sources])
+    def _are_current(self, sources: Sequence[str], signatures: Sequence[tuple[int, ...]]) -> bool:
+        """Return whether files have these stat signatures now."""
+        return all(
+            _read_signature(f"{self.folder}/{name}") == signature
+            for name, signature in zip(sources, signatures)
+        )
+
+    def _get_row(self, part: str) -> _Row:
+        """Return the entries of a part of the run: what the index has, and what was put there."""
+        if self._encoded_rows is None:
+            self._encoded_rows = self._index.read_rows(self._run_id)
+        if part not in self._rows:
+            self._rows[part] = {}
+            with suppress(msgspec.MsgspecError):  # damaged: all is computed again
+                self._rows[part] = _row_decoder.decode(self._encoded_rows.get(part, EMPTY_ROW))
+        return self._rows[part]
+
+    def _get_signature(self, name: str) -> tuple[int, ...]:
+        """Return the stat signature of a file when it was first asked for; () without a file."""
+        if name not in self._signatures:
+            self._signatures[name] = _read_signature(f"{self.folder}/{name}")
+        return self._signatures[name]
 
 
 def _read_signature(path: str) -> tuple[int, ...]:

@@ -61,6 +61,10 @@ class RunFiles:
         """
         return compute()
 
+    def has_file(self, name: str) -> bool:
+        """Return whether there is a file of this name that this user may find."""
+        return os.path.exists(f"{self.folder}/{name}")
+
     def list_folder(self, name: str) -> list[str]:
         """Return the names in a folder; none without the folder."""
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -261,7 +260,8 @@ class RunFolder:
 
     def is_readable(self) -> bool:
         """Return whether this user may read the folder, if it exists."""
-        return find_unreadable(self._list_folders()) is None
+        folder = self.files.folder
+        return find_unreadable([folder, *(f"{folder}/{n}" for n in _WRITTEN_FOLDERS)]) is None
 
     def find_unwritable(self) -> Path | None:
         """Return the folder of this run in which this user may not write, or None."""
@@ -272,7 +272,7 @@ class RunFolder:
 
     def has_spec(self) -> bool:
         """Return whether the spec was written, and this user may search the folder."""
-        return os.path.exists(f"{self.path}/spec.json")
+        return self.files.has_file("spec.json")
 
     def read_spec(self) -> dict[str, Any]:
         """Return the spec, of which the run id is the hash.

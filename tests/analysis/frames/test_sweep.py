@@ -16,6 +16,7 @@ from analysis.frames.sweep import (
     tabulate_setup,
 )
 from analysis.results.results import Results
+from tests.helpers import fake_sweep
 from tests.helpers.analyzed_sweeps import analyze_fake_sweep, analyze_sweep
 from tests.helpers.fake_sweep import Truth
 from tests.helpers.fake_tuned_sweep import make_tuned_sweep
@@ -57,6 +58,19 @@ def test_disagreements_are_ordered_by_their_size(
     assert frame["first"].between(0, 1).all()
     with pytest.raises(UserError, match="unknown arm 'clap': did you mean clip"):
         tabulate_disagreements(store, complete_results, "full", "clap")
+
+
+def test_without_saved_outcomes_nobody_disagrees(tmp_path: Path) -> None:
+    cells = tuple((arm.name, seed) for arm in fake_sweep.arms() for seed in (0, 1))
+    for truth in (Truth(seeds=(0, 1), unscored=cells), Truth(seeds=(0,), unscored=(("clip", 0),))):
+        store, sweep_id = fake_sweep.make(tmp_path / str(len(truth.unscored)), truth)
+        results = analyze_sweep(store, sweep_id)
+        frame = tabulate_disagreements(open_store(store.root), results, "full", "clip")
+        assert frame.empty
+        assert list(frame) == ["first", "second", "difference", "num_seeds"]
+        assert frame.index.names == ["item", "image", "cluster"]
+        assert frame.attrs["second"] == "clip"
+        assert frame.attrs["score"] == results.primary_score[1]
 
 
 def test_next_steps_are_cells_looks_and_seeds(tmp_path: Path) -> None:

@@ -35,12 +35,11 @@ def test_a_phase_keeps_its_columns_only() -> None:
 
 def test_columns_that_a_run_lacks_are_filled() -> None:
     parts = [
-        ({"arm": "a"}, build_columns([{"step": 1, "loss": 2.0}])),
-        ({"arm": "b"}, build_columns([{"step": 1, "scale": 7}, {"step": 2, "scale": 8}])),
+        build_columns([{"step": 1, "loss": 2.0}]),
+        build_columns([{"step": 1, "scale": 7}, {"step": 2, "scale": 8}]),
     ]
     assert repr(concatenate_columns(parts)) == repr(
         {
-            "arm": ["a", "b", "b"],
             "phase": ["train"] * 3,
             "step": [1, 1, 2],
             "loss": [2.0, NAN, NAN],

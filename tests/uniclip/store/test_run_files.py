@@ -20,6 +20,7 @@ def test_files_are_read_by_name(tmp_path: Path) -> None:
     )
     assert files.read_json("attempts/end.json") == {"kind": "trained", "time": 1.0}
     assert files.list_folder("attempts") == ["end.json"]
+    assert files.has_file("attempts/end.json")
     expected = blake2b(b'{"kind": "trained", "time": 1.0}', digest_size=16).digest()
     assert files.compute_digest("attempts/end.json") == expected
     assert files.derive("three", ["attempts/end.json"], int, lambda: 3) == 3
@@ -29,6 +30,7 @@ def test_what_is_not_there_is_none(tmp_path: Path) -> None:
     files = RunFiles(str(tmp_path))
     assert files.read_record(AttemptEnd, "end.json") is None
     assert files.list_folder("attempts") == []
+    assert not files.has_file("end.json")
     assert compute_digest(tmp_path / "end.json") is None
     with pytest.raises(FileNotFoundError):
         files.read_json("end.json")

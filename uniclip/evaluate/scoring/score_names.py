@@ -48,8 +48,8 @@ def rename_early_class_scores(scores: Sequence[Score]) -> dict[str, str]:
     kinds = {score.name: score.kind for score in scores}
     renamed = {}
     for score in scores:
-        for base_name in _list_possible_bases(score.name):
-            is_class = kinds.get(base_name) == score.kind and score.report_only
+        for base_name in _list_possible_bases(score.name) if score.report_only else ():
+            is_class = kinds.get(base_name) == score.kind
             if is_class and (score.kind == "map" or "." in base_name):
                 renamed[score.name] = join_class_name(
                     base_name, score.name.removeprefix(f"{base_name}.")
