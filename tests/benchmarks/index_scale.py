@@ -113,19 +113,19 @@ def write_index(folder: Path, num_samples: int, num_shards: int, image_bytes: in
 
 def write_tokens(folder: Path, num_samples: int) -> None:
     """Write the tokens of all captions."""
+    from uniclip.data.text import packed_tokens
     from uniclip.data.text.tokenizer import load_clip_tokenizer
-    from uniclip.data.webdataset import tokens
 
     config, tokenizer = make_config(folder), load_clip_tokenizer()
     index = shard_index.find_index(config.data)
     assert index is not None
-    target = tokens.name_folder(index, tokenizer, config.model.text.context_length)
+    target = packed_tokens.name_folder(index, tokenizer, config.model.text.context_length)
     target.mkdir()
     (ids,) = tokenizer.encode_uncut([CAPTION.decode()])
-    with ArrayWriter(target / tokens.TOKENS_FILE, np.uint16) as writer:
+    with ArrayWriter(target / packed_tokens.TOKENS_FILE, np.uint16) as writer:
         for start in range(0, num_samples, 10**6):
             writer.append(np.tile(np.array(ids, np.uint16), min(10**6, num_samples - start)))
-    with ArrayWriter(target / tokens.ENDS_FILE, np.int64) as writer:
+    with ArrayWriter(target / packed_tokens.ENDS_FILE, np.int64) as writer:
         writer.append(np.arange(1, num_samples + 1) * len(ids))
 
 

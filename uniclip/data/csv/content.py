@@ -9,10 +9,15 @@ from hashlib import blake2b
 from pathlib import Path
 
 from uniclip.config import CsvData
-from uniclip.data.csv.rows import CsvSample, read_samples
+from uniclip.data.csv.rows import (
+    MAX_LOOKED_UP_BYTES,
+    CsvSample,
+    locate_images,
+    read_samples,
+)
 from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
 from uniclip.io import file_digests
-from uniclip.io.atomic import resolve_staged_path
+from uniclip.io.memo import disk_memoize
 
 MISSING_IMAGE = "missing"
 """Stands for the digest of an image that cannot be opened."""
@@ -25,18 +30,25 @@ _digests: dict[str, tuple[tuple[int, ...], dict[str, object]]] = {}
 def digest_table(path: str) -> dict[str, object]:
     """Return size and digest of a table; it is read again only if it has changed.
 
+    The digest of a large table is kept in the user's cache folder, for other processes.
+
     Raises:
         UserError: It cannot be read.
     """
     try:
         signature = file_digests.read_signature(Path(path))
         name = os.path.abspath(path)
+        is_settled = file_digests.is_settled(signature)
         known = _digests.get(name)
-        if known is None or known[0] != signature or not file_digests.is_settled(signature):
-            known = _digests[name] = signature, _digest_content(path)
+        if known is None or known[0] != signature or not is_settled:
+            known = signature, {}
+        if not known[1] and is_settled and signature[2] > MAX_LOOKED_UP_BYTES:
+            key = file_digests.name_memo(name, signature)
+            known = signature, disk_memoize("table-digests", key, lambda: _digest_content(path))
+        _digests[name] = signature, known[1] or _digest_content(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
-    return dict(known[1])
+    return dict(_digests[name][1])
 
 
 def _digest_content(path: str) -> dict[str, object]:
@@ -78,15 +90,6 @@ def digest_image_contents(config: CsvData) -> str:
     for sample, digest in zip(samples, digest_images(locate_images(samples))):
         image_list_hash.update(f"{sample.path}\0{digest}\n".encode())
     return image_list_hash.hexdigest()[:32]
-
-
-def locate_images(samples: Sequence[CsvSample]) -> list[Path]:
-    """Return the image file of each sample, or its copy on this node."""
-    folders = {
-        table_path: resolve_staged_path(str(Path(table_path).parent))
-        for table_path in {sample.table_path for sample in samples}
-    }
-    return [folders[sample.table_path] / sample.path for sample in samples]
 
 
 def require_image(path: str, planned_digest: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from uniclip.config import CsvData
-from uniclip.data.csv.content import digest_table, locate_images
-from uniclip.data.csv.rows import CsvSample
+from uniclip.data.csv.content import digest_table
+from uniclip.data.csv.index import TableIndex
 from uniclip.io.hashing import digest
 from uniclip.io.memo import disk_memoize
 from uniclip.io.rgb_image import silence_pillow_warnings
@@ -16,32 +15,30 @@ NUM_HEADERS = 64
 """Images whose headers are read."""
 
 
-def describe_small_images(
-    config: CsvData, samples: Sequence[CsvSample], input_size: int
-) -> list[str]:
+def describe_small_images(config: CsvData, index: TableIndex, input_size: int) -> list[str]:
     """Return a sentence if images are smaller than the input of the image encoder.
 
     Args:
         config: The data section.
-        samples: The samples of its tables.
+        index: The samples of its tables.
         input_size: Side of the encoder's input, in pixels.
     """
-    short_sides = [side for side in _read_short_sides(config, samples) if side]
+    paths, are_all = index.choose_evenly(NUM_HEADERS)
+    short_sides = [side for side in _read_short_sides(config, list(map(Path, paths))) if side]
     num_small = sum(side < input_size for side in short_sides)
     if not num_small:
         return []
     median_side = sorted(short_sides)[len(short_sides) // 2]
-    scope = "" if len(samples) == len(short_sides) else f"of {len(short_sides)} images looked at, "
+    is_whole = are_all and len(short_sides) == len(paths)
+    scope = "" if is_whole else f"of {len(short_sides)} images looked at, "
     return [
         f"{scope}{num_small} are smaller than the {input_size} px of model.image.image_size and "
         f"are enlarged (median of the shorter side: {median_side} px)"
     ]
 
 
-def _read_short_sides(config: CsvData, samples: Sequence[CsvSample]) -> list[int]:
-    """Return the shorter side of evenly chosen images, in pixels; 0 for one that is unreadable."""
-    step = max(1, len(samples) // NUM_HEADERS)
-    paths = locate_images(samples[::step][:NUM_HEADERS])
+def _read_short_sides(config: CsvData, paths: list[Path]) -> list[int]:
+    """Return the shorter side of each image, in pixels; 0 for one that is unreadable."""
     key = digest([digest_table(config.path), config.test_path, [str(p.absolute()) for p in paths]])
     sides = disk_memoize("image-sizes", key, lambda: [_read_short_side(path) for path in paths])
     return [int(side) for side in sides]

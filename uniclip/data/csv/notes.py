@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from uniclip.config import CsvData, TextConfig
 from uniclip.config.model import MAX_CONTEXT_LENGTH
 from uniclip.data.csv.columns import TableColumns
-from uniclip.data.csv.rows import CsvIndex, CsvSample, list_faults, recall_index
+from uniclip.data.csv.faults import list_faults
+from uniclip.data.csv.index import TableIndex, recall_index
+from uniclip.data.csv.summary import RowSummary
 from uniclip.data.csv.table import PARQUET, SEPARATORS
 from uniclip.data.source import DataWarning
 from uniclip.data.split import SPLIT_NAMES
-from uniclip.data.text.truncation import (
-    TruncationCounts,
-    count_truncated,
-    describe_cut_captions,
-    describe_equal_captions,
-)
+from uniclip.data.text.truncation import describe_cut_captions, describe_equal_captions
 from uniclip.errors import UserError
 
 REPAIR_ROWS = "fix or remove these rows"
@@ -37,16 +33,16 @@ def describe_index(config: CsvData, text_config: TextConfig) -> list[str]:
         UserError: The tables cannot be read or used.
     """
     index = recall_index(config)
+    summary, counts = index.summary, index.count_truncated(text_config)
     _check_validation(index)
-    counts = _count_truncated(index, text_config)
     return [
         *(sentence for columns in index.tables for sentence in _describe_format(columns)),
-        _describe_splits(index),
+        _describe_splits(summary),
         *_describe_look_up(index),
-        *_describe_skipped_rows(index),
-        *_describe_repeated_images(index),
-        *_describe_useless_labels(config, index),
-        *_describe_missing_labels(config, index),
+        *_describe_skipped_rows(summary),
+        *_describe_repeated_images(summary),
+        *_describe_useless_labels(config, summary),
+        *_describe_missing_labels(config, summary),
         *describe_cut_captions(text_config, counts),
         *describe_equal_captions(counts),
     ]
@@ -59,11 +55,11 @@ def list_warnings(config: CsvData, text_config: TextConfig) -> list[DataWarning]
         UserError: The tables cannot be read or used.
     """
     index = recall_index(config)
-    counts = _count_truncated(index, text_config)
+    summary, counts = index.summary, index.count_truncated(text_config)
     longest = min(counts.longest, MAX_CONTEXT_LENGTH)
     return [
-        *(DataWarning(s, REPAIR_ROWS) for s in _describe_skipped_rows(index)),
-        *(DataWarning(s, NAME_LABELS) for s in _describe_useless_labels(config, index)),
+        *(DataWarning(s, REPAIR_ROWS) for s in _describe_skipped_rows(summary)),
+        *(DataWarning(s, NAME_LABELS) for s in _describe_useless_labels(config, summary)),
         *(
             DataWarning(s, f"set model.text.context_length={longest}, or shorten the captions")
             for s in describe_cut_captions(text_config, counts)
@@ -87,14 +83,13 @@ def _describe_format(columns: TableColumns) -> Iterator[str]:
         yield f"{table.path} is read {', '.join(details)}"
 
 
-def _describe_splits(index: CsvIndex) -> str:
-    counts = Counter(index.get_split(sample) for sample in index.samples)
-    parts = [f"{counts[name]} {name}" for name in SPLIT_NAMES]
-    noun = "image" if len(index.samples) == 1 else "images"
-    return f"{len(index.samples)} {noun}: {', '.join(parts)}"
+def _describe_splits(summary: RowSummary) -> str:
+    parts = [f"{summary.split_counts[name]} {name}" for name in SPLIT_NAMES]
+    noun = "image" if summary.num_samples == 1 else "images"
+    return f"{summary.num_samples} {noun}: {', '.join(parts)}"
 
 
-def _describe_look_up(index: CsvIndex) -> Iterator[str]:
+def _describe_look_up(index: TableIndex) -> Iterator[str]:
     if not index.are_looked_up:
         yield (
             "images are not looked up, since the table is large: missing ones are found when they "
@@ -103,67 +98,54 @@ def _describe_look_up(index: CsvIndex) -> Iterator[str]:
         )
 
 
-def _check_validation(index: CsvIndex) -> None:
-    counts = Counter(index.get_split(sample) for sample in index.samples)
+def _check_validation(index: TableIndex) -> None:
+    counts = index.summary.split_counts
     if not counts["validation"]:
+        num_images = index.summary.num_samples
         raise UserError(
-            f"{index.tables[0].table.path} has no validation images ({len(index.samples)} images: "
+            f"{index.tables[0].table.path} has no validation images ({num_images} images: "
             f"{counts['train']} train, {counts['test']} test): add images, or name them in "
             "data.split_column"
         )
 
 
-def _describe_skipped_rows(index: CsvIndex) -> Iterator[str]:
-    faults = index.skipped_rows
+def _describe_skipped_rows(summary: RowSummary) -> Iterator[str]:
+    faults = summary.skipped_rows
     if faults:
         listed = list_faults(faults, MAX_NAMED_ROWS)
         noun = "row is" if len(faults) == 1 else "rows are"
         yield f"{len(faults)} training {noun} skipped: {listed}"
 
 
-def _describe_repeated_images(index: CsvIndex) -> Iterator[str]:
-    repeated = [sample for sample in index.samples if sample.other_names]
+def _describe_repeated_images(summary: RowSummary) -> Iterator[str]:
+    repeated = summary.same_images
     if repeated:
         verb = "image is" if len(repeated) == 1 else "images are"
-        example = f"{repeated[0].path} and {repeated[0].other_names[0]}"
+        example = f"{repeated[0][0]} and {repeated[0][1]}"
         yield (
             f"{len(repeated)} {verb} listed under several names, such as {example}: each is one "
             "image with several captions"
         )
 
 
-def _describe_useless_labels(config: CsvData, index: CsvIndex) -> Iterator[str]:
+def _describe_useless_labels(config: CsvData, summary: RowSummary) -> Iterator[str]:
     if config.label_column is None:
         return
     column = f"column {config.label_column!r} (data.label_column)"
-    classes = {sample.label for sample in index.samples} - {None}
+    classes = summary.label_counts.keys() - {None}
     if not classes:
         yield f"{column} is empty in all rows: no class is trained on or evaluated"
     elif len(classes) == 1:
         yield f"{column} has one class only: classification is right whatever the model is"
 
 
-def _describe_missing_labels(config: CsvData, index: CsvIndex) -> Iterator[str]:
+def _describe_missing_labels(config: CsvData, summary: RowSummary) -> Iterator[str]:
     if config.label_column is None:
         return
-    counts = Counter(sample.label for sample in index.samples)
-    num_unlabelled = counts.pop(None, 0)
-    if num_unlabelled and len(counts) > 1:
+    num_unlabelled = summary.label_counts[None]
+    num_classes = len(summary.label_counts.keys() - {None})
+    if num_unlabelled and num_classes > 1:
         yield (
             f"column {config.label_column!r} (data.label_column) is empty for {num_unlabelled} of "
-            f"{len(index.samples)} images; the others have {len(counts)} classes"
+            f"{summary.num_samples} images; the others have {num_classes} classes"
         )
-
-
-def _count_truncated(index: CsvIndex, text_config: TextConfig) -> TruncationCounts:
-    training_samples = [s for s in index.samples if index.get_split(s) == "train"]
-    return count_truncated(
-        text_config,
-        list(_iterate_captions(training_samples)),
-        _iterate_captions(index.samples),
-    )
-
-
-def _iterate_captions(samples: Iterable[CsvSample]) -> Iterator[str]:
-    for sample in samples:
-        yield from sample.captions

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from uniclip.config import CsvData
+from uniclip.config import CsvData, TextConfig
 from uniclip.data.csv.columns import TableColumns, TableRequest, find_columns
+from uniclip.data.csv.faults import RowFault, check_faults, check_held_out_faults
+from uniclip.data.csv.summary import RowSummary
 from uniclip.data.csv.table import iterate_rows
 from uniclip.data.split import SplitName, assign_split
+from uniclip.data.text.truncation import TruncationCounts, count_truncated
 from uniclip.errors import UserError
 from uniclip.io.atomic import resolve_staged_path
 from uniclip.io.file_digests import is_settled, read_signature
@@ -30,8 +35,6 @@ SPLIT_WORDS: dict[str, SplitName] = {
 """Words of a split column in lower case -> the split; "restval" is Karpathy's, of COCO."""
 MAX_LOOKED_UP_BYTES = 2**25
 """Size of the tables up to which all images are looked up: some 300,000 rows."""
-MAX_LISTED = 100
-"""Faulty rows that an error lists; it counts the others."""
 
 
 @dataclass(slots=True)
@@ -55,28 +58,18 @@ class CsvSample:
     """Other paths under which the table lists it."""
 
 
-@dataclass
-class RowFault:
-    """A row that cannot be used."""
-
-    table_path: str
-    line: int
-    path: str
-    """What the row says of the image's path."""
-    reason: str
-    declared_split: SplitName | None = None
-
-    def describe(self) -> str:
-        """Return place and reason."""
-        return f"{self.table_path} line {self.line}, {self.reason}"
-
-
 @dataclass(frozen=True)
 class SplitRule:
     """How samples without a declared split are divided: by a hash of the path."""
 
     validation_fraction: float
     test_fraction: float
+
+    @classmethod
+    def from_config(cls, config: CsvData) -> SplitRule:
+        """Return the rule of a configuration: declared test images leave none to be held out."""
+        has_declared_test = config.split_column is not None or bool(config.test_path)
+        return cls(config.validation_fraction, 0.0 if has_declared_test else config.test_fraction)
 
     def assign(self, path: str) -> SplitName:
         """Return the split of the sample with this path."""
@@ -85,6 +78,12 @@ class SplitRule:
             validation_fraction=self.validation_fraction,
             test_fraction=self.test_fraction,
         )
+
+    def get_split(self, row: CsvSample | RowFault) -> SplitName:
+        """Return the split of a row; of one that names no image, training."""
+        if row.declared_split is not None:
+            return row.declared_split
+        return self.assign(row.path) if row.path else "train"
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,32 @@ class CsvIndex:
 
     def get_split(self, row: CsvSample | RowFault) -> SplitName:
         """Return the split of a row; of one that names no image, training."""
-        if row.declared_split is not None:
-            return row.declared_split
-        return self.split_rule.assign(row.path) if row.path else "train"
+        return self.split_rule.get_split(row)
+
+    @cached_property
+    def summary(self) -> RowSummary:
+        """What a plan says of the rows."""
+        return RowSummary(
+            split_counts=Counter(self.get_split(sample) for sample in self.samples),
+            label_counts=Counter(sample.label for sample in self.samples),
+            same_images=[(s.path, *s.other_names) for s in self.samples if s.other_names],
+            skipped_rows=self.skipped_rows,
+        )
+
+    def count_truncated(self, text_config: TextConfig) -> TruncationCounts:
+        """Return how many captions are cut to the context of a text encoder."""
+        training_samples = [s for s in self.samples if self.get_split(s) == "train"]
+        return count_truncated(
+            text_config,
+            list(_iterate_captions(training_samples)),
+            _iterate_captions(self.samples),
+        )
+
+    def choose_evenly(self, num_samples: int) -> tuple[list[str], bool]:
+        """Return the images of so many samples, evenly chosen, and whether they are all."""
+        step = max(1, len(self.samples) // num_samples)
+        chosen = self.samples[::step][:num_samples]
+        return [str(path) for path in locate_images(chosen)], len(chosen) == len(self.samples)
 
 
 def read_samples(config: CsvData) -> list[CsvSample]:
@@ -121,12 +143,12 @@ def read_index(config: CsvData) -> CsvIndex:
         UserError: A table cannot be read, rows contradict each other, more training rows than
             allowed cannot be used, or a validation or test row cannot be used.
     """
-    are_looked_up = config.verify or _count_bytes(config) <= MAX_LOOKED_UP_BYTES
+    are_looked_up = must_look_up(config)
     table = _read_table(TableRequest.from_config(config, config.path), look_up=are_looked_up)
     tables = [table]
     declared_splits = {sample.declared_split for sample in table.samples}
     if config.test_path:
-        _check_test_table(config, declared_splits)
+        check_test_table(config, "test" in declared_splits)
         test_request = TableRequest.from_config(config, config.test_path, is_test=True)
         tables.append(_read_table(test_request, default_split="test", look_up=are_looked_up))
         _check_overlap(*tables)
@@ -135,10 +157,7 @@ def read_index(config: CsvData) -> CsvIndex:
         for row in declared_rows:
             if row.declared_split == "train":
                 row.declared_split = None  # so that a part becomes the validation split
-    has_declared_test = config.split_column is not None or bool(config.test_path)
-    split_rule = SplitRule(
-        config.validation_fraction, 0.0 if has_declared_test else config.test_fraction
-    )
+    split_rule = SplitRule.from_config(config)
     index = CsvIndex(
         [sample for t in tables for sample in t.samples],
         split_rule,
@@ -146,7 +165,7 @@ def read_index(config: CsvData) -> CsvIndex:
         tuple(t.columns for t in tables),
         are_looked_up,
     )
-    _check_faults(config, index)
+    check_faults(config, index.skipped_rows, index.get_split, index.summary.split_counts["train"])
     return index
 
 
@@ -177,7 +196,7 @@ def read_evaluation_samples(path: str) -> list[CsvSample]:
         UserError: The table cannot be read, or rows cannot be used; lists them.
     """
     table = _read_table(TableRequest.for_evaluation(path), default_split="test")
-    _check_held_out_faults(table.faults)
+    check_held_out_faults(table.faults)
     return table.samples
 
 
@@ -190,6 +209,11 @@ class _Table:
     faults: list[RowFault]
 
 
+def must_look_up(config: CsvData) -> bool:
+    """Return whether the images are looked up: of tables that are not large, or verified."""
+    return config.verify or _count_bytes(config) <= MAX_LOOKED_UP_BYTES
+
+
 def _count_bytes(config: CsvData) -> int:
     """Return the size of the tables; 0 for one that cannot be opened, which is found later."""
     paths = [Path(path).expanduser() for path in (config.path, config.test_path) if path]
@@ -200,43 +224,88 @@ def _read_table(
     request: TableRequest, default_split: SplitName | None = None, look_up: bool = True
 ) -> _Table:
     columns = find_columns(request)
-    folder = str(resolve_staged_path(str(Path(request.path).parent)))
     samples: dict[str, CsvSample] = {}
+    faults: list[RowFault] = []
+    for new_sample in iterate_usable_rows(columns, faults, default_split, look_up=look_up):
+        sample = samples.setdefault(new_sample.file_key, new_sample)
+        if sample is new_sample:
+            continue
+        check_agreement(columns, sample, new_sample)
+        if new_sample.path != sample.path and new_sample.path not in sample.other_names:
+            sample.other_names += (new_sample.path,)
+        if new_sample.captions[0] not in sample.captions:
+            sample.captions += new_sample.captions
+    require_samples(request.path, len(samples), faults)
+    return _Table(columns, list(samples.values()), faults)
+
+
+def iterate_usable_rows(
+    columns: TableColumns,
+    faults: list[RowFault],
+    default_split: SplitName | None,
+    *,
+    look_up: bool,
+) -> Iterator[CsvSample]:
+    """Yield each row that can be used, as a sample with one caption.
+
+    Args:
+        columns: The columns of the table.
+        faults: The other rows are appended.
+        default_split: The split of rows that declare none; None = by a hash.
+        look_up: Whether the images are looked up.
+
+    Raises:
+        UserError: The table cannot be read, or a row declares another word than a split.
+    """
+    path_of_table = columns.table.path
+    folder = str(resolve_staged_path(str(Path(path_of_table).parent)))
     images: dict[str, tuple[str, int, str]] = {}
-    faults = []
     for line, fields in iterate_rows(columns.table):
         texts = {key: fields[position] for key, position in columns.positions.items()}
         split = default_split
         if "split_column" in texts:
             split = _parse_split(columns, line, texts["split_column"])
         path, caption = texts["image_column"], texts["caption_column"]
-        if path not in images:
-            images[path] = _find_image(columns, folder, path, look_up)
-        file_key, file_size, reason = images[path]
+        image = images.get(path) or _find_image(columns, folder, path, look_up)
+        if look_up:
+            images[path] = image
+        file_key, file_size, reason = image
         if is_blank(caption):
             reason = reason or f"column {columns.names['caption_column']!r} is empty"
         if reason:
-            faults.append(RowFault(request.path, line, path, reason, split))
+            faults.append(RowFault(path_of_table, line, path, reason, split))
             continue
-        new_sample = CsvSample(
+        yield CsvSample(
             line=line,
             path=path,
+            captions=[caption],
             label=texts.get("label_column") or None,
             file_size=file_size,
-            table_path=request.path,
+            table_path=path_of_table,
             declared_split=split,
             file_key=file_key,
         )
-        sample = samples.setdefault(file_key, new_sample)
-        _check_agreement(columns, sample, new_sample)
-        if path != sample.path and path not in sample.other_names:
-            sample.other_names += (path,)
-        if caption not in sample.captions:
-            sample.captions.append(caption)
-    if not samples:
+
+
+def require_samples(table_path: str, num_samples: int, faults: Sequence[RowFault]) -> None:
+    """Raise `UserError` if a table has no sample."""
+    if not num_samples:
         detail = f" that can be used ({faults[0].describe()})" if faults else ""
-        raise UserError(f"{request.path} has no rows{detail}; add at least one image and caption")
-    return _Table(columns, list(samples.values()), faults)
+        raise UserError(f"{table_path} has no rows{detail}; add at least one image and caption")
+
+
+def locate_images(samples: Sequence[CsvSample]) -> list[Path]:
+    """Return the image file of each sample, or its copy on this node."""
+    folders = {
+        table_path: resolve_staged_path(str(Path(table_path).parent))
+        for table_path in {sample.table_path for sample in samples}
+    }
+    return [folders[sample.table_path] / sample.path for sample in samples]
+
+
+def _iterate_captions(samples: Iterable[CsvSample]) -> Iterator[str]:
+    for sample in samples:
+        yield from sample.captions
 
 
 def _parse_split(columns: TableColumns, line: int, word: str) -> SplitName:
@@ -279,7 +348,7 @@ def _find_image(
     return ":".join(map(str, identity)), status.st_size, ""
 
 
-def _check_agreement(columns: TableColumns, first: CsvSample, row: CsvSample) -> None:
+def check_agreement(columns: TableColumns, first: CsvSample, row: CsvSample) -> None:
     """Raise `UserError` unless a row has the label and the split of the image's first row."""
     for key, one, other in (
         ("label_column", first.label, row.label),
@@ -294,8 +363,12 @@ def _check_agreement(columns: TableColumns, first: CsvSample, row: CsvSample) ->
             )
 
 
-def _check_test_table(config: CsvData, declared_splits: set[SplitName | None]) -> None:
-    if "test" in declared_splits:
+def check_test_table(config: CsvData, declares_test: bool) -> None:
+    """Raise `UserError` if there are test images besides those of the test table.
+
+    declares_test: whether a row of the table says test.
+    """
+    if declares_test:
         raise UserError(
             f"column {config.split_column!r} of {config.path} says test in some rows, and "
             f"data.test_path={config.test_path} names other test images: leave data.test_path out "
@@ -310,49 +383,20 @@ def _check_test_table(config: CsvData, declared_splits: set[SplitName | None]) -
 
 def _check_overlap(table: _Table, test_table: _Table) -> None:
     """Raise `UserError` if a test image is a training or validation image too."""
-    line_by_file = {sample.file_key: sample.line for sample in table.samples}
-    common = [sample for sample in test_table.samples if sample.file_key in line_by_file]
+    samples = {sample.file_key: sample for sample in table.samples}
+    common = [sample for sample in test_table.samples if sample.file_key in samples]
     if common:
-        first = common[0]
-        raise UserError(
-            f"{len(common)} of {len(test_table.samples)} images of data.test_path="
-            f"{first.table_path} are in data.path={table.columns.table.path} too, such as "
-            f"{first.path} on line {first.line}, and line {line_by_file[first.file_key]} there; "
-            "remove them from one of the tables"
+        raise make_overlap_error(
+            len(common), len(test_table.samples), common[0], samples[common[0].file_key]
         )
 
 
-def _check_faults(config: CsvData, index: CsvIndex) -> None:
-    training_faults = [fault for fault in index.skipped_rows if index.get_split(fault) == "train"]
-    _check_held_out_faults([fault for fault in index.skipped_rows if fault not in training_faults])
-    if not training_faults:
-        return
-    num_training = sum(index.get_split(sample) == "train" for sample in index.samples)
-    num_rows = num_training + len(training_faults)
-    if len(training_faults) > config.count_allowed_broken(num_rows):
-        raise UserError(
-            f"{len(training_faults)} of {num_rows} training rows cannot be used, more than "
-            f"data.max_broken={config.max_broken:g} allows: {list_faults(training_faults)}; fix or "
-            "remove these rows, or raise data.max_broken"
-        )
-
-
-def _check_held_out_faults(faults: Sequence[RowFault]) -> None:
-    if faults:
-        raise UserError(
-            f"{len(faults)} validation or test row{'s' * (len(faults) > 1)} cannot be used: "
-            f"{list_faults(faults)}; fix or remove {'these rows' if len(faults) > 1 else 'it'}"
-        )
-
-
-def list_faults(faults: Sequence[RowFault], max_listed: int = MAX_LISTED) -> str:
-    """Return place and reason of each faulty row, and the number of those beyond `max_listed`."""
-    texts = [fault.describe() for fault in faults[:max_listed]]
-    if len(faults) > max_listed:
-        texts.append(f"and {len(faults) - max_listed} more")
-    return "; ".join(texts)
-
-
-def format_first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the name of its class."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def make_overlap_error(
+    num_common: int, num_test: int, test_sample: CsvSample, sample: CsvSample
+) -> UserError:
+    """Return the error for test images that are in the other table too, with one of them."""
+    return UserError(
+        f"{num_common} of {num_test} images of data.test_path={test_sample.table_path} are in "
+        f"data.path={sample.table_path} too, such as {test_sample.path} on line "
+        f"{test_sample.line}, and line {sample.line} there; remove them from one of the tables"
+    )

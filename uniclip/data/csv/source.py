@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from uniclip.config import CsvData, ModelConfig
 from uniclip.data import views
-from uniclip.data.csv import rows
 from uniclip.data.csv.content import digest_image_contents, digest_table
+from uniclip.data.csv.index import recall_index
 from uniclip.data.source import DataWarning
 from uniclip.data.split import SourceShare
 from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
@@ -48,11 +48,7 @@ def fingerprint(config: CsvData) -> dict[str, object]:
     }
     if config.test_path:
         content["test_index"] = digest_table(config.test_path)
-    if same_images := [
-        (sample.path, *sample.other_names)
-        for sample in rows.recall_index(config).samples
-        if sample.other_names
-    ]:
+    if same_images := recall_index(config).summary.same_images:
         content["same_images"] = digest(same_images, 32)
     if config.verify:
         content["images"] = digest_image_contents(config)
@@ -74,10 +70,9 @@ def describe_content(config: CsvData, model: ModelConfig) -> list[str]:
     """Return what the user should know of the tables; `UserError` if they cannot be used."""
     from uniclip.data.csv import image_sizes, notes
 
-    samples = rows.recall_index(config).samples
     return [
         *notes.describe_index(config, model.text),
-        *image_sizes.describe_small_images(config, samples, model.image.image_size),
+        *image_sizes.describe_small_images(config, recall_index(config), model.image.image_size),
         describe_fingerprint(config),
     ]
 
@@ -91,15 +86,12 @@ def list_warnings(config: CsvData, model: ModelConfig) -> list[DataWarning]:
 
 def count_training_samples(config: CsvData, enough: int) -> list[SourceShare]:
     """Return the share of all training samples; `UserError` if the tables cannot be used."""
-    index = rows.recall_index(config)
-    num_training = sum(index.get_split(sample) == "train" for sample in index.samples)
-    return [SourceShare(0, num_training, 1.0)]
+    return [SourceShare(0, recall_index(config).summary.split_counts["train"], 1.0)]
 
 
 def has_test_images(config: CsvData) -> bool:
     """Return whether the test split has images; `UserError` if the tables cannot be used."""
-    index = rows.recall_index(config)
-    return any(index.get_split(sample) == "test" for sample in index.samples)
+    return recall_index(config).summary.split_counts["test"] > 0
 
 
 def describe_missing(config: CsvData) -> str | None:

@@ -6,7 +6,7 @@ Splits are assigned by a hash of the path, so adding an image moves no other ima
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 
 from uniclip.augmentation.resample import Photograph
 from uniclip.config import CsvData
-from uniclip.data.csv import content
+from uniclip.data.csv import content, packed_index
 from uniclip.data.csv.image_cache import ImageCache
-from uniclip.data.csv.rows import read_index
+from uniclip.data.csv.packed_split import CaptionLists, ChosenTokens, PackedSplit
+from uniclip.data.csv.rows import locate_images, must_look_up, read_index
 from uniclip.data.image_files import Decoded, ImageFileSplit
 from uniclip.data.split import SplitName
+from uniclip.data.text.caption_tokens import CaptionTokens
+from uniclip.data.text.packed_tokens import map_tokens
+from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.io import hashing
 from uniclip.rng import hash_sample_id
 
@@ -39,8 +43,8 @@ class CsvSplit(ImageFileSplit):
 
     csv_path: str
     """Path of the CSV file, for messages."""
-    line_numbers: tuple[int, ...]
-    image_paths: tuple[str, ...]
+    line_numbers: Sequence[int] | NDArray[np.uint32]
+    image_paths: Sequence[str]
     image_digests: tuple[str, ...] = ()
     """Digest of the content of each image file with `data.verify=true`, else empty."""
     image_cache: ImageCache[NDArray[np.uint8]] = field(
@@ -93,6 +97,20 @@ class CsvSplit(ImageFileSplit):
             content.require_image(self.image_paths[i], self.image_digests[i])
 
 
+@dataclass(frozen=True, kw_only=True)
+class PackedCsvSplit(CsvSplit):
+    """Images of a large table, most of whose rows are not in memory."""
+
+    packed: PackedSplit
+
+    def encode_captions(self, tokenizer: Tokenizer, context_length: int) -> CaptionTokens:
+        """Return the tokens of all captions, which are kept beside the index."""
+        return ChosenTokens(map_tokens(self.packed, tokenizer, context_length), self.packed)
+
+    def divide_cache(self, num_workers: int) -> None:
+        """Keep the empty caches: an image is used again an epoch later only."""
+
+
 def _read_signature(path: str) -> list[int]:
     try:
         status = os.stat(path)
@@ -103,6 +121,8 @@ def _read_signature(path: str) -> list[int]:
 
 def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
     """Return one split; `UserError` for the first row that cannot be used."""
+    if not must_look_up(config):
+        return _open_packed_split(config, split_name)
     index = read_index(config)
     samples = index.samples
     class_names = tuple(sorted({sample.label for sample in samples if sample.label}))
@@ -112,7 +132,7 @@ def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
     labels = np.array(
         [class_indices[sample.label] if sample.label else -1 for sample in split_samples], np.int64
     )
-    image_paths = content.locate_images(split_samples)
+    image_paths = locate_images(split_samples)
     return CsvSplit(
         ids=np.array([hash_sample_id(f"csv/{sample.path}") for sample in split_samples], np.uint64),
         captions=tuple(tuple(sample.captions) for sample in split_samples),
@@ -128,4 +148,29 @@ def open_split(config: CsvData, split_name: SplitName) -> CsvSplit:
         max_broken=config.max_broken,
         num_allowed=config.count_allowed_broken(len(split_samples) + len(skipped_rows)),
         num_skipped=len(skipped_rows),
+    )
+
+
+def _open_packed_split(config: CsvData, split_name: SplitName) -> PackedCsvSplit:
+    index = packed_index.open_index(config)
+    packed, class_names = index.open_split(split_name), tuple(index.content.class_names)
+    labels = packed.labels if class_names else np.full(len(packed), -1)
+    num_skipped = sum(index.get_split(row) == split_name for row in index.content.faults)
+    return PackedCsvSplit(
+        ids=packed.ids,
+        captions=CaptionLists(packed, range(len(packed))),
+        labels={"label": labels} if config.label_column else {},
+        class_names={"label": class_names} if config.label_column else {},
+        training_labels=labels if config.label_column else None,
+        sample_names=packed.paths,
+        csv_path=index.name_table(split_name),
+        line_numbers=packed.lines,
+        image_paths=index.locate_images(split_name),
+        image_size=config.image_size,
+        max_broken=config.max_broken,
+        num_allowed=config.count_allowed_broken(len(packed) + num_skipped),
+        num_skipped=num_skipped,
+        image_cache=ImageCache(0),
+        photograph_cache=ImageCache(0),
+        packed=packed,
     )

@@ -55,8 +55,8 @@ def verify_training_sample(config: CsvData, cache_folder: Path | None = None) ->
     from uniclip.data.csv.split import open_split  # imports numpy: see `uniclip.data`
 
     split = open_split(config, "train")
-    order = sorted(range(len(split)), key=lambda i: int(split.ids[i]))
-    locations = _locate(split, order[:NUM_TRAINING_IMAGES])
+    order = split.ids.argsort(kind="stable")[:NUM_TRAINING_IMAGES].tolist()
+    locations = _locate(split, order)
     memory_path = _name_memory(config, cache_folder, "train")
     findings = image_check.check_images(locations, config.image_size, memory_path)
     split.check_unreadable(sorted(order[position] for position in findings.unreadable_positions))

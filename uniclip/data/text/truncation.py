@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from uniclip.config import TextConfig
 from uniclip.config.binding import to_builtins
@@ -18,10 +18,18 @@ from uniclip.io.memo import disk_memoize
 if TYPE_CHECKING:
     from uniclip.data.split import Split
 
+
+class _Sliceable(Protocol):
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: slice, /) -> Any: ...
+
+
 MAX_CAPTIONS = 10_000
 """Captions that are examined, and that a BPE is trained on for it; of more, every k-th one."""
 USUAL_CONTEXT_LENGTH, USUAL_VOCAB_SIZE = 32, 2_000
 """Context into which all captions of built-in data fit with a vocabulary of this size."""
+Chosen = TypeVar("Chosen", bound=_Sliceable)
 RAISE_CONTEXT = "raise model.text.context_length"
 
 
@@ -62,22 +70,38 @@ def count_truncated(
         UserError: CLIP's vocabulary is not installed.
     """
     distinct = list(dict.fromkeys(captions))
-    num_total = len(distinct)
-    distinct, training_captions = _thin_out(distinct), _thin_out(training_captions)
+    samples = list(thin_out(training_captions)), list(thin_out(distinct))
+    return count_truncated_sample(config, *samples, len(distinct))
+
+
+def count_truncated_sample(
+    config: TextConfig, training_captions: list[str], captions: list[str], num_total: int
+) -> TruncationCounts:
+    """Return what `count_truncated` does, of captions that are chosen already.
+
+    Args:
+        config: The text encoder.
+        training_captions: Those of the training split, as `thin_out` chooses them.
+        captions: The distinct ones of all splits, likewise.
+        num_total: Number of all distinct captions.
+
+    Raises:
+        UserError: CLIP's vocabulary is not installed.
+    """
     key = blake2b(to_canonical_json(to_builtins(config)).encode(), digest_size=16)
     key.update(get_library_version("tokenizers").encode())
-    for texts in (training_captions, distinct):
+    for texts in (training_captions, captions):
         key.update(f"\0{len(texts)}\0".encode())
         key.update("\0".join(texts).encode("utf-8", "surrogatepass"))
     counts = disk_memoize(
-        "captions", key.hexdigest(), lambda: _count(config, training_captions, distinct)
+        "captions", key.hexdigest(), lambda: _count(config, training_captions, captions)
     )
     return TruncationCounts(num_total=num_total, **counts)
 
 
-def _thin_out(captions: Sequence[str]) -> list[str]:
-    """Return at most `MAX_CAPTIONS` of the captions, evenly chosen."""
-    return list(captions[:: max(1, -(-len(captions) // MAX_CAPTIONS))])
+def thin_out(values: Chosen) -> Chosen:
+    """Return at most `MAX_CAPTIONS` values of a sequence or array, evenly chosen."""
+    return values[:: max(1, -(-len(values) // MAX_CAPTIONS))]
 
 
 def _count(

@@ -154,6 +154,10 @@ class ShardIndex:
         caption = self._captions[first + start : first + int(self._caption_ends[row])]
         return caption.tobytes().decode()
 
+    def count_captions(self) -> int:
+        """Return the number of captions: one for each sample."""
+        return len(self)
+
     def iterate_captions(self, start: int, stop: int) -> Iterator[str]:
         """Yield the captions of the samples from `start` to `stop`."""
         for shard in range(len(self.shards)):

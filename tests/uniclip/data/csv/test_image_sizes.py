@@ -8,7 +8,7 @@ from PIL import Image
 from tests.helpers.csv_data import csv_config
 from uniclip.data.csv import image_sizes
 from uniclip.data.csv.image_sizes import describe_small_images
-from uniclip.data.csv.rows import read_samples
+from uniclip.data.csv.rows import read_index
 
 
 @pytest.fixture(autouse=True)
@@ -18,9 +18,9 @@ def cache(tmp_path_factory, monkeypatch):
 
 def test_small_images_are_counted(folder):
     config = csv_config(folder)
-    samples = read_samples(config)
-    assert describe_small_images(config, samples, 20) == []
-    (sentence,) = describe_small_images(config, samples, 21)
+    index = read_index(config)
+    assert describe_small_images(config, index, 20) == []
+    (sentence,) = describe_small_images(config, index, 21)
     assert sentence.startswith("40 are smaller than the 21 px of model.image.image_size")
     assert "(median of the shorter side: 20 px)" in sentence
 
@@ -32,6 +32,6 @@ def test_of_many_images_some_are_looked_at_and_unreadable_ones_are_left_out(fold
     (folder / "0.png").write_bytes(b"no image")
     (folder / "4.png").write_bytes(b"")
     config = csv_config(folder)
-    samples = read_samples(config)
-    (sentence,) = describe_small_images(config, samples, 301)
+    index = read_index(config)
+    (sentence,) = describe_small_images(config, index, 301)
     assert "images looked at" in sentence

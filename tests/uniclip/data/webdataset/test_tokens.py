@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.helpers.shards import shards_config
+from uniclip.data.text import packed_tokens
 from uniclip.data.text.caption_tokens import TokenTable
 from uniclip.data.text.tokenizer import train_bpe
-from uniclip.data.webdataset import tokens
 from uniclip.data.webdataset.index import open_index
 from uniclip.data.webdataset.tokens import PackedCaptions, encode_index
 
@@ -16,14 +16,14 @@ from uniclip.data.webdataset.tokens import PackedCaptions, encode_index
 @pytest.mark.parametrize("context_length", [4, 7, 32])
 @pytest.mark.parametrize("chunk_size", [7, 1000])
 def test_batches_of_tokens_are_those_of_the_table(shards, context_length, chunk_size, monkeypatch):
-    monkeypatch.setattr(tokens, "CHUNK_SIZE", chunk_size)
+    monkeypatch.setattr(packed_tokens, "CHUNK_SIZE", chunk_size)
     index = open_index(shards_config(shards))
     rows = np.arange(0, len(index), 3, dtype=np.uint32)
     captions = PackedCaptions(index, rows)
     tokenizer = train_bpe([text for (text,) in captions], 300)
     packed = encode_index(index, rows, tokenizer, context_length)
     table = TokenTable(captions, tokenizer, context_length)
-    assert packed.tokens.dtype == np.uint16
+    assert packed.packed.tokens.dtype == np.uint16
     for index_of_batch in ([0], [3, 1, 39, 3], list(range(len(rows)))):
         batch = np.array(index_of_batch, np.int64)
         ids = rows[batch].astype(np.uint64)
@@ -35,18 +35,18 @@ def test_a_large_vocabulary_takes_32_bits(shards):
     tokenizer = train_bpe(["a b"], 300)
     tokenizer.vocab_size = 100_000
     rows = np.arange(5, dtype=np.uint32)
-    assert encode_index(index, rows, tokenizer, 8).tokens.dtype == np.uint32
+    assert encode_index(index, rows, tokenizer, 8).packed.tokens.dtype == np.uint32
 
 
 @pytest.mark.parametrize("file", ["ends.npy", "tokens.npy"])
 def test_damaged_tokens_are_encoded_again(shards, file):
     index = open_index(shards_config(shards))
     rows, tokenizer = np.arange(5, dtype=np.uint32), train_bpe(["a b"], 300)
-    whole = np.array(encode_index(index, rows, tokenizer, 8).tokens)
+    whole = np.array(encode_index(index, rows, tokenizer, 8).packed.tokens)
     (path,) = index.folder.parent.glob(f"*-tokens-*/{file}")
     for damage in (lambda: path.write_bytes(b""), path.unlink):
         damage()
-        assert np.array_equal(encode_index(index, rows, tokenizer, 8).tokens, whole)
+        assert np.array_equal(encode_index(index, rows, tokenizer, 8).packed.tokens, whole)
 
 
 def test_captions_are_a_sequence(shards):
