@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from uniclip.config.binding import bind, config_field
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.io.hashing import digest, get_library_version
 from uniclip.io.memo import disk_memoize
-from uniclip.store import DEFAULT_LOOKS, Component, Look, Margin, PlantedEffect
+from uniclip.store import DEFAULT_LOOKS, Component, Look, Margin, PlantedEffect, Prediction
 
 CONF = Path(__file__).parent / "conf"
 
@@ -47,6 +47,8 @@ class ArmDefinition:
     (`ablations.plan.matched_budget`)."""
     budgets: tuple[str, ...] | None = None
     """The budgets under which this arm is run; null = all."""
+    doses: dict[str, float] = config_field(dict)
+    """Component -> dose, where `overrides` turn it neither off nor fully on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,16 @@ class SettingDefinition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoseScale:
+    """The doses of a component."""
+
+    full: float
+    """Dose of the component where it is on; off is 0."""
+    overrides: dict[str, dict[str, Any]]
+    """Dose between -> keys that it sets."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ablation:
     """An ablation: its arms, contrasts and primary metrics."""
 
@@ -81,9 +93,40 @@ class Ablation:
     conditional_overrides: ConditionalOverrides = config_field(dict)
     """Keys of the base under a condition; they replace those of `overrides`, and those of the user
     replace them."""
-    design: Literal["crossed", "leave_one_out", "listed"]
+    design: Literal[
+        "crossed",
+        "leave_one_out",
+        "add_one_in",
+        "cumulative",
+        "paths",
+        "fractional",
+        "plackett_burman",
+        "shapley",
+        "dose",
+        "listed",
+    ]
     components: tuple[str, ...] = ()
-    """The components that a crossed or leave-one-out design varies."""
+    """The components that the design varies."""
+    resolution: int = config_field(4, low=3, high=5)
+    """Resolution of a fractional design (`ablations.designs.fractions`)."""
+    fold_over: tuple[str, ...] = ()
+    """Fold-overs of a fractional or Plackett-Burman design: components whose levels are reversed in
+    further arms, or "all"."""
+    orders: tuple[tuple[str, ...], ...] = ()
+    """Orders in which a cumulative or paths design adds its components; empty = their order, for
+    paths also its reverse."""
+    num_orders: int = config_field(8, low=2)
+    """Orders that a Shapley design of more than five components samples; even, since each is
+    followed by its reverse."""
+    requires: dict[str, tuple[str, ...]] = config_field(dict)
+    """Component -> those that must be on where it is on; with those of components.yaml."""
+    excludes: dict[str, tuple[str, ...]] = config_field(dict)
+    """Component -> those that must be off where it is on; with those of components.yaml."""
+    doses: dict[str, DoseScale] = config_field(dict)
+    """Component -> its doses; with those of components.yaml."""
+    predictions: tuple[Prediction, ...] = ()
+    """What is expected of contrasts; recorded with the plan before the first run, and graded by the
+    report."""
     settings: dict[str, SettingDefinition] = config_field(dict)
     """Settings in each of which a leave-one-out design is repeated: whether the sign of a
     component's effect depends on them."""
@@ -166,7 +209,13 @@ def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
     if name not in ablation_names:
         raise make_unknown_name_error("ablation", name, ablation_names)
     path = next(p for f in folders if (p := f / "ablation" / f"{name}.yaml").exists())
-    ablation: Ablation = _bind_file(Ablation, path, {"name": name, **read_yaml(path)})
+    values = read_yaml(path)
+    if values.get("design") == "add_one_in":
+        values = {"reference": "none", **values}
+    ablation: Ablation = _bind_file(Ablation, path, {"name": name, **values})
+    if ablation.num_orders % 2:
+        raise UserError(f"{path}: num_orders must be even, got {ablation.num_orders}")
+    ablation = _add_component_rules(ablation, load_components(folders))
     if ablation.design == "listed" and ablation.reference not in ablation.arms:
         error = make_unknown_name_error("arm", ablation.reference, ablation.arms)
         raise UserError(f"{path}: reference: {error}")
@@ -186,6 +235,24 @@ def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
         key = f"arms.{arm}.conditional_overrides"
         _check_conditions(key, definition.conditional_overrides, path, folders)
     return ablation
+
+
+def _add_component_rules(ablation: Ablation, components: Mapping[str, Component]) -> Ablation:
+    """Return the ablation with the rules and doses that its components declare."""
+    declared = {n: components[n] for n in ablation.components if n in components}
+    rules = {
+        "requires": {n: c.requires for n, c in declared.items() if c.requires},
+        "excludes": {n: c.excludes for n, c in declared.items() if c.excludes},
+    }
+    doses = {
+        n: DoseScale(full=c.full_dose, overrides=c.doses) for n, c in declared.items() if c.doses
+    }
+    return replace(
+        ablation,
+        requires={**rules["requires"], **ablation.requires},
+        excludes={**rules["excludes"], **ablation.excludes},
+        doses={**doses, **ablation.doses},
+    )
 
 
 def select_active_overrides(

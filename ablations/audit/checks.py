@@ -301,6 +301,8 @@ def _check_declared_diff(arm: Arm, components: Mapping[str, Component]) -> Audit
         if not on
         for k, v in components[c].off_overrides.items()
     }
+    for c, dose in arm.doses.items():
+        declared_overrides |= components[c].doses[f"{dose:g}"]
     undeclared = {
         k: v
         for k, v in arm.config_diff.items()

@@ -276,6 +276,9 @@ def _build_plan_record(
             request.compose,
         ),
         planted_effects=planted_effects,
+        predictions=ablation.predictions,
+        orders=designs.build_orders(ablation),
+        fold_overs=designs.build_fold_overs(ablation),
         skipped=(
             *skipped_arms,
             *duplicates.describe_duplicate_arms(duplicate_of),
@@ -336,8 +339,9 @@ def _build_arm(
     component_names = definition.components_off
     if definition.role == "crossed":
         short_labels = {n: c.short_label or c.label for n, c in components.items()}
-        label = designs.format_arm_label(component_names, design_components, short_labels)
-        component_names = tuple(design_components)
+        if not definition.doses:
+            label = designs.format_arm_label(component_names, design_components, short_labels)
+        component_names = tuple(n for n in design_components if n not in definition.doses)
     notes = f" ({', '.join(arm.label_notes)})" if arm.label_notes else ""
     return Arm(
         name=arm.name,
@@ -345,6 +349,7 @@ def _build_arm(
         role=definition.role,
         levels={c: c not in definition.components_off for c in component_names},
         config_diff=diff_config(base_values, arm.values),
+        doses=definition.doses,
     )
 
 

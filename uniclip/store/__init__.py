@@ -1,5 +1,13 @@
 """The store: every path in it, and the typed record of every file."""
 
+from uniclip.store.design_records import (
+    Alias,
+    Arm,
+    Component,
+    Contrast,
+    FoldOver,
+    Prediction,
+)
 from uniclip.store.run_folder import AttemptFolder, RunFolder
 from uniclip.store.run_records import (
     AttemptEnd,
@@ -22,12 +30,9 @@ from uniclip.store.store import Store, StudyFolder, SweepFolder
 from uniclip.store.submission_records import RetryPolicy, Submission, SubmissionIntent
 from uniclip.store.sweep_records import (
     DEFAULT_LOOKS,
-    Arm,
     AuditCheck,
     AuditRecord,
     Cell,
-    Component,
-    Contrast,
     Look,
     Margin,
     Plan,
@@ -41,6 +46,9 @@ from uniclip.store.sweep_records import (
 
 __all__ = [
     "DEFAULT_LOOKS",
+    "Alias",
+    "FoldOver",
+    "Prediction",
     "Arm",
     "AttemptFolder",
     "AuditRecord",

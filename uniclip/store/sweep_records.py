@@ -8,58 +8,7 @@ from typing import Any, Literal
 from uniclip.config.cores import count_requested_cores
 from uniclip.config.device import AUTO, detect_device
 from uniclip.config.schema import select_run_only
-
-
-@dataclass(frozen=True, kw_only=True)
-class Component:
-    """A component of a method that can be switched off."""
-
-    name: str
-    label: str
-    reason: str
-    off_overrides: dict[str, Any]
-    """Configuration key -> value that switches it off."""
-    manipulation_check: dict[str, Any]
-    """What two training steps must show when it is off (interpreted by `ablations.audit`)."""
-    short_label: str = ""
-    """Short label, as in "without ..."; empty for the name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One configuration of a comparison."""
-
-    name: str
-    label: str
-    role: Literal["crossed", "outside", "setting", "noise"]
-    """Of the design, a baseline from outside it, the design in another setting, or an A/A arm."""
-    levels: dict[str, bool]
-    """Component -> whether it is on; components that the arm does not set are left out."""
-    config_diff: dict[str, Any]
-    """Configuration key -> value, where it differs from the base configuration."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contrast:
-    """A weighted sum of arms whose value is an effect."""
-
-    name: str
-    label: str
-    kind: Literal["main", "interaction", "difference", "noise"]
-    weights: dict[str, float]
-    """Weight of each arm; they sum to 0."""
-    primary: bool
-    """Whether it was declared in advance: such contrasts are the family of Holm's correction."""
-    component: str | None = None
-    setting: str | None = None
-    """The setting in which it compares a component on and off; None = the default."""
-
-    @property
-    def arms_by_sign(self) -> tuple[list[str], list[str]]:
-        """The arms with positive weights, and those with negative weights."""
-        weights = self.weights.items()
-        return [a for a, w in weights if w > 0], [a for a, w in weights if w < 0]
-
+from uniclip.store.design_records import Arm, Component, Contrast, FoldOver, Prediction
 
 AUDIT_ERROR_CHECK = "audit error"
 """Name of the failed check that stands for an audit that raised an error."""
@@ -279,6 +228,16 @@ class Plan:
     """Arm -> description of its recipe; empty for the default recipe."""
     planted_effects: tuple[PlantedEffect, ...] = ()
     """Known results that the report checks."""
+    predictions: tuple[Prediction, ...] = ()
+    """What was expected of contrasts before the first run; the report grades each."""
+    predictions_date: str = ""
+    """UTC date on which the predictions were first planned, as 2026-01-31; empty without any."""
+    predictions_digest: str = ""
+    """Hash of the predictions together with the arms, contrasts and rules of verdicts."""
+    orders: tuple[tuple[str, ...], ...] = ()
+    """Orders in which a design adds its components, one after another."""
+    fold_overs: tuple[FoldOver, ...] = ()
+    """Further arms that would separate effects which the design cannot tell apart."""
     skipped: tuple[str, ...] = ()
     """Arms and planted effects that this budget leaves out, each with its reason."""
     tuning: Tuning | None = None

@@ -208,7 +208,7 @@ def _list_arms(ablation: object, conf_dirs: Sequence[Path]) -> Entries:
         (
             name,
             designs.format_arm_label(arm.components_off, definition.components, short_labels)
-            if arm.role == "crossed"
+            if arm.role == "crossed" and not arm.doses
             else arm.label,
         )
         for name, arm in arms.items()

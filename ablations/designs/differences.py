@@ -1,0 +1,105 @@
+"""Contrasts of two arms, and the designs that are made of them: one component at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ablations.designs.names import (
+    FULL,
+    NONE,
+    format_arm_name,
+    format_setting_arm_name,
+    format_subset_name,
+)
+from ablations.designs.rules import close_under_requirements, find_dependents, refuse_exclusions
+from ablations.schema import Ablation
+from uniclip.store import Component, Contrast
+
+OffSets = list[tuple[str, ...]]
+"""The components that each arm of a design turns off."""
+
+
+def build_difference(
+    plus: str, minus: str, label: str, component: str | None, *, primary: bool = False
+) -> Contrast:
+    """Return the difference between two arms."""
+    return Contrast(
+        name=f"{plus} - {minus}",
+        label=label,
+        kind="difference",
+        weights={plus: 1.0, minus: -1.0},
+        primary=primary,
+        component=component,
+    )
+
+
+def complement(on: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the components that are not in `on`, in their order."""
+    return tuple(n for n in names if n not in on)
+
+
+def list_leave_one_out(ablation: Ablation) -> OffSets:
+    """Return the full arm, and the arm without each component and those that require it."""
+    refuse_exclusions(ablation)
+    off_sets = [(), *(find_dependents(n, ablation) for n in ablation.components)]
+    return list(dict.fromkeys(off_sets))
+
+
+def build_leave_one_out(ablation: Ablation, components: Mapping[str, Component]) -> list[Contrast]:
+    """Return each component's effect in the full model, and in every setting."""
+    differences = []
+    for n in ablation.components:
+        off = find_dependents(n, ablation)
+        others = [components[o].label for o in off if o != n]
+        label = f"{components[n].label}, in the full model"
+        if others:
+            label = f"{components[n].label} with {' and '.join(others)}, in the full model"
+        minus = format_arm_name(off, ablation.components)
+        differences.append(build_difference(FULL, minus, label, n, primary=True))
+    unique = {c.name: c for c in reversed(differences)}
+    return [*reversed(unique.values()), *_build_setting_contrasts(ablation, components)]
+
+
+def list_add_one_in(ablation: Ablation) -> OffSets:
+    """Return the arm without components, then that with each one and those that it requires."""
+    names = ablation.components
+    on_sets = [(), *(close_under_requirements([n], ablation) for n in names)]
+    return list(dict.fromkeys(complement(on, names) for on in on_sets))
+
+
+def build_add_one_in(ablation: Ablation, components: Mapping[str, Component]) -> list[Contrast]:
+    """Return the effect of each component alone, added to those that it requires."""
+    names, contrasts = ablation.components, []
+    for n in names:
+        on = close_under_requirements([n], ablation)
+        required = tuple(other for other in on if other != n)
+        plus, minus = (
+            format_subset_name(complement(subset, names), names) for subset in (on, required)
+        )
+        where = "alone"
+        if required:
+            where = f"added to {' and '.join(components[r].label for r in required)}"
+        label = f"{components[n].label}, {where}"
+        contrasts.append(build_difference(plus, minus, label, n, primary=True))
+    return contrasts
+
+
+def build_whole_difference() -> Contrast:
+    """Return the effect of all components together."""
+    return build_difference(FULL, NONE, "all components together", None)
+
+
+def _build_setting_contrasts(
+    ablation: Ablation, components: Mapping[str, Component]
+) -> list[Contrast]:
+    """Return each component's effect in each setting, and the effect of the setting itself."""
+    contrasts = []
+    for name, setting in ablation.settings.items():
+        full = format_setting_arm_name(name, ())
+        for n in ablation.components:
+            label = f"{components[n].label}, {setting.label}"
+            off_arm = format_setting_arm_name(name, find_dependents(n, ablation))
+            contrasts.append(replace(build_difference(full, off_arm, label, n), setting=name))
+        contrasts.append(build_difference(full, FULL, f"{setting.label} vs. the default", None))
+    return contrasts

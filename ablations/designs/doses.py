@@ -1,0 +1,101 @@
+"""Designs of doses: the strength of a component in steps, with the other components fully on.
+
+Each component that is varied declares doses between off (0) and on. Its primary contrast is the
+linear trend: the change from off to on along the line fitted by least squares to the doses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ablations.designs.differences import build_difference
+from ablations.designs.names import FULL, format_arm_name
+from ablations.designs.rules import refuse_rules
+from ablations.schema import Ablation, ArmDefinition
+from uniclip.errors import UserError
+from uniclip.store import Component, Contrast
+
+
+def build_dose_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
+    """Return the full arm, then each component off and at each of its doses, increasing.
+
+    Raises:
+        UserError: a component has no doses, or one that is not between off and on.
+    """
+    refuse_rules(ablation)
+    names = ablation.components
+    arms = {FULL: ArmDefinition(role="crossed")}
+    for n in names:
+        arms[format_arm_name((n,), names)] = ArmDefinition(role="crossed", components_off=(n,))
+        for dose in list_doses(n, ablation):
+            arms[format_dose_name(n, dose)] = ArmDefinition(
+                label=f"{n.replace('_', ' ')} at {dose:g}",
+                role="crossed",
+                doses={n: dose},
+                overrides=ablation.doses[n].overrides[f"{dose:g}"],
+            )
+    return arms
+
+
+def list_doses(name: str, ablation: Ablation) -> list[float]:
+    """Return the doses of a component between off and on, increasing.
+
+    Raises:
+        UserError: there are none, or one is no number between off and on.
+    """
+    scale = ablation.doses.get(name)
+    if scale is None or not scale.overrides:
+        raise UserError(
+            f"ablation {ablation.name}: component {name} has no doses: declare them in its entry "
+            "of components.yaml"
+        )
+    doses = sorted(float(dose) for dose in scale.overrides)
+    if not 0 < doses[0] <= doses[-1] < scale.full:
+        raise UserError(
+            f"component {name}: doses must lie between 0 (off) and {scale.full:g} (full_dose)"
+        )
+    return doses
+
+
+def format_dose_name(component: str, dose: float) -> str:
+    """Return the name of the arm in which a component has a dose, such as crop-at-0.5."""
+    return f"{component}-at-{dose:g}".replace("_", "-")
+
+
+def build_dose_contrasts(ablation: Ablation, components: Mapping[str, Component]) -> list[Contrast]:
+    """Return the trend of each component, then the difference of each dose from off."""
+    trends, differences = [], []
+    names = ablation.components
+    for n in names:
+        label, off_arm = components[n].label, format_arm_name((n,), names)
+        doses = {off_arm: 0.0}
+        doses |= {format_dose_name(n, dose): dose for dose in list_doses(n, ablation)}
+        doses[FULL] = ablation.doses[n].full
+        trends.append(
+            Contrast(
+                name=f"trend:{n}",
+                label=f"{label}, linear trend from off to on",
+                kind="trend",
+                weights=compute_trend_weights(doses),
+                primary=True,
+                component=n,
+            )
+        )
+        differences += [
+            build_difference(arm, off_arm, f"{label} at {dose:g} vs. off", n)
+            for arm, dose in doses.items()
+            if dose
+        ]
+    return [*trends, *differences]
+
+
+def compute_trend_weights(doses: Mapping[str, float]) -> dict[str, float]:
+    """Return the weights of the change along the line fitted by least squares.
+
+    Args:
+        doses: Arm -> dose; at least two differ.
+    """
+    mean = sum(doses.values()) / len(doses)
+    spread = sum((dose - mean) ** 2 for dose in doses.values())
+    length = max(doses.values()) - min(doses.values())
+    return {arm: (dose - mean) * length / spread for arm, dose in doses.items()}
