@@ -7,6 +7,8 @@ A manipulation check is declared with its component (`components.yaml`); these k
                                                     not equal the other
     tied_parameters  {equal: [...], zero: [...]}    after two steps, learned scalars are still
                                                     equal, or still 0
+    settings         {}                             the configuration has the values of
+                                                    `off_overrides`; it shows no effect of them
 
 With the component off the condition must hold; with the component on it must not, otherwise the
 switch has no effect. Beside the manipulation checks: arms start from the reference's weights in the
@@ -30,6 +32,8 @@ from torch import Tensor
 from ablations.audit.arm_probe import ArmProbe
 from uniclip import methods, numerics
 from uniclip.config import ViewsConfig
+from uniclip.config.binding import to_builtins
+from uniclip.config.compose import flatten
 from uniclip.data.batch import Batch
 from uniclip.store import Arm, AuditCheck, Component, Plan
 
@@ -65,7 +69,7 @@ def check_manipulation(
 ) -> AuditCheck:
     """Return the manipulation check of a component: its condition must hold if and only if off."""
     numerics.apply(probe.config.train.num_threads)  # fast numerics may differ in the last bits
-    check_spec = component.manipulation_check
+    check_spec = {**component.manipulation_check, "off_overrides": component.off_overrides}
     result = MANIPULATION_CHECKS[check_spec["kind"]](check_spec, probe)
     return AuditCheck(
         arm=arm_name,
@@ -147,10 +151,19 @@ def _check_tied_parameters(check_spec: Mapping[str, Any], probe: ArmProbe) -> Ma
     return ManipulationResult(holds=are_equal and are_zero, detail=f"after two steps {values}")
 
 
+def _check_settings(check_spec: Mapping[str, Any], probe: ArmProbe) -> ManipulationResult:
+    values = flatten(to_builtins(probe.config))
+    expected = check_spec["off_overrides"]
+    differing = {k: values.get(k) for k, v in expected.items() if values.get(k) != v}
+    text = ", ".join(f"{k}={v}" for k, v in (differing or expected).items())
+    return ManipulationResult(holds=not differing, detail=f"the run has {text}")
+
+
 MANIPULATION_CHECKS: dict[str, Callable[[Mapping[str, Any], ArmProbe], ManipulationResult]] = {
     "insensitive_to": _check_insensitive,
     "identical_loss": _check_identical_loss,
     "tied_parameters": _check_tied_parameters,
+    "settings": _check_settings,
 }
 """Kind -> function of the declared check and the probe of an arm."""
 

@@ -177,7 +177,7 @@ def list_fold_overs(ablation: Ablation, off_sets: OffSets) -> tuple[FoldOver, ..
         else:
             before = _count_aliased_pairs(table, pairs)
             gain = before - _count_aliased_pairs(folded, pairs)
-            text = f"{gain} of {before} aliased interactions of two, those with {fold_over[0]}"
+            text = f"{gain} of {before} aliased interactions of two (those with {fold_over[0]})"
         if gain:
             num_added = len(rows) - len(table.rows)
             offers.append(FoldOver(components=fold_over, num_arms=num_added, separates=text))

@@ -74,7 +74,7 @@ def build_dose_contrasts(ablation: Ablation, components: Mapping[str, Component]
         trends.append(
             Contrast(
                 name=f"trend:{n}",
-                label=f"{label}, linear trend from off to on",
+                label=f"{label}, trend off to on",
                 kind="trend",
                 weights=compute_trend_weights(doses),
                 primary=True,

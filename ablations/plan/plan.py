@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import designs
-from ablations.plan import conflicts, duplicates, model_check, primary_metrics
+from ablations.plan import conflicts, duplicates, model_check, predictions, primary_metrics
 from ablations.plan.arms import ArmResolver, ComposeFunction, ResolvedArm, diff_config
 from ablations.plan.comparison_facts import collect_comparison_facts
 from ablations.plan.recipe import DEFAULT_RECIPE, describe_recipes
@@ -96,6 +96,7 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
         looks=request.ablation.build_looks(),
         margins=primary_metrics.select_margins(request.ablation, plan),
     )
+    plan = replace(plan, predictions_digest=predictions.compute_predictions_digest(plan))
     return ResolvedPlan(
         plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells}
     )
@@ -276,13 +277,14 @@ def _build_plan_record(
             request.compose,
         ),
         planted_effects=planted_effects,
-        predictions=ablation.predictions,
+        predictions=predictions.resolve_predictions(ablation, contrasts),
         orders=designs.build_orders(ablation),
         fold_overs=designs.build_fold_overs(ablation),
         skipped=(
             *skipped_arms,
             *duplicates.describe_duplicate_arms(duplicate_of),
             *_describe_unchecked_effects(ablation.planted_effects, planted_effects),
+            *predictions.describe_ungraded_predictions(ablation, contrasts),
         ),
     )
 

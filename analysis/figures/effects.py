@@ -22,9 +22,16 @@ from uniclip.store import Arm, Contrast
 CONTRAST_GROUPS = {
     "main": "Main effects",
     "interaction": "Interactions",
+    "shapley": "Shapley values",
+    "trend": "Trends over doses",
     "difference": "Single differences",
     "noise": "Noise floor",
 }
+
+CROSSED_DESIGNS = ("crossed", "leave_one_out", "listed", "shapley")
+"""Designs whose arms may be all combinations; in others, means over arms mix several effects."""
+MAX_CROSSED = 4
+"""Most components of a figure of interactions."""
 
 
 def draw_effects(results: Results, *, ax: style.AxesLike | None = None) -> Figure:
@@ -142,6 +149,8 @@ def draw_interactions(results: Results, *, ax: style.AxesLike | None = None) -> 
     pairs = list(combinations(crossed_components, 2))
     if not pairs:
         raise style.FigureSkipped("fewer than two components are crossed")
+    if len(crossed_components) > MAX_CROSSED or results.plan.design not in CROSSED_DESIGNS:
+        raise style.FigureSkipped("the arms are not all combinations of at most four components")
     crossed_arms = [a for a in results.plan.arms if a.role == "crossed"]
     values_by_score = {
         key: [_average_by_levels(results.observations[key], crossed_arms, *p) for p in pairs]

@@ -60,6 +60,8 @@ TUNING_FIGURES = (
     *("tuning_curves", "tuning_importances", "tuning_slices"),
     "tuning_parallel_coordinates",
 )
+DESIGN_TABLES = ("predictions", "aliases", "shapley", "doses")
+"""Tables that only some designs have, in the section of the effects."""
 VECTOR_FIGURES = (
     *("effects", "interactions", "losses", "curves", "temperatures"),
     *TUNING_FIGURES,
@@ -147,6 +149,7 @@ def _build_sections(
             "Effects",
             figure_html["effects"],
             table_html.get("effects"),
+            *(table_html.get(name) for name in DESIGN_TABLES),
             figure_html["interactions"],
         ),
         section("scores", "Scores", table_html["scores"], *collapsed_tables),

@@ -17,6 +17,8 @@ from analysis.results.sign_flips import SignFlip
 from analysis.statistics.effects import Effect
 from analysis.statistics.verdicts import MIXED, ScoreKey, combine_verdicts
 from analysis.tables.alarms import format_data_check_warnings
+from analysis.tables.designs import describe_sign_changes
+from analysis.tables.predictions import describe_predictions
 from uniclip.store import Arm, Contrast, RunStatus
 
 MAX_WIDTH, MAX_LINES = 80, 22
@@ -47,6 +49,8 @@ def build_summary_sentences(results: Results) -> list[str]:
         *results.plan.caveats,
         *(describe_contrast(results, c) for c in results.primary_contrasts),
         *describe_sign_flips(results),
+        *describe_sign_changes(results),
+        *describe_predictions(results),
         *_describe_looks(results),
         *describe_baselines(results),
         *_describe_noise_floor(results),

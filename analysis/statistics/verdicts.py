@@ -42,6 +42,8 @@ EXPLORATORY_MARK = "*"
 SIGNIFICANT_VERDICTS = {
     "main": {1: "helps", -1: "hurts"},
     "difference": {1: "helps", -1: "hurts"},
+    "shapley": {1: "helps", -1: "hurts"},
+    "trend": {1: "helps", -1: "hurts"},
     "interaction": {1: "synergy", -1: "antagonism"},
     "noise": {1: "differs", -1: "differs"},
 }

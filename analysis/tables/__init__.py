@@ -13,7 +13,9 @@ from analysis.tables.alarms import build_data_checks_table
 from analysis.tables.benchmark import build_benchmark_tables
 from analysis.tables.comparability import build_comparability_table
 from analysis.tables.components import build_component_table
+from analysis.tables.designs import build_alias_table, build_dose_table, build_shapley_table
 from analysis.tables.effects import build_effect_table, build_other_effects_table
+from analysis.tables.predictions import build_prediction_table
 from analysis.tables.runs import build_run_table
 from analysis.tables.scores import build_all_scores_table, build_score_table
 from analysis.tables.table import Table
@@ -27,6 +29,13 @@ def build_tables(results: Results) -> list[Table]:
     tables = [build_score_table(results)]
     if plan.contrasts:
         tables.append(build_effect_table(results))
+    design_tables = (
+        build_prediction_table(results),
+        build_alias_table(results),
+        build_shapley_table(results),
+        build_dose_table(results),
+    )
+    tables += [table for table in design_tables if table is not None]
     if results.tuning_comparison is not None and plan.tuning is not None:
         tables += _build_tuning_tables(results)
     if results.other_effects and results.primary_contrasts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ablations.plan.plan import ResolvedPlan
+from sweeps.controller.prediction_dates import date_predictions
 from uniclip.store import Plan, Store
 
 
@@ -16,13 +17,16 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
     command that now asks for fewer seeds means it. Runs that another user keeps to himself count
     as started.
     """
-    plan = resolved_plan.plan
-    sweep_folder = store.get_sweep(plan.sweep_id)
+    sweep_folder = store.get_sweep(resolved_plan.plan.sweep_id)
     stored_plan = sweep_folder.read_plan()
+    if resolved_plan.plan.predictions:
+        plan = date_predictions(resolved_plan.plan, stored_plan, store)
+        resolved_plan = replace(resolved_plan, plan=plan)
     if stored_plan is None:
         return resolved_plan
+    plan = resolved_plan.plan
     if rule_changes := _describe_rule_changes(plan, stored_plan, store):
-        plan = replace(plan, rule_changes=rule_changes)
+        plan = replace(plan, rule_changes=(*rule_changes, *plan.rule_changes))
         resolved_plan = replace(resolved_plan, plan=plan)
     if not set(stored_plan.seeds) - set(plan.seeds):
         return resolved_plan

@@ -17,6 +17,7 @@ Named = TypeVar("Named", Arm, Component, Contrast)
 COMPARED_FIELDS = (
     *("ablation", "budget", "data", "design", "reference", "recipe", "executor", "first_seed"),
     *("primary_metric", "co_primary_metric", "looks", "margins", "planted_effects"),
+    "predictions",
 )
 """Fields of a plan that must be equal: what is compared, and the rules of verdicts."""
 
@@ -65,6 +66,7 @@ def unite_plans(first: Plan, second: Plan) -> Plan:
         skipped=tuple(dict.fromkeys([*first.skipped, *second.skipped])),
         rule_changes=tuple(dict.fromkeys([*first.rule_changes, *second.rule_changes])),
         overrides=first.overrides if is_same else (),
+        predictions_date=max(first.predictions_date, second.predictions_date),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from analysis.results import comparability
@@ -266,6 +267,7 @@ def build_plan_lines(
     *,
     width: int,
     height: int | None,
+    design_texts: Mapping[bool, Sequence[str]] = MappingProxyType({}),
 ) -> list[str]:
     """Return the lines of a plan.
 
@@ -276,6 +278,7 @@ def build_plan_lines(
         closing_lines: what follows the notes, such as the estimated time of the sweep.
         width: columns that a line may have.
         height: lines at most; None to list everything.
+        design_texts: what is said of the design, in whole (True) and on a screen (False).
     """
     num_to_run = sum(cell.will_run for cell in cells)
     seeds_text = f"seeds {format_seeds(plan.seeds)}" if len(plan.seeds) > 1 else "1 seed"
@@ -290,15 +293,20 @@ def build_plan_lines(
         *wrap_text(describe_training(plan), width, INDENT),
     ]
     closing = [line for text in closing_lines for line in wrap_text(text, width, INDENT)]
+    designs = {
+        whole: [line for text in texts for line in wrap_text(text, width, INDENT)]
+        for whole, texts in design_texts.items()
+    }
     table = build_cell_table(cells, width, by_arm=False)
     differences = describe_differences(plan, facts_by_arm, width)
     notes = _build_notes(plan, width, whole=True)
-    lines = [*header, *table, *differences, *notes, *closing]
+    lines = [*header, *designs.get(True, ()), *table, *differences, *notes, *closing]
     if height is None or len(lines) <= height:
         return lines
     table = build_cell_table(cells, width, by_arm=True)
     notes = _build_notes(plan, width, whole=False)
     footer = wrap_text(MORE_HINT, width, INDENT)
+    header += designs.get(False, ())
     room = height - len(header) - len(closing) - len(footer)
     needs = [len(table), len(notes), len(differences)]
     minimums = [MIN_TABLE_LINES, MIN_NOTE_LINES, MIN_DIFFERENCE_LINES]

@@ -22,6 +22,7 @@ from sweeps.controller.controller import SweepController
 from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.costs import estimate, limit
 from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
+from sweeps.monitor.design_lines import describe_design
 from sweeps.monitor.display import Display
 from sweeps.monitor.plan_lines import build_plan_lines, build_planned_cells, collect_facts
 from sweeps.monitor.status import CellRow, build_rows, to_records
@@ -83,6 +84,10 @@ def run(arguments: Namespace) -> int:
         ],
         width=console.width,
         height=None if arguments.full else _get_height(console),
+        design_texts={
+            whole: describe_design(plan, cost_estimates, gpus_per_run, whole=whole)
+            for whole in (True, False)
+        },
     )
     print_lines(console, lines)
     return 0

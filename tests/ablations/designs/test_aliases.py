@@ -79,7 +79,7 @@ def test_labels_never_name_an_effect_without_its_aliases() -> None:
     assert labels[12, 3]["main:a"] == "A [+ 4 two-way]"
     partial = contrasts(ablation(8, "plackett_burman"))["main:a"]
     assert partial.label == "A [+ parts of 21 two-way]"
-    assert {abs(a.coefficient) for a in partial.aliases} == {pytest.approx(1 / 3)}
+    assert {round(abs(a.coefficient), 9) for a in partial.aliases} == {round(1 / 3, 9)}
 
 
 def test_a_full_factorial_has_no_aliases() -> None:
