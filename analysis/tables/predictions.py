@@ -66,4 +66,5 @@ def describe_predictions(results: Results) -> list[str]:
     failed_text = f" (failed: {'; '.join(failed)})" if failed else ""
     date = results.plan.predictions_date
     dated = f" of {date}" if date else ""
-    return [f"{len(graded)} predictions{dated}: {counts_text}{failed_text}."]
+    plural = "s" * (len(graded) > 1)
+    return [f"{len(graded)} prediction{plural}{dated}: {counts_text}{failed_text}."]

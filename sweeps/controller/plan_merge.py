@@ -96,4 +96,5 @@ def _describe_rules(plan: Plan) -> dict[str, str]:
         "margins": margins or "none",
         "primary scores": " and ".join(m.metric for m in plan.primary_metrics),
         "primary contrasts": ", ".join(c.name for c in plan.contrasts if c.primary) or "none",
+        "predictions": "; ".join(p.description for p in plan.predictions) or "none",
     }

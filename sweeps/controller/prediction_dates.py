@@ -19,6 +19,8 @@ def date_predictions(plan: Plan, stored_plan: Plan | None, store: Store) -> Plan
     if stored_plan is not None and stored_plan.predictions_digest == plan.predictions_digest:
         return replace(plan, predictions_date=stored_plan.predictions_date)
     plan = replace(plan, predictions_date=datetime.now(UTC).date().isoformat())
+    if stored_plan is not None and stored_plan.predictions:
+        return plan  # `plan_merge` says that they were changed
     num_started = count_started_runs(plan, store)
     if not num_started:
         return plan

@@ -47,8 +47,10 @@ def describe_design(
         dated = f" of {plan.predictions_date}" if plan.predictions_date else ""
         declared = "; ".join(p.description for p in plan.predictions) if whole else ""
         listed = f": {declared}" if declared else ""
+        plural = "s" * (len(plan.predictions) > 1)
         texts.append(
-            f"{len(plan.predictions)} predictions{dated}, hash {plan.predictions_digest}{listed}"
+            f"{len(plan.predictions)} prediction{plural}{dated}, hash "
+            f"{plan.predictions_digest}{listed}"
         )
     return texts
 

@@ -235,3 +235,39 @@ def test_looks_and_margins_that_are_not_valid_are_refused(
         schema.load_ablation("custom", write_ablation(tmp_path, f"{LISTED}{text}\n"))
     assert message in str(caught.value)
     assert "custom.yaml" in str(caught.value)
+
+
+def write_designed(folder: Path, text: str, components: str = "") -> Ablation:
+    """Write an ablation of the components a and b, and return it as it is read."""
+    (folder / "ablation").mkdir()
+    (folder / "ablation" / "x.yaml").write_text(f"title: T\ncomponents: [a, b]\n{text}")
+    entry = "{label: L, reason: r, off_overrides: {k: 0}, manipulation_check: {kind: settings}"
+    (folder / "components.yaml").write_text(f"a: {entry}{components}}}\nb: {entry}}}\n")
+    return schema.load_ablation("x", [folder])
+
+
+def test_rules_and_doses_of_components_are_those_of_the_ablation(tmp_path: Path) -> None:
+    declared = ", requires: [b], full_dose: 2, doses: {0.5: {k: 1}, 1: {k: 2}}"
+    it = write_designed(tmp_path, "design: dose\nexcludes: {b: [c]}\n", declared)
+    assert it.requires == {"a": ("b",)}
+    assert it.excludes == {"b": ("c",)}
+    assert set(it.doses) == {"a"}
+    assert it.doses["a"].full == 2
+    assert it.doses["a"].overrides == {"0.5": {"k": 1}, "1": {"k": 2}}
+
+
+def test_the_reference_of_add_one_in_is_the_arm_without_components(tmp_path: Path) -> None:
+    assert write_designed(tmp_path, "design: add_one_in\n").reference == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("design: shapley\nnum_orders: 7\n", r"x\.yaml: num_orders must be even, got 7"),
+        ("design: fractional\nresolution: 6\n", r"x\.yaml: resolution must be at most 5"),
+        ("design: paths\npredictions: [{component: a, sign: up, reason: r}]\n", "sign"),
+    ],
+)
+def test_values_of_designs_are_checked(tmp_path: Path, text: str, match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        write_designed(tmp_path, text)

@@ -1,4 +1,4 @@
-"""Synthetic sweeps of any design: the plan is the design's, and scores are a formula of the arms."""
+"""Synthetic sweeps of any design: the plan is of the design, scores are a formula of the arms."""
 
 from __future__ import annotations
 

@@ -122,3 +122,29 @@ def test_a_setting_does_not_turn_a_component_on_again() -> None:
     settings = {"odd": SettingDefinition(label="odd", overrides={"x.b": 1})}
     with pytest.raises(UserError, match=r"setting odd sets x\.b, by which component b is turned"):
         designs.validate_ablation(ablation(2, "leave_one_out", settings=settings), DECLARED)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "match"),
+    [
+        ({"component": "a", "contrast": "main:a"}, "each names either a contrast or a component"),
+        ({}, "each names either a contrast or a component"),
+        ({"contrast": "main:z"}, "unknown contrast 'main:z'"),
+        ({"component": "z"}, "unknown component 'z'"),
+        ({"component": "a", "sign": "null"}, "a is practically nothing needs a margin"),
+        ({"component": "a"}, None),
+    ],
+)
+def test_a_prediction_that_could_not_be_graded_is_refused(
+    prediction: dict[str, str], match: str | None
+) -> None:
+    values = {
+        "name": "t", "title": "T", "design": "crossed", "components": ["a", "b"],
+        "predictions": [{"sign": "positive", "reason": "r", **prediction}],
+    }  # fmt: skip
+    it = bind(Ablation, values)
+    if match is None:
+        designs.validate_ablation(it, DECLARED)
+        return
+    with pytest.raises(UserError, match=match):
+        designs.validate_ablation(it, DECLARED)
