@@ -178,13 +178,14 @@ def build_shapley(ablation: Ablation, components: Mapping[str, Component]) -> li
     of what each does. It needs all combinations, so a sample of orders has none.
     """
     names, orders = ablation.components, list_orders(ablation)
+    sample = f" from {len(orders)} orders" if orders else ""
     has_rules = describe_rule(ablation) is not None
     if not orders and has_rules:
         orders = tuple(o for o in permutations(names) if _postpone_dependents(o, ablation) == o)
     values = [
         Contrast(
             name=f"shapley:{n}",
-            label=f"{components[n].label}, Shapley value",
+            label=f"{components[n].label}, Shapley value{sample}",
             kind="shapley",
             weights=_average_over_orders(n, orders, names)
             if orders

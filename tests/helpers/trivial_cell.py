@@ -33,7 +33,8 @@ def execute(
     stop: Callable[[], bool],
 ) -> ExitKind:
     """Sleep for a random part of the cell's seconds, then write what a training writes."""
-    seconds = run.read_spec()["config"].get("seconds", 0.0)
+    config = run.read_spec()["config"]
+    seconds = config.get("seconds", 0.0)
     attempt.write_heartbeat(step=0, total_steps=1, steps_per_second=1.0, phase="training")
     time.sleep(seconds * random.random())
     if stop():
@@ -53,7 +54,13 @@ def execute(
             cost={},
         )  # fmt: skip
     )
-    score = Score(name="zero", value=0.0, kind="accuracy", chance=0.0, num_samples=1)
+    score = Score(
+        name="zero",
+        value=config.get("score", 0.0),
+        kind="accuracy",
+        chance=0.0,
+        num_samples=config.get("num_samples", 1),
+    )
     for name, evaluation in evaluations.items():
         dataset_scores = DatasetScores(
             dataset=name,
