@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analysis.figures.interface import FIGURE_STYLE as FIGURE_STYLE
     from analysis.figures.interface import draw_disagreements as draw_disagreements
     from analysis.figures.interface import draw_effects as draw_effects
+    from analysis.figures.interface import draw_forest as draw_forest
     from analysis.figures.interface import draw_interactions as draw_interactions
     from analysis.figures.interface import draw_learning_curves as draw_learning_curves
     from analysis.figures.interface import draw_loss_curves as draw_loss_curves
@@ -69,6 +70,7 @@ PUBLIC_NAMES = {
         "FIGURE_STYLE",
         "draw_disagreements",
         "draw_effects",
+        "draw_forest",
         "draw_interactions",
         "draw_learning_curves",
         "draw_loss_curves",

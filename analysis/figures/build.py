@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import formatting
 from analysis.collect.predictions import RetrievalExamples
-from analysis.figures import curves, effects, examples, fonts, style, tuning
+from analysis.figures import curves, effects, examples, fonts, forest, style, tuning
 from analysis.results.results import Results
 
 
@@ -54,6 +54,7 @@ def build_figures(
             lambda: effects.draw_interactions(results),
             folder,
         ),
+        *(_draw_forest(results, folder) if len(results.published_datasets) > 1 else []),
         *_draw_training_curves(results, folder),
         _draw(
             "examples",
@@ -110,6 +111,22 @@ def _draw_tuning(results: Results, folder: Path) -> list[ReportFigure]:
             lambda: tuning.draw_parallel_coordinates(results),
             folder,
         ),
+    ]
+
+
+def _draw_forest(results: Results, folder: Path) -> list[ReportFigure]:
+    return [
+        _draw(
+            "forest",
+            "Effects by data set",
+            f"Square: effect on a data set, with the {formatting.format_confidence_level()} "
+            "interval over seeds. Diamonds: mean over the sets, with the interval for new seeds "
+            "and test items on these sets (over seeds alone where a set has no outcomes), and with "
+            "that for new sets. Coloured: the interval leaves out 0. Not corrected for one "
+            "another.",
+            lambda: forest.draw_forest(results),
+            folder,
+        )
     ]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.collect.predictions import load_examples
-from analysis.figures import curves, disagreements, effects, examples, fonts, style, tuning
+from analysis.figures import (
+    curves,
+    disagreements,
+    effects,
+    examples,
+    fonts,
+    forest,
+    style,
+    tuning,
+)
 from analysis.results.results import Results
 from uniclip.errors import UserError
 from uniclip.frames.store_frames import StoreFrames
@@ -45,6 +55,24 @@ def draw_interactions(
 ) -> Figure:
     """Draw the mean score with one component off and on while another one is off or on."""
     return _draw(effects.draw_interactions, results, ax=ax, mplstyle=mplstyle)
+
+
+def draw_forest(
+    results: Results,
+    score: str | None = None,
+    *,
+    ax: AxesLike | None = None,
+    mplstyle: StyleLike | None = None,
+) -> Figure:
+    """Draw the effects on each published data set and their means over them, a panel per contrast.
+
+    Args:
+        results: results of a sweep.
+        score: the score, such as "probe"; None for the first one that data sets share.
+        ax: Axes to draw in.
+        mplstyle: style of the figure.
+    """
+    return _draw(partial(forest.draw_forest, score=score), results, ax=ax, mplstyle=mplstyle)
 
 
 def draw_learning_curves(

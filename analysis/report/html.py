@@ -63,7 +63,7 @@ TUNING_FIGURES = (
 DESIGN_TABLES = ("predictions", "aliases", "shapley", "doses")
 """Tables that only some designs have, in the section of the effects."""
 VECTOR_FIGURES = (
-    *("effects", "interactions", "losses", "curves", "temperatures"),
+    *("effects", "interactions", "forest", "losses", "curves", "temperatures"),
     *TUNING_FIGURES,
 )
 """Figures that are embedded as SVG; the others contain images and are embedded as PNG."""
@@ -155,7 +155,9 @@ def _build_sections(
         section("scores", "Scores", table_html["scores"], *collapsed_tables),
         section("compare", "Compare"),
         section("disagreements", "Disagreements", figure_html.get("disagreements")),
-        section("benchmark", "Benchmark data sets", *benchmark_tables),
+        section(
+            "benchmark", "Benchmark data sets", *benchmark_tables, figure_html.get("forest")
+        ),
         section(
             "tuning",
             "Tuning",

@@ -16,6 +16,7 @@ from analysis.formatting import NumberFormat, choose_score_format, make_number_f
 from analysis.results import alarms, tuning, tuning_trials
 from analysis.results.alarms import DataCheck
 from analysis.results.baselines import Baseline, list_baselines
+from analysis.results.item_squares import ItemSquares, collect_item_squares
 from analysis.results.sign_flips import SignFlip, find_sign_flips
 from analysis.results.variance import analyze_variance, find_noise_arms
 from analysis.statistics.effects import Effect, Observations, estimate_effect
@@ -64,6 +65,8 @@ class Results:
     """Other score -> contrast -> effect, uncorrected: exploratory."""
     item_uncertainties: dict[ScoreKey, dict[str, ItemUncertainty | None]]
     """Primary score -> contrast -> uncertainty due to the choice of test samples."""
+    item_squares: ItemSquares
+    """The same for the scores on published data sets, for their means over data sets."""
     best_comparisons: dict[ScoreKey, BestComparison | None]
     """Score by which arms are ranked -> comparison of its best arm with the others."""
     variance_components: dict[ScoreKey, list[VarianceComponent]]
@@ -239,6 +242,7 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
         item_uncertainties={
             key: _estimate_item_uncertainties(store, plan, key) for key in primary_effects
         },
+        item_squares=collect_item_squares(store, sweep_data, observations),
         best_comparisons={
             key: compare_with_best(
                 o,

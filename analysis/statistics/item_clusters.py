@@ -110,10 +110,7 @@ def estimate_two_way(
     item_se = compute_clustered_se(differences.mean(axis=0), clusters)
     if item_se is None:
         return None
-    # In units of the mean cluster size, so that the mean over clusters is that over samples.
-    sums = _sum_by_cluster(differences - mean, clusters)
-    num_clusters = sums.shape[1]
-    table = sums * (num_clusters / num_samples)
+    num_clusters = num_samples if clusters is None else len(np.unique(clusters))
     uncertainty = ItemUncertainty(
         num_samples=num_samples,
         num_clusters=num_clusters,
@@ -123,7 +120,7 @@ def estimate_two_way(
     )
     if num_seeds < 2:
         return uncertainty
-    variance, degrees_of_freedom = _estimate_variance(table)
+    variance, degrees_of_freedom = _estimate_variance(compute_mean_squares(differences, clusters))
     total_se = math.sqrt(variance)
     half_width = float(special.stdtrit(degrees_of_freedom, 0.5 + CONFIDENCE / 2)) * total_se
     return ItemUncertainty(
@@ -138,25 +135,66 @@ def estimate_two_way(
     )
 
 
-def _estimate_variance(table: Floats) -> tuple[float, float]:
-    """Return the variance of the mean of a table (seeds, clusters), and its degrees of freedom."""
-    num_seeds, num_clusters = table.shape
+@dataclass(frozen=True, kw_only=True)
+class MeanSquares:
+    """Mean squares of the two-way analysis of variance of a contrast, and its size."""
+
+    num_seeds: int
+    num_clusters: int
+    seed: float
+    cluster: float
+    residual: float
+
+    @property
+    def seed_df(self) -> int:
+        """Degrees of freedom of `seed`."""
+        return self.num_seeds - 1
+
+    @property
+    def cluster_df(self) -> int:
+        """Degrees of freedom of `cluster`."""
+        return self.num_clusters - 1
+
+    @property
+    def residual_df(self) -> int:
+        """Degrees of freedom of `residual`."""
+        return self.seed_df * self.cluster_df
+
+
+def compute_mean_squares(differences: Floats, clusters: Clusters | None = None) -> MeanSquares:
+    """Return the mean squares of a contrast (seeds, n) over seeds and clusters, two or more each.
+
+    They are in units of the mean cluster size, so that the mean over clusters is that over samples.
+    """
+    num_seeds, num_samples = differences.shape
+    sums = _sum_by_cluster(differences - differences.mean(), clusters)
+    num_clusters = sums.shape[1]
+    table = sums * (num_clusters / num_samples)
     seed_means, cluster_means = table.mean(axis=1), table.mean(axis=0)
     residuals = table - seed_means[:, None] - cluster_means + table.mean()
-    seed_df, cluster_df = num_seeds - 1, num_clusters - 1
-    residual_df = seed_df * cluster_df
-    seed_square = num_clusters * float(seed_means.var(ddof=1))
-    cluster_square = num_seeds * float(cluster_means.var(ddof=1))
-    residual_square = float((residuals**2).sum()) / residual_df
+    return MeanSquares(
+        num_seeds=num_seeds,
+        num_clusters=num_clusters,
+        seed=num_clusters * float(seed_means.var(ddof=1)),
+        cluster=num_seeds * float(cluster_means.var(ddof=1)),
+        residual=float((residuals**2).sum()) / ((num_seeds - 1) * (num_clusters - 1)),
+    )
+
+
+def _estimate_variance(squares: MeanSquares) -> tuple[float, float]:
+    """Return the variance of the mean of a table (seeds, clusters), and its degrees of freedom."""
     terms = _select_terms(
-        (seed_square, seed_df), (cluster_square, cluster_df), (residual_square, residual_df)
+        (squares.seed, squares.seed_df),
+        (squares.cluster, squares.cluster_df),
+        (squares.residual, squares.residual_df),
     )
     total = math.fsum(square for square, _ in terms)
     if total == 0:
-        return 0.0, float(seed_df)
+        return 0.0, float(squares.seed_df)
     degrees_of_freedom = total**2 / math.fsum(square**2 / df for square, df in terms)
-    smallest_df = float(min(seed_df, cluster_df))
-    return total / (num_seeds * num_clusters), max(degrees_of_freedom, smallest_df)
+    smallest_df = float(min(squares.seed_df, squares.cluster_df))
+    variance = total / (squares.num_seeds * squares.num_clusters)
+    return variance, max(degrees_of_freedom, smallest_df)
 
 
 def _select_terms(

@@ -13,6 +13,7 @@ from analysis.tables.alarms import build_data_checks_table
 from analysis.tables.benchmark import build_benchmark_tables
 from analysis.tables.comparability import build_comparability_table
 from analysis.tables.components import build_component_table
+from analysis.tables.dataset_means import build_dataset_mean_tables
 from analysis.tables.designs import build_alias_table, build_dose_table, build_shapley_table
 from analysis.tables.effects import build_effect_table, build_other_effects_table
 from analysis.tables.predictions import build_prediction_table
@@ -42,7 +43,7 @@ def build_tables(results: Results) -> list[Table]:
         tables.append(build_other_effects_table(results))
     if results.other_effects:
         tables.append(build_all_scores_table(results))
-    tables += build_benchmark_tables(results)
+    tables += [*build_benchmark_tables(results), *build_dataset_mean_tables(results)]
     if results.data_checks:
         tables.append(build_data_checks_table(results.data_checks, plan.get_arm(plan.reference)))
     if results.variance_components:

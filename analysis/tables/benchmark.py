@@ -28,9 +28,11 @@ TABLE_NAME_PREFIXES = (
     *PANEL_TASKS,
     *(f"published_{task}" for task in PANEL_TASKS),
     "calibration",
+    "dataset_means",
     "data_checks",
 )
-"""Prefixes of the names of these tables, and of the table of their data checks."""
+"""Prefixes of the names of these tables, of that of effects averaged over data sets, and of the
+table of their data checks."""
 PUBLISHED_HEADINGS = (
     "method",
     "backbone",
