@@ -20,7 +20,7 @@ from ablations.schema import CONF, load_ablation
 from analysis.statistics.effects import ALPHA
 from analysis.statistics.verdicts import PRACTICALLY_NOTHING, UNRESOLVED
 from tests.simulations import __main__ as program
-from tests.simulations import coverage
+from tests.simulations import coverage, dataset_means
 from tests.simulations.boundaries import compute_lan_demets_levels, simulate_error
 from tests.simulations.pilot_runs import PILOT, SCORES, read_pilot_spreads
 from tests.simulations.proportions import Rate
@@ -194,6 +194,29 @@ def test_boundaries_for_normal_statistics_do_not_hold_for_t_tests() -> None:
     assert not simulate_error(g, early, [0.01, 0.015, 0.025], 200_000).exceeds(0.05)
     repeated = simulate_error(g, early, [0.05] * 3, 50_000, num_contrasts=3)
     assert repeated.exceeds(0.1), "5 % at each look"
+
+
+@pytest.mark.parametrize(("num_seeds", "num_sets"), [(3, 3), (3, 14), (5, 5)])
+def test_the_interval_for_new_data_sets_covers(num_seeds: int, num_sets: int) -> None:
+    """Also where seeds matter to all sets alike, as the intervals of meta-analyses do not."""
+    sweeps = SWEEPS if SWEEPS > 2_000 else 500
+    model = dataset_means.SetModel(sets=1.0, seeds=1.0)
+    g = program.make_generator(22, num_seeds, num_sets)
+    rates = dataset_means.simulate_set_rates(g, model, num_seeds, num_sets, sweeps)
+    assert not rates.interval.falls_below(0.94)
+    assert rates.der_simonian_laird.falls_below(0.9)
+    assert rates.hartung_knapp.falls_below(0.95)
+
+
+@pytest.mark.parametrize("seed_sd", program.SEED_SDS)
+def test_the_interval_for_new_items_covers_on_the_given_data_sets(seed_sd: float) -> None:
+    sweeps = SWEEPS if SWEEPS > 2_000 else 300
+    g = program.make_generator(23, round(100 * seed_sd))
+    seeds, items = dataset_means.simulate_item_intervals(g, 3, 5, seed_sd, sweeps)
+    assert not items.falls_below(0.94)
+    assert not items.exceeds(0.985)
+    if seed_sd < 0.05:
+        assert seeds.falls_below(0.93), "seeds alone are too little"
 
 
 @pytest.mark.soak

@@ -11,12 +11,18 @@ effects share what a seed does. Three questions have three intervals:
 
    for S seeds, K sets and G clusters of items in a set; the residual of items and seeds is part of
    the first term. The mean squares are those of `item_clusters`.
-3. New sets, seeds and items: sets are a random sample of the sets that might have been used. The
+3. New sets, seeds and items: sets are a random sample of the sets that might have been used, in the
    two-way random-effects model of `item_clusters` with sets in the place of clusters,
 
        d(s, k) = mu + seed(s) + set(k) + residual(s, k);
 
-   what the items of a set do is part of set(k), and what a seed does to all sets is carried.
+   what the items of a set do is part of set(k), and what a seed does to all sets is carried. V is
+   (MS_seeds + MS_sets - MS_residual) / (S K), and at least the larger of the two without the
+   subtraction: a negative component does not make it smaller.
+
+The quantile of 2 and 3 is Cochran's (Biometrics, 1964): the mean of the t quantiles of the parts of
+V, weighted by them. Satterthwaite's degrees of freedom cover too little where three seeds decide
+and items or sets add little (92 % in simulations, for a stated 95 %).
 
 Where seeds have no effect in common, the third is the interval of Hartung and Knapp (Statistics in
 Medicine, 2001) and of Sidik and Jonkman (2002) with equal weights: t with K - 1 degrees of freedom.
@@ -39,7 +45,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from analysis.statistics.effects import CONFIDENCE, MIN_SEEDS_FOR_INTERVAL, paired_t
-from analysis.statistics.item_clusters import MeanSquares, estimate_two_way
+from analysis.statistics.item_clusters import MeanSquares, compute_mean_squares
 
 Floats = NDArray[np.float64]
 MIN_RANDOM_SETS = 3
@@ -136,29 +142,37 @@ def _estimate_over_seeds(table: Floats) -> Interval:
 def _estimate_over_items(table: Floats, squares: Sequence[MeanSquares]) -> Interval:
     """Return the interval for new seeds and items of a contrast (seeds, sets)."""
     num_seeds, num_sets = table.shape
-    seed_part = float(table.mean(axis=1).var(ddof=1)) / num_seeds
-    variance, weighted_squares = seed_part, seed_part**2 / (num_seeds - 1)
+    parts = [(float(table.mean(axis=1).var(ddof=1)) / num_seeds, num_seeds - 1)]
     for square in squares:
-        scale = 1 / (square.num_seeds * square.num_clusters * num_sets**2)
-        if square.cluster > square.residual:
-            variance += scale * (square.cluster - square.residual)
-            weighted_squares += (scale * square.cluster) ** 2 / square.cluster_df
-            weighted_squares += (scale * square.residual) ** 2 / square.residual_df
-    degrees_of_freedom = variance**2 / weighted_squares if weighted_squares else num_seeds - 1
-    return _make_interval(float(table.mean()), variance, max(degrees_of_freedom, num_seeds - 1.0))
+        size = square.num_seeds * square.num_clusters * num_sets**2
+        parts.append((max(square.cluster - square.residual, 0.0) / size, square.cluster_df))
+    variance = math.fsum(part for part, _ in parts)
+    return _make_interval(float(table.mean()), variance, parts)
 
 
-def _estimate_over_sets(table: Floats) -> Interval | None:
+def _estimate_over_sets(table: Floats) -> Interval:
     """Return the interval for new seeds, sets and items of a contrast (seeds, sets)."""
-    uncertainty = estimate_two_way(table)
-    if uncertainty is None or uncertainty.low is None or uncertainty.high is None:
-        return None
-    return Interval(low=uncertainty.low, high=uncertainty.high)
+    squares = compute_mean_squares(table)
+    seed, dataset = squares.seed, squares.cluster
+    variance = max(seed, dataset, seed + dataset - squares.residual) / table.size
+    parts = [(seed, squares.seed_df), (dataset, squares.cluster_df)]
+    return _make_interval(float(table.mean()), variance, parts)
 
 
-def _make_interval(mean: float, variance: float, degrees_of_freedom: float) -> Interval:
-    quantile = float(special.stdtrit(degrees_of_freedom, 0.5 + CONFIDENCE / 2))
-    half_width = quantile * math.sqrt(variance)
+def _make_interval(
+    mean: float, variance: float, parts: Sequence[tuple[float, int]]
+) -> Interval:
+    """Return the interval of a mean with this variance.
+
+    Args:
+        mean: the mean.
+        variance: its variance.
+        parts: what the variance is made of, with degrees of freedom, up to a common factor.
+    """
+    total = math.fsum(part for part, _ in parts)
+    quantiles = [(part, float(special.stdtrit(df, 0.5 + CONFIDENCE / 2))) for part, df in parts]
+    weighted = math.fsum(part * quantile for part, quantile in quantiles)
+    half_width = weighted / total * math.sqrt(variance) if total else 0.0
     return Interval(low=mean - half_width, high=mean + half_width)
 
 

@@ -14,7 +14,7 @@ from analysis.statistics.dataset_means import (
     estimate_mean_over_datasets,
     run_set_tests,
 )
-from analysis.statistics.item_clusters import compute_mean_squares, estimate_two_way
+from analysis.statistics.item_clusters import compute_mean_squares
 from uniclip import rng
 
 GENERATOR = np.random.Generator(np.random.Philox(key=rng.derive_key("tests.dataset_means")))
@@ -40,14 +40,21 @@ def test_the_interval_for_new_seeds_is_a_t_interval_of_the_means_over_sets() -> 
     assert estimate.seeds_and_items is None, "no outcomes were given"
 
 
-def test_the_interval_for_new_sets_is_that_of_two_crossed_factors() -> None:
+def test_the_interval_for_new_sets_carries_seeds_and_sets() -> None:
+    """The formula, written out."""
     table = GENERATOR.normal(0.5, 1, (4, 5)) + GENERATOR.normal(0, 3, (1, 5))
-    estimate = estimate_mean_over_datasets(make_effects(table))
-    expected = estimate_two_way(table)
-    assert expected is not None
-    assert estimate.seeds_sets_and_items is not None
-    assert estimate.seeds_sets_and_items.low == pytest.approx(expected.low)
-    assert estimate.seeds_sets_and_items.high == pytest.approx(expected.high)
+    table += GENERATOR.normal(0, 2, (4, 1))
+    seeds = 5 * table.mean(axis=1).var(ddof=1)
+    sets = 4 * table.mean(axis=0).var(ddof=1)
+    rest = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
+    residual = (rest**2).sum() / 12
+    assert residual < min(seeds, sets), "neither component is negative"
+    quantile = (seeds * stats.t.ppf(0.975, 3) + sets * stats.t.ppf(0.975, 4)) / (seeds + sets)
+    half_width = quantile * math.sqrt((seeds + sets - residual) / 20)
+    interval = estimate_mean_over_datasets(make_effects(table)).seeds_sets_and_items
+    assert interval is not None
+    assert interval.low == pytest.approx(table.mean() - half_width)
+    assert interval.high == pytest.approx(table.mean() + half_width)
 
 
 def test_without_a_common_effect_of_seeds_it_is_the_interval_of_hartung_and_knapp() -> None:
@@ -69,16 +76,17 @@ def test_items_add_their_variance_to_that_of_seeds() -> None:
     table = np.stack([d.mean(axis=1) for d in outcomes], axis=1)
     squares = {f"set{k}": compute_mean_squares(d) for k, d in enumerate(outcomes)}
     estimate = estimate_mean_over_datasets(make_effects(table), squares)
-    variance = table.mean(axis=1).var(ddof=1) / 3
-    weights = (table.mean(axis=1).var(ddof=1) / 3) ** 2 / 2
+    parts = [(table.mean(axis=1).var(ddof=1) / 3, 2)]
     for d in outcomes:
         n = d.shape[1]
         of_items = 3 * d.mean(axis=0).var(ddof=1)
         rest = d - d.mean(axis=0) - d.mean(axis=1, keepdims=True) + d.mean()
         residual = (rest**2).sum() / (2 * (n - 1))
-        variance += (of_items - residual) / (3 * n) / 4
-        weights += (of_items / (12 * n)) ** 2 / (n - 1) + (residual / (12 * n)) ** 2 / (2 * (n - 1))
-    half_width = stats.t.ppf(0.975, max(2, variance**2 / weights)) * math.sqrt(variance)
+        assert of_items > residual
+        parts.append(((of_items - residual) / (3 * n) / 4, n - 1))
+    variance = sum(part for part, _ in parts)
+    quantile = sum(part * stats.t.ppf(0.975, df) for part, df in parts) / variance
+    half_width = quantile * math.sqrt(variance)
     assert estimate.seeds_and_items is not None
     assert estimate.seeds_and_items.high == pytest.approx(estimate.mean + half_width)
     assert estimate.seeds is not None
