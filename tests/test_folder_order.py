@@ -19,11 +19,12 @@ ORDER: dict[str, str] = {
     """,
     "ablations": "schema < designs listed < plan < audit",
     "analysis": """
-        statistics < formatting collect < results < tables figures < frames < page < report exports
+        statistics < formatting collect < results < tables figures review < frames < page
+        < report exports
     """,
     "sweeps": """
         slurm_environment slurm_reasons < slurm < claims < config < costs < launchers < monitor
-        single_run < server doctor < bundles < merging controller < tuning
+        single_run < review server doctor < bundles < merging controller < tuning
         < cli
     """,
 }

@@ -83,9 +83,7 @@ def _draw_dataset(axes: Axes, y: int, effect: Effect, factor: float) -> None:
         axes.plot(factor * effect.mean, y, "s", markersize=4.5, color=style.get_ink(), zorder=3)
 
 
-def _draw_mean(
-    axes: Axes, y: int, mean: float, interval: Interval | None, factor: float
-) -> None:
+def _draw_mean(axes: Axes, y: int, mean: float, interval: Interval | None, factor: float) -> None:
     """Draw a mean; it is coloured where its interval leaves out 0."""
     color = style.get_ink()
     if interval is not None and interval.excludes_zero:

@@ -155,9 +155,7 @@ def _build_sections(
         section("scores", "Scores", table_html["scores"], *collapsed_tables),
         section("compare", "Compare"),
         section("disagreements", "Disagreements", figure_html.get("disagreements")),
-        section(
-            "benchmark", "Benchmark data sets", *benchmark_tables, figure_html.get("forest")
-        ),
+        section("benchmark", "Benchmark data sets", *benchmark_tables, figure_html.get("forest")),
         section(
             "tuning",
             "Tuning",

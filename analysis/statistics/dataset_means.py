@@ -159,9 +159,7 @@ def _estimate_over_sets(table: Floats) -> Interval:
     return _make_interval(float(table.mean()), variance, parts)
 
 
-def _make_interval(
-    mean: float, variance: float, parts: Sequence[tuple[float, int]]
-) -> Interval:
+def _make_interval(mean: float, variance: float, parts: Sequence[tuple[float, int]]) -> Interval:
     """Return the interval of a mean with this variance.
 
     Args:

@@ -93,6 +93,21 @@ SCHEMAS: dict[str, Schema] = {
         },
         is_list=False,
     ),
+    "review": _make_schema(
+        {
+            "check": ("string", "name of the check, such as unequal_compute"),
+            "title": ("string", "what was found"),
+            "severity": ("string", "major or minor"),
+            "evidence": ("array", "lines with arms, scores and numbers"),
+            "reason": ("string", "why a reviewer would ask"),
+            "answer": ("string", "the cheapest cells that answer it"),
+            "runs": ("object", "arm -> number of runs, in runs of the sweep"),
+            "evaluations": ("integer", "runs that are evaluated once more, without training"),
+            "seconds": (_OPTIONAL_NUMBER, "estimated worker seconds; null if not measured"),
+            "gpu_hours": (_OPTIONAL_NUMBER, "estimated GPU-hours; null on CPUs"),
+            "commands": ("array", "command lines, without the program"),
+        }
+    ),
     "notebook": _make_schema(
         {
             "notebook": ("string", "path of the notebook"),

@@ -44,9 +44,7 @@ class SetRates:
     rank_errors: Rate
 
 
-def draw_effects(
-    g: np.random.Generator, model: SetModel, num_seeds: int, num_sets: int
-) -> Floats:
+def draw_effects(g: np.random.Generator, model: SetModel, num_seeds: int, num_sets: int) -> Floats:
     """Return effects (seeds, sets) of fresh seeds and sets, whose expectation is 0."""
     spreads = np.exp(SPREAD_OF_RESTS * g.normal(size=num_sets))
     effects = (

@@ -51,6 +51,7 @@ WORDS = {
     "plan": ("plan", "ablation=components", "budget=smoke"),
     "status": ("status", SWEEP),
     "report": ("report", SWEEP),
+    "review": ("review", SWEEP),
     "notebook": ("notebook", SWEEP),
     "export": ("export", "csv", SWEEP),
     "list": ("list", "ablations"),
@@ -61,7 +62,7 @@ WORDS = {
     "gc": ("gc",),
 }
 WITH_STORE = (
-    *("logs", "serve", "bundle", "plan", "status", "report", "notebook", "export"),
+    *("logs", "serve", "bundle", "plan", "status", "report", "review", "notebook", "export"),
     *("list runs", "list sweeps", "doctor", "gc"),
 )
 """Commands, or commands and kinds, that read the store of the tests."""

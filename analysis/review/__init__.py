@@ -1,0 +1,1 @@
+"""What a reviewer would attack in a finished sweep, and the cheapest cells that answer it."""

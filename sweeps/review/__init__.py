@@ -1,0 +1,1 @@
+"""Command lines and prices of the cells that a review proposes."""

@@ -1,0 +1,52 @@
+"""Findings on the design."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis.review.design import find_aliases
+from tests.helpers.reviewed_sweeps import OTHER, REFERENCE, assert_only_finding
+from uniclip.store import Arm, Contrast
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("unequal_compute", {"clip": 15.0}),
+        ("aliased_effects", {"full": 20.0}),
+        ("idle_component", {"full": 6.0, "no-awareness": 6.0}),
+        ("one_dataset", {}),
+        ("one_scale", {REFERENCE: 1.5, OTHER: 1.5}),
+    ],
+)
+def test_a_flaw_is_found_with_the_cells_that_answer_it(
+    name: str, runs: dict[str, float], tmp_path: Path
+) -> None:
+    assert assert_only_finding(tmp_path, name).remedy.runs == runs
+
+
+def make_main_contrast(*rows: tuple[bool, ...]) -> tuple[Contrast, dict[str, Arm]]:
+    """Return the main effect of "a" over arms with these levels of a, b and c."""
+    arms = {
+        f"arm{i}": Arm(
+            name=f"arm{i}", label="", role="crossed", levels=dict(zip("abc", row)), config_diff={}
+        )
+        for i, row in enumerate(rows)
+    }
+    weights = {name: 1.0 if arm.levels["a"] else -1.0 for name, arm in arms.items()}
+    contrast = Contrast(
+        name="main:a", label="a", kind="main", weights=weights, primary=True, component="a"
+    )
+    return contrast, arms
+
+
+def test_aliases_are_read_off_the_levels() -> None:
+    on, off = True, False
+    half = make_main_contrast((on, on, on), (on, off, off), (off, on, off), (off, off, on))
+    assert find_aliases(*half) == ["b x c"]
+    together = make_main_contrast((on, on, on), (off, off, on))
+    assert find_aliases(*together) == ["b"], "c is the same on both sides"
+    single = make_main_contrast((on, on, on), (off, on, on))
+    assert find_aliases(*single) == []

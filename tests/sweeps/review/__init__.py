@@ -1,0 +1,1 @@
+"""Tests of the proposals of a review."""
