@@ -42,6 +42,7 @@ FRONT_DOOR = (
     "uniclip.checkpoints.warm_start",
     "ablations",
     "analysis.report.build",
+    "analysis.review",
     "sweeps",
 )
 """Modules, or packages with all that is in them, that never import a heavy library."""

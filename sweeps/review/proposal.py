@@ -72,20 +72,20 @@ def build_command_line(words: CommandWords, store: Store, plan: Plan) -> list[st
     """Return the words of a command line.
 
     A command that extends a sweep takes its id; one that makes another sweep takes the words that
-    made it, with the changes.
-
-    Raises:
-        UserError: the plan is from before words were recorded.
+    made it, with the changes (of a plan from before words were recorded, those that are known).
     """
     base_plan = words.plan or plan
     command = words.command
-    store_words = [] if str(store.root) == DEFAULT_STORE else [f"store={store.root}"]
+    store_words = [] if store.root == Store(DEFAULT_STORE).root else [f"store={store.root}"]
     if command == "report":
         return [command, base_plan.sweep_id, *store_words]
     is_tuned = base_plan.tuning is not None
     if words.same_sweep:
         return ["tune" if is_tuned else command, base_plan.sweep_id, *words.changes, *store_words]
-    merged = stored_sweep.merge_overrides(base_plan, list(words.changes))
+    if base_plan.overrides:
+        merged = stored_sweep.merge_overrides(base_plan, list(words.changes))
+    else:
+        merged = [*stored_sweep.format_known_words(base_plan).split(), *words.changes]
     if command == "run":
         merged = [word for word in merged if word.partition("=")[0] not in TUNE_KEYS]
     return [command, *merged, *store_words]

@@ -25,6 +25,7 @@ from sweeps.tuning.tuner import Tuner
 from tests.helpers import ROOT, dataset_trees, fake_sweep
 from tests.helpers.command_line import execute
 from tests.helpers.fake_sweep import Truth
+from tests.helpers.reviewed_sweeps import Story, write_sweep
 from uniclip.store import Plan, Store, SweepFolder
 
 TRUTH = Truth(seeds=(0, 1), diverged=(("clip", 0),), missing=(("none", 1),))
@@ -51,7 +52,7 @@ WORDS = {
     "plan": ("plan", "ablation=components", "budget=smoke"),
     "status": ("status", SWEEP),
     "report": ("report", SWEEP),
-    "review": ("review", SWEEP),
+    "review": ("review", "controls"),
     "notebook": ("notebook", SWEEP),
     "export": ("export", "csv", SWEEP),
     "list": ("list", "ablations"),
@@ -62,7 +63,7 @@ WORDS = {
     "gc": ("gc",),
 }
 WITH_STORE = (
-    *("logs", "serve", "bundle", "plan", "status", "report", "review", "notebook", "export"),
+    *("logs", "serve", "bundle", "plan", "status", "report", "notebook", "export"),
     *("list runs", "list sweeps", "doctor", "gc"),
 )
 """Commands, or commands and kinds, that read the store of the tests."""
@@ -118,6 +119,8 @@ def test_the_output_is_valid_and_has_records(
     elif name in ("retry", "cancel"):
         folder = write_failed_cell(Store(work_folder / "store"))
         folder.submissions_path.touch()
+    elif name == "review":
+        write_sweep(work_folder / "store", Story(is_tuned=False, has_other_scale=False))
     capsys.readouterr()
     execute(*WORDS[name], *[f"store={store.root}"] * (name in WITH_STORE), "--json")
     output = capsys.readouterr()

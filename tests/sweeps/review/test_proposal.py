@@ -1,0 +1,93 @@
+"""Command lines and prices of what a review proposes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from analysis.review.finding import CommandWords, Finding, Remedy
+from sweeps.costs.estimate import CostEstimate
+from sweeps.review.proposal import (
+    TUNE_KEYS,
+    Price,
+    build_command_line,
+    build_proposal,
+    describe_price,
+    estimate_price,
+)
+from sweeps.tuning.tuner import TuneConfig
+from tests.helpers import fake_sweep, fake_tuned_sweep
+from tests.helpers.fake_sweep import Truth
+from uniclip.store import Store
+
+PLAN = replace(
+    fake_sweep.plan(Truth()), overrides=("ablation=components", "train.steps=200", "n_trials=3")
+)
+STORE = Store("store")
+ESTIMATES = {
+    arm: CostEstimate(seconds=seconds, low=1.0, high=9.0, source="probe")
+    for arm, seconds in (("full", 600.0), ("clip", 300.0))
+}
+
+
+def make_remedy(**runs: float) -> Remedy:
+    """Return a remedy of these runs."""
+    command = CommandWords(changes=("seeds=[0,1]",))
+    return Remedy(description="more seeds", commands=(command,), runs=runs)
+
+
+def test_what_extends_a_sweep_takes_its_id() -> None:
+    words = CommandWords(changes=("seeds=[0,1]",))
+    assert build_command_line(words, STORE, PLAN) == ["run", PLAN.sweep_id, "seeds=[0,1]"]
+    elsewhere = build_command_line(words, Store(Path("/data/my store")), PLAN)
+    assert elsewhere[-1] == "store=/data/my store"
+    tuned = replace(fake_tuned_sweep.build_tuned_plan(PLAN), sweep_id="tuned-1")
+    assert build_command_line(words, STORE, tuned)[:2] == ["tune", "tuned-1"]
+    assert build_command_line(CommandWords(command="report"), STORE, PLAN) == [
+        "report",
+        PLAN.sweep_id,
+    ]
+
+
+def test_another_sweep_takes_the_words_that_made_this_one() -> None:
+    words = CommandWords(changes=("train.steps=400",), same_sweep=False)
+    assert build_command_line(words, STORE, PLAN) == [
+        "run", "ablation=components", "train.steps=400",
+    ]  # fmt: skip
+    tune = replace(words, command="tune")
+    assert "n_trials=3" in build_command_line(tune, STORE, PLAN)
+    early = build_command_line(words, STORE, replace(PLAN, overrides=()))
+    assert early[:4] == ["run", "ablation=components", "budget=quick", "data=openmoji"]
+    assert early[4:] == ["train.steps=400"]
+
+
+def test_keys_of_a_tuning_are_those_of_tune() -> None:
+    assert set(TUNE_KEYS) == set(TuneConfig.__dataclass_fields__)
+
+
+def test_a_price_sums_runs_by_arm() -> None:
+    price = estimate_price(make_remedy(full=2, clip=0.5), ESTIMATES, 1)
+    assert price == Price(num_runs=2.5, num_evaluations=0, seconds=1350, gpu_hours=0.375)
+    text = describe_price(price, {"full": 2, "clip": 0.5})
+    assert text == (
+        "2.5 runs of this sweep (full 2, clip 0.5): about 22 min on one worker, 0.38 GPU-hours"
+    )
+    unknown = estimate_price(make_remedy(none=1), ESTIMATES, 1)
+    assert (unknown.seconds, unknown.gpu_hours) == (None, None)
+    assert "not measured (plan --probe measures it)" in describe_price(unknown, {"none": 1})
+    assert estimate_price(make_remedy(full=1), ESTIMATES, 0).gpu_hours is None
+    assert describe_price(estimate_price(make_remedy(), {}, 0), {}) == "nothing to run"
+
+
+def test_a_proposal_has_commands_as_a_shell_reads_them() -> None:
+    finding = Finding(
+        check="too_few_seeds",
+        title="t",
+        severity="major",
+        evidence=("e",),
+        reason="r",
+        remedy=make_remedy(full=1),
+    )
+    proposal = build_proposal(finding, STORE, PLAN, ESTIMATES, 0)
+    assert proposal.command_lines == (f"run {PLAN.sweep_id} 'seeds=[0,1]'",)
+    assert proposal.price.seconds == 600
