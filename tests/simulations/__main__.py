@@ -226,7 +226,7 @@ def render_coverage(sweeps: int) -> Iterator[str]:
 def render_set_rates(sweeps: int) -> Iterator[str]:
     """Yield the tables of the rates of means over data sets."""
     yield (
-        "| sets | seeds | data sets | seeds | new seeds, sets and items | DerSimonian-Laird | "
+        "| SD of sets | SD of seeds | data sets | seeds | seeds, sets, items | DerSimonian-Laird | "
         "Hartung-Knapp | sign test | signed ranks |"
     )
     yield "|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
