@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from uniclip.commands.definition import CommandDefinition
 from uniclip.config import compose
 from uniclip.config.binding import bind, config_field
 from uniclip.errors import UserError, make_unknown_name_error
@@ -49,6 +50,11 @@ class ArmDefinition:
     """The budgets under which this arm is run; null = all."""
     doses: dict[str, float] = config_field(dict)
     """Component -> dose, where `overrides` turn it neither off nor fully on."""
+    must_differ: tuple[str, ...] = ()
+    """With `command`: metrics and scores in which short runs must differ from those of the
+    reference; empty = any one."""
+    must_equal: tuple[str, ...] = ()
+    """With `command`: metrics and scores in which they must not differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +160,11 @@ class Ablation:
     """Number of seeds at which verdicts are made -> probability of a false verdict that is spent
     there; they add up to at most 0.05."""
     planted_effects: tuple[PlantedEffect, ...] = ()
+    command: CommandDefinition | None = None
+    """The program that trains the arms; `overrides` are then the values of its command line. Null =
+    the training of this package."""
+    folder: str = ""
+    """Folder of the file that declares it; it is not written there."""
 
     def build_looks(self) -> tuple[Look, ...]:
         """Return the looks, by their numbers of seeds.
@@ -212,7 +223,9 @@ def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
     values = read_yaml(path)
     if values.get("design") == "add_one_in":
         values = {"reference": "none", **values}
-    ablation: Ablation = _bind_file(Ablation, path, {"name": name, **values})
+    ablation: Ablation = _bind_file(
+        Ablation, path, {"name": name, **values, "folder": str(path.parent.resolve())}
+    )
     if ablation.num_orders % 2:
         raise UserError(f"{path}: num_orders must be even, got {ablation.num_orders}")
     ablation = _add_component_rules(ablation, load_components(folders))
@@ -228,6 +241,8 @@ def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
         raise UserError(f"{path}: {key}: the reference cannot be matched to itself")
     try:
         ablation.build_looks(), ablation.build_margins()
+        if ablation.command is not None:
+            ablation.command.validate()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     _check_conditions("conditional_overrides", ablation.conditional_overrides, path, folders)

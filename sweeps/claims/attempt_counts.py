@@ -29,7 +29,9 @@ def count_attempts_without_progress(
         attempt = run.get_attempt(number)
         exit_record = attempt.read_end()
         ended_by_itself = exit_record is not None and exit_record.reason not in external_reasons
-        has_checkpoint = any(attempt.checkpoints_path.glob("*.safetensors"))
+        has_checkpoint = attempt.progress_path.exists() or any(
+            attempt.checkpoints_path.glob("*.safetensors")
+        )
         if ended_by_itself or has_checkpoint or _read_mtime(attempt.claim_path) < scored_at:
             break
         without_exit_record += exit_record is None and without_exit_record == count

@@ -14,6 +14,7 @@ from typing import Any
 from sweeps.claims import process
 from sweeps.claims.environment import describe_environment
 from sweeps.claims.status import TERMINAL_UNFINISHED, RunState
+from uniclip.commands.invocation import SPEC_KIND
 from uniclip.identity import compute_training_hash
 from uniclip.store import AttemptFolder, ClaimRecord, RetryPolicy, RunFolder, RunStatus, Store
 
@@ -42,7 +43,7 @@ def claim_run(
     """Claim the next attempt of a run.
 
     A partly trained run whose attempts used a different version of the training code is moved
-    aside, and the run starts again with attempt 1.
+    aside, and the run starts again with attempt 1. Not so a run of a command, which has its own code.
 
     Args:
         store: the store of the run.
@@ -67,7 +68,8 @@ def claim_run(
     )
     is_partly_trained = state.status in (RunStatus.INTERRUPTED, RunStatus.PAUSED)
     previous_hash = state.claim_record.training_hash if state.claim_record else None
-    if is_partly_trained and previous_hash is not None and previous_hash != compute_training_hash():
+    is_other_code = previous_hash is not None and previous_hash != compute_training_hash()
+    if is_partly_trained and is_other_code and run.read_spec().get("kind") != SPEC_KIND:
         # The process that gets the next attempt moves the run aside. Until then its claim carries
         # the hash of the old code, so that a successor also moves the run aside if this one dies.
         old_code_claim = replace(claim_record, training_hash=previous_hash)

@@ -179,7 +179,10 @@ def _inspect_readable_run(
     trust_heartbeat: bool,
 ) -> RunState:
     outcome = run.read_outcome()
-    is_outdated = outcome is not None and outcome.training_hash != compute_training_hash()
+    is_outdated = outcome is not None and outcome.training_hash not in (
+        "",  # another program trained it
+        compute_training_hash(),
+    )
     if outcome is not None and _is_evaluated(run, outcome, evaluations):
         return RunState(
             status=_classify_finished_run(outcome, is_outdated),

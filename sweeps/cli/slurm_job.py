@@ -21,7 +21,7 @@ from functools import partial
 from sweeps import slurm
 from sweeps.controller.changed_data import describe_changed_data
 from sweeps.costs.audit_run import run_audit
-from sweeps.costs.audit_scope import AuditKey
+from sweeps.costs.audit_scope import AuditKey, find_refusal
 from sweeps.launchers import code_snapshot
 from sweeps.launchers.cell_executor import load_distributed_executor
 from sweeps.launchers.worker import STOP_SIGNALS, StopFlag, Worker
@@ -112,8 +112,12 @@ class SlurmJob:
         if self.intent.kind == "audit":
             device = self.intent.audit_device or self.plan.device
             training_hash = self.intent.submitter.training_hash
-            run_audit(self.store, self.plan, AuditKey(training_hash=training_hash, device=device))
+            audit_key = AuditKey(training_hash=training_hash, device=device)
+            run_audit(self.store, self.plan, audit_key, worker.stop)
             return
+        refusal = find_refusal(self.store.get_sweep(self.plan.sweep_id), self.plan)
+        if refusal is not None:
+            raise RuntimeError(refusal)
         failed_runs = []
         for run_id in self.runs:
             exit_kind = None if worker.stop() else worker.claim_and_execute(run_id)

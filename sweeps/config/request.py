@@ -12,6 +12,7 @@ from typing import Any
 
 from ablations import designs
 from ablations import schema as ablation_schema
+from ablations.plan.command_plan import build_command_plan, check_command_keys
 from ablations.plan.conflicts import check_test_data
 from ablations.plan.plan import PlanRequest, ResolvedPlan, build_plan
 from ablations.schema import Ablation
@@ -39,6 +40,8 @@ RUN_CONFIG_KEYS = tuple(RunConfig.__dataclass_fields__)
 PLUGIN_KEYS = ("plugins", "runtime.plugins")
 PRE_COMPOSE_KEYS = ("ablation", "conf_dir")
 """Keys that are read before a configuration is composed."""
+COMMAND_GROUPS = ("budget", "launcher")
+"""Groups that a sweep of a command has."""
 NON_CONFIG_GROUPS = ("ablation", "space")
 """Folders of YAML that are not groups of the configuration."""
 ONE_TIME_KEYS = ("retry", "outdated", "store", "wait", "notify", "storage")
@@ -82,7 +85,8 @@ class SweepRequest:
         if seeds is not None:
             plan_request = replace(plan_request, seeds=seeds)
         with remember_listings():
-            resolved_plan = self._set_launch_device(build_plan(plan_request))
+            build = build_plan if plan_request.ablation.command is None else build_command_plan
+            resolved_plan = self._set_launch_device(build(plan_request))
         if self.has_value_lists:
             definitions = designs.build_arms(plan_request.ablation)
             check_test_data(definitions, resolved_plan.plan.evaluation_hashes)
@@ -125,16 +129,19 @@ def parse_request(
     if ablation_name is None and not lists:
         multirun.reject_unknown_lists(words, command_keys)
     ablation = _load_ablation(ablation_name, lists, conf_dirs)
-    user_choices, values = _split_group_choices(values, conf_dirs)
+    user_choices, values = _split_group_choices(values, conf_dirs, ablation)
     choices = {**ablation.groups, **user_choices}
     sweep_values = _compose_sweep_values(choices, conf_dirs)
     run_values = _apply_sweep_values(values, sweep_values)
     settings: SweepConfig = bind(SweepConfig, sweep_values)
-    _resolve_custom_names(run_values, conf_dirs)
-    other_keys = {**sweep_values, **dict.fromkeys((*PRE_COMPOSE_KEYS, *command_keys))}
-    listed_values = ablation.arms[ablation.reference].overrides if lists else {}
-    all_run_values = {**listed_values, **run_values}
-    _reject_unknown_keys(all_run_values, choices, conf_dirs, other_keys, ablation)
+    if ablation.command is not None:
+        check_command_keys(ablation, run_values, sweep_values)
+    else:
+        _resolve_custom_names(run_values, conf_dirs)
+        other_keys = {**sweep_values, **dict.fromkeys((*PRE_COMPOSE_KEYS, *command_keys))}
+        listed_values = ablation.arms[ablation.reference].overrides if lists else {}
+        all_run_values = {**listed_values, **run_values}
+        _reject_unknown_keys(all_run_values, choices, conf_dirs, other_keys, ablation)
     store = Store(settings.store)
     store.share_with_group()
     seeds, argv = settings.resolve_seeds(ablation.first_seed), ("run", *overrides)
@@ -250,9 +257,16 @@ def _load_ablation(name: object, lists: dict[str, list[str]], conf_dirs: list[Pa
     return ablation_schema.load_ablation(str(name), conf_dirs)
 
 
-def _split_group_choices(values: Values, conf_dirs: list[Path]) -> tuple[dict[str, str], Values]:
-    """Split values into options of groups (such as data=scenes) and values of single keys."""
+def _split_group_choices(
+    values: Values, conf_dirs: list[Path], ablation: Ablation | None = None
+) -> tuple[dict[str, str], Values]:
+    """Split values into options of groups (such as data=scenes) and values of single keys.
+
+    The other groups, such as model, may be values of the ablation's command.
+    """
     groups = set(compose.list_groups(conf_dirs)) - set(NON_CONFIG_GROUPS)
+    if ablation is not None and ablation.command is not None:
+        groups &= set(COMMAND_GROUPS)
     choices = {key: str(value) for key, value in values.items() if key in groups}
     return choices, {key: value for key, value in values.items() if key not in groups}
 

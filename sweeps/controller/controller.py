@@ -33,7 +33,7 @@ from sweeps.controller.launcher_factory import (
 from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.controller.reconcile import Actions, add_retries, merge_policies, reconcile
 from sweeps.costs import estimate, limit, probe
-from sweeps.costs.audit_scope import AuditKey, compute_audit_key, has_audit
+from sweeps.costs.audit_scope import AuditKey, compute_audit_key, find_refusal, has_audit
 from sweeps.doctor.device import count_checked_gpus
 from sweeps.doctor.preflight import check_sweep
 from sweeps.launchers.base import Launcher
@@ -289,6 +289,8 @@ class SweepController:
             states = self.inspect_runs()
             limit_checked = limit_checked or self._enforce_limit(planned_runs)
             if self._is_audited():
+                if (refusal := find_refusal(self._sweep_folder, self.plan)) is not None:
+                    raise UserError(refusal)
                 if not estimate_printed:
                     self._print_estimate(planned_runs)
                     estimate_printed = True

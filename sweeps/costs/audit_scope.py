@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from uniclip.commands.definition import EXECUTOR
 from uniclip.identity import compute_training_hash
 from uniclip.store import AuditRecord, Plan, SweepFolder
 from uniclip.store.json_io import read_record
@@ -63,3 +64,18 @@ def audit_failed(folder: SweepFolder) -> bool:
 def has_valid_audit(folder: SweepFolder, audit_key: AuditKey) -> bool:
     """Return whether there is an audit in this scope that raised no error."""
     return has_audit(folder, audit_key) and not audit_failed(folder)
+
+
+def find_refusal(folder: SweepFolder, plan: Plan) -> str | None:
+    """Return why no cell of a sweep may be executed: its audit found a failure that forbids it.
+
+    The arms of a command are refused if a check fails or could not be made; those of this package's
+    training are not: there the report shows it.
+    """
+    if plan.executor != EXECUTOR:
+        return None
+    failures = [c.failure_message for c in folder.read_audit_checks() if not c.passed]
+    if not failures:
+        return None
+    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    return f"the audit refuses the sweep, no cell was run: {failures[0]}{more}"

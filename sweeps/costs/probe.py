@@ -15,6 +15,7 @@ from sweeps.costs.audit_scope import (
     AuditKey,
     audit_failed,
     compute_audit_key,
+    find_refusal,
     has_audit,
     has_valid_audit,
 )
@@ -24,8 +25,9 @@ from uniclip.store import Store, SweepFolder
 
 
 def delete_failed_audit(folder: SweepFolder) -> None:
-    """Delete an audit that raised an error, so that it is made again."""
-    if audit_failed(folder):
+    """Delete an audit that raised an error or refuses the sweep, so that it is made again."""
+    plan = folder.read_plan()
+    if audit_failed(folder) or (plan is not None and find_refusal(folder, plan) is not None):
         folder.audit_path.unlink(missing_ok=True)
 
 

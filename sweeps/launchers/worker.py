@@ -23,7 +23,7 @@ from typing import Any
 from sweeps.claims.claim import claim_run, may_claim
 from sweeps.claims.status import JobEndLookup, RunState, inspect_run
 from sweeps.costs.audit_run import run_audit
-from sweeps.costs.audit_scope import AuditKey, has_audit
+from sweeps.costs.audit_scope import AuditKey, find_refusal, has_audit
 from sweeps.launchers.cell_executor import CellExecutor, load_executor
 from sweeps.slurm import Slurm
 from uniclip.config import plugins
@@ -190,7 +190,7 @@ class WorkerJob:
         assert plan is not None, "a plan is written before a worker is started"
         plugins.import_plugins(plan.plugins)
         if self.runs_audit and self.audit_key is not None:
-            run_audit(store, plan, self.audit_key)
+            run_audit(store, plan, self.audit_key, stop)
         worker = Worker(store=store, plan=plan, stop=stop, policy=self.policy)
         _ = worker.executor  # imported while another worker makes the audit
         while (
@@ -199,6 +199,8 @@ class WorkerJob:
             and not stop()
         ):
             time.sleep(POLL_SECONDS)
+        if find_refusal(sweep_folder, plan) is not None:
+            return
         while not stop() and self._try_every_run(worker):
             pass
 

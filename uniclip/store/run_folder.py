@@ -82,6 +82,12 @@ class AttemptFolder:
         return self.path / "checkpoint"
 
     @property
+    def progress_path(self) -> Path:
+        """Exists if the attempt went beyond the last step of earlier ones; only of a program that
+        keeps its own checkpoints (`uniclip.commands`)."""
+        return self.path / "progress"
+
+    @property
     def heartbeat_path(self) -> Path:
         """The newest heartbeat, with the exit record at the end."""
         return self.path / "heartbeat"

@@ -127,6 +127,7 @@ class Outcome:
     step: int
     attempt: int
     training_hash: str
+    """Hash of the training code; "" if another program trained the run."""
     source_hash: str
     numerics_class: dict[str, Any]
     weights_digest: str | None

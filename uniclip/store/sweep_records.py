@@ -259,6 +259,11 @@ class Plan:
     rule_changes: tuple[str, ...] = ()
     """Sentences on looks, margins, primary scores or primary contrasts that were changed after runs
     had started."""
+    provenance_notes: tuple[str, ...] = ()
+    """Sentences on what the run ids do not cover, and on results that were not audited."""
+    command_checks: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    """Arm -> what short runs of its command must show: the metrics and scores that differ from
+    those of the reference, and those that are equal."""
     launch_device: str | None = None
     """What `runtime.device` came to for the launcher where the sweep was planned. The cells do not
     read it: with "auto" each takes the device of the machine that executes it."""
@@ -286,7 +291,12 @@ class Plan:
     @property
     def caveats(self) -> tuple[str, ...]:
         """Sentences that every table shows: what its numbers are not, and changed rules."""
-        return (*self.recipe_caveats, *self.split_caveats, *self.rule_changes)
+        return (
+            *self.provenance_notes,
+            *self.recipe_caveats,
+            *self.split_caveats,
+            *self.rule_changes,
+        )
 
     @property
     def recipe_caveats(self) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Runs that somebody else's program trains: its command line, its log, its scores."""

@@ -1,0 +1,221 @@
+"""The executor of a cell that somebody else's program trains (`Plan.executor`).
+
+The program runs in `runs/<id>/output/`, which is kept between attempts, so that it can resume from
+what it wrote there. Its output is the attempt's log. Its metrics are copied to the attempt while it
+runs; its scores are published once, after it ended with status 0.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import SIGINT, SIGKILL, SIGTERM
+from typing import Any
+
+from uniclip.commands.invocation import Invocation, read_invocation
+from uniclip.commands.log_reader import LogReader, StepTimer
+from uniclip.commands.program import LOCK_NAME, ProgramEnd, run_program
+from uniclip.commands.provenance import require_fingerprint
+from uniclip.commands.score_file import read_scores
+from uniclip.config.device import AUTO, detect_device
+from uniclip.identity import compute_source_hash
+from uniclip.io.atomic import append_jsonl, write_once
+from uniclip.store import AttemptFolder, DatasetScores, ExitKind, Outcome, RunFolder, Score
+from uniclip.store.json_io import to_json_bytes
+from uniclip.training.heartbeat import repeat_heartbeats
+
+SUPERSEDED_CHECK_SECONDS = 2.0
+"""Time between two looks whether a newer attempt was claimed."""
+STOP_STATUSES = (128 + SIGTERM, 128 + SIGINT)
+"""Exit statuses of a program that was asked to stop from outside."""
+
+
+class CommandError(RuntimeError):
+    """The program ended with an error."""
+
+
+def resolve_numerics_class(run: RunFolder, run_only: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the device type: what else decides the bits of a program is not known."""
+    device = str(run_only["runtime"]["device"])
+    device = detect_device() if device == AUTO else device
+    return {"device": device.partition(":")[0]}
+
+
+def execute(
+    run: RunFolder,
+    run_only: Mapping[str, Any],
+    attempt: AttemptFolder,
+    evaluations: Mapping[str, str],
+    stop: Callable[[], bool],
+) -> ExitKind:
+    """Run the program as far as that is open, and publish its scores.
+
+    Raises:
+        CommandError: the program ended with another status than 0.
+        DataChangedError: declared files, packages or data are not those of the plan.
+        UserError: it wrote no scores.
+    """
+    spec = run.read_spec()
+    invocation, outcome = read_invocation(spec, run_only), run.read_outcome()
+    output = run.path / "output"
+    if outcome is None:
+        require_fingerprint(spec["data"], invocation.collect_fingerprint())
+        execution = Execution(run, attempt, invocation, output, stop)
+        with repeat_heartbeats(attempt):
+            interruption = execution.run_to_end()
+        if interruption is not None:
+            return interruption
+        scores = read_scores(invocation.get_scores_path(output), invocation.definition.scores)
+        numerics_class = resolve_numerics_class(run, run_only)
+        run.write_outcome(execution.build_outcome("trained" if scores else "diverged", numerics_class))
+    elif outcome.kind == "trained":
+        scores = read_scores(invocation.get_scores_path(output), invocation.definition.scores)
+    if outcome is not None and outcome.kind == "diverged" or not scores:
+        return "diverged"
+    publish_scores(run, scores, evaluations)
+    return "trained" if outcome is None else "evaluated"
+
+
+def publish_scores(
+    run: RunFolder, scores: tuple[Score, ...], evaluations: Mapping[str, str]
+) -> None:
+    """Write the scores, once."""
+    for dataset, evaluation_hash in evaluations.items():
+        dataset_scores = DatasetScores(
+            dataset=dataset,
+            evaluation_hash=evaluation_hash,
+            protocol={"scored by": "the program"},
+            weights_digest="",
+            scores=scores,
+        )
+        write_once(run.scores_path(dataset, evaluation_hash), to_json_bytes(dataset_scores))
+
+
+@dataclass
+class Execution:
+    """One attempt of a program."""
+
+    run: RunFolder
+    attempt: AttemptFolder
+    invocation: Invocation
+    output: Path
+    stop: Callable[[], bool]
+    timer: StepTimer = field(default_factory=StepTimer)
+    step: int = 0
+    """The last step that was logged."""
+    is_superseded: bool = False
+    _next_check: float = 0.0
+    _seconds_before: float | None = None
+    """Seconds of training behind the step at which this attempt began."""
+
+    def run_to_end(self) -> ExitKind | None:
+        """Run the program; return how the attempt ended before its end, or None.
+
+        Raises:
+            CommandError: it ended with another status than 0.
+        """
+        earlier_records = self.run.read_history()
+        self._last_step_before = max((r.get("step", 0) for r in earlier_records), default=0)
+        self.reader = LogReader(
+            self.invocation.get_metrics_path(self.output, self.attempt.log_path),
+            self.invocation.definition,
+        )
+        self.total_steps = self.invocation.total_steps
+        words = self.invocation.build_words(self.output, resumes=self._has_output())
+        self.attempt.log_event("started", words=words)
+        self._write_heartbeat("starting")
+        program_end = run_program(
+            words,
+            self.output,
+            self.invocation.build_environment(self.output),
+            on_poll=self._poll,
+            stop=self._should_stop,
+            grace_seconds=self.invocation.definition.grace_seconds,
+        )
+        return self._classify(program_end)
+
+    def build_outcome(self, kind: Any, numerics_class: dict[str, Any]) -> Outcome:
+        """Return the outcome of the run, and log what it cost."""
+        seconds = time.monotonic() - self.timer.start
+        cost = {"training_seconds": (self._seconds_before or 0.0) + seconds}
+        if self.timer.seconds_per_step:
+            cost["seconds_per_step"] = self.timer.seconds_per_step
+        step = max(self.step, self._last_step_before)
+        record = {"step": step, "phase": "cost", **cost, "attempt_seconds": seconds}
+        append_jsonl(self.attempt.metrics_path, record)
+        return Outcome(
+            kind=kind,
+            step=step,
+            attempt=self.attempt.number,
+            training_hash="",
+            source_hash=compute_source_hash(),
+            numerics_class=numerics_class,
+            weights_digest=None,
+            best_step=None,
+            cost=cost,
+        )
+
+    def _has_output(self) -> bool:
+        """Return whether an earlier attempt left files."""
+        return self.output.is_dir() and any(p.name != LOCK_NAME for p in self.output.iterdir())
+
+    def _should_stop(self) -> bool:
+        return self.stop() or self.is_superseded
+
+    def _poll(self) -> None:
+        """Copy the metrics that were logged, and look whether a newer attempt was claimed."""
+        for record in self.reader.read_records():
+            self._log(record)
+        if time.monotonic() >= self._next_check:
+            self._next_check = time.monotonic() + SUPERSEDED_CHECK_SECONDS
+            self.is_superseded = self.is_superseded or self.attempt.is_superseded()
+
+    def _log(self, record: dict[str, Any]) -> None:
+        self.step = record["step"]
+        attempt_seconds = self.timer.observe(self.step)
+        if self._seconds_before is None:
+            self._seconds_before = self._find_seconds_before(self.step)
+        times = {
+            "seconds": self._seconds_before + attempt_seconds,
+            "attempt_seconds": attempt_seconds,
+        }
+        append_jsonl(self.attempt.metrics_path, {"phase": "train", **record, **times})
+        if self.step > self._last_step_before:
+            self.attempt.progress_path.touch()
+        self._write_heartbeat("training")
+
+    def _find_seconds_before(self, step: int) -> float:
+        """Return the seconds that earlier attempts had trained up to a step."""
+        records = (r for r in self.run.read_history() if r.get("step", 0) < step)
+        return max((float(r.get("seconds", 0.0)) for r in records), default=0.0)
+
+    def _write_heartbeat(self, phase: str) -> None:
+        seconds_per_step = self.timer.seconds_per_step
+        self.attempt.write_heartbeat(
+            step=self.step,
+            total_steps=self.total_steps,
+            steps_per_second=1 / seconds_per_step if seconds_per_step else 0.0,
+            phase=phase,
+        )
+
+    def _classify(self, program_end: ProgramEnd) -> ExitKind | None:
+        if self.is_superseded or self.attempt.is_superseded():
+            return "superseded"
+        status = program_end.exit_status
+        is_finished = status == 0 and (
+            not program_end.was_stopped or self.step >= self.total_steps
+        )
+        if is_finished:
+            return None
+        if program_end.was_stopped or status in STOP_STATUSES:
+            return "interrupted"
+        killed = " (killed: out of memory?)" if status == 128 + SIGKILL else ""
+        last_line = _read_last_line(self.attempt.log_path)
+        raise CommandError(f"the program ended with status {status}{killed}: {last_line}")
+
+
+def _read_last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").split("\n") if path.is_file() else []
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "no output")

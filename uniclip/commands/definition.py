@@ -1,0 +1,123 @@
+"""What an ablation declares of a program that trains its arms (the section `command`)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from uniclip.config.binding import config_field
+from uniclip.errors import UserError
+from uniclip.store.score_kinds import ScoreKind
+
+EXECUTOR = "uniclip.commands.cell"
+"""The module that executes cells that a command trains (`Plan.executor`)."""
+CONSTANT = "constant"
+"""Name of the summand of `step_from` that multiplies no group."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreDefinition:
+    """A score that the program writes."""
+
+    kind: ScoreKind = "accuracy"
+    """What it measures: says which direction is better."""
+    key: str = ""
+    """Its name in the program's file; empty = the name of the score."""
+    chance: float | None = None
+    num_samples: int = config_field(0, low=0)
+    """Test samples behind it; 0 = not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandDefinition:
+    """A program, its command line and its files.
+
+    Templates may name the values of the arm, and {seed}, {output} (the run's folder, kept between
+    attempts), {here} (the folder of the ablation's file), {device}, {python} and {resume}.
+    """
+
+    run: str
+    """Template of the command line, split into words as a shell splits it; no shell reads it."""
+    steps: str
+    """Template of the number of training steps, such as "{steps}"."""
+    resume: str = ""
+    """What {resume} stands for if an earlier attempt began: words such as `--resume latest`."""
+    metrics_file: str = ""
+    """Template of a file of JSON lines with a step each, relative to {output}."""
+    log_pattern: str = ""
+    """Regular expression of a log line of training; its named groups are metrics, one the step."""
+    log_file: str = ""
+    """Template of the log that `log_pattern` reads; empty = what the program prints."""
+    step_from: dict[str, float] = config_field(dict)
+    """Group -> factor: the step is their sum, with the summand `constant`; empty = group `step`."""
+    scores_file: str = "scores.json"
+    """Template of the JSON file of scores, or of JSON lines of which the last one counts."""
+    scores: dict[str, ScoreDefinition]
+    """Score -> what it is; the first one is primary."""
+    sources: tuple[str, ...] | None = None
+    """Patterns of the program's own files, relative to {here}; their bytes enter the run id. Null =
+    not declared, [] = there are none."""
+    packages: tuple[str, ...] | None = None
+    """Installed packages whose versions enter the run id."""
+    data: tuple[str, ...] | None = None
+    """Templates of files, folders or patterns whose bytes enter the run id."""
+    paths: tuple[str, ...] = ()
+    """Values that only say where data lie: they do not enter the run id."""
+    environment: dict[str, str] = config_field(dict)
+    """Environment variable -> template of its value."""
+    grace_seconds: float = config_field(60.0, low=0)
+    """Time between SIGTERM, after which the program may write a checkpoint, and SIGKILL."""
+    check_values: dict[str, Any] = config_field(dict)
+    """Values of the short runs that are made before the sweep, such as {steps: 8}."""
+    resume_values: dict[str, Any] = config_field(dict)
+    """The same for the test of resuming; empty = `check_values`."""
+    kill_at: int = config_field(0, low=0)
+    """Step at which the test of resuming kills a short run, which must then continue after step 1;
+    0 = no such test."""
+
+    @property
+    def dataset(self) -> str:
+        """The data set that the scores are of, as tables call it."""
+        return "program"
+
+    @property
+    def primary_score(self) -> str:
+        """The first score."""
+        return next(iter(self.scores))
+
+    @cached_property
+    def compiled_pattern(self) -> re.Pattern[str]:
+        """`log_pattern`, compiled."""
+        return re.compile(self.log_pattern)
+
+    def validate(self) -> None:
+        """Check what does not depend on the arms.
+
+        Raises:
+            UserError: a key contradicts another one; one line.
+        """
+        if not self.scores:
+            raise UserError("command.scores is empty: name a score that the program writes")
+        if bool(self.metrics_file) == bool(self.log_pattern):
+            raise UserError("command needs one of metrics_file and log_pattern")
+        if self.metrics_file and (self.step_from or self.log_file):
+            raise UserError("command.step_from and log_file belong to log_pattern")
+        if self.log_pattern:
+            self._validate_pattern()
+        for name in self.environment:
+            if not re.fullmatch(r"[A-Za-z_]\w*", name):
+                raise UserError(f"command.environment: {name!r} is no name of a variable")
+
+    def _validate_pattern(self) -> None:
+        try:
+            groups = self.compiled_pattern.groupindex
+        except re.error as error:
+            raise UserError(f"command.log_pattern is no regular expression: {error}") from None
+        needed = [name for name in self.step_from if name != CONSTANT] or ["step"]
+        for name in needed:
+            if name not in groups:
+                raise UserError(
+                    f"command.log_pattern has no group (?P<{name}>...), by which steps are counted"
+                )

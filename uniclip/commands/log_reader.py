@@ -1,0 +1,128 @@
+"""The metrics of a program, read from its log or its file of JSON lines while it runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from uniclip.commands.definition import CONSTANT, CommandDefinition
+from uniclip.io.atomic import JSON_ERRORS
+
+Record = dict[str, Any]
+
+
+class LogReader:
+    """Reads the records that a program appends to a file; those from before are skipped.
+
+    Args:
+        path: The file, which need not exist yet.
+        definition: How its lines are read.
+        offset: Bytes that belong to earlier attempts.
+    """
+
+    def __init__(self, path: Path, definition: CommandDefinition, offset: int | None = None) -> None:
+        self.path, self.definition = path, definition
+        self._offset = _get_size(path) if offset is None else offset
+        self._incomplete_line = b""
+
+    def read_records(self) -> list[Record]:
+        """Return the records that were appended since the last call."""
+        if _get_size(self.path) < self._offset:  # the program has begun its file anew
+            self._offset, self._incomplete_line = 0, b""
+        try:
+            with open(self.path, "rb") as stream:
+                stream.seek(self._offset)
+                content = stream.read()
+        except FileNotFoundError:
+            return []
+        self._offset += len(content)
+        *lines, self._incomplete_line = (self._incomplete_line + content).split(b"\n")
+        return list(self._parse_lines(line.decode(errors="replace") for line in lines))
+
+    def _parse_lines(self, lines: Iterator[str]) -> Iterator[Record]:
+        for line in lines:
+            record = (
+                parse_json_line(line)
+                if self.definition.metrics_file
+                else parse_log_line(line, self.definition)
+            )
+            if record is not None:
+                yield record
+
+
+def parse_json_line(line: str) -> Record | None:
+    """Return the record of a JSON line; None unless it is an object with a whole step."""
+    try:
+        record = json.loads(line)
+    except JSON_ERRORS:
+        return None
+    if not isinstance(record, dict) or type(record.get("step")) is not int:
+        return None
+    return record
+
+
+def parse_log_line(line: str, definition: CommandDefinition) -> Record | None:
+    """Return the named groups of a line as a record; None if the pattern does not match it.
+
+    Numbers become numbers. The step is the group `step`, or the sum that `step_from` declares.
+    """
+    match = definition.compiled_pattern.search(line)
+    if match is None:
+        return None
+    groups = {name: _parse_number(v) for name, v in match.groupdict().items() if v is not None}
+    try:
+        step = compute_step(groups, definition.step_from)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return {**groups, "step": step}
+
+
+def compute_step(groups: Mapping[str, Any], step_from: Mapping[str, float]) -> int:
+    """Return the step of a record: its group `step`, or a sum of its groups times factors."""
+    if not step_from:
+        return int(groups["step"])
+    summands = {**groups, CONSTANT: 1}
+    return round(sum(factor * summands[name] for name, factor in step_from.items()))
+
+
+class StepTimer:
+    """Measures the time of training steps from when their records appear."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.first: tuple[int, float] | None = None
+        """Step and seconds of the first record."""
+        self.last: tuple[int, float] | None = None
+
+    def observe(self, step: int) -> float:
+        """Note a record; return the seconds since the start of the program."""
+        seconds = time.monotonic() - self.start
+        self.first = self.first or (step, seconds)
+        self.last = (step, seconds)
+        return seconds
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Mean seconds of a step between the first and the last record; 0 if they are one."""
+        if self.first is None or self.last is None or self.last[0] <= self.first[0]:
+            return 0.0
+        return (self.last[1] - self.first[1]) / (self.last[0] - self.first[0])
+
+
+def _parse_number(text: str) -> Any:
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _get_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,81 @@
+"""The scores that a program leaves in a JSON file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from uniclip.commands.definition import CommandDefinition, ScoreDefinition
+from uniclip.errors import UserError
+from uniclip.io.atomic import JSON_ERRORS, read_jsonl
+from uniclip.io.hashing import digest
+from uniclip.store import Score
+
+
+def read_scores(path: Path, definitions: Mapping[str, ScoreDefinition]) -> tuple[Score, ...]:
+    """Return the declared scores of a file; no scores if one of them is not finite.
+
+    Args:
+        path: A JSON object, or JSON lines of which the last one counts; nested names are dotted.
+        definitions: Score -> what it is.
+
+    Raises:
+        UserError: there is no such file, or it lacks a score.
+    """
+    values = _flatten(_read_object(path))
+    scores = []
+    for name, definition in definitions.items():
+        key = definition.key or name
+        value = values.get(key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            found = ", ".join(list(values)[:12]) or "nothing"
+            raise UserError(f"{path}: no number {key!r} for the score {name}; it has {found}")
+        scores.append(
+            Score(
+                name=name,
+                value=float(value),
+                kind=definition.kind,
+                chance=definition.chance,
+                num_samples=definition.num_samples,
+            )
+        )
+    return tuple(scores) if all(math.isfinite(score.value) for score in scores) else ()
+
+
+def compute_evaluation_hash(definition: CommandDefinition) -> str:
+    """Return the hash of what is read as scores."""
+    scores = {
+        name: {"kind": s.kind, "key": s.key or name, "chance": s.chance, "samples": s.num_samples}
+        for name, s in definition.scores.items()
+    }
+    return digest({"file": definition.scores_file, "scores": scores}, 12)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"the program ended without writing its scores: {path} does not exist")
+    if path.suffix == ".jsonl":
+        records = read_jsonl(path)
+        if not records:
+            raise UserError(f"{path} has no JSON line")
+        return records[-1]
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (*JSON_ERRORS, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a JSON object of scores")
+    return content
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
