@@ -104,7 +104,7 @@ def check_arm(plan: Plan, arm: Arm, probes: Probes) -> Iterator[AuditCheck]:
     """Yield the checks of one arm against the reference, its neighbours and earlier arms."""
     if arm.name != plan.reference:
         declared = plan.command_checks.get(arm.name, {})
-        if arm.role != "noise":
+        if arm.role != "noise" and not arm.levels:
             yield from _check_switch(
                 arm.name, plan.reference, declared.get("differ", ()), probes, None
             )

@@ -64,7 +64,8 @@ def probe_command(
         UserError: the program failed, logged nothing or wrote no scores.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    output, probe = folder / "output", CommandProbe()
+    folder, probe = folder.absolute(), CommandProbe()
+    output = folder / "output"
     output.mkdir(parents=True)
     if kill_at:
         _run(invocation, folder, probe, stop, resumes=False, kill_at=kill_at)
@@ -111,6 +112,7 @@ def _run(
         program_end = run_program(
             invocation.build_words(output, resumes=resumes),
             output,
+            invocation.get_working_folder(output),
             invocation.build_environment(output),
             on_poll=read_records,
             stop=should_kill,

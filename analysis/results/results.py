@@ -151,7 +151,9 @@ class Results:
 
     @cached_property
     def published_datasets(self) -> list[str]:
-        """Data sets that a published protocol evaluates, present ones first."""
+        """Data sets that a published protocol evaluates, present ones first; none of a program."""
+        if self.plan.is_scored_by_program:
+            return []
         return literature.list_published_datasets(
             self.plan.evaluation_hashes, self.plan.missing_datasets
         )

@@ -40,6 +40,7 @@ KEYS_OF_COMMANDS: Mapping[str, Sequence[str]] = {
     "completion": (),
     "data": ("data_root=", "to=", "data.path="),
     "gc": ("store=",),
+    "import": ("store=",),
     "init": (),
     "list": (*(f"{group}=" for group in GROUP_KEYS), "store=", "conf_dir="),
     "merge": ("store=", "join="),

@@ -60,6 +60,7 @@ COMMANDS = {
     "bundle": "pack the evidence of a sweep into one file, with the hash of every file",
     "verify": "check a bundle, and train some of its cells anew (--rerun=k)",
     "merge": "join the runs and sweeps of other stores or bundles into a store",
+    "import": "make a sweep of runs that exist already: a CSV of scores, logs of open_clip",
     "gc": "list what can be deleted from the store, and its size",
     "completion": "print what switches on completion in bash, zsh or fish",
 }

@@ -250,6 +250,14 @@ SCHEMAS: dict[str, Schema] = {
         },
         is_list=False,
     ),
+    "import": _make_schema(
+        {
+            "sweep": ("string", "id of the sweep"),
+            "runs": ("array", "ids of its runs"),
+            "new_runs": ("integer", "how many of them the store did not have"),
+        },
+        is_list=False,
+    ),
     "merge": _make_schema(
         {
             "new_runs": ("array", "ids of the runs that only the sources have"),

@@ -59,7 +59,7 @@ def execute(
     """
     spec = run.read_spec()
     invocation, outcome = read_invocation(spec, run_only), run.read_outcome()
-    output = run.path / "output"
+    output = (run.path / "output").absolute()
     if outcome is None:
         require_fingerprint(spec["data"], invocation.collect_fingerprint())
         execution = Execution(run, attempt, invocation, output, stop)
@@ -129,6 +129,7 @@ class Execution:
         program_end = run_program(
             words,
             self.output,
+            self.invocation.get_working_folder(self.output),
             self.invocation.build_environment(self.output),
             on_poll=self._poll,
             stop=self._should_stop,

@@ -44,6 +44,8 @@ class CommandDefinition:
     """Template of the number of training steps, such as "{steps}"."""
     resume: str = ""
     """What {resume} stands for if an earlier attempt began: words such as `--resume latest`."""
+    working_folder: str = "{output}"
+    """Template of the folder in which the program is started."""
     metrics_file: str = ""
     """Template of a file of JSON lines with a step each, relative to {output}."""
     log_pattern: str = ""

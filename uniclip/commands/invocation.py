@@ -17,7 +17,7 @@ from uniclip.errors import UserError
 
 SPEC_KIND = "command"
 """`kind` of the spec of a program's run."""
-HASHED_FIELDS = ("run", "resume", "steps", "environment")
+HASHED_FIELDS = ("run", "resume", "steps", "environment", "working_folder")
 """Fields of a definition that enter the run id; the others say how its files are read."""
 
 
@@ -50,6 +50,10 @@ class Invocation:
     def build_words(self, output: Path, *, resumes: bool) -> list[str]:
         """Return the command line."""
         return render_words(self.definition.run, self.substitute(output, resumes=resumes))
+
+    def get_working_folder(self, output: Path) -> Path:
+        """Return the folder in which the program is started."""
+        return Path(render_text(self.definition.working_folder, self.substitute(output)))
 
     def build_environment(self, output: Path) -> dict[str, str]:
         """Return the variables that the program has beside those of this process."""

@@ -36,7 +36,8 @@ class Program:
 
     Args:
         words: Its command line.
-        output_folder: Its working directory, which it has for itself.
+        output_folder: The folder of its files, which it has for itself.
+        working_folder: The folder in which it is started.
         environment: Variables beside those of this process.
         log: The file that gets its output; None for that of this process.
     """
@@ -45,6 +46,7 @@ class Program:
         self,
         words: Sequence[str],
         output_folder: Path,
+        working_folder: Path,
         environment: Mapping[str, str],
         log: IO[bytes] | None = None,
     ) -> None:
@@ -56,7 +58,7 @@ class Program:
                     *(sys.executable, "-I", "-S", supervisor.__file__),
                     *(str(control), str(output_folder / LOCK_NAME), *words),
                 ],
-                cwd=output_folder,
+                cwd=working_folder,
                 env={**build_environment(os.environ), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -94,6 +96,7 @@ class Program:
 def run_program(
     words: Sequence[str],
     output_folder: Path,
+    working_folder: Path,
     environment: Mapping[str, str],
     *,
     on_poll: Callable[[], object],
@@ -106,7 +109,8 @@ def run_program(
 
     Args:
         words: Its command line.
-        output_folder: Its working directory.
+        output_folder: The folder of its files.
+        working_folder: The folder in which it is started.
         environment: Variables beside those of this process.
         on_poll: Called every `poll_seconds`, and once after the end.
         stop: Returns True once the program should stop.
@@ -114,7 +118,7 @@ def run_program(
         poll_seconds: Time between two looks.
         log: The file that gets its output; None for that of this process.
     """
-    program = Program(words, output_folder, environment, log)
+    program = Program(words, output_folder, working_folder, environment, log)
     deadline: float | None = None
     try:
         while (exit_status := program.poll()) is None:

@@ -25,7 +25,7 @@ def read_scores(path: Path, definitions: Mapping[str, ScoreDefinition]) -> tuple
     Raises:
         UserError: there is no such file, or it lacks a score.
     """
-    values = _flatten(_read_object(path))
+    values = flatten_scores(_read_object(path))
     scores = []
     for name, definition in definitions.items():
         key = definition.key or name
@@ -71,11 +71,12 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_scores(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values with dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{name}.")
+            flat |= flatten_scores(value, f"{prefix}{name}.")
         else:
             flat[f"{prefix}{name}"] = value
     return flat

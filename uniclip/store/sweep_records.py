@@ -318,6 +318,11 @@ class Plan:
         return tuple(self.base_config.get("runtime", {}).get("plugins", ()))
 
     @property
+    def is_scored_by_program(self) -> bool:
+        """Whether its scores are from another program, not from an evaluation of this package."""
+        return self.executor != Plan.executor
+
+    @property
     def device(self) -> str:
         """The device of its runs, such as "cpu" or "cuda", as far as the launcher knows."""
         device = self.launch_device or str(self.base_config["runtime"]["device"])

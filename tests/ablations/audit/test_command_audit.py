@@ -1,0 +1,123 @@
+"""The audit of commands: a switch that changes nothing, a seed that is ignored, a lost checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations.audit.command_audit import run_command_audit
+from tests.helpers.command_ablations import plan_command
+from uniclip.commands.invocation import read_invocation
+from uniclip.store import AuditCheck
+
+
+def audit(folder: Path, *words: str, **changes: Any) -> dict[str, AuditCheck]:
+    """Return "<arm>: <check>" -> the check."""
+    resolved_plan = plan_command(folder, "seeds=1", *words, **changes)
+    plan = resolved_plan.plan
+    invocations = {
+        c.arm: read_invocation(resolved_plan.specs[c.run_id], plan.run_only_values(c.arm))
+        for c in plan.cells
+    }
+    result = run_command_audit(plan, invocations, folder / "checks", "cpu", lambda: False)
+    assert [p.arm for p in result.probes] == [a.name for a in plan.arms]
+    assert all(p.setup_and_eval_seconds > 0 for p in result.probes)
+    return {f"{check.arm}: {check.name}": check for check in result.checks}
+
+
+def list_failures(checks: dict[str, AuditCheck]) -> list[str]:
+    return [name for name, check in checks.items() if not check.passed]
+
+
+def test_an_honest_ablation_passes(tmp_path: Path) -> None:
+    command = {"kill_at": 3, "resume_values": {"steps": 10, "seconds": 0.1}}
+    checks = audit(tmp_path, command=command)
+    assert list_failures(checks) == []
+    assert list(checks) == [
+        "gain: loss differs from base",
+        "gain: batch equals base",
+        "base: the seed has an effect",
+        "base: a killed run continues",
+    ]
+    assert checks["base: a killed run continues"].detail.endswith("bit by bit as without the kill")
+
+
+@pytest.mark.parametrize(
+    ("arm", "failures"),
+    [
+        ({"overrides": {"flags": ["--ignored=1"]}}, ["x: differs from base"]),
+        (
+            {"overrides": {"flags": ["--ignored=1"]}, "must_differ": ["loss"]},
+            ["x: loss differs from base"],
+        ),
+        ({"overrides": {"gain": 1.0}, "must_equal": ["loss"]}, ["x: loss equals base"]),
+        ({"overrides": {"gain": 1.0}, "must_differ": ["nothing"]}, ["x: nothing differs from base"]),
+        ({"overrides": {"gain": 1.0}}, []),
+    ],
+)
+def test_a_switch_must_do_what_it_declares(
+    tmp_path: Path, arm: dict[str, Any], failures: list[str]
+) -> None:
+    assert list_failures(audit(tmp_path, arms={"base": {}, "x": arm})) == failures
+
+
+def test_two_arms_that_are_the_same(tmp_path: Path) -> None:
+    arms = {
+        "base": {},
+        "x": {"overrides": {"gain": 1.0}},
+        "y": {"overrides": {"gain": 1.0, "flags": ["--ignored=1"]}},
+    }
+    assert list_failures(audit(tmp_path, arms=arms)) == ["y: not a duplicate of x"]
+
+
+def test_a_seed_that_is_ignored(tmp_path: Path) -> None:
+    run = (
+        "{python} -S {here}/program.py --seed 0 --out {output} --steps {steps} --gain {gain} "
+        "{flags}"
+    )
+    environment = {"SEED": "{seed}"}
+    checks = audit(tmp_path, command={"run": run, "environment": environment})
+    assert list_failures(checks) == ["base: the seed has an effect"]
+
+
+def test_noise_proves_nothing(tmp_path: Path) -> None:
+    """Where equal runs differ, a difference between arms is no evidence of a switch."""
+    arms = {"base": {}, "x": {"overrides": {"flags": ["--noise", "--ignored=1"]}}}
+    overrides = {"steps": 5, "gain": 0.0, "seconds": 0.0, "flags": ["--noise"]}
+    checks = audit(tmp_path, arms=arms, overrides=overrides)
+    assert list_failures(checks) == ["x: differs from base"]
+    seed = checks["base: the seed has an effect"]
+    assert "two runs of one seed differ in loss" in seed.detail
+
+
+def test_a_program_that_starts_again(tmp_path: Path) -> None:
+    overrides = {"steps": 5, "gain": 0.0, "seconds": 0.0, "flags": ["--forgets"]}
+    command = {"kill_at": 3, "resume_values": {"steps": 10, "seconds": 0.1}}
+    checks = audit(tmp_path, command=command, overrides=overrides)
+    assert list_failures(checks) == ["base: a killed run continues"]
+    assert "started again at step 1" in checks["base: a killed run continues"].detail
+
+
+def test_components_are_compared_with_their_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "components.yaml").write_text(
+        "gain: {label: gain, reason: r, off_overrides: {gain: 0.0}, "
+        "manipulation_check: {kind: command, differ: [loss], equal: [batch]}}\n"
+        "flag: {label: flag, reason: r, off_overrides: {flags: []}, "
+        "manipulation_check: {kind: command}}\n"
+    )
+    checks = audit(
+        tmp_path,
+        design="crossed",
+        components=["gain", "flag"],
+        reference="full",
+        arms={},
+        contrasts={},
+        overrides={"steps": 5, "gain": 1.0, "seconds": 0.0, "flags": ["--ignored=1"]},
+    )
+    assert "no-gain: batch equals full" in checks
+    assert [name for name in list_failures(checks) if "duplicate" not in name] == [
+        "no-flag: differs from full",
+        "none: differs from no-gain",
+    ]
