@@ -129,9 +129,7 @@ def _check_components(plan: Plan, arm: Arm, probes: Probes) -> Iterator[AuditChe
         if is_on or not neighbours:
             continue
         declared = components[name].manipulation_check
-        yield from _check_switch(
-            arm.name, neighbours[0], declared.get("differ", ()), probes, name
-        )
+        yield from _check_switch(arm.name, neighbours[0], declared.get("differ", ()), probes, name)
         yield from _check_equal(arm.name, neighbours[0], declared.get("equal", ()), probes, name)
 
 
@@ -182,9 +180,7 @@ def _list_differences(arm: str, other: str, probes: Probes) -> list[str]:
     return [n for n, c in comparisons.items() if c.differs and c.is_reproducible]
 
 
-def check_seed(
-    arm: str, probes: Sequence[CommandProbe], seed_probe: CommandProbe
-) -> AuditCheck:
+def check_seed(arm: str, probes: Sequence[CommandProbe], seed_probe: CommandProbe) -> AuditCheck:
     """Return the check that another seed gives something else."""
     comparisons = {
         name: compare_quantity(name, probes, [seed_probe, seed_probe])
@@ -199,9 +195,7 @@ def check_seed(
     if unreproducible:
         listed = ", ".join(unreproducible[:MAX_LISTED_QUANTITIES])
         detail += f"; two runs of one seed differ in {listed}"
-    return AuditCheck(
-        arm=arm, name="the seed has an effect", passed=bool(differing), detail=detail
-    )
+    return AuditCheck(arm=arm, name="the seed has an effect", passed=bool(differing), detail=detail)
 
 
 def check_resume(arm: str, whole: CommandProbe, killed: CommandProbe) -> AuditCheck:

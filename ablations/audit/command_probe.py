@@ -79,7 +79,9 @@ def probe_command(
     else:
         _run(invocation, folder, probe, stop, resumes=False)
     if not probe.records:
-        raise UserError(f"the program logged no step: see {folder / 'log'}, and command.log_pattern")
+        raise UserError(
+            f"the program logged no step: see {folder / 'log'}, and command.log_pattern"
+        )
     scores = read_scores(invocation.get_scores_path(output), invocation.definition.scores)
     probe.scores = {score.name: score.value for score in scores}
     shutil.rmtree(folder, ignore_errors=True)

@@ -225,7 +225,15 @@ def _check_templates(
     A switch of an arm that is not on the command line changes nothing.
     """
     names = [*base_values, *(k for arm in arms.values() for k in arm.values), *RESERVED_NAMES]
-    for key in ("run", "steps", "resume", "metrics_file", "log_file", "scores_file", "working_folder"):
+    for key in (
+        "run",
+        "steps",
+        "resume",
+        "metrics_file",
+        "log_file",
+        "scores_file",
+        "working_folder",
+    ):
         require_known_names(key, getattr(definition, key), names)
     for template in (*(definition.data or ()), *definition.environment.values()):
         require_known_names("data and environment", template, names)

@@ -174,6 +174,7 @@ def _build_sections(
         section("curves", "Curves"),
         section("examples", "Retrieval examples", figure_html["examples"]),
         section("components", "Components", table_html.get("components")),
+        section("checks", "Manipulation checks", table_html.get("manipulation_checks")),
         section("comparability", "Comparability", table_html.get("comparability")),
         section("costs", "Costs", render_table(cost_table)),
         section("system", "System"),

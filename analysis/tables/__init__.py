@@ -11,6 +11,7 @@ from dataclasses import replace
 from analysis.results.results import Results
 from analysis.tables.alarms import build_data_checks_table
 from analysis.tables.benchmark import build_benchmark_tables
+from analysis.tables.command_checks import build_command_check_table
 from analysis.tables.comparability import build_comparability_table
 from analysis.tables.components import build_component_table
 from analysis.tables.dataset_means import build_dataset_mean_tables
@@ -22,6 +23,7 @@ from analysis.tables.scores import build_all_scores_table, build_score_table
 from analysis.tables.table import Table
 from analysis.tables.tuning import build_tuned_effects_table, build_tuning_table
 from analysis.tables.variance import build_variance_table
+from uniclip.commands.definition import EXECUTOR as COMMAND_EXECUTOR
 
 
 def build_tables(results: Results) -> list[Table]:
@@ -50,6 +52,8 @@ def build_tables(results: Results) -> list[Table]:
         tables.append(build_variance_table(results))
     if plan.components:
         tables.append(build_component_table(results))
+    if plan.executor == COMMAND_EXECUTOR and results.audit_checks:
+        tables.append(build_command_check_table(plan, results.audit_checks))
     if plan.comparison_facts:
         tables.append(build_comparability_table(plan, sweep_data.probes))
     return [

@@ -55,7 +55,9 @@ def build_component_table(results: Results) -> Table:
 
 def _format_manipulation_check(audit_checks: Iterable[AuditCheck], component: str) -> str:
     """Return the result of the audit for the arms in which this component alone is off."""
-    component_checks = [c for c in audit_checks if c.name.startswith(f"{component} is ")]
+    component_checks = [
+        c for c in audit_checks if c.component == component or c.name.startswith(f"{component} is ")
+    ]
     if not component_checks:
         return "not audited"
     failed_checks = [c for c in component_checks if not c.passed]

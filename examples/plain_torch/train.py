@@ -48,7 +48,11 @@ for step in range(start + 1, arguments.steps + 1):
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    record = {"step": step, "loss": loss.item(), "parameters": sum(p.numel() for p in model.parameters())}
+    record = {
+        "step": step,
+        "loss": loss.item(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
     record["batch"] = hashlib.sha1(points.numpy().tobytes()).hexdigest()
     with open(arguments.out / "metrics.jsonl", "a") as log:
         log.write(json.dumps(record) + "\n")

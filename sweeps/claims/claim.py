@@ -43,7 +43,8 @@ def claim_run(
     """Claim the next attempt of a run.
 
     A partly trained run whose attempts used a different version of the training code is moved
-    aside, and the run starts again with attempt 1. Not so a run of a command, which has its own code.
+    aside, and the run starts again with attempt 1; not so a run of a command, which has its own
+    code.
 
     Args:
         store: the store of the run.

@@ -17,6 +17,7 @@ from uniclip.config.overrides import format_override, parse_overrides
 from uniclip.errors import UserError
 from uniclip.io import hub
 from uniclip.store import Plan, Store
+from uniclip.store.sweep_records import IMPORTED
 
 UNRECORDED_KEYS = (
     *("max_gpu_hours", "notify", "outdated", "retry", "seeds", "storage", "store", "wait"),
@@ -55,8 +56,13 @@ def merge_overrides(plan: Plan, overrides: Sequence[str]) -> list[str]:
             `launcher=` replaces every recorded setting of a launcher.
 
     Raises:
-        UserError: the plan is from before words were recorded.
+        UserError: the plan is from before words were recorded, or its runs were imported.
     """
+    if plan.executor == IMPORTED:
+        raise UserError(
+            f"the runs of {plan.sweep_id} were imported, and nothing here can execute them; "
+            "status, report, diff and export take its id"
+        )
     if not plan.overrides:
         raise UserError(
             f"{plan.sweep_id} was planned by a version that did not record its command: write the "

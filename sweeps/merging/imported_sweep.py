@@ -29,9 +29,8 @@ from uniclip.store import (
     Store,
 )
 from uniclip.store.json_io import to_json_bytes
+from uniclip.store.sweep_records import IMPORTED
 
-EXECUTOR = "imported"
-"""Names no module: nothing can execute such a cell."""
 DATASET = "program"
 MIN_SEEDS = 3
 """Fewest seeds with a verdict."""
@@ -97,7 +96,7 @@ def build_plan(
             "runtime": {"device": "cpu"},
             "benchmark": [DATASET],
         },
-        executor=EXECUTOR,
+        executor=IMPORTED,
         first_seed=seeds[0],
         looks=(look,) if len(seeds) >= MIN_SEEDS else DEFAULT_LOOKS,
         provenance_notes=(
@@ -119,7 +118,9 @@ def write_sweep(
         folder = store.get_run(run_id)
         num_new += folder.read_outcome() is None
         _write_run(folder, imported_run)
-        _write_scores(folder, imported_run, kinds, plan.evaluation_hashes[imported_run.arm][DATASET])
+        _write_scores(
+            folder, imported_run, kinds, plan.evaluation_hashes[imported_run.arm][DATASET]
+        )
     store.get_sweep(plan.sweep_id).write_plan(plan)
     return num_new
 
@@ -138,7 +139,7 @@ def _number_seeds(runs: Sequence[ImportedRun]) -> tuple[list[ImportedRun], str]:
 
 def _build_spec(run: ImportedRun) -> dict[str, object]:
     return {
-        "kind": EXECUTOR,
+        "kind": IMPORTED,
         "config": {"seed": run.seed, "values": {"arm": run.arm}},
         "data": {"origin": run.origin, "scores": run.scores},
     }

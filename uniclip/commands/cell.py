@@ -69,7 +69,9 @@ def execute(
             return interruption
         scores = read_scores(invocation.get_scores_path(output), invocation.definition.scores)
         numerics_class = resolve_numerics_class(run, run_only)
-        run.write_outcome(execution.build_outcome("trained" if scores else "diverged", numerics_class))
+        run.write_outcome(
+            execution.build_outcome("trained" if scores else "diverged", numerics_class)
+        )
     elif outcome.kind == "trained":
         scores = read_scores(invocation.get_scores_path(output), invocation.definition.scores)
     if outcome is not None and outcome.kind == "diverged" or not scores:
@@ -205,9 +207,7 @@ class Execution:
         if self.is_superseded or self.attempt.is_superseded():
             return "superseded"
         status = program_end.exit_status
-        is_finished = status == 0 and (
-            not program_end.was_stopped or self.step >= self.total_steps
-        )
+        is_finished = status == 0 and (not program_end.was_stopped or self.step >= self.total_steps)
         if is_finished:
             return None
         if program_end.was_stopped or status in STOP_STATUSES:

@@ -23,7 +23,9 @@ class LogReader:
         offset: Bytes that belong to earlier attempts.
     """
 
-    def __init__(self, path: Path, definition: CommandDefinition, offset: int | None = None) -> None:
+    def __init__(
+        self, path: Path, definition: CommandDefinition, offset: int | None = None
+    ) -> None:
         self.path, self.definition = path, definition
         self._offset = _get_size(path) if offset is None else offset
         self._incomplete_line = b""

@@ -10,6 +10,8 @@ from uniclip.config.device import AUTO, detect_device
 from uniclip.config.schema import select_run_only
 from uniclip.store.design_records import Arm, Component, Contrast, FoldOver, Prediction
 
+IMPORTED = "imported"
+"""`Plan.executor` of runs that were made elsewhere: it names no module."""
 AUDIT_ERROR_CHECK = "audit error"
 """Name of the failed check that stands for an audit that raised an error."""
 

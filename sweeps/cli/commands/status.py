@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sweeps.config.selection import SWEEP_HELP, print_notes, require_no_cells, select_plan
+from sweeps.costs.audit_scope import find_refusal
 from sweeps.monitor.columns import wrap_text
 from sweeps.monitor.display import build_status_lines
 from sweeps.monitor.progress import ProgressMeter
@@ -74,7 +75,9 @@ def run(arguments: Namespace) -> int:
         watch(console, lambda: _build_lines(console, meter, plan, build_rows(store, plan)))
     rows = build_rows(store, plan)
     print_lines(console, _build_lines(console, meter, plan, rows, whole=True))
-    for note in (*_list_next_steps(rows), *describe_tunings(store, plan.sweep_id)):
+    refusal = find_refusal(store.get_sweep(plan.sweep_id), plan)
+    notes = [refusal] if refusal is not None else [*_list_next_steps(rows)]
+    for note in (*notes, *describe_tunings(store, plan.sweep_id)):
         print_lines(console, wrap_text(note, console.width, "  "))
     return 0
 

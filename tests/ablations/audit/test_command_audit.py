@@ -1,4 +1,4 @@
-"""The audit of commands: a switch that changes nothing, a seed that is ignored, a lost checkpoint."""
+"""The audit of commands: switches without effect, ignored seeds, lost checkpoints."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def test_an_honest_ablation_passes(tmp_path: Path) -> None:
             ["x: loss differs from base"],
         ),
         ({"overrides": {"gain": 1.0}, "must_equal": ["loss"]}, ["x: loss equals base"]),
-        ({"overrides": {"gain": 1.0}, "must_differ": ["nothing"]}, ["x: nothing differs from base"]),
+        (
+            {"overrides": {"gain": 1.0}, "must_differ": ["nothing"]},
+            ["x: nothing differs from base"],
+        ),
         ({"overrides": {"gain": 1.0}}, []),
     ],
 )

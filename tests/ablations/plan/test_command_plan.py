@@ -20,7 +20,8 @@ def list_run_ids(plan: Plan) -> list[str]:
 def test_arms_contrasts_and_facts(tmp_path: Path) -> None:
     plan = plan_command(tmp_path, "seeds=[0,1]").plan
     assert [c.name for c in plan.cells] == ["base/0", "gain/0", "base/1", "gain/1"]
-    assert plan.executor == "uniclip.commands.cell" and plan.is_scored_by_program
+    assert plan.executor == "uniclip.commands.cell"
+    assert plan.is_scored_by_program
     assert plan.get_arm("gain").config_diff == {"values.gain": 1.0}
     assert plan.base_config["values"] == {"steps": 5, "gain": 0.0, "seconds": 0.0, "flags": []}
     assert [c.weights for c in plan.contrasts] == [{"gain": 1.0, "base": -1.0}]
@@ -74,7 +75,8 @@ def test_paths_do_not_enter_the_run_id(tmp_path: Path) -> None:
     }  # fmt: skip
     here = plan_command(tmp_path, **changes).plan
     there = plan_command(tmp_path, f"folder={tmp_path / 'b'}", **changes).plan
-    assert list_run_ids(here) == list_run_ids(there) and here.sweep_id == there.sweep_id
+    assert list_run_ids(here) == list_run_ids(there)
+    assert here.sweep_id == there.sweep_id
     paths = [p.run_only_values("gain")["runtime"]["command"]["paths"] for p in (here, there)]
     assert paths == [{"folder": f"{tmp_path}/ablation/../a"}, {"folder": f"{tmp_path}/b"}]
 
@@ -92,7 +94,11 @@ def test_undeclared_provenance_is_stamped(tmp_path: Path) -> None:
         ({"arms": {"base": {}, "x": {"overrides": {"ignored": 1}}}}, (), "not on the command line"),
         ({"command": {"run": "train {output} {gain} {flags}"}}, (), "must pass on {seed}"),
         ({"command": {"run": "train {seed} {gain} {flags}"}}, (), "must pass on {output}"),
-        ({"command": {"run": "t {seed} {output} {gain} {nothing}"}}, (), "unknown name '{nothing}'"),
+        (
+            {"command": {"run": "t {seed} {output} {gain} {nothing}"}},
+            (),
+            "unknown name '{nothing}'",
+        ),
         ({"overrides": {"seed": 1}}, (), "'seed' cannot be a value"),
         ({"overrides": {"store": 1, "steps": 1}, "arms": {"base": {}}}, (), "rename the value"),
         ({"arms": {"base": {"groups": {"method": "clip"}}}}, (), "has overrides only"),

@@ -42,7 +42,8 @@ def test_metrics_outcome_and_scores(tmp_path: Path) -> None:
     assert toy.execute() == "trained"
     train = [r for r in toy.run.read_history() if r["phase"] == "train"]
     assert [r["step"] for r in train] == [1, 2, 3, 4, 5]
-    assert train[0]["loss"] == 2.0 and train[0]["batch"] == "0-1"
+    assert train[0]["loss"] == 2.0
+    assert train[0]["batch"] == "0-1"
     assert all(r["seconds"] == r["attempt_seconds"] > 0 for r in train)
     outcome = toy.run.read_outcome()
     assert outcome is not None
@@ -52,7 +53,8 @@ def test_metrics_outcome_and_scores(tmp_path: Path) -> None:
     assert scores is not None
     assert [(s.name, s.value, s.chance) for s in scores.scores] == [("accuracy", 0.6, 0.1)]
     heartbeat = toy.attempt.read_heartbeat()
-    assert heartbeat is not None and (heartbeat.step, heartbeat.total_steps) == (5, 5)
+    assert heartbeat is not None
+    assert (heartbeat.step, heartbeat.total_steps) == (5, 5)
 
 
 def test_a_finished_run_is_not_started_again(tmp_path: Path) -> None:
@@ -115,4 +117,5 @@ def test_a_score_that_is_not_finite_is_a_diverged_run(tmp_path: Path) -> None:
     toy = ToyCell(tmp_path, arms={"base": {}, "gain": {"overrides": {"gain": "nan"}}})
     assert toy.execute() == "diverged"
     outcome = toy.run.read_outcome()
-    assert outcome is not None and outcome.kind == "diverged"
+    assert outcome is not None
+    assert outcome.kind == "diverged"

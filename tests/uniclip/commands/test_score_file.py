@@ -20,7 +20,13 @@ def test_nested_names_and_the_last_line(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text('{"rank": 9}\n{"test": {"R@1": 0.25}, "rank": 3}\n{"half')
     r1, rank = read_scores(path, DEFINITIONS)
-    assert (r1.name, r1.value, r1.kind, r1.chance, r1.num_samples) == ("r1", 0.25, "recall", 0.1, 50)
+    assert (r1.name, r1.value, r1.kind, r1.chance, r1.num_samples) == (
+        "r1",
+        0.25,
+        "recall",
+        0.1,
+        50,
+    )
     assert (rank.name, rank.value) == ("rank", 3.0)
 
 

@@ -1,0 +1,77 @@
+"""A sweep of a program on Slurm: preempted, killed and resumed, audited and reported; refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.command_ablations import write_command_ablation
+from tests.helpers.command_line import Driver, assert_finished_once
+from tests.helpers.slurm_cluster import Cluster
+from tests.slurm.test_disturbances import finish, node_of, recorded_end_reasons, under_way
+from uniclip.store import EndReason
+
+pytestmark = pytest.mark.soak
+SLURM = ("launcher=slurm", "launcher.timeout_min=30", "launcher.cells_per_job=1")
+LONG = ("seeds=1", "steps=150", "seconds=0.2")
+"""Two cells of half a minute each, in a job of their own."""
+
+
+def make_driver(folder: Path, *words: str, **changes: Any) -> Driver:
+    driver = Driver(folder / "store")
+    ablation_words = write_command_ablation(folder, **changes)
+    kept = [word for word in ablation_words if not word.startswith("launcher.")]
+    driver.words = (*kept, *words, *SLURM, f"store={driver.folder}")
+    return driver
+
+
+def count_starts(driver: Driver) -> int:
+    paths = driver.folder.glob("runs/*/output/starts")
+    return sum(len(path.read_text().split()) for path in paths)
+
+
+def assert_every_step_once(driver: Driver, num_steps: int) -> None:
+    for cell in driver.plan().cells:
+        records = driver.store.get_run(cell.run_id).read_history()
+        steps = [r["step"] for r in records if r["phase"] == "train"]
+        assert steps == [*range(1, num_steps + 1)]
+
+
+def test_a_preempted_program_resumes(cluster: Cluster, tmp_path: Path) -> None:
+    driver = make_driver(tmp_path, *LONG, "launcher.signal_delay_s=20")
+    driver.run()
+    job = under_way(driver)
+    urgent = cluster.urgent(1, node_of(cluster, job))
+    cluster.wait_until(lambda: cluster.squeue().get(urgent) == "COMPLETED", "urgent job")
+    finish(cluster)
+    assert_finished_once(driver)
+    assert EndReason.PREEMPTED in recorded_end_reasons(driver)
+    assert count_starts(driver) == 3
+    assert_every_step_once(driver, 150)
+    assert driver.tables()
+    (sweep,) = driver.store.iter_sweeps()
+    assert [check.passed for check in sweep.read_audit_checks()] == [True] * 3
+
+
+def test_the_program_of_a_killed_worker_ends_with_it(cluster: Cluster, tmp_path: Path) -> None:
+    driver = make_driver(tmp_path, *LONG)
+    driver.run()
+    under_way(driver)
+    for pid in driver.workers()[:1]:
+        cluster.kill_pid(pid)
+    finish(cluster)
+    assert_finished_once(driver)
+    assert count_starts(driver) == 3
+    assert_every_step_once(driver, 150)
+
+
+def test_a_switch_that_changes_nothing_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    broken = {"base": {}, "x": {"overrides": {"flags": ["--ignored=1"]}}}
+    driver = make_driver(tmp_path, "seeds=1", arms=broken)
+    driver.run()
+    finish(cluster)
+    assert count_starts(driver) == 0
+    assert not any(run.list_attempts() for run in driver.store.iter_runs())
+    assert "the audit refuses the sweep" in driver.run(command="status")
