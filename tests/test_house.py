@@ -255,7 +255,7 @@ def test_data_files_are_packaged() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     for package in PACKAGES:
         if list((ROOT / package).rglob("*.yaml")):
-            assert f'{package} = ["py.typed", "conf/**/*.yaml"]' in project
+            assert f'{package} = ["py.typed", "conf/**/*.yaml"' in project
 
 
 def test_make_soak_runs_every_full_count() -> None:

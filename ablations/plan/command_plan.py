@@ -271,7 +271,6 @@ def _build_record(
     }
     names = {c for arm in arms.values() for c in arm.definition.components_off}
     names |= set(ablation.components)
-    num_threads = int(request.overrides.get("train.num_threads", 1))
     primary_metric = ablation.primary_metrics.get(definition.dataset, definition.primary_score)
     if primary_metric not in definition.scores:
         raise make_unknown_name_error("score", primary_metric, definition.scores)
@@ -294,12 +293,7 @@ def _build_record(
         cells=(),
         evaluation_hashes={name: {definition.dataset: evaluation_hash} for name in arms},
         missing_datasets={},
-        base_config={
-            "values": {k: v for k, v in base_values.items() if k not in definition.paths},
-            "train": {"steps": total_steps[reference], "num_threads": num_threads},
-            "runtime": dict(runtime),
-            "benchmark": [definition.dataset],
-        },
+        base_config=_build_base_config(request, base_values, runtime, total_steps[reference]),
         executor=EXECUTOR,
         overrides=request.recorded_overrides,
         first_seed=ablation.first_seed,
@@ -316,6 +310,22 @@ def _build_record(
             if arm.budgets is not None and request.budget not in arm.budgets
         ),
     )
+
+
+def _build_base_config(
+    request: PlanRequest,
+    base_values: Mapping[str, Any],
+    runtime: Mapping[str, Any],
+    total_steps: int,
+) -> dict[str, Any]:
+    definition = get_command(request.ablation)
+    num_threads = int(request.overrides.get("train.num_threads", 1))
+    return {
+        "values": {k: v for k, v in base_values.items() if k not in definition.paths},
+        "train": {"steps": total_steps, "num_threads": num_threads},
+        "runtime": dict(runtime),
+        "benchmark": [definition.dataset],
+    }
 
 
 def _select_margins(ablation: Ablation, definition: CommandDefinition) -> tuple[Margin, ...]:

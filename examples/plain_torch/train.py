@@ -10,57 +10,53 @@ import torch
 from torch import nn
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--seed", type=int, required=True)
-parser.add_argument("--out", type=Path, required=True)
-parser.add_argument("--steps", type=int, default=400)
-parser.add_argument("--dropout", type=float, default=0.0)
-parser.add_argument("--hidden", type=int, default=32)
-arguments = parser.parse_args()
+for flag, kind in (
+    ("seed", int),
+    ("out", Path),
+    ("steps", int),
+    ("dropout", float),
+    ("hidden", int),
+):
+    parser.add_argument(f"--{flag}", type=kind, required=True)
+args = parser.parse_args()
+
+
+def draw_samples(num_samples, seed):
+    """Return points on two noisy spirals, and which of the two each is on."""
+    draws = torch.Generator().manual_seed(seed)
+    spiral = torch.randint(2, (num_samples,), generator=draws)
+    radius = torch.rand(num_samples, generator=draws)
+    angle = 9 * radius + torch.pi * spiral
+    points = torch.stack([angle.cos(), angle.sin()], 1) * radius[:, None]
+    return points + 0.03 * torch.randn(num_samples, 2, generator=draws), spiral
+
+
 torch.set_num_threads(1)
-torch.manual_seed(arguments.seed)
-
-
-def draw_samples(num_samples, generator):
-    """Return points on two noisy spirals and which spiral they are on."""
-    spiral = torch.randint(2, (num_samples,), generator=generator)
-    angle = 9 * torch.rand(num_samples, generator=generator) + 0.5
-    turned = angle + torch.pi * spiral
-    points = torch.stack([turned.cos(), turned.sin()], 1) * angle[:, None] / 9
-    return points + 0.03 * torch.randn(num_samples, 2, generator=generator), spiral
-
-
-hidden = arguments.hidden
-model = nn.Sequential(
-    nn.Linear(2, hidden), nn.ReLU(), nn.Dropout(arguments.dropout), nn.Linear(hidden, 2)
-)
+torch.manual_seed(args.seed)
+layers = [nn.Linear(2, args.hidden), nn.ReLU(), nn.Dropout(args.dropout), nn.Linear(args.hidden, 2)]
+model = nn.Sequential(*layers)
 optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-checkpoint, start = arguments.out / "checkpoint.pt", 0
-if checkpoint.exists():
-    state = torch.load(checkpoint, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["rng"])
-    start = state["step"]
-for step in range(start + 1, arguments.steps + 1):
-    batch = torch.Generator().manual_seed(1000003 * arguments.seed + step)
-    points, spiral = draw_samples(64, batch)
+parameters = sum(p.numel() for p in model.parameters())
+checkpoint, start = args.out / "checkpoint.pt", 0
+if checkpoint.exists():  # an earlier attempt was interrupted
+    start, weights, moments, rng_state = torch.load(checkpoint, weights_only=True)
+    model.load_state_dict(weights)
+    optimizer.load_state_dict(moments)
+    torch.set_rng_state(rng_state)
+for step in range(start + 1, args.steps + 1):
+    points, spiral = draw_samples(64, 1000003 * args.seed + step)
     loss = nn.functional.cross_entropy(model(points), spiral)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    record = {
-        "step": step,
-        "loss": loss.item(),
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
-    record["batch"] = hashlib.sha1(points.numpy().tobytes()).hexdigest()
-    with open(arguments.out / "metrics.jsonl", "a") as log:
+    batch = hashlib.sha1(points.numpy().tobytes()).hexdigest()
+    record = {"step": step, "loss": loss.item(), "parameters": parameters, "batch": batch}
+    with open(args.out / "metrics.jsonl", "a") as log:
         log.write(json.dumps(record) + "\n")
-    if step % 50 == 0 or step == arguments.steps:
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-        torch.save({**state, "rng": torch.get_rng_state()}, checkpoint.with_suffix(".new"))
-        os.replace(checkpoint.with_suffix(".new"), checkpoint)
-model.eval()
-points, spiral = draw_samples(2000, torch.Generator().manual_seed(7))
-accuracy = (model(points).argmax(1) == spiral).float().mean().item()
-(arguments.out / "scores.json").write_text(json.dumps({"accuracy": accuracy}))
+    if step % 50 == 0:
+        state = [step, model.state_dict(), optimizer.state_dict(), torch.get_rng_state()]
+        torch.save(state, args.out / "new.pt")
+        os.replace(args.out / "new.pt", checkpoint)
+points, spiral = draw_samples(2000, 7)
+accuracy = (model.eval()(points).argmax(1) == spiral).float().mean().item()
+(args.out / "scores.json").write_text(json.dumps({"accuracy": accuracy}))

@@ -69,8 +69,12 @@ def claim_run(
     )
     is_partly_trained = state.status in (RunStatus.INTERRUPTED, RunStatus.PAUSED)
     previous_hash = state.claim_record.training_hash if state.claim_record else None
-    is_other_code = previous_hash is not None and previous_hash != compute_training_hash()
-    if is_partly_trained and is_other_code and run.read_spec().get("kind") != SPEC_KIND:
+    if (
+        is_partly_trained
+        and previous_hash is not None
+        and previous_hash != compute_training_hash()
+        and run.read_spec().get("kind") != SPEC_KIND
+    ):
         # The process that gets the next attempt moves the run aside. Until then its claim carries
         # the hash of the old code, so that a successor also moves the run aside if this one dies.
         old_code_claim = replace(claim_record, training_hash=previous_hash)

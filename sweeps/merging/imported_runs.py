@@ -87,8 +87,10 @@ def _read_table(path: Path) -> Iterator[ImportedRun]:
         columns = list(reader.fieldnames or ())
         score_names = [name for name in columns if name not in (ARM, SEED)]
         if not {ARM, SEED} <= set(columns) or not score_names:
-            found = ", ".join(columns) or "nothing"
-            raise UserError(f"{path} needs the columns arm, seed and a score; it has {found}")
+            column_names = ", ".join(columns) or "nothing"
+            raise UserError(
+                f"{path} needs the columns arm, seed and a score; it has {column_names}"
+            )
         for row in reader:
             where = f"{path} line {reader.line_num}"
             yield ImportedRun(

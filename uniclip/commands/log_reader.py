@@ -87,7 +87,7 @@ def compute_step(groups: Mapping[str, Any], step_from: Mapping[str, float]) -> i
     if not step_from:
         return int(groups["step"])
     summands = {**groups, CONSTANT: 1}
-    return round(sum(factor * summands[name] for name, factor in step_from.items()))
+    return int(round(sum(factor * summands[name] for name, factor in step_from.items())))
 
 
 class StepTimer:

@@ -137,12 +137,15 @@ def run_program(
 
 
 def build_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a worker without those that its launcher has set for itself."""
-    kept = {name: value for name, value in variables.items() if name != SAFE_PATH}
+    """Return the variables of a worker without those that its launcher set."""
+    variables_left = {name: value for name, value in variables.items() if name != SAFE_PATH}
     search_path = [
         part
         for part in variables.get(PYTHON_PATH, "").split(os.pathsep)
         if part and Path(part).resolve() != PACKAGE_ROOT
     ]
-    kept.pop(PYTHON_PATH, None)
-    return {**kept, **({PYTHON_PATH: os.pathsep.join(search_path)} if search_path else {})}
+    variables_left.pop(PYTHON_PATH, None)
+    return {
+        **variables_left,
+        **({PYTHON_PATH: os.pathsep.join(search_path)} if search_path else {}),
+    }

@@ -43,11 +43,11 @@ def collect_fingerprint(
     }
 
 
-def require_fingerprint(planned: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+def require_fingerprint(planned: Mapping[str, Any], current: Mapping[str, Any]) -> None:
     """Raise `DataChangedError` if files, packages or data are not those that were planned."""
     for kind in ("sources", "packages", "data"):
-        if planned.get(kind) != found.get(kind):
-            names = _list_changed(planned.get(kind), found.get(kind))
+        if planned.get(kind) != current.get(kind):
+            names = _list_changed(planned.get(kind), current.get(kind))
             raise DataChangedError(
                 f"command.{kind} changed since the plan ({names}): {CHANGED_DATA_ADVICE}"
             )
@@ -70,12 +70,12 @@ def _digest_patterns(
     kind: str, folder: Path, patterns: Sequence[str], *, is_relative: bool = False
 ) -> dict[str, str]:
     """Return name -> digest of the files that patterns match, those of folders included."""
-    digests = {}
+    digests: dict[str, str] = {}
     for pattern in patterns:
         files, root = find_files(kind, folder, pattern)
-        found = digest_files(files, name_memo("command", folder, pattern))
+        current = digest_files(files, name_memo("command", folder, pattern))
         base = root if is_relative else folder
-        digests |= {os.path.relpath(path, base): value for path, value in zip(files, found)}
+        digests |= {os.path.relpath(path, base): value for path, value in zip(files, current)}
     return digests
 
 
@@ -111,8 +111,8 @@ def _get_version(package: str) -> str:
         raise UserError(f"command.packages: {package} is not installed") from None
 
 
-def _list_changed(planned: Any, found: Any) -> str:
-    if isinstance(planned, Mapping) and isinstance(found, Mapping):
-        names = [n for n in {**planned, **found} if planned.get(n) != found.get(n)]
+def _list_changed(planned: Any, current: Any) -> str:
+    if isinstance(planned, Mapping) and isinstance(current, Mapping):
+        names = [n for n in {**planned, **current} if planned.get(n) != current.get(n)]
         return ", ".join(names[:3])
     return "other bytes"

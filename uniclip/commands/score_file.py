@@ -31,8 +31,8 @@ def read_scores(path: Path, definitions: Mapping[str, ScoreDefinition]) -> tuple
         key = definition.key or name
         value = values.get(key)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            found = ", ".join(list(values)[:12]) or "nothing"
-            raise UserError(f"{path}: no number {key!r} for the score {name}; it has {found}")
+            names = ", ".join(list(values)[:12]) or "nothing"
+            raise UserError(f"{path}: no number {key!r} for the score {name}; it has {names}")
         scores.append(
             Score(
                 name=name,

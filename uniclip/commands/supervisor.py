@@ -118,11 +118,12 @@ def _reap_orphans(keep_unreaped: int) -> None:
 def _list_living_descendants() -> list[int]:
     """Return the processes below this one that have not exited."""
     processes = _read_processes()
-    found, generation = [], {os.getpid()}
+    descendants: list[int] = []
+    generation = {os.getpid()}
     while generation:
         generation = {pid for pid, (parent, _) in processes.items() if parent in generation}
-        found += [pid for pid in generation if processes[pid][1] not in "ZX"]
-    return found
+        descendants += [pid for pid in generation if processes[pid][1] not in "ZX"]
+    return descendants
 
 
 def _read_processes() -> dict[int, tuple[int, str]]:

@@ -83,8 +83,7 @@ class AttemptFolder:
 
     @property
     def progress_path(self) -> Path:
-        """Exists if the attempt went beyond the last step of earlier ones; only of a program that
-        keeps its own checkpoints (`uniclip.commands`)."""
+        """Exists once a program went beyond the last step of earlier attempts."""
         return self.path / "progress"
 
     @property
@@ -332,14 +331,11 @@ class RunFolder:
         This lists one folder, however many evaluations there are.
         """
         required_names = {_name_scores_file(*item) for item in evaluations.items()}
-        return not required_names or required_names <= self._list_scores_files()
+        return not required_names or required_names <= set(self.files.list_folder("scores"))
 
     def list_score_paths(self) -> set[Path]:
         """Return the paths of all scores files."""
-        return {self.path / "scores" / name for name in self._list_scores_files()}
-
-    def _list_scores_files(self) -> set[str]:
-        return set(self.files.list_folder("scores"))
+        return {self.path / "scores" / name for name in self.files.list_folder("scores")}
 
     def predictions_path(self, dataset: str, evaluation_hash: str) -> Path:
         """Return the path of the outcomes per sample behind those scores."""

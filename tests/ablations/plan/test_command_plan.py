@@ -134,6 +134,6 @@ def test_a_crossed_design_of_switches(tmp_path: Path) -> None:
         contrasts={},
         overrides={"steps": 5, "gain": 1.0, "seconds": 0.0, "flags": ["--ignored=1"]},
     ).plan
-    assert [a.name for a in plan.arms] == ["full", "no-gain", "no-flag", "none"]
+    assert [a.name for a in plan.arms] == ["full", "no-flag", "no-gain", "none"]
     assert plan.get_arm("none").config_diff == {"values.gain": 0.0, "values.flags": []}
     assert [c.name for c in plan.contrasts if c.primary] == ["main:gain", "main:flag"]

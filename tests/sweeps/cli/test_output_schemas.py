@@ -49,6 +49,7 @@ WORDS = {
     "bundle": ("bundle", SWEEP, "to=evidence.tar"),
     "verify": ("verify", BUNDLE),
     "merge": ("merge", BUNDLE, "store=merged"),
+    "import": ("import", "runs.csv", "store=imported"),
     "plan": ("plan", "ablation=components", "budget=smoke"),
     "status": ("status", SWEEP),
     "report": ("report", SWEEP),
@@ -116,6 +117,8 @@ def test_the_output_is_valid_and_has_records(
 ) -> None:
     if name.startswith("data"):
         write_images(work_folder)
+    elif name == "import":
+        (work_folder / "runs.csv").write_text("arm,seed,score\na,0,0.5\n")
     elif name in ("retry", "cancel"):
         folder = write_failed_cell(Store(work_folder / "store"))
         folder.submissions_path.touch()
