@@ -110,6 +110,18 @@ def test_plan_and_start_are_measured_on_an_index_without_pictures(benchmark, tmp
     assert all(row["CPU s"] > 0 and row["peak of both, GiB"] > 0 for row in rows)
 
 
+@pytest.mark.slow
+def test_a_large_table_is_read_planned_and_opened(benchmark, tmp_path):
+    rows = benchmark("table_scale").run(benchmark("table").Options(tmp_path, quick=True)).rows
+    assert [row["what"].split(":")[0] for row in rows] == [
+        "reading the table, once",
+        "plan, first",
+        "plan",
+        "start and ten batches",
+    ]
+    assert all(row["CPU s"] > 0 and row["peak of both, GiB"] > 0 for row in rows)
+
+
 def test_the_front_door_is_measured_over_cells_of_every_state(benchmark, tmp_path):
     rows = list(benchmark("overhead").measure_front_door(tmp_path, 22, 11))
     assert [row["at most"] for row in rows] == [3.0, 2.0, 3.0, 3, 3, 4, 3]

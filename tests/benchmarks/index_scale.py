@@ -35,7 +35,7 @@ MEASURE = """
 import json, sys, time
 from pathlib import Path
 start, cpu = time.perf_counter(), time.process_time()
-from tests.benchmarks.index_scale import {function}
+from {module} import {function}
 {function}(Path(sys.argv[1]))
 lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
 sizes = {{line.split()[0]: int(line.split()[1]) / 2**20 for line in lines[1:]}}
@@ -153,9 +153,9 @@ def start_training(folder: Path) -> None:
         batches.build_batch(step)
 
 
-def measure(function: str, folder: Path) -> dict[str, float]:
-    """Return seconds and GiB of a function of this module, in a new process."""
-    command = [sys.executable, "-c", MEASURE.format(function=function), str(folder)]
+def measure(function: str, folder: Path, module: str = __name__) -> dict[str, float]:
+    """Return seconds and GiB of a function of a module, in a new process."""
+    command = [sys.executable, "-c", MEASURE.format(module=module, function=function), str(folder)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     numbers: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     return numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,21 +30,31 @@ HASH_RANGE = 2**32
 
 def assign_rows(config: WebdatasetData, index: ShardIndex) -> dict[SplitName, NDArray[np.uint32]]:
     """Return the samples of each split, ascending; of those held out at most `max_held_out`."""
-    positions = index.split_positions
-    test_limit = config.test_fraction * HASH_RANGE
-    validation_limit = test_limit + config.validation_fraction * HASH_RANGE
-    is_test, is_held_out = positions < test_limit, positions < validation_limit
-    held_out: dict[SplitName, NDArray[np.int64]] = {
-        "validation": np.flatnonzero(is_held_out & ~is_test),
-        "test": np.flatnonzero(is_test),
-    }
-    rows: dict[SplitName, NDArray[np.uint32]] = {
-        "train": np.flatnonzero(~is_held_out).astype(np.uint32)
-    }
-    for name, candidates in held_out.items():
-        order = np.argsort(positions[candidates], kind="stable")[: config.max_held_out]
+    is_training = np.ones(len(index), np.bool_)
+    is_training[find_held_out(config, index)] = False
+    training_rows = np.flatnonzero(is_training).astype(np.uint32)
+    return {"train": training_rows, **assign_held_out(config, index)}
+
+
+def assign_held_out(
+    config: WebdatasetData, index: ShardIndex
+) -> dict[SplitName, NDArray[np.uint32]]:
+    """Return the samples of validation and test, ascending, at most `max_held_out` of each."""
+    held_out = find_held_out(config, index)
+    positions = index.split_positions[held_out]
+    is_test = positions < math.ceil(config.test_fraction * HASH_RANGE)
+    rows: dict[SplitName, NDArray[np.uint32]] = {}
+    for name, is_chosen in (("validation", ~is_test), ("test", is_test)):
+        candidates = held_out[is_chosen]
+        order = np.argsort(positions[is_chosen], kind="stable")[: config.max_held_out]
         rows[name] = np.sort(candidates[order]).astype(np.uint32)
     return rows
+
+
+def find_held_out(config: WebdatasetData, index: ShardIndex) -> NDArray[np.int64]:
+    """Return all samples that are not in the training split, ascending."""
+    fraction = config.test_fraction * HASH_RANGE + config.validation_fraction * HASH_RANGE
+    return np.flatnonzero(index.split_positions < math.ceil(fraction))
 
 
 def map_training_rows(
@@ -106,15 +117,14 @@ def describe_counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{reason}: {number}" for reason, number in ordered)
 
 
-def divide_sources(
-    config: WebdatasetData, index: ShardIndex, rows: NDArray[np.uint32]
-) -> list[SourceShare]:
+def divide_sources(config: WebdatasetData, index: ShardIndex) -> list[SourceShare]:
     """Return the share of each source in a batch; none if they are mixed as they are."""
     if not config.weights:
         return []
     sources = np.array([shard.source for shard in index.shards])
     first_shards = np.searchsorted(sources, np.arange(len(config.weights) + 1))
-    starts = np.searchsorted(rows, index.first_samples[first_shards])
+    first_samples = index.first_samples[first_shards]
+    starts = first_samples - np.searchsorted(find_held_out(config, index), first_samples)
     total = sum(config.weights)
     return [
         SourceShare(int(start), int(stop), weight / total)

@@ -9,7 +9,13 @@ from uniclip.config.model import MAX_CONTEXT_LENGTH
 from uniclip.data.source import DataWarning
 from uniclip.data.split import SPLIT_NAMES, SplitName
 from uniclip.data.text.truncation import MAX_CAPTIONS, count_truncated, describe_cut_captions
-from uniclip.data.webdataset.assignment import assign_rows, check_broken, describe_counts
+from uniclip.data.webdataset.assignment import (
+    assign_held_out,
+    assign_rows,
+    check_broken,
+    describe_counts,
+    find_held_out,
+)
 from uniclip.data.webdataset.index import ShardIndex, open_index
 from uniclip.data.webdataset.thumbnails import list_missing_chunks
 from uniclip.errors import UserError
@@ -23,14 +29,16 @@ REPAIR = "repair these shards"
 def describe_index(config: WebdatasetData, index: ShardIndex) -> list[str]:
     """Return the sentences on an index; `UserError` if its samples cannot be used."""
     check_broken(config, index)
-    rows = assign_rows(config, index)
-    if not len(rows["validation"]):
+    held_out = assign_held_out(config, index)
+    if not len(held_out["validation"]):
         raise UserError(
             f"{config.path} has no validation samples ({len(index)} samples, "
             f"data.validation_fraction={config.validation_fraction:g}): raise the fraction"
         )
-    parts = [f"{len(rows[name]):,} {name}" for name in SPLIT_NAMES]
-    num_unused = len(index) - sum(map(len, rows.values()))
+    num_held_out = len(find_held_out(config, index))
+    counts = {"train": len(index) - num_held_out, **{n: len(r) for n, r in held_out.items()}}
+    parts = [f"{counts[name]:,} {name}" for name in SPLIT_NAMES]
+    num_unused = num_held_out - sum(map(len, held_out.values()))
     if num_unused:
         parts.append(f"{num_unused:,} held out beyond data.max_held_out={config.max_held_out}")
     return [

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from uniclip.config.data import split_sources
@@ -168,5 +167,5 @@ def _stat_shard(file: str, folder: str, source: int, key: str) -> Shard:
         raise UserError(f"{key} names {file}, which cannot be read ({reason})") from None
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{key} names {file}, which is not a file; name tar files")
-    name = Path(os.path.relpath(os.path.abspath(file), folder)).as_posix()
+    name = os.path.abspath(file).removeprefix(folder).lstrip(os.sep).replace(os.sep, "/")
     return Shard(os.path.abspath(path), name, source, status.st_size, status.st_mtime_ns)

@@ -114,10 +114,10 @@ def count_training_samples(config: WebdatasetData, enough: int) -> Sequence[Sour
     index = find_index(config)
     if index is None:
         return None
-    from uniclip.data.webdataset.assignment import assign_rows, divide_batch, divide_sources
+    from uniclip.data.webdataset.assignment import divide_batch, divide_sources, find_held_out
 
-    rows = assign_rows(config, index)["train"]
-    shares = divide_sources(config, index, rows) or [SourceShare(0, len(rows), 1.0)]
+    num_pairs = len(index) - len(find_held_out(config, index))
+    shares = divide_sources(config, index) or [SourceShare(0, num_pairs, 1.0)]
     if not config.labelled_path:
         return shares
     from uniclip.data.webdataset.labelled_images import find_labelled_images
@@ -125,7 +125,7 @@ def count_training_samples(config: WebdatasetData, enough: int) -> Sequence[Sour
     labelled = find_labelled_images(config)
     if labelled is None:
         return None
-    return divide_batch(config, shares, len(rows), len(rows) + sum(map(len, labelled)))
+    return divide_batch(config, shares, num_pairs, num_pairs + sum(map(len, labelled)))
 
 
 def open_split(config: WebdatasetData, split_name: SplitName) -> Split:

@@ -21,7 +21,7 @@ from uniclip.data.split import SplitName
 from uniclip.data.text.caption_tokens import CaptionTokens
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.data.webdataset.assignment import (
-    assign_rows,
+    assign_held_out,
     check_broken,
     divide_sources,
     map_training_rows,
@@ -112,7 +112,7 @@ def open_split(config: WebdatasetData, split_name: SplitName) -> WebdatasetSplit
     if split_name == "train":
         rows, ids = map_training_rows(config, index)
     else:
-        rows = assign_rows(config, index)[split_name]
+        rows = assign_held_out(config, index)[split_name]
         rows = check_held_out(config, index, rows, split_name).readable_rows
         ids = index.ids[rows]
     num_samples = len(index) + index.summary.num_broken
@@ -120,7 +120,7 @@ def open_split(config: WebdatasetData, split_name: SplitName) -> WebdatasetSplit
         ids=ids,
         captions=PackedCaptions(index, rows),
         sample_names=MemberNames(index, rows, files),
-        source_shares=tuple(divide_sources(config, index, rows)) if split_name == "train" else (),
+        source_shares=tuple(divide_sources(config, index)) if split_name == "train" else (),
         shard_groups=_group_shards(config, index, rows),
         index=index,
         rows=rows,
