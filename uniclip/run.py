@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from uniclip import data, distributed, evaluate, numerics
+from uniclip import data, distributed, evaluate, numerics, shared_evaluation
 from uniclip.checkpoints import weight_files
 from uniclip.checkpoints.load import decode_weights, load_from_folder
 from uniclip.checkpoints.pretrained import PretrainedModel
@@ -105,22 +105,28 @@ def _execute(
         else _train(run, config, attempt, evaluations, stop, needs_training)
     )
     if exit_kind != "trained":
+        shared_evaluation.end_embedding()
         return exit_kind
     pending_evaluations = {
         name: h for name, h in evaluations.items() if run.read_scores(name, h) is None
     }
-    interruption = (
-        _evaluate(run, config, attempt, pending_evaluations, stop) if pending_evaluations else None
-    )
+    try:
+        interruption = (
+            _evaluate(run, config, attempt, pending_evaluations, stop)
+            if pending_evaluations
+            else None
+        )
+    finally:
+        shared_evaluation.end_embedding()
     return interruption or ("evaluated" if existing_outcome else "trained")
 
 
 def run_nonzero_rank(config: RunConfig, *, stop: Callable[[], bool] = lambda: False) -> None:
     """Train with rank 0, which is in `execute_run`; called by every other process.
 
-    It writes nothing, and returns when training ends or if there is none. Rank 0 may then publish
-    and evaluate for hours, during which the others wait in `ProcessGroup.broadcast_object` (up to
-    `distributed.RANK_ZERO_TIMEOUT`).
+    It writes nothing but its share of embeddings into the cache (`shared_evaluation`), and returns
+    when training and evaluation have ended. While rank 0 publishes and scores, possibly for hours,
+    the others wait in `ProcessGroup.broadcast_object` (up to `distributed.RANK_ZERO_TIMEOUT`).
 
     Args:
         config: The configuration of the run, as of rank 0.
@@ -135,6 +141,7 @@ def run_nonzero_rank(config: RunConfig, *, stop: Callable[[], bool] = lambda: Fa
     numerics.apply(config.train.num_threads)
     if distributed.get_process_group().broadcast_object():
         train_model(config, stop=stop)
+    shared_evaluation.embed_for_rank_zero(config, stop)
 
 
 # ---- training and its publication -------------------------------------------------------------
@@ -304,6 +311,9 @@ def _evaluate(
         if should_stop():
             return "interrupted"
         try:
+            shared_evaluation.embed_with_others(
+                run, name, pretrained, config, outcome.weights_digest, should_stop
+            )
             with fingerprint_cache():
                 scores, predictions = _score_dataset(
                     run,

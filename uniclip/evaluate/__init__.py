@@ -137,6 +137,28 @@ def evaluate(
     return _load_benchmark(name, config, cache, should_stop).evaluate(pretrained)
 
 
+def embed_share(
+    name: str,
+    pretrained: PretrainedModel,
+    config: RunConfig,
+    cache_folder: Path,
+    weights_hash: str,
+    should_stop: Callable[[], bool],
+    *,
+    rank: int,
+    world_size: int,
+) -> None:
+    """Cache the share of one process in the image features that `evaluate` needs.
+
+    For published and user-defined data sets that are cached in several segments; for others it does
+    nothing. The processes must have the cache in common. Arguments and errors as of `evaluate`.
+    """
+    if name not in BENCHMARKS:
+        cache = Cache(cache_folder, weights_hash)
+        benchmark = _build_published(name, config.runtime, cache, should_stop)
+        benchmark.embed_share(pretrained, rank, world_size)
+
+
 def find_near_duplicates(
     name: str, config: RunConfig, cache_folder: Path
 ) -> NDArray[np.int8] | None:

@@ -103,6 +103,28 @@ class Cache:
             size = min(SEGMENT_ROWS, n - start)
             yield self.get_or_embed(segment_key, size, partial(_embed_with_offset, embed, start))
 
+    def embed_share(
+        self,
+        key: Mapping[str, Any],
+        n: int,
+        embed: EmbedFunction,
+        *,
+        rank: int,
+        world_size: int,
+    ) -> None:
+        """Store every `world_size`-th segment of what `get_or_embed` returns, from number `rank`.
+
+        What is not stored in segments, or stored whole already, is left to `get_or_embed`.
+        """
+        path = self._path("embeddings", key)
+        if path is None or n <= SEGMENT_ROWS or _open_memmap(path, n) is not None:
+            return
+        for start, segment_key in [*_iterate_segments(key, n)][rank::world_size]:
+            size = min(SEGMENT_ROWS, n - start)
+            rows = self.get_or_embed(segment_key, size, partial(_embed_with_offset, embed, start))
+            if rows.flags.writeable:
+                return  # not stored: the disk is full, or the cache too small
+
     def remove_segments(self, key: Mapping[str, Any], n: int) -> None:
         """Remove the segments of rows (n, F) that are stored whole or no longer needed."""
         for _, segment_key in _iterate_segments(key, n) if n > SEGMENT_ROWS else ():

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.data.split import SplitName
     from uniclip.evaluate.benchmarks.base import Results
+    from uniclip.evaluate.scoring.published import DatasetScorer
 
     Splits = tuple[SplitName, ...]
 
@@ -105,23 +106,32 @@ class PublishedBenchmark(Benchmark):
         }
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
+        from uniclip.evaluate.scoring.score_card import ScoreCard  # here: it imports numpy
+
+        scorer, score_card = self._build_scorer(pretrained), ScoreCard()
+        if scorer.score(score_card):
+            splits = scorer.splits
+            self._write_note(splits.dataset, splits.names, splits.fingerprint)
+        return score_card.get_results()
+
+    def embed_share(self, pretrained: PretrainedModel, rank: int, world_size: int) -> None:
+        """Cache the share of process `rank` in the image features that `evaluate` needs."""
+        if self.cache.folder is not None:
+            self._build_scorer(pretrained).embed_share(rank, world_size)
+
+    def _build_scorer(self, pretrained: PretrainedModel) -> DatasetScorer:
         from uniclip.evaluate.scoring.embeddings import CachedEncoder  # here: it imports numpy
         from uniclip.evaluate.scoring.published import DatasetScorer, DatasetSplits
-        from uniclip.evaluate.scoring.score_card import ScoreCard
 
         dataset = self.resolve_dataset()
         splits, fingerprint = self._resolve_data(dataset)
-        scorer = DatasetScorer(
+        return DatasetScorer(
             CachedEncoder(
                 pretrained, self.cache, self.should_stop, derive_num_workers(pretrained.config)
             ),
             self._with_stored_templates(dataset),
             DatasetSplits(dataset, self.root, splits, fingerprint, self.cache),
         )
-        score_card = ScoreCard()
-        if scorer.score(score_card):
-            self._write_note(dataset, splits, fingerprint)
-        return score_card.get_results()
 
     def resolve_dataset(self) -> Dataset:
         """Return the data set as the protocol tests it.

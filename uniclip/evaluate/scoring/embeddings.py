@@ -6,7 +6,8 @@ classification, probes, retrieval, and all protocols with one preprocessing shar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,33 @@ class CachedEncoder:
 
         rows: (n,) the images that are embedded, in this order; None = all of the split.
         """
+        num_images = len(dataset if rows is None else rows)
+        key = self.build_feature_key(fingerprint, _name_rows(dataset, rows), preprocessing)
+        with self._embed_images(dataset, preprocessing, rows) as embed:
+            return self.cache.get_or_embed(key, num_images, embed)
+
+    def embed_share(
+        self,
+        fingerprint: Mapping[str, Any],
+        dataset: ImageDataset,
+        preprocessing: Preprocessing,
+        *,
+        rank: int,
+        world_size: int,
+    ) -> None:
+        """Cache the share of a process in the features of a split (`Cache.embed_share`)."""
+        key = self.build_feature_key(fingerprint, dataset.split, preprocessing)
+        with self._embed_images(dataset, preprocessing, None) as embed:
+            self.cache.embed_share(key, len(dataset), embed, rank=rank, world_size=world_size)
+
+    @contextmanager
+    def _embed_images(
+        self,
+        dataset: ImageDataset,
+        preprocessing: Preprocessing,
+        rows: NDArray[np.int64] | None,
+    ) -> Iterator[Callable[[NDArray[np.int64]], Float32]]:
+        """Yield a function that returns the features of images, which others decode ahead."""
         image_size = self.pretrained.config.model.image.image_size
 
         def load(index: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -81,8 +109,7 @@ class CachedEncoder:
             ]
             return np.stack(images)
 
-        split, num_images = _name_rows(dataset, rows), len(dataset if rows is None else rows)
-        key = self.build_feature_key(fingerprint, split, preprocessing)
+        num_images = len(dataset if rows is None else rows)
         with decode_ahead(load, num_images, self.num_workers) as load_ahead:
 
             def embed(index: NDArray[np.int64]) -> Float32:
@@ -90,7 +117,7 @@ class CachedEncoder:
                     raise StopRequested
                 return self.pretrained.compute_image_features(load_ahead(index))
 
-            return self.cache.get_or_embed(key, num_images, embed)
+            yield embed
 
     def remove_partial_features(
         self,

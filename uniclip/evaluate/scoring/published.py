@@ -19,7 +19,7 @@ from uniclip.config.binding import to_builtins
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets import cached_index
 from uniclip.evaluate.datasets.dataset import Dataset
-from uniclip.evaluate.datasets.images import ImageDataset
+from uniclip.evaluate.datasets.images import CAPTIONED_KINDS, ImageDataset
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.metrics import Numbers
 from uniclip.evaluate.protocols.protocol import (
@@ -99,6 +99,22 @@ class DatasetScorer:
             self._score_classification(score_card, protocol, test, features)
         self.encoder.remove_partial_features(*embedding_input)
         return isinstance(features, np.memmap)
+
+    def embed_share(self, rank: int, world_size: int) -> None:
+        """Cache the share of a process in the image features that `score` needs."""
+        test = self.splits.open("test")
+        protocol = self.protocol.for_dataset(self.splits.dataset.name, test.classes)
+        is_classified = self.splits.dataset.kind not in CAPTIONED_KINDS
+        has_probe = is_classified and protocol.probe_config and self.splits.has_probe_data
+        others: tuple[SplitName, ...] = ("train", "validation") if has_probe else ()
+        for dataset in (test, *map(self.splits.open, others)):
+            self.encoder.embed_share(
+                self.splits.fingerprint,
+                dataset,
+                protocol.preprocessing,
+                rank=rank,
+                world_size=world_size,
+            )
 
     def _score_retrieval(
         self,
