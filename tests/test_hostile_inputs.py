@@ -40,7 +40,7 @@ SCRIPT = page_store.HOSTILE
 """Sets `window.hacked` where it is taken for HTML."""
 TEXTS = {
     "a script": SCRIPT,
-    "a quote that ends an attribute": "\" onmouseover=\"window.hacked = 1\" x=\"",
+    "a quote that ends an attribute": '" onmouseover="window.hacked = 1" x="',
     "a template": "{{ 7 * 7 }}{% include 'x' %}{{ ''.__class__.__mro__ }}",
     "a comment": "<!--<script>window.hacked = 1//--></style><style>*{display:none}",
     "a link to code": "[x](javascript:window.hacked=1) <a href=javascript:window.hacked=1>x</a>",

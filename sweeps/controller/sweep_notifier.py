@@ -13,9 +13,7 @@ from sweeps.monitor.webhook import URL_VARIABLE, find_url
 from uniclip.store import Plan, Store
 
 
-def build_notifier(
-    settings: SweepConfig, store: Store, plan: Plan, display: Display
-) -> Notifier:
+def build_notifier(settings: SweepConfig, store: Store, plan: Plan, display: Display) -> Notifier:
     """Return the notifier of a command; without a webhook it posts nothing.
 
     The URL is passed on to the jobs of the sweep by the environment, which is in no file.

@@ -301,8 +301,9 @@ def read_last_loss(attempt: AttemptFolder) -> float | None:
             continue
         if isinstance(record, dict) and record.get("phase") == "train":
             loss = record.get("loss")
-            is_finite = isinstance(loss, int | float) and abs(loss) <= sys.float_info.max
-            return float(loss) if is_finite else None
+            if isinstance(loss, int | float) and abs(loss) <= sys.float_info.max:
+                return float(loss)
+            return None
     return None
 
 

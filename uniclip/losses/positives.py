@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,8 +68,12 @@ class PairStructure:
     def to(self, device: torch.device) -> PairStructure:
         """Return the structure with its tensors on `device`."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors = {name: v for name, v in values.items() if isinstance(v, Tensor)}
-        return replace(self, **{n: v.to(device, non_blocking=True) for n, v in tensors.items()})
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=True)
+            for name, value in values.items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
 
 def build_pair_structure(

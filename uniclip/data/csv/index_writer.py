@@ -84,13 +84,13 @@ def write_index(config: CsvData, folder: Path) -> IndexContent:
         declared[is_training & (rows.get("tables")[samples.first] == 0)] = UNDECLARED
     ids, splits = _assign_splits(rows, samples, declared, SplitRule.from_config(config))
     labels, class_names = _number_labels(rows, samples, tables.labels)
-    sizes = {
+    sizes: dict[str, SplitSizes] = {
         name: _write_split(folder / name, rows, samples, splits == SPLIT_NUMBERS[name], ids, labels)
         for name in SPLIT_NAMES
     }
     num_distinct, distinct = _choose_distinct_captions(rows, samples)
     content = IndexContent(
-        splits=dict(sizes),
+        splits=sizes,
         class_names=class_names,
         label_counts=_count_labels(rows, samples, tables.labels),
         same_images=_list_same_images(rows, samples),

@@ -101,7 +101,7 @@ class TextWriter:
 
     def copy(self, texts: PackedTexts, rows: Rows) -> None:
         """Append some of the texts of other files."""
-        content = memoryview(np.ascontiguousarray(texts.content))
+        content = np.ascontiguousarray(texts.content).data
         for start in range(0, len(rows), NUM_BUFFERED):
             chunk = rows[start : start + NUM_BUFFERED]
             stops = texts.ends[chunk]

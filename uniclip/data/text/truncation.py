@@ -101,7 +101,8 @@ def count_truncated_sample(
 
 def thin_out(values: Chosen) -> Chosen:
     """Return at most `MAX_CAPTIONS` values of a sequence or array, evenly chosen."""
-    return values[:: max(1, -(-len(values) // MAX_CAPTIONS))]
+    chosen: Chosen = values[:: max(1, -(-len(values) // MAX_CAPTIONS))]
+    return chosen
 
 
 def _count(

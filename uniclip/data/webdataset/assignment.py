@@ -44,7 +44,8 @@ def assign_held_out(
     positions = index.split_positions[held_out]
     is_test = positions < math.ceil(config.test_fraction * HASH_RANGE)
     rows: dict[SplitName, NDArray[np.uint32]] = {}
-    for name, is_chosen in (("validation", ~is_test), ("test", is_test)):
+    is_in_split: dict[SplitName, NDArray[np.bool_]] = {"validation": ~is_test, "test": is_test}
+    for name, is_chosen in is_in_split.items():
         candidates = held_out[is_chosen]
         order = np.argsort(positions[is_chosen], kind="stable")[: config.max_held_out]
         rows[name] = np.sort(candidates[order]).astype(np.uint32)
