@@ -17,6 +17,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -30,7 +31,7 @@ SCRIPTS = (
     *("page/curves.js", "page/compare.js", "page/system.js", "page/main.js"),
 )
 """Files in `analysis/data`, in the order in which the page has them."""
-JSON_ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+JSON_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 """Characters with which HTML could end a block of data, and how JSON writes them."""
 
 
@@ -146,10 +147,20 @@ def build_policy(*, is_live: bool) -> str:
 def encode_json(value: Any) -> str:
     """Return JSON that can stand in a script element; numbers that are not finite are null."""
     try:
-        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    except ValueError:
+        text = msgspec.json.encode(value, enc_hook=_to_builtin).decode()
+    except UnicodeEncodeError:  # half a character, as in the name of a file that is no UTF-8
         text = json.dumps(_drop_non_finite(value), separators=(",", ":"))
-    return text.translate(JSON_ESCAPES)
+    for character, escape in JSON_ESCAPES.items():
+        text = text.replace(character, escape)
+    return text
+
+
+def _to_builtin(value: Any) -> Any:
+    """Return a value of a subclass, such as a float of NumPy, as one of the built-in type."""
+    for builtin_type in (float, int, str):
+        if isinstance(value, builtin_type):
+            return builtin_type(value)
+    raise TypeError(f"no JSON: {type(value).__name__}")
 
 
 @cache

@@ -98,10 +98,11 @@ class LivePage:
     def _put(self, payload: Mapping[str, Any], error: str = "") -> None:
         """Take a payload as the newest one, with the error of reading a newer one, or ""."""
         payload = {**payload, "error": error}
-        content = {k: v for k, v in payload.items() if k != "generated"}
-        tag = blake2b(encode_json(content).encode(), digest_size=8).hexdigest()
+        content = encode_json({k: v for k, v in payload.items() if k != "generated"})
+        tag = blake2b(content.encode(), digest_size=8).hexdigest()
         if self._data is None or self._data.tag != tag:
-            body = encode_json(payload).encode()
+            time_text = encode_json({"generated": payload.get("generated")})
+            body = f"{time_text[:-1]},{content[1:]}".encode()
             self._payload = payload
             self._data = PageData(tag, body, gzip.compress(body, 1))
 

@@ -8,8 +8,13 @@ import json
 import re
 from typing import Any
 
+import numpy as np
+import pytest
+from markupsafe import Markup
+
 from analysis.page import html
 from tests.helpers.page_store import HOSTILE
+from uniclip.store import RunStatus
 
 
 def render(payload: dict[str, Any], **options: Any) -> str:
@@ -51,6 +56,15 @@ def test_numbers_that_are_not_finite_are_null() -> None:
     assert html.encode_json({"a": [float("nan"), {"b": float("inf")}, 1.5], "c": "<&>"}) == (
         '{"a":[null,{"b":null},1.5],"c":"\\u003c\\u0026\\u003e"}'
     )
+
+
+def test_subclasses_and_names_that_are_no_text_are_encoded() -> None:
+    """Numbers of NumPy, states, and the name of a file that is no UTF-8."""
+    values = [np.float64(0.5), np.float64("nan"), RunStatus.FAILED, Markup("<b>"), True]
+    assert html.encode_json(values) == '[0.5,null,"failed","\\u003cb\\u003e",true]'
+    assert html.encode_json(["\udcff<", float("nan")]) == '["\\udcff\\u003c",null]'
+    with pytest.raises(TypeError, match="no JSON: object"):
+        html.encode_json(object())
 
 
 def test_the_list_of_sweeps_escapes_titles() -> None:

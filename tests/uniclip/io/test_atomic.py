@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 import signal
@@ -184,3 +185,14 @@ def test_appended_records_are_read_back(tmp_path: Path) -> None:
     for record in records:
         atomic.append_jsonl(path, record)
     assert atomic.read_jsonl(path) == records
+
+
+@pytest.mark.parametrize("text", ['"\\ud83d\\ude00"', "NaN", b"[1, 2]", '{"a": "\\u00e9"}'])
+def test_json_is_parsed(text: str | bytes) -> None:
+    assert repr(atomic.parse_json(text)) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize("text", ["{", b"\xff", "[" * 100_000, "1" * 5_000, '["\\ud83d", "\\uDE00"]'])
+def test_what_cannot_be_used_is_no_json(text: str | bytes) -> None:
+    with pytest.raises(atomic.JSON_ERRORS):
+        atomic.parse_json(text)
