@@ -1,7 +1,7 @@
 """Inputs by others that are wrong or hostile: nothing is executed, written elsewhere or ends.
 
-`INPUTS` lists them by kind. Each is put where such an input comes from (a plan, a log of metrics, the
-answer of a server, a request), and the programs that read it are run.
+`INPUTS` lists them by kind. Each is put where such an input comes from (a plan, a log of metrics,
+the answer of a server, a request), and the programs that read it are run.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ METRICS = {
     "a number of 5,000 digits": b'{"step": 5, "phase": "train", "loss": ' + b"1" * 5_000 + b"}",
     "a number beyond floats": b'{"step": 5, "phase": "train", "loss": ' + b"1" * 400 + b"}",
     "half a character": b'{"step": 5, "loss": 1.0, "\\ud800": 2.0, "note": "\\ud800"}',
-    "a step that is none": b'{"step": NaN, "loss": 1}\n{"step": "<b>"}\n{"step": -5}\n{"step": 1e99}',
+    "steps that are none": b'{"step": NaN, "loss": 1}\n{"step": "<b>"}\n{"step": -5}\n{"step": 1e9}',
     "a phase that is a path": b'{"step": 5, "phase": "../../../outside", "loss": 1.0}',
     "a name that is code": json.dumps({"step": 5, SCRIPT: 1.5, "../../x": 1.0}).encode(),
     "names of JavaScript": b'{"step": 5, "__proto__": 1.0, "constructor": 2.0, "toString": 3.0}',
@@ -94,7 +94,7 @@ REQUESTS = {
     b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /TOKEN/store/runs/ HTTP/1.1\r\n\r\n",
     "a very long path": b"GET /TOKEN/" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "very many headers": b"GET /TOKEN/ HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 5_000,
-    "a header in the path": b"GET /TOKEN/%0d%0aX-Evil:%20secret HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a header in the path": b"GET /TOKEN/%0d%0aX-Evil:%20s HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a tag that is none": b"GET /TOKEN/sweep/SWEEP/data.json HTTP/1.1\r\nHost: localhost\r\n"
     b"If-None-Match: \xff\x00\r\n\r\n",
     "an encrypted connection": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500,

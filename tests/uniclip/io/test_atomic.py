@@ -192,7 +192,9 @@ def test_json_is_parsed(text: str | bytes) -> None:
     assert repr(atomic.parse_json(text)) == repr(json.loads(text))
 
 
-@pytest.mark.parametrize("text", ["{", b"\xff", "[" * 100_000, "1" * 5_000, '["\\ud83d", "\\uDE00"]'])
+@pytest.mark.parametrize(
+    "text", ["{", b"\xff", "[" * 100_000, "1" * 5_000, '["\\ud83d", "\\uDE00"]']
+)
 def test_what_cannot_be_used_is_no_json(text: str | bytes) -> None:
     with pytest.raises(atomic.JSON_ERRORS):
         atomic.parse_json(text)
