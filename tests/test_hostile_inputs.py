@@ -64,7 +64,7 @@ METRICS = {
     "a number of 5,000 digits": b'{"step": 5, "phase": "train", "loss": ' + b"1" * 5_000 + b"}",
     "a number beyond floats": b'{"step": 5, "phase": "train", "loss": ' + b"1" * 400 + b"}",
     "half a character": b'{"step": 5, "loss": 1.0, "\\ud800": 2.0, "note": "\\ud800"}',
-    "steps that are none": b'{"step": NaN, "loss": 1}\n{"step": "<b>"}\n{"step": -5}\n{"step": 1e9}',
+    "steps that are none": b'{"step": NaN, "loss": 1}\n{"step": "<b>"}\n{"step": -5}',
     "a phase that is a path": b'{"step": 5, "phase": "../../../outside", "loss": 1.0}',
     "a name that is code": json.dumps({"step": 5, SCRIPT: 1.5, "../../x": 1.0}).encode(),
     "names of JavaScript": b'{"step": 5, "__proto__": 1.0, "constructor": 2.0, "toString": 3.0}',
