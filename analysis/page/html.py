@@ -72,22 +72,20 @@ def render_page(
         data_url: where newer payloads are, relative to the page; "" for a page that stays as it is.
     """
     style, script = _read_assets(STYLES), _read_assets(SCRIPTS)
-    return (
-        _get_environment()
-        .get_template("page/page.html.jinja")
-        .render(
-            title=payload["sweep"]["title"],
-            sweep_id=payload["sweep"]["id"],
-            policy=build_policy(is_live=bool(data_url)),
-            style=Markup(style),  # noqa: S704
-            script=Markup(script),  # noqa: S704
-            payload=Markup(encode_json(payload)),  # noqa: S704
-            key_facts=key_facts,
-            sections=sections,
-            footer=footer,
-            data_url=data_url,
-        )
+    template = _get_environment().get_template("page/page.html.jinja")
+    page = template.render(
+        title=payload["sweep"]["title"],
+        sweep_id=payload["sweep"]["id"],
+        policy=build_policy(is_live=bool(data_url)),
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        payload=Markup(encode_json(payload)),  # noqa: S704
+        key_facts=key_facts,
+        sections=sections,
+        footer=footer,
+        data_url=data_url,
     )
+    return page.encode(errors="replace").decode()  # a title may have half a character
 
 
 def collect_key_facts(plan: Plan, num_complete_cells: int | None = None) -> dict[str, str]:

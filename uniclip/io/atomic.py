@@ -29,19 +29,16 @@ def parse_json(text: str | bytes) -> Any:
     """Return a JSON value; NaN and infinities are accepted.
 
     Raises:
-        JSONDecodeError, UnicodeDecodeError, RecursionError: it is none, or has what cannot be used:
-            numbers of thousands of digits, or text that UTF-8 cannot encode (lone surrogates).
+        JSONDecodeError, UnicodeDecodeError, RecursionError: it is none, or has numbers of thousands
+            of digits.
     """
     text = text if isinstance(text, str) else text.decode("utf-8")
     try:
-        value = json.loads(text)
-        if SURROGATE_ESCAPE.search(text):
-            json.dumps(value, ensure_ascii=False).encode()
+        return json.loads(text)
     except JSON_ERRORS:
         raise
     except ValueError as error:
         raise json.JSONDecodeError(str(error), "", 0) from None
-    return value
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -150,7 +147,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     for line in text.splitlines():
         try:
             record = _decode_line(line)
-        except JSON_ERRORS:
+        except (*JSON_ERRORS, UnicodeEncodeError):
             continue
         if isinstance(record, dict):
             records.append(record)
@@ -161,7 +158,10 @@ def _decode_line(line: str) -> Any:
     try:
         return msgspec.json.decode(line)
     except (msgspec.MsgspecError, RecursionError):
-        return parse_json(line)  # accepts NaN, which metrics of a diverged run contain
+        value = parse_json(line)  # accepts NaN, which metrics of a diverged run contain
+        if SURROGATE_ESCAPE.search(line):
+            json.dumps(value, ensure_ascii=False).encode()  # as data frames are, by UTF-8
+        return value
 
 
 def _read_last_byte(stream: BinaryIO) -> bytes:
