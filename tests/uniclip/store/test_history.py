@@ -46,9 +46,3 @@ def test_columns_that_a_run_lacks_are_filled() -> None:
             "scale": [NAN, 7, 8],
         }
     )
-
-
-def test_no_record_names_another_run() -> None:
-    part = ({"arm": "a", "seed": 0}, build_columns([{"step": 1, "arm": "b", "seed": 7}]))
-    columns = concatenate_columns([part])
-    assert columns == {"arm": ["a"], "seed": [0], "phase": ["train"], "step": [1]}
