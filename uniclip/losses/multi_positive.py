@@ -313,15 +313,11 @@ def compute_streamed_scores(
     is_ordered = bool((column_position[1:] > column_position[:-1]).all())
     block_layout = build_block_layout(pair_structure, column_position)
     block_domain = torch.tensor([block.domain for block in pair_structure.blocks])
-    row_domain = pair_structure.domain[rows]
+    block_pair = block_domain.to(pair_structure.domain)[:, None] + pair_structure.domain[rows]
+    indices = (pair_structure.column_order, column_position[rows], block_pair)
     order, row_position, block_pair, domain_pair = (
         index.to(z.device, non_blocking=True)
-        for index in (
-            pair_structure.column_order,
-            column_position[rows],
-            block_domain.to(row_domain.device)[:, None] + row_domain,
-            pair_structure.domain_pair[rows],
-        )
+        for index in (*indices, pair_structure.domain_pair[rows])
     )
     ordered_z = z if is_ordered else z.index_select(0, order)
     cosine, block_logsumexps = stream_similarities(

@@ -22,7 +22,7 @@ def find_new(batch: Batch, known: list[int]) -> list[int]:
 
 def update_known(
     known: list[int],
-    found: Iterable[int],
+    replaced: Iterable[int],
     split: Split,
     process_group: ProcessGroup,
     device: torch.device,
@@ -33,7 +33,7 @@ def update_known(
 
     Args:
         known: Samples of earlier batches.
-        found: Samples that rows of this process replace, from `find_new`.
+        replaced: Samples that rows of this process replace, from `find_new`.
         split: The training split.
         process_group: The processes that share the batch.
         device: The device of the model, on which processes exchange tensors.
@@ -41,7 +41,7 @@ def update_known(
     Raises:
         UserError: More images than the split allows cannot be read; on all processes.
     """
-    local_ids = torch.tensor(sorted(found), dtype=torch.int64, device=device)
+    local_ids = torch.tensor(sorted(replaced), dtype=torch.int64, device=device)
     new_samples = sorted(set(process_group.all_gather(local_ids).tolist()))
     known[:] = sorted({*known, *new_samples})
     if new_samples:

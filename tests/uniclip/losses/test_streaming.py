@@ -242,11 +242,12 @@ def test_without_the_running_maximum_sums_underflow(monkeypatch):
 
 def test_a_shift_is_taken_only_where_scores_could_overflow():
     z, _, _ = random_rows()
-    assert streaming._compute_exponent_shifts(z, [14.0, 60.0, 1.0]) == [0, 0, 0]
-    shift = streaming._compute_exponent_shifts(z, [100.0, 14.0, 1.0])
+    assert streaming._read_scales(z, torch.tensor([14.0, 60.0, 1.0])) == ([14, 60, 1], [0, 0, 0])
+    scales = torch.tensor([100.0, 14.0, 1.0])
+    shift = streaming._read_scales(z, scales)[1]
     assert shift[0] == pytest.approx(30, abs=1e-3)
     assert shift[1:] == [0, 0]
-    assert streaming._compute_exponent_shifts(z.double(), [100.0, 14.0, 1.0]) == [0, 0, 0]
+    assert streaming._read_scales(z.double(), scales.double())[1] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("tau", [1e-3, 0.01, 0.07, 1.0])
