@@ -118,8 +118,9 @@ def test_a_large_table_is_read_planned_and_opened(benchmark, tmp_path):
         "plan, first",
         "plan",
         "start and ten batches",
+        "a forked worker after ten batches",
     ]
-    assert all(row["CPU s"] > 0 and row["peak of both, GiB"] > 0 for row in rows)
+    assert all(row["CPU s"] > 0 and row["peak of both, GiB"] > 0 for row in rows[:-1])
 
 
 def test_the_front_door_is_measured_over_cells_of_every_state(benchmark, tmp_path):

@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tests.benchmarks.index_scale import BATCH_SIZE, IMAGE_SIZE, measure
+from tests.benchmarks.shards import draw_photo, measure_worker
 from tests.benchmarks.table import Options, Table
 from uniclip.config import RunConfig, build_run_config
 from uniclip.data.csv import packed_index
@@ -27,6 +28,9 @@ from uniclip.data.csv.index_writer import IndexContent
 from uniclip.data.csv.packed_split import SplitSizes
 from uniclip.data.split import SPLIT_NAMES
 from uniclip.io.array_file import ArrayWriter
+
+if TYPE_CHECKING:
+    from uniclip.data.loader import TrainingBatches
 
 NUM_READ, NUM_SAMPLES = 1_000_000, 15_000_000
 QUICK_READ, QUICK_SAMPLES = 20_000, 30_000
@@ -64,8 +68,6 @@ def write_table(folder: Path, num_rows: int) -> None:
 
 def write_index(folder: Path, num_samples: int) -> None:
     """Write a table, and an index of so many samples, all of which are one image."""
-    from tests.benchmarks.shards import draw_photo
-
     folder.mkdir()
     (folder / IMAGE).write_bytes(draw_photo(0, (96, 96)))
     (folder / "data.csv").write_text("picture,caption\n" + "\n" * MIN_TABLE_BYTES)
@@ -146,15 +148,20 @@ def plan(folder: Path) -> None:
 
 def start_training(folder: Path) -> None:
     """Open the data and make ten batches."""
+    batches = open_batches(folder)
+    for step in range(10):
+        batches.build_batch(step)
+
+
+def open_batches(folder: Path) -> TrainingBatches:
+    """Return the training batches of a table."""
     from uniclip import data
     from uniclip.data.loader import TrainingBatches
     from uniclip.data.text.tokenizer import load_clip_tokenizer
 
     config = make_config(folder)
     split = data.open_split(config.data, "train")
-    batches = TrainingBatches(config, split, load_clip_tokenizer())
-    for step in range(10):
-        batches.build_batch(step)
+    return TrainingBatches(config, split, load_clip_tokenizer())
 
 
 @contextmanager
@@ -199,4 +206,7 @@ def run(options: Options) -> Table:
                     "peak of both, GiB": numbers["peak"],
                 }
             )
+        worker_gib = measure_worker(open_batches(indexed)) / 1024
+        what = f"a forked worker after ten batches: {num_samples:,} samples"
+        table.rows.append({"what": what, "private GiB at the end": worker_gib})
     return table

@@ -7,6 +7,7 @@ configuration says of them; all processes of a machine share it.
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache, partial
@@ -134,6 +135,12 @@ def _name_folder(config: CsvData, paths: list[str]) -> Path:
 def _write(
     config: CsvData, paths: list[str], signatures: list[tuple[int, ...]], folder: Path
 ) -> None:
+    gigabytes = sum(signature[2] for signature in signatures) / 1e9
+    print(
+        f"reading {' and '.join(paths)} ({gigabytes:.2g} GB; once, kept in {get_cache_folder()})",
+        file=sys.stderr,
+        flush=True,
+    )
     content = write_index(config, folder)
     if [_read_signature(path) for path in paths] != signatures:
         raise DataChangedError(

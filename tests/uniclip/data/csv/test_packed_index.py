@@ -12,9 +12,9 @@ import pytest
 from tests.helpers.csv_data import csv_config, write_csv
 from tests.helpers.small_runs import tiny
 from uniclip import data
-from uniclip.config import CsvData
 from uniclip.data.csv import content, notes, packed_index, row_arrays, rows, source
-from uniclip.data.csv.split import CsvSplit, PackedCsvSplit
+from uniclip.data.csv.split import PackedCsvSplit
+from uniclip.data.loader import TrainingBatches
 from uniclip.data.split import SPLIT_NAMES
 from uniclip.data.text import packed_tokens, truncation
 from uniclip.data.text.tokenizer import train_bpe
@@ -51,11 +51,6 @@ def write_table(folder: Path, num_images: int = 120, seed: int = 0) -> None:
     generator.shuffle(table)
     table.insert(30, ("", "lost", "a", "a"))
     write_csv(folder, table, ("picture", "caption", "kind", "half"))
-
-
-def open_in_memory(config: CsvData, name: str) -> CsvSplit:
-    """Return a split of the samples in memory, with images that are not looked up."""
-    return data.open_split(config, name)
 
 
 CONFIGS = {
@@ -117,6 +112,24 @@ def test_tokens_and_pixels_are_those_of_the_split_in_memory(folder, large):
             for key in range(5):
                 ids = small.ids[index]
                 assert np.array_equal(tokens.draw(key, ids, index), expected.draw(key, ids, index))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_batches_are_those_of_the_split_in_memory(folder, large, num_workers):
+    captions = [(f"{i}.png", f"picture {i} {'x ' * k}", "a") for i in range(40) for k in range(3)]
+    write_csv(folder, captions)
+    section = {"name": "csv", "path": str(folder / "data.csv"), "image_size": 32}
+    config = tiny(data=section, train={"batch_size": 8}, runtime={"num_workers": num_workers})
+    tokenizer = train_bpe(["picture 1 x x"], 300)
+    expected = TrainingBatches(config, data.open_split(config.data, "train"), tokenizer)
+    expected_batches = [expected.build_batch(step) for step in range(5)]
+    large()
+    split = data.open_split(config.data, "train")
+    assert isinstance(split, PackedCsvSplit)
+    batches = TrainingBatches(config, split, tokenizer).iterate_batches(0, 5)
+    for batch, expected_batch in zip(batches, expected_batches, strict=True):
+        for name in ("images", "augmentation_vectors", "tokens", "sample_ids", "labels"):
+            assert getattr(batch, name).equal(getattr(expected_batch, name)), name
 
 
 @pytest.mark.parametrize("has_validation", [True, False])
@@ -185,10 +198,25 @@ def test_a_plan_says_the_same(folder, large, monkeypatch):
     assert source.count_training_samples(config, 10)[0].stop == index.summary.split_counts["train"]
 
 
-def test_the_rows_are_read_once_until_the_table_changes(folder, large, monkeypatch):
+def test_a_parquet_file_has_the_same_samples(folder, large):
+    from pyarrow import csv, parquet
+
+    large()
+    config = csv_config(folder)
+    expected = data.open_split(config, "train")
+    parquet.write_table(csv.read_csv(folder / "data.csv"), folder / "data.parquet")
+    split = data.open_split(csv_config(folder, path=str(folder / "data.parquet")), "train")
+    assert isinstance(split, PackedCsvSplit)
+    assert np.array_equal(split.ids, expected.ids)
+    assert list(split.captions) == list(expected.captions)
+
+
+def test_the_rows_are_read_once_until_the_table_changes(folder, large, monkeypatch, capsys):
     large()
     config = csv_config(folder)
     before = data.open_split(config, "train")
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"reading {config.path} (")
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a row was read")
