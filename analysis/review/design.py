@@ -64,7 +64,9 @@ def check_compute(review: ReviewInput) -> Iterator[Finding]:
         if not contrast.primary and not is_baseline:
             continue
         difference = _compare_compute(contrast, facts)
-        if difference is not None and _is_unequal(*difference[1:]):
+        if difference is None:
+            continue
+        if _is_unequal(*difference[1:]):
             unequal.append((contrast, *difference))
         elif is_baseline:
             has_control = True
@@ -107,7 +109,12 @@ def _make_compute_finding(
     default_steps = int(flatten(plan.base_config).get(STEPS, 0))
     commands = [
         CommandWords(
-            changes=(f"arms=[{arm}]", f"{STEPS}={round(default_steps * factor)}"), same_sweep=False
+            changes=(
+                f"arms=[{arm}]",
+                f"{STEPS}={round(default_steps * factor)}",
+                format_seeds(plan.seeds),
+            ),
+            same_sweep=False,
         )
         for arm, factor in factors.items()
         if default_steps and STEPS not in plan.get_arm(arm).config_diff
@@ -164,7 +171,9 @@ def check_aliases(review: ReviewInput) -> Iterator[Finding]:
             description=f"the {missing} arms of the crossed design that are left out"
             if restricted
             else "the fold-over: each arm again with the levels of the aliased component exchanged",
-            commands=(CommandWords(changes=("arms=null",), same_sweep=False),)
+            commands=(
+                CommandWords(changes=("arms=null", format_seeds(plan.seeds)), same_sweep=False),
+            )
             if restricted
             else (),
             runs={crossed[0].name: float(missing * len(plan.seeds))} if restricted else {},

@@ -19,6 +19,7 @@ from analysis.statistics.verdicts import NO_VERDICT, UNRESOLVED, ScoreKey
 from uniclip.config.compose import flatten
 from uniclip.store import Contrast, RunStatus
 
+MAX_SKIPPED_SEEDS = 20
 FINISHED = (RunStatus.COMPLETE, RunStatus.DIVERGED)
 
 
@@ -103,8 +104,9 @@ def _list_open_seeds(results: Results, arm: str, seeds: Sequence[int]) -> list[i
 def check_chosen_seeds(review: ReviewInput) -> Iterator[Finding]:
     """Yield a finding if seeds are left out between others, or finished ones are not reported."""
     plan = review.plan
-    last_seed = max(plan.seeds)
-    skipped = sorted(set(range(plan.first_seed, last_seed + 1)) - set(plan.seeds))
+    skipped = sorted(set(range(min(plan.seeds), max(plan.seeds) + 1)) - set(plan.seeds))
+    if len(skipped) > MAX_SKIPPED_SEEDS:  # numbers without an order, such as 7, 42 and 1337
+        skipped = []
     further = sorted({seed for seeds in review.further_seeds.values() for seed in seeds})
     if not skipped and not further:
         return
@@ -233,7 +235,8 @@ def check_versions(review: ReviewInput) -> Iterator[Finding]:
         evidence=tuple(evidence),
         reason="A difference between arms may be one between versions.",
         remedy=Remedy(
-            description="the cells of another version, trained again"
+            description="the cells of another version, trained again; with them all others that "
+            "the installed code did not train (status shows them)"
             if mixed_cells
             else "the same cells on machines of one kind; the table of runs says what differs",
             commands=(CommandWords(changes=("outdated=rerun",)),) if mixed_cells else (),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest import mock
@@ -30,6 +32,8 @@ WORDS = ("ablation=controls", "data=scenes", "budget=smoke", "arms=[uniclip,clip
 COMPONENTS = ("ablation=components", "data=scenes", "budget=smoke")
 CROSSED = "arms=[full,no-domain-similarity,no-mp-nce,no-mp-nce-domain-similarity,no-awareness,"
 CROSSED += "no-awareness-domain-similarity,no-awareness-mp-nce,none]"
+WITH_OTHER_CELLS = ("aliased_effects", "mixed_versions")
+"""Checks whose cells are not of the sweep's own arms, or have a result already."""
 REFERENCE, OTHER = "uniclip", "clip-equal-forwards"
 TWO_DATASETS = ("scenes", "cifar10")
 NUM_SAMPLES = 500
@@ -225,7 +229,19 @@ def assert_commands_are_valid(store: Store, plan: Plan, findings: Sequence[Findi
                 assert build_tuner(expanded, stored_plan).resolved_plan.plan.cells
             else:
                 assert command == "run"
-                assert execute("plan", *words) == 0, line
+                assert_priced_arms_are_open(words, finding)
+
+
+def assert_priced_arms_are_open(words: Sequence[str], finding: Finding) -> None:
+    """Check that a command would run cells of arms that are priced, and of no others."""
+    output = io.StringIO()
+    with redirect_stdout(output):
+        assert execute("plan", *words, "--json") == 0, words
+    records = json.loads(output.getvalue())
+    open_arms = {r["cell"].split("/")[0] for r in records if r["status"] == "pending"}
+    if finding.check not in WITH_OTHER_CELLS:
+        assert open_arms <= set(finding.remedy.runs), words
+        assert bool(open_arms) == bool(finding.remedy.runs), words
 
 
 def plant_change(plan: Plan) -> Plan:

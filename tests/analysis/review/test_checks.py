@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from analysis.review.checks import CHECKS, review_sweep
-from tests.helpers.reviewed_sweeps import FLAWS, Story, write_sweep
+from tests.helpers.reviewed_sweeps import COMPONENTS, CROSSED, FLAWS, Story, write_sweep
 from uniclip.errors import UserError
 
 OF_TUNINGS = {"optimum_at_boundary", "reused_tuning_seeds"}
 """Checks whose flaws are planted in `test_tuning`."""
 
 
-def test_a_clean_sweep_and_its_tuned_arms_have_no_finding(tmp_path: Path) -> None:
-    store, plan = write_sweep(tmp_path, Story())
+@pytest.mark.parametrize("story", [Story(), Story(words=(*COMPONENTS, CROSSED))])
+def test_a_clean_sweep_and_its_tuned_arms_have_no_finding(story: Story, tmp_path: Path) -> None:
+    store, plan = write_sweep(tmp_path, story)
     plans = [folder.read_plan() for folder in store.iter_sweeps()]
     (tuned_plan,) = [p for p in plans if p is not None and p.tuning is not None]
     assert review_sweep(store, plan) == []
