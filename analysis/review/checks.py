@@ -33,6 +33,7 @@ CHECKS: dict[str, Check] = {
     "validation_split": scores.check_split,
     "changed_rules": seeds.check_rule_changes,
     "mixed_versions": seeds.check_versions,
+    "unverified_provenance": seeds.check_provenance,
     "one_dataset": design.check_datasets,
     "one_scale": design.check_scale,
 }

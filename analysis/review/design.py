@@ -143,41 +143,64 @@ def _make_compute_finding(
 def check_aliases(review: ReviewInput) -> Iterator[Finding]:
     """Yield a finding if the arms cannot tell a primary main effect from another effect.
 
-    It is read off the levels of the arms, whatever the design is called: over the arms of the
-    contrast, a component or a product of two others is on and off exactly with it.
+    Effects of one component or two count, as the plan lists them, or else as they are read off the
+    levels of the arms.
     """
     plan = review.plan
+    arms = {arm.name: arm for arm in plan.arms}
     aliases = {
         contrast.label: names
         for contrast in plan.contrasts
         if contrast.primary and contrast.kind == "main" and contrast.component
-        if (names := find_aliases(contrast, {arm.name: arm for arm in plan.arms}))
+        if (names := _list_low_order_aliases(contrast) or find_aliases(contrast, arms))
     }
-    if not aliases:
-        return
-    restricted = any(word.startswith("arms=") for word in plan.overrides)
-    components = [c.name for c in plan.components]
+    if aliases:
+        yield Finding(
+            check="aliased_effects",
+            title="Effects are aliased",
+            severity="major",
+            evidence=tuple(
+                f"{label} cannot be told from {' or '.join(names)}"
+                for label, names in aliases.items()
+            ),
+            reason="The effect may be that of its alias: these arms give the same number for both.",
+            remedy=_propose_fold_over(plan),
+        )
+
+
+def _list_low_order_aliases(contrast: Contrast) -> list[str]:
+    """Return the effects of one or two components that the plan lists as aliases."""
+    return [
+        alias.effect.replace("*", " x ")
+        for alias in contrast.aliases
+        if alias.effect.count("*") < 2
+    ]
+
+
+def _propose_fold_over(plan: Plan) -> Remedy:
+    """Return the fold-over that the plan offers first, else the crossed arms that are left out."""
+    if plan.fold_overs:
+        offer = plan.fold_overs[0]
+        whole = set(offer.components) == {component.name for component in plan.components}
+        names = "all" if whole else ", ".join(offer.components)
+        return Remedy(
+            description=f"{offer.num_arms} further arms, which would separate {offer.separates}: "
+            f"write fold_over: [{names}] in the ablation's YAML, then",
+            commands=(CommandWords(changes=(format_seeds(plan.seeds),), same_sweep=False),),
+            runs={plan.reference: float(offer.num_arms * len(plan.seeds))},
+        )
+    if not any(word.startswith("arms=") for word in plan.overrides):
+        return Remedy(
+            description="the fold-over: each arm again with the levels of the aliased component "
+            "exchanged, listed in the ablation's YAML",
+            runs={},
+        )
     crossed = [arm for arm in plan.arms if arm.role == "crossed"]
-    missing = 2 ** len(components) - len(crossed)
-    yield Finding(
-        check="aliased_effects",
-        title="Effects are aliased",
-        severity="major",
-        evidence=tuple(
-            f"{label} cannot be told from {' or '.join(names)}" for label, names in aliases.items()
-        ),
-        reason="The effect may be that of its alias: these arms give the same number for both.",
-        remedy=Remedy(
-            description=f"the {missing} arms of the crossed design that are left out"
-            if restricted
-            else "the fold-over: each arm again with the levels of the aliased component exchanged",
-            commands=(
-                CommandWords(changes=("arms=null", format_seeds(plan.seeds)), same_sweep=False),
-            )
-            if restricted
-            else (),
-            runs={crossed[0].name: float(missing * len(plan.seeds))} if restricted else {},
-        ),
+    num_missing = 2 ** len(plan.components) - len(crossed)
+    return Remedy(
+        description=f"the {num_missing} arms of the crossed design that are left out",
+        commands=(CommandWords(changes=("arms=null", format_seeds(plan.seeds)), same_sweep=False),),
+        runs={crossed[0].name: float(num_missing * len(plan.seeds))},
     )
 
 

@@ -264,3 +264,21 @@ def check_rule_changes(review: ReviewInput) -> Iterator[Finding]:
             runs={arm.name: float(len(seeds)) for arm in plan.arms},
         ),
     )
+
+
+def check_provenance(review: ReviewInput) -> Iterator[Finding]:
+    """Yield a finding if the plan says that results were not audited, or not covered by ids."""
+    if not review.plan.provenance_notes:
+        return
+    yield Finding(
+        check="unverified_provenance",
+        title="Provenance is not verified",
+        severity="minor",
+        evidence=review.plan.provenance_notes,
+        reason="Nobody can tell from the records which program and data gave these numbers.",
+        remedy=Remedy(
+            description="no cells: declare the sources and data of the command in the ablation's "
+            "YAML, or run imported arms as a command (docs/commands.md)",
+            runs={},
+        ),
+    )

@@ -11,6 +11,7 @@ from analysis.review.finding import CommandWords, Finding, Remedy
 from sweeps.config import stored_sweep
 from sweeps.costs.estimate import CostEstimate
 from uniclip.store import Plan, Store
+from uniclip.store.sweep_records import IMPORTED
 
 DEFAULT_STORE = "store"
 TUNE_KEYS = (
@@ -52,6 +53,8 @@ def build_proposal(
 ) -> Proposal:
     """Return a finding with its command lines and their price.
 
+    Runs that were imported have no command that runs more of them.
+
     Args:
         finding: the finding.
         store: the store of the sweep.
@@ -62,7 +65,9 @@ def build_proposal(
     return Proposal(
         finding=finding,
         command_lines=tuple(
-            shlex.join(build_command_line(words, store, plan)) for words in finding.remedy.commands
+            shlex.join(build_command_line(words, store, plan))
+            for words in finding.remedy.commands
+            if plan.executor != IMPORTED or words.command == "report"
         ),
         price=estimate_price(finding.remedy, cost_estimates, gpus_per_run),
     )

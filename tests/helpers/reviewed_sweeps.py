@@ -249,6 +249,11 @@ def plant_change(plan: Plan) -> Plan:
     return replace(plan, rule_changes=("The margin was changed after runs had started.",))
 
 
+def plant_provenance_note(plan: Plan) -> Plan:
+    """Return the plan with runs whose ids do not cover the program."""
+    return replace(plan, provenance_notes=("Provenance unverified: train.py is not declared.",))
+
+
 def plant_validation_split(plan: Plan) -> Plan:
     """Return the plan with scores of the validation split."""
     runtime = {**plan.base_config["runtime"], "evaluation_split": "validation"}
@@ -312,6 +317,7 @@ FLAWS: dict[str, tuple[Story, Sequence[str]]] = {
     "validation_split": (Story(change=plant_validation_split), ("validation split",)),
     "changed_rules": (Story(change=plant_change), ("The margin was changed",)),
     "mixed_versions": (Story(other_code=[(REFERENCE, 2)]), (f"{REFERENCE}/2",)),
+    "unverified_provenance": (Story(change=plant_provenance_note), ("train.py",)),
     "one_dataset": (Story(datasets=("scenes",)), ("every score is on scenes",)),
     "one_scale": (Story(has_other_scale=False), ("train.steps=240",)),
 }

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from analysis.review.checks import review_sweep
 from analysis.review.design import find_aliases
-from tests.helpers.reviewed_sweeps import OTHER, REFERENCE, assert_only_finding
-from uniclip.store import Arm, Contrast
+from tests.helpers.reviewed_sweeps import (
+    OTHER,
+    REFERENCE,
+    Story,
+    assert_only_finding,
+    write_sweep,
+)
+from uniclip.store import Alias, Arm, Contrast, FoldOver
 
 
 @pytest.mark.parametrize(
@@ -50,3 +58,23 @@ def test_aliases_are_read_off_the_levels() -> None:
     assert find_aliases(*together) == ["b"], "c is the same on both sides"
     single = make_main_contrast((on, on, on), (off, on, on))
     assert find_aliases(*single) == []
+
+
+def test_a_fraction_offers_the_fold_over_of_its_plan(tmp_path: Path) -> None:
+    """With the aliases that the plan lists; those with interactions of three are left out."""
+    store, plan = write_sweep(tmp_path, Story(is_tuned=False))
+    contrast = replace(
+        plan.contrasts[0],
+        kind="main",
+        component="a",
+        label="A",
+        aliases=(Alias(effect="b*c", coefficient=1.0), Alias(effect="b*c*d", coefficient=1.0)),
+    )
+    offer = FoldOver(components=("a",), num_arms=4, separates="A and B x C")
+    aliased = replace(plan, contrasts=(contrast,), fold_overs=(offer,))
+    (finding,) = [f for f in review_sweep(store, aliased) if f.check == "aliased_effects"]
+    assert finding.evidence == ("A cannot be told from b x c",)
+    assert "write fold_over: [a] in the ablation's YAML" in finding.remedy.description
+    assert finding.remedy.runs == {REFERENCE: 20.0}
+    none_listed = replace(aliased, contrasts=(replace(contrast, aliases=contrast.aliases[1:]),))
+    assert "aliased_effects" not in [f.check for f in review_sweep(store, none_listed)]

@@ -18,6 +18,7 @@ from tests.helpers.reviewed_sweeps import OTHER, REFERENCE, assert_only_finding
         ("unequal_divergence", {REFERENCE: 2, OTHER: 2}),
         ("changed_rules", {REFERENCE: 5, OTHER: 5}),
         ("mixed_versions", {REFERENCE: 1}),
+        ("unverified_provenance", {}),
     ],
 )
 def test_a_flaw_is_found_with_the_cells_that_answer_it(
