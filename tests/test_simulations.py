@@ -196,7 +196,10 @@ def test_boundaries_for_normal_statistics_do_not_hold_for_t_tests() -> None:
     assert repeated.exceeds(0.1), "5 % at each look"
 
 
-@pytest.mark.parametrize(("num_seeds", "num_sets"), [(3, 3), (3, 14), (5, 5)])
+@pytest.mark.parametrize(
+    ("num_seeds", "num_sets"),
+    [(3, 14), *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((3, 3), (5, 5)))],
+)
 def test_the_interval_for_new_data_sets_covers(num_seeds: int, num_sets: int) -> None:
     """Also where seeds matter to all sets alike, as the intervals of meta-analyses do not."""
     sweeps = SWEEPS if SWEEPS > 2_000 else 500
@@ -208,7 +211,7 @@ def test_the_interval_for_new_data_sets_covers(num_seeds: int, num_sets: int) ->
     assert rates.hartung_knapp.falls_below(0.95)
 
 
-@pytest.mark.parametrize("seed_sd", program.SEED_SDS)
+@pytest.mark.parametrize("seed_sd", [0.01, pytest.param(0.05, marks=pytest.mark.slow)])
 def test_the_interval_for_new_items_covers_on_the_given_data_sets(seed_sd: float) -> None:
     sweeps = SWEEPS if SWEEPS > 2_000 else 300
     g = program.make_generator(23, round(100 * seed_sd))
