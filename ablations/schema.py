@@ -72,8 +72,12 @@ class SettingDefinition:
     """Another value of a choice that is not a component, under which components are varied too."""
 
     label: str
-    overrides: dict[str, Any]
+    overrides: dict[str, Any] = config_field(dict)
     """Keys that the setting changes."""
+    groups: dict[str, str] = config_field(dict)
+    """Group choices that replace those of the base, such as {model: vit_s_16}."""
+    compute: float | None = config_field(None, above=0)
+    """Training compute as a multiple of the default's: effects get a slope over it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +134,8 @@ class Ablation:
     """Component -> those that must be off where it is on; with those of components.yaml."""
     doses: dict[str, DoseScale] = config_field(dict)
     """Component -> its doses; with those of components.yaml."""
+    controls: dict[str, dict[str, Any]] = config_field(dict)
+    """Component of the data -> keys of its control of equal size; with those of components.yaml."""
     predictions: tuple[Prediction, ...] = ()
     """What is expected of contrasts; recorded with the plan before the first run, and graded by the
     report."""
@@ -267,6 +273,10 @@ def _add_component_rules(ablation: Ablation, components: Mapping[str, Component]
         requires={**rules["requires"], **ablation.requires},
         excludes={**rules["excludes"], **ablation.excludes},
         doses={**doses, **ablation.doses},
+        controls={
+            **{n: c.control_overrides for n, c in declared.items() if c.control_overrides},
+            **ablation.controls,
+        },
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from ablations.designs.controls import build_control_arms
 from ablations.designs.crossed import list_crossed
 from ablations.designs.differences import OffSets, list_add_one_in, list_leave_one_out
 from ablations.designs.doses import build_dose_arms
@@ -54,7 +55,11 @@ def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
             )
             for off in off_sets
         }
-    for name, arm in (*_iterate_setting_arms(ablation, off_sets), *ablation.arms.items()):
+    for name, arm in (
+        *_iterate_setting_arms(ablation, off_sets),
+        *build_control_arms(ablation).items(),
+        *ablation.arms.items(),
+    ):
         if name in arms:
             raise UserError(f"ablation {ablation.name}: the design already has an arm {name}")
         arms[name] = arm
@@ -72,6 +77,7 @@ def _iterate_setting_arms(
                 label=", ".join([setting.label, *without]),
                 role="setting",
                 components_off=off,
+                groups=setting.groups,
                 overrides=setting.overrides,
             )
             yield format_setting_arm_name(name, off), arm

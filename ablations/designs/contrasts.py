@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ablations.designs.aliases import build_aliased_effects, list_fold_overs
 from ablations.designs.arms import OFF_SETS
+from ablations.designs.controls import build_control_contrasts
 from ablations.designs.crossed import build_crossed
 from ablations.designs.differences import build_add_one_in, build_leave_one_out
 from ablations.designs.doses import build_dose_contrasts
@@ -46,6 +47,7 @@ def build_contrasts(
 ) -> tuple[Contrast, ...]:
     """Return the contrasts all of whose arms are in `arm_names`."""
     all_contrasts = DESIGN_CONTRASTS[ablation.design](ablation, components)
+    all_contrasts += build_control_contrasts(ablation, components)
     for name, c in ablation.contrasts.items():
         weights = {c.plus: 1.0, c.minus: -1.0}
         all_contrasts.append(

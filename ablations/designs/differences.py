@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import log10
 
 from ablations.designs.names import (
     FULL,
@@ -102,4 +103,41 @@ def _build_setting_contrasts(
             off_arm = format_setting_arm_name(name, find_dependents(n, ablation))
             contrasts.append(replace(build_difference(full, off_arm, label, n), setting=name))
         contrasts.append(build_difference(full, FULL, f"{setting.label} vs. the default", None))
+    return [*contrasts, *_build_scale_contrasts(ablation, components)]
+
+
+def _build_scale_contrasts(
+    ablation: Ablation, components: Mapping[str, Component]
+) -> list[Contrast]:
+    """Return by how much each component's effect changes per tenfold compute.
+
+    It is the slope of the line that is fitted by least squares to the effects in the default and in
+    the settings that state their compute.
+    """
+    sizes = {"": 0.0}
+    sizes |= {n: log10(s.compute) for n, s in ablation.settings.items() if s.compute is not None}
+    mean = sum(sizes.values()) / len(sizes)
+    spread = sum((size - mean) ** 2 for size in sizes.values())
+    if not spread:
+        return []
+    contrasts = []
+    for n in ablation.components:
+        weights: dict[str, float] = {}
+        off = find_dependents(n, ablation)
+        for name, size in sizes.items():
+            slope = (size - mean) / spread
+            full = format_setting_arm_name(name, ()) if name else FULL
+            without = format_setting_arm_name(name, off) if name else None
+            weights[full] = slope
+            weights[without or format_arm_name(off, ablation.components)] = -slope
+        contrasts.append(
+            Contrast(
+                name=f"scale:{n}",
+                label=f"{components[n].label}, effect per tenfold compute",
+                kind="scale",
+                weights=weights,
+                primary=False,
+                component=n,
+            )
+        )
     return contrasts

@@ -141,7 +141,7 @@ class ArmResolver:
                 matched_steps = matched_budget.match_steps(
                     definition.match_budget,
                     self._compute_arm_cost(values, definition),
-                    self._compute_reference_cost(),
+                    self.compute_cost(self.ablation.reference),
                 )
                 values["train"]["steps"] = matched_steps.steps
                 label_notes.append(matched_steps.description)
@@ -220,9 +220,10 @@ class ArmResolver:
                     "leave it out, or choose arms=[...] without it"
                 )
 
-    def _compute_reference_cost(self) -> matched_budget.ArmCost:
-        reference = self.resolve(self.ablation.reference)
-        return self._compute_arm_cost(reference.values, reference.definition)
+    def compute_cost(self, name: str) -> matched_budget.ArmCost:
+        """Return what the cost of an arm depends on."""
+        arm = self.resolve(name)
+        return self._compute_arm_cost(arm.values, arm.definition)
 
     def _compute_arm_cost(
         self, values: ConfigValues, definition: ArmDefinition

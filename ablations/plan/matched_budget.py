@@ -82,6 +82,14 @@ def match_steps(
     return MatchedSteps(steps=steps, description=f"steps x {steps / reference.steps:.3g}{note}")
 
 
+def compute_training_cost(cost: ArmCost) -> float | None:
+    """Return the compute of the encoders in training, in 10^9 operations; None if the model is not
+    in the profile table."""
+    if cost.gflops is None:
+        return None
+    return cost.steps * cost.batch_size * _compute_sample_cost(cost, cost.gflops)
+
+
 def _compute_sample_cost(cost: ArmCost, forward_costs: Mapping[str, float]) -> float:
     """Return the cost of training on one sample, in the unit of `forward_costs`."""
     passes = {t: FROZEN_PASSES if cost.lock in (t, "both") else TRAINED_PASSES for t in TOWERS}

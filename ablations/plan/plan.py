@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ablations import designs
-from ablations.plan import conflicts, duplicates, model_check, predictions, primary_metrics
+from ablations.plan import (
+    conflicts,
+    duplicates,
+    equal_sizes,
+    model_check,
+    predictions,
+    primary_metrics,
+)
 from ablations.plan.arms import ArmResolver, ComposeFunction, ResolvedArm, diff_config
 from ablations.plan.comparison_facts import collect_comparison_facts
 from ablations.plan.recipe import DEFAULT_RECIPE, describe_recipes
@@ -85,6 +92,8 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     _require_training_data(configs.values())
     data_notes = inspection.describe_training_data(configs.values())
     inspection.check_batch_sizes(configs.values())
+    equal_sizes.check_control_sizes(request.ablation, configs)
+    equal_sizes.check_stated_compute(request.ablation, arm_names, resolver.compute_cost)
     specs = build_specs(configs, request.seeds)
     cells = build_cells(specs, request.seeds, arm_names)
     plan = _build_plan_record(request, resolver, arms, cells, skipped_arms)

@@ -24,6 +24,7 @@ CONTRAST_GROUPS = {
     "interaction": "Interactions",
     "shapley": "Shapley values",
     "trend": "Trends over doses",
+    "scale": "Effects per tenfold compute",
     "difference": "Single differences",
     "noise": "Noise floor",
 }

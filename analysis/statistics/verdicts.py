@@ -44,6 +44,7 @@ SIGNIFICANT_VERDICTS = {
     "difference": {1: "helps", -1: "hurts"},
     "shapley": {1: "helps", -1: "hurts"},
     "trend": {1: "helps", -1: "hurts"},
+    "scale": {1: "rises", -1: "falls"},
     "interaction": {1: "synergy", -1: "antagonism"},
     "noise": {1: "differs", -1: "differs"},
 }

@@ -54,6 +54,9 @@ class TrainConfig:
     """Optimizer steps."""
     batch_size: int = config_field(128, low=1)
     """Samples per step, over all processes."""
+    subset_size: int | None = config_field(None, low=1, value_if_missing=None)
+    """Training samples that are used: a random subset of so many, another one for each seed. null =
+    all. It makes data sets of equal size, or of several sizes, from one."""
     grad_cache_chunks: int = config_field(1, low=1, value_if_missing=1)
     """Chunks in which a process embeds its share of the batch (GradCache, Gao et al., 2021):
     less memory, the same loss and gradient."""
@@ -120,6 +123,11 @@ class TrainConfig:
             raise UserError(
                 f"train.grad_cache_chunks={self.grad_cache_chunks} must be at most "
                 f"train.batch_size={self.batch_size}: each chunk needs a sample"
+            )
+        if self.subset_size is not None and self.subset_size < self.batch_size:
+            raise UserError(
+                f"train.subset_size={self.subset_size} must be at least "
+                f"train.batch_size={self.batch_size}"
             )
         if not all(0 <= beta < 1 for beta in self.adam_betas):
             raise UserError(

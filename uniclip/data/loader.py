@@ -32,6 +32,7 @@ from uniclip.data.sampling import (
     build_source_slices,
     compute_local_rows,
     divide_rows,
+    draw_subset,
 )
 from uniclip.data.split import Split
 from uniclip.data.text.augment import IGNORE_INDEX, VocabularyInfo, edit_captions, mask_tokens
@@ -78,11 +79,15 @@ class TrainingBatches(Dataset[Batch]):
         self.config, self.split = config, split
         batch_size, data_name = config.train.batch_size, config.data.name
         local_rows = compute_local_rows(batch_size, config.train.grad_cache_chunks, process_group)
-        self._source_slices = build_source_slices(split, batch_size, local_rows, data_name)
+        subset_size = config.train.subset_size
+        self._subset = draw_subset(split, subset_size, self._derive_key("training subset", 0))
+        self._source_slices = build_source_slices(
+            split, batch_size, local_rows, data_name, subset_size
+        )
         self.num_workers = derive_num_workers(config)
         """Processes that load batches."""
         self._part_slices = [
-            build_source_slices(split, batch_size, part_rows, data_name)
+            build_source_slices(split, batch_size, part_rows, data_name, subset_size)
             for part_rows in divide_rows(local_rows, self._count_parts(len(local_rows)))
         ]
         self.steps_per_epoch = self._source_slices[0].steps_per_epoch
@@ -124,7 +129,7 @@ class TrainingBatches(Dataset[Batch]):
             source_slice.rows_per_batch,
             slice(source_slice.local_rows.start, source_slice.local_rows.stop),
         )
-        index = (
+        index = self._select_samples(
             source_slice.start + order[position * rows_per_batch : (position + 1) * rows_per_batch]
         )
         # Drawn for all processes: the longest caption determines which tokens are masked.
@@ -137,8 +142,13 @@ class TrainingBatches(Dataset[Batch]):
                 candidates = source_slice.list_replacements(
                     order, position, local_rows.start + int(row)
                 )
-                images[row] = self._replace_row(rows, int(row), epoch, candidates)
+                samples = (int(self._select_samples(np.array([c]))[0]) for c in candidates)
+                images[row] = self._replace_row(rows, int(row), epoch, samples)
         return self._assemble_batch(epoch, rows, images, unreadable_ids)
+
+    def _select_samples(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the samples at positions of the subset, if only one is used."""
+        return positions if self._subset is None else self._subset[positions]
 
     def _replace_row(
         self, rows: _BatchRows, row: int, epoch: int, candidates: Iterable[int]

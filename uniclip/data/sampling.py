@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uniclip.data.split import SourceShare, Split, allot_rows
 from uniclip.data.windowed_order import Order, ShardGroups, WindowedOrder
@@ -54,11 +55,37 @@ class SourceSlice:
             )
 
 
+def draw_subset(split: Split, size: int | None, key: int) -> NDArray[np.int64] | None:
+    """Return the samples (size,) of a random subset, increasing; None for all samples.
+
+    Raises:
+        UserError: The split has fewer samples, or several sources, or is read shard by shard.
+    """
+    if size is None:
+        return None
+    if split.source_shares or split.shard_groups is not None:
+        raise UserError(
+            "train.subset_size needs data of one source that are shuffled as a whole "
+            "(webdataset: data.order=full, no labelled images)"
+        )
+    if size > len(split):
+        raise UserError(f"train.subset_size={size} is more than the {len(split)} training samples")
+    return np.sort(np.asarray(RandomOrder(key, len(split))[:size], np.int64))
+
+
 def build_source_slices(
-    split: Split, batch_size: int, batch_rows: range, data_name: str
+    split: Split,
+    batch_size: int,
+    batch_rows: range,
+    data_name: str,
+    num_samples: int | None = None,
 ) -> list[SourceSlice]:
-    """Return how many samples of each share a batch has; `UserError` if there are too few."""
-    source_shares = split.source_shares or (SourceShare(0, len(split), 1.0),)
+    """Return how many samples of each share a batch has; `UserError` if there are too few.
+
+    num_samples: Size of the subset of the split that is used; None = all of it.
+    """
+    num_samples = len(split) if num_samples is None else num_samples
+    source_shares = split.source_shares or (SourceShare(0, num_samples, 1.0),)
     rows_per_source = allot_rows(source_shares, batch_size, data_name)
     source_slices, row_offset = [], 0
     for i, (source_share, num_rows) in enumerate(zip(source_shares, rows_per_source)):

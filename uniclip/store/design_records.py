@@ -26,6 +26,9 @@ class Component:
     doses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Dose between off (0) and on (`full_dose`) -> configuration key -> value; a design of doses
     varies them."""
+    control_overrides: dict[str, Any] = field(default_factory=dict)
+    """Configuration key -> value of a control for a component of the data: without it, but with
+    as many training samples as with it. Empty = it has none."""
     full_dose: float = 1.0
     """Dose of the component where it is on."""
 
@@ -62,7 +65,7 @@ class Contrast:
 
     name: str
     label: str
-    kind: Literal["main", "interaction", "difference", "noise", "shapley", "trend"]
+    kind: Literal["main", "interaction", "difference", "noise", "shapley", "trend", "scale"]
     weights: dict[str, float]
     """Weight of each arm; they sum to 0."""
     primary: bool

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from ablations import designs
+from ablations.schema import SettingDefinition
 from tests.helpers.designs import ablation, contrasts, planted, value
 
 
@@ -37,3 +39,24 @@ def test_components_that_require_one_another_are_one_contrast() -> None:
     it = ablation(3, "leave_one_out", requires={"b": ("a",), "a": ("b",)})
     assert list(designs.build_arms(it)) == ["full", "no-a-b", "no-c"]
     assert [c.component for c in contrasts(it).values()] == ["a", "c"]
+
+
+def test_effects_have_a_slope_over_the_compute_that_settings_state() -> None:
+    """The least-squares line through effects of 0.1, 0.2 and 0.6 at 1, 10 and 100 times."""
+    settings = {
+        "large": SettingDefinition(label="large", groups={"model": "l"}, compute=10.0),
+        "huge": SettingDefinition(label="huge", overrides={"x.s": 2}, compute=100.0),
+        "other": SettingDefinition(label="other", overrides={"x.o": 1}),
+    }
+    it = ablation(2, "leave_one_out", settings=settings)
+    assert designs.build_arms(it)["large-no-a"].groups == {"model": "l"}
+    found = contrasts(it)
+    slope = found["scale:a"]
+    assert (slope.kind, slope.primary) == ("scale", False)
+    assert sum(slope.weights.values()) == pytest.approx(0)
+    assert not [arm for arm in slope.weights if arm.startswith("other")]
+    scores = {"full": 0.5, "no-a": 0.4, "large": 0.6, "large-no-a": 0.4, "huge": 0.9}
+    scores["huge-no-a"] = 0.3
+    assert value(slope, scores) == pytest.approx(np.polyfit([0, 1, 2], [0.1, 0.2, 0.6], 1)[0])
+    without = ablation(2, "leave_one_out", settings={"other": settings["other"]})
+    assert "scale:a" not in contrasts(without)

@@ -26,14 +26,14 @@ from uniclip.errors import UserError
 SIZE = 8
 
 
-def make_batches(seed=0, stream=0, batch=SIZE, train=20, workers=0, **views):
+def make_batches(seed=0, stream=0, batch=SIZE, train=20, workers=0, subset=None, **views):
     config = build_run_config(
         {
             "data": {"name": "scenes", "num_train": train, "num_test": 16, "image_size": 16},
             "method": {"name": "uniclip"},
             "model": {"image": {"image_size": 16}},
             "views": {"num_weak": 1, "num_strong": 1, **views},
-            "train": {"batch_size": batch, "steps": 10},
+            "train": {"batch_size": batch, "steps": 10, "subset_size": subset},
             "runtime": {"num_workers": workers},
             "seed": seed,
             "stream": stream,
@@ -102,6 +102,35 @@ def test_each_epoch_shows_each_sample_once_in_a_new_order():
     assert not torch.equal(*orders)
     other_seed = torch.cat([make_batches(seed=1).build_batch(i).sample_ids for i in range(2)])
     assert not torch.equal(other_seed, orders[0])
+
+
+def list_samples(batches, steps):
+    return [i for step in range(steps) for i in batches.build_batch(step).sample_ids.tolist()]
+
+
+def test_a_subset_is_all_that_a_run_sees_and_another_for_each_seed():
+    subsets = {}
+    for seed in (0, 1):
+        batches = make_batches(seed=seed, train=40, subset=16)
+        assert batches.steps_per_epoch == 2
+        first, second = list_samples(batches, 2), list_samples(batches, 4)[16:]
+        assert len(set(first)) == 16
+        assert set(first) == set(second)
+        assert first != second, "in a new order"
+        subsets[seed] = set(first)
+    assert subsets[0] != subsets[1]
+    assert max(subsets[0] | subsets[1]) > 16, "samples of the whole split"
+
+
+def test_a_subset_of_every_sample_has_every_sample():
+    assert set(list_samples(make_batches(train=16, subset=16), 2)) == set(range(16))
+
+
+def test_a_subset_larger_than_the_split_is_one_line():
+    with pytest.raises(UserError, match="subset_size=50 is more than the 40 training samples"):
+        make_batches(train=40, subset=50)
+    with pytest.raises(UserError, match="subset_size=4 must be at least train.batch_size=8"):
+        make_batches(train=40, subset=4)
 
 
 def test_a_sample_gets_new_crops_in_the_next_epoch():

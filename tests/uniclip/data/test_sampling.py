@@ -14,6 +14,7 @@ from uniclip.data.sampling import (
     build_source_slices,
     compute_local_rows,
     divide_rows,
+    draw_subset,
 )
 from uniclip.distributed import ProcessGroup
 from uniclip.errors import UserError
@@ -60,3 +61,11 @@ def test_a_row_is_replaced_by_the_same_row_of_the_next_batches_then_by_the_remai
     candidates = list(source_slice.list_replacements(order, 1, 3))
     expected = [items[3], items[9], items[8], items[7], items[4], items[5], items[6]]
     np.testing.assert_array_equal(candidates, expected)
+
+
+def test_a_subset_needs_one_source_that_is_shuffled_as_a_whole() -> None:
+    mixed = data.open_split(of_method("unicl").data, "train")
+    assert mixed.source_shares
+    with pytest.raises(UserError, match="train.subset_size needs data of one source"):
+        draw_subset(mixed, 4, 0)
+    assert draw_subset(mixed, None, 0) is None
