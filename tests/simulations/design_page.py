@@ -119,8 +119,8 @@ often the 95 % interval contains the true value, in percent.""",
         """\
 Six components; each sweep samples orders of its own. The interval for seeds alone is one for the
 mean over the sampled orders, so it misses the value over all orders the more often, the more seeds
-there are; that for seeds and orders is the one for the Shapley value. Component f acts alone:
-its error of the orders is 0.""",
+there are; that for seeds and orders is the one for the Shapley value; with 8 orders it is somewhat
+too wide. Component f acts alone: its error of the orders is 0.""",
         render_sampled_shapley,
     ),
     "Grades of predictions": (

@@ -64,7 +64,12 @@ def test_a_row_is_replaced_by_the_same_row_of_the_next_batches_then_by_the_remai
 
 
 def test_a_subset_needs_one_source_that_is_shuffled_as_a_whole() -> None:
-    mixed = data.open_split(of_method("unicl").data, "train")
+    mixed = data.open_split(
+        of_method(
+            "unicl", data={"name": "mix", "image_size": 32, "label_sources": ["digits"]}
+        ).data,
+        "train",
+    )
     assert mixed.source_shares
     with pytest.raises(UserError, match="train.subset_size needs data of one source"):
         draw_subset(mixed, 4, 0)
