@@ -98,3 +98,73 @@ def test_plan_describes_the_recipe_of_each_arm(capsys: pytest.CaptureFixture[str
         assert re.search(rf"^  {arm} +AdamW, learning rate ", text, re.M)
     assert execute("plan", *words) == 0
     assert "recipe" not in capsys.readouterr().out
+
+
+TWELVE_KEYS = (
+    *("train.weight_decay: 0", "train.grad_clip_norm: 5", "train.warmup_ratio: 0"),
+    *("views.min_crop_scale: 1", "views.identity_prob: 0", "views.num_weak: 0"),
+    *("model.num_head_blocks: 1", "train.learning_rate: 0.0005", "train.similarity_lr_mult: 1"),
+    *("train.adam_eps: 0.001", "method.similarity: shared", "method.loss: sup_con"),
+)
+
+
+def write_screening(folder: Path, design: str) -> tuple[str, ...]:
+    """Write twelve components and an ablation that screens them; return its words."""
+    names = [f"component_{chr(97 + i)}" for i in range(12)]
+    entries = [
+        f"{name}: {{label: {name.replace('_', ' ')}, short_label: {name[-1]}, reason: r, "
+        f"off_overrides: {{{key}}}, manipulation_check: {{kind: settings}}}}\n"
+        for name, key in zip(names, TWELVE_KEYS)
+    ]
+    (folder / "ablation").mkdir()
+    (folder / "components.yaml").write_text("".join(entries))
+    (folder / "ablation" / "screening.yaml").write_text(
+        "title: Which of twelve components matter?\ngroups: {method: uniclip, data: scenes}\n"
+        f"{design}components: [{', '.join(names)}]\n"
+        "predictions: [{component: component_a, sign: positive, reason: r}]\n"
+    )
+    return "ablation=screening", f"conf_dir={folder}", "seeds=3"
+
+
+@pytest.mark.parametrize(
+    ("design", "num_arms", "aliases"),
+    [
+        ("design: fractional\n", 32, "12 of 12 main effects are aliased with interactions of 3"),
+        (
+            "design: fractional\nresolution: 3\n",
+            16,
+            "12 of 12 main effects are aliased with interactions of 2",
+        ),
+        (
+            "design: plackett_burman\n",
+            20,
+            "12 of 12 main effects are aliased with parts of interactions of 2",
+        ),
+    ],
+)
+def test_a_plan_of_twelve_components_is_one_screen_and_full_lists_every_alias(
+    design: str,
+    num_arms: int,
+    aliases: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = (*write_screening(tmp_path, design), f"store={tmp_path / 'store'}")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    assert execute("plan", *words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    assert f"{num_arms} of 4,096 combinations of 12 components; {aliases}" in text
+    assert "fold_over: [" in text
+    assert "1 prediction of " in text
+    assert "estimate: not measured" in text
+    assert execute("plan", *words, "--full") == 0
+    whole = capsys.readouterr().out
+    alias_lines = [line for line in whole.splitlines() if line.startswith("  component_a = ")]
+    assert len(alias_lines) == 1
+    assert whole.count(" = component_") >= 12
+    assert not (tmp_path / "store").exists(), "nothing is written"
