@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import formatting
 from analysis.collect.predictions import RetrievalExamples
-from analysis.figures import curves, effects, examples, fonts, forest, style, tuning
+from analysis.figures import curves, doses, effects, examples, fonts, forest, style, tuning
 from analysis.results.results import Results
 
 
@@ -54,6 +54,7 @@ def build_figures(
             lambda: effects.draw_interactions(results),
             folder,
         ),
+        *(_draw_doses(results, folder) if results.select_contrasts("trend") else []),
         *(_draw_forest(results, folder) if len(results.published_datasets) > 1 else []),
         *_draw_training_curves(results, folder),
         _draw(
@@ -111,6 +112,20 @@ def _draw_tuning(results: Results, folder: Path) -> list[ReportFigure]:
             lambda: tuning.draw_parallel_coordinates(results),
             folder,
         ),
+    ]
+
+
+def _draw_doses(results: Results, folder: Path) -> list[ReportFigure]:
+    return [
+        _draw(
+            "doses",
+            "Doses",
+            "Score at each dose of a component, the others fully on; dose 0 is off. Thin lines are "
+            "seeds, dots their means, the thick line the nearest curve that only rises or only "
+            "falls.",
+            lambda: doses.draw_doses(results),
+            folder,
+        )
     ]
 
 

@@ -63,7 +63,7 @@ TUNING_FIGURES = (
 DESIGN_TABLES = ("predictions", "aliases", "shapley", "doses")
 """Tables that only some designs have, in the section of the effects."""
 VECTOR_FIGURES = (
-    *("effects", "interactions", "forest", "losses", "curves", "temperatures"),
+    *("effects", "interactions", "doses", "forest", "losses", "curves", "temperatures"),
     *TUNING_FIGURES,
 )
 """Figures that are embedded as SVG; the others contain images and are embedded as PNG."""
@@ -149,6 +149,7 @@ def _build_sections(
             "Effects",
             figure_html["effects"],
             table_html.get("effects"),
+            figure_html.get("doses"),
             *(table_html.get(name) for name in DESIGN_TABLES),
             figure_html["interactions"],
         ),

@@ -18,7 +18,7 @@ from uniclip.data.loader import TrainingBatches
 from uniclip.losses.similarity import DomainSimilarity, SharedSimilarity
 from uniclip.methods import uniclip as method
 from uniclip.models import embedder, heads
-from uniclip.store import Plan
+from uniclip.store import Component, Plan
 from uniclip.training import state
 
 ARMS = "arms=[full,no-awareness,no-mp-nce,no-domain-similarity,clip,full-again]"
@@ -224,3 +224,31 @@ def test_losses_are_compared_with_exact_numerics(monkeypatch: pytest.MonkeyPatch
     fast_plan = plan_from_words(*TINY_COMPONENTS, "arms=[full]", "train.numerics=fast")
     assert all(run_audit_of(fast_plan).values())
     assert set(precisions) == {"highest"}
+
+
+class _Probe:
+    """A probe of which only the configuration is read."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+
+
+def test_settings_are_compared_with_those_of_the_switch(resolved_plan: ResolvedPlan) -> None:
+    component = Component(
+        name="decay",
+        label="weight decay",
+        reason="r",
+        off_overrides={"train.weight_decay": 0.0},
+        manipulation_check={"kind": "settings"},
+    )
+    config = resolved_plan.configs["full"]
+    off_config = replace(config, train=replace(config.train, weight_decay=0.0))
+    for probed, on, passed in (
+        (config, True, True),
+        (off_config, False, True),
+        (config, False, False),
+        (off_config, True, False),
+    ):
+        check = checks.check_manipulation("x", component, _Probe(probed), on=on)  # type: ignore[arg-type]
+        assert check.passed is passed, (on, check.detail)
+        assert "train.weight_decay=" in check.detail

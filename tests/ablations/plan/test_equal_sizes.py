@@ -49,7 +49,7 @@ def write_filtered(folder: Path, size: int) -> tuple[str, ...]:
 
 
 def test_a_control_has_as_many_samples_as_the_full_arm(tmp_path: Path) -> None:
-    resolved_plan = plan_from_words(*write_filtered(tmp_path, size=26))
+    resolved_plan = plan_from_words(*write_filtered(tmp_path, size=27))
     sizes = {name: count_training_samples(c) for name, c in resolved_plan.configs.items()}
     assert sizes["full"] == sizes["control-caption-filter"]
     assert sizes["no-caption-filter"] > sizes["full"]  # type: ignore[operator]
