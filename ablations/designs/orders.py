@@ -31,6 +31,8 @@ from uniclip.store import Component, Contrast
 
 MAX_EXACT = 5
 """Most components whose Shapley values are computed from all combinations."""
+MAX_DRAWS = 500
+"""Draws for each sampled order, of which rules leave a part."""
 MAX_SHAPLEY = 20
 """Most components of a Shapley design."""
 
@@ -65,24 +67,29 @@ def _sample_orders(ablation: Ablation) -> tuple[tuple[str, ...], ...]:
     """Return `num_orders` orders, each followed by its reverse; the same ones in every process.
 
     An order sorts the components by hashes, so it is uniform over all orders, and more orders
-    extend the sample.
+    extend the sample. Under rules those that contradict them are dropped, and so is the reverse of
+    any: it would contradict a requirement.
     """
     names = ablation.components
     if len(names) > MAX_SHAPLEY:
         raise UserError(
             f"ablation {ablation.name}: at most {MAX_SHAPLEY} components have Shapley values"
         )
+    _postpone_dependents(names, ablation)  # raises if there is no order at all
     orders: dict[tuple[str, ...], None] = {}
-    i = 0
-    while len(orders) < ablation.num_orders:
+    for i in range(MAX_DRAWS * ablation.num_orders):
         priority = {n: digest(["order of components", i, n]) for n in names}
-        ranking = sorted(names, key=priority.__getitem__)
-        for order in (ranking, ranking[::-1]):
-            orders[_postpone_dependents(order, ablation)] = None
-        i += 1
-        if i > 100 * ablation.num_orders:
-            break  # rules leave fewer orders
-    return tuple(orders)[: ablation.num_orders]
+        order = tuple(sorted(names, key=priority.__getitem__))
+        if describe_rule(ablation) is None:
+            orders |= {order: None, order[::-1]: None}
+        elif _postpone_dependents(order, ablation) == order:
+            orders[order] = None
+        if len(orders) >= ablation.num_orders:
+            return tuple(orders)[: ablation.num_orders]
+    raise UserError(
+        f"ablation {ablation.name}: {describe_rule(ablation)}: too few orders of the components "
+        f"are left for num_orders: {ablation.num_orders}; use design: cumulative"
+    )
 
 
 def _postpone_dependents(order: Sequence[str], ablation: Ablation) -> tuple[str, ...]:

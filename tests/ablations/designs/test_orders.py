@@ -145,3 +145,15 @@ def test_sampled_orders_are_uniform() -> None:
     sample = list_orders(ablation(6, "shapley", num_orders=300))
     counts = np.array([sum(o[0] == n for o in sample) for n in "abcdef"])
     assert ((counts - 50) ** 2 / 50).sum() < 20.5  # 99.9 % of uniform samples
+
+
+def test_sampled_orders_keep_the_rules() -> None:
+    rules = {"c": ("a",), "d": ("b",)}
+    orders_with_rules = list_orders(ablation(6, "shapley", requires=rules))
+    assert len(set(orders_with_rules)) == 8
+    for order in orders_with_rules:
+        assert order.index("a") < order.index("c")
+        assert order.index("b") < order.index("d")
+    chain = {n: (before,) for before, n in itertools.pairwise("abcdefgh")}
+    with pytest.raises(UserError, match="b requires a: too few orders.*use design: cumulative"):
+        list_orders(ablation(8, "shapley", requires=chain, num_orders=2))
