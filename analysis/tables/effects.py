@@ -18,6 +18,21 @@ CROSSED_DESIGN_NOTE = (
     "Crossed design: a main effect is averaged over the other components; an interaction is half "
     "of the change of one component's effect when the other is switched on."
 )
+ALIAS_NOTE = (
+    "A part of all combinations was trained: in brackets is what an effect cannot be told from; the "
+    "estimate is the sum of all of them (table Aliases)."
+)
+SHAPLEY_NOTE = (
+    "Shapley values: interval and verdict are for new seeds; where orders were sampled, for these "
+    "orders (the table Shapley values has the interval for new orders too)."
+)
+DESIGN_NOTES = {
+    "crossed": CROSSED_DESIGN_NOTE,
+    "fractional": ALIAS_NOTE,
+    "plackett_burman": ALIAS_NOTE,
+    "shapley": SHAPLEY_NOTE,
+}
+"""Design -> how its effects are to be read."""
 
 FEW_CLUSTERS = 100
 """With fewer clusters of test samples the report says that their interval is too narrow."""
@@ -63,7 +78,7 @@ def build_effect_table(results: Results) -> Table:
             *results.describe_directions(keys),
             *_build_verdict_notes(results),
             *([formatting.POINTS_NOTE] if "pp" in units else []),
-            *([CROSSED_DESIGN_NOTE] if results.plan.design == "crossed" else []),
+            *filter(None, [DESIGN_NOTES.get(results.plan.design)]),
             "MDE: minimum detectable effect, the smallest one that the look detects with 80 % "
             "power, after all corrections; in brackets its 95 % interval, because the spread over "
             "seeds is itself estimated.",

@@ -23,6 +23,7 @@ def test_every_alias_is_listed_with_its_effect(tmp_path: Path) -> None:
     results = analyze_design(tmp_path, it, lambda arm: 0.3 + 0.1 * arm.levels["a"], TRUTH)
     tables = tables_by_name(results)
     assert NAMES & set(tables) == {"aliases"}
+    assert any("cannot be told from" in note for note in tables["effects"].notes)
     table = tables["aliases"]
     rows = {row[0].text: row[1].text for row in table.rows}
     assert rows["d"].startswith("d + a x b ")
