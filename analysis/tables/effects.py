@@ -19,7 +19,7 @@ CROSSED_DESIGN_NOTE = (
     "of the change of one component's effect when the other is switched on."
 )
 ALIAS_NOTE = (
-    "A part of all combinations was trained: in brackets is what an effect cannot be told from; the "
+    "A part of all combinations was trained: brackets hold what an effect cannot be told from; the "
     "estimate is the sum of all of them (table Aliases)."
 )
 SHAPLEY_NOTE = (
