@@ -104,8 +104,10 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
         data_notes=(*data_notes, *image_notes, *score_notes),
         looks=request.ablation.build_looks(),
         margins=primary_metrics.select_margins(request.ablation, plan),
+        orders=designs.build_orders(request.ablation),
+        fold_overs=designs.build_fold_overs(request.ablation),
     )
-    plan = replace(plan, predictions_digest=predictions.compute_predictions_digest(plan))
+    plan = predictions.add_predictions(plan, request.ablation)
     return ResolvedPlan(
         plan=plan, configs=configs, specs={c.run_id: specs[c.arm, c.seed] for c in cells}
     )
@@ -286,14 +288,10 @@ def _build_plan_record(
             request.compose,
         ),
         planted_effects=planted_effects,
-        predictions=predictions.resolve_predictions(ablation, contrasts),
-        orders=designs.build_orders(ablation),
-        fold_overs=designs.build_fold_overs(ablation),
         skipped=(
             *skipped_arms,
             *duplicates.describe_duplicate_arms(duplicate_of),
             *_describe_unchecked_effects(ablation.planted_effects, planted_effects),
-            *predictions.describe_ungraded_predictions(ablation, contrasts),
         ),
     )
 

@@ -11,6 +11,16 @@ from uniclip.io.hashing import digest
 from uniclip.store import Contrast, Plan, Prediction
 
 
+def add_predictions(plan: Plan, ablation: Ablation) -> Plan:
+    """Return the plan with the predictions of the ablation, and those that it cannot grade."""
+    plan = replace(
+        plan,
+        predictions=resolve_predictions(ablation, plan.contrasts),
+        skipped=(*plan.skipped, *describe_ungraded_predictions(ablation, plan.contrasts)),
+    )
+    return replace(plan, predictions_digest=compute_predictions_digest(plan))
+
+
 def resolve_predictions(
     ablation: Ablation, contrasts: Sequence[Contrast]
 ) -> tuple[Prediction, ...]:
