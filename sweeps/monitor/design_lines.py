@@ -12,6 +12,9 @@ from uniclip.store import Contrast, FoldOver, Plan
 FRACTIONS = {"fractional": "fractional factorial", "plackett_burman": "Plackett-Burman design"}
 """Design with aliased effects -> its name in the field."""
 
+NUMBERS = {2: "two", 3: "three"}
+"""Components of an interaction, as a word."""
+
 
 def describe_design(
     plan: Plan,
@@ -80,7 +83,7 @@ def describe_aliases(contrasts: Sequence[Contrast]) -> str:
     part = "parts of " if is_partial else ""
     return (
         f"{lowest.count(order)} of {num_main} main effects are aliased with {part}interactions of "
-        f"{order}"
+        f"{NUMBERS[order]}"
     )
 
 

@@ -21,7 +21,7 @@ def test_a_fraction_states_its_size_and_its_aliases() -> None:
     texts = describe_design(plan, {}, 0, whole=False)
     assert texts == [
         "fractional factorial: 8 of 32 combinations of 5 components; 5 of 5 main effects are "
-        "aliased with interactions of 2",
+        "aliased with interactions of two",
         "fold_over: [all] would separate 5 main effects from interactions of two: 8 more arms, "
         "24 cells, not measured",
     ]
@@ -39,7 +39,7 @@ def test_fold_overs_of_single_components_are_counted_on_a_screen() -> None:
 
 def test_parts_of_interactions_and_clear_main_effects_are_named_so() -> None:
     partial = describe_design(make_plan(ablation(8, "plackett_burman"), SEEDS), {}, 0, whole=False)
-    assert "8 of 8 main effects are aliased with parts of interactions of 2" in partial[0]
+    assert "8 of 8 main effects are aliased with parts of interactions of two" in partial[0]
     clear = make_plan(ablation(5, "fractional", resolution=5), SEEDS)
     (text,) = describe_design(clear, {}, 0, whole=False)
     assert text.endswith("no main effect is aliased with interactions of two or three")

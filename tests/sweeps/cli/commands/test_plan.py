@@ -129,16 +129,20 @@ def write_screening(folder: Path, design: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("design", "num_arms", "aliases"),
     [
-        ("design: fractional\n", 32, "12 of 12 main effects are aliased with interactions of 3"),
+        (
+            "design: fractional\n",
+            32,
+            "12 of 12 main effects are aliased with interactions of three",
+        ),
         (
             "design: fractional\nresolution: 3\n",
             16,
-            "12 of 12 main effects are aliased with interactions of 2",
+            "12 of 12 main effects are aliased with interactions of two",
         ),
         (
             "design: plackett_burman\n",
             20,
-            "12 of 12 main effects are aliased with parts of interactions of 2",
+            "12 of 12 main effects are aliased with parts of interactions of two",
         ),
     ],
 )
@@ -164,7 +168,7 @@ def test_a_plan_of_twelve_components_is_one_screen_and_full_lists_every_alias(
     assert "estimate: not measured" in text
     assert execute("plan", *words, "--full") == 0
     whole = capsys.readouterr().out
-    alias_lines = [line for line in whole.splitlines() if line.startswith("  component_a = ")]
+    alias_lines = [line for line in whole.splitlines() if line.startswith("component_a = ")]
     assert len(alias_lines) == 1
     assert whole.count(" = component_") >= 12
     assert not (tmp_path / "store").exists(), "nothing is written"
