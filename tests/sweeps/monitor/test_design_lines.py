@@ -26,7 +26,7 @@ def test_a_fraction_states_its_size_and_its_aliases() -> None:
         "24 cells, not measured",
     ]
     whole = describe_design(plan, {}, 0, whole=True)
-    assert "d = d + a*b + a*c*e + b*c*d*e"[:11] in "\n".join(whole)
+    assert any(text.startswith("d = d + a*b ") for text in whole)
     assert len(list_aliases(plan.contrasts)) == 7
 
 
