@@ -19,6 +19,8 @@ from uniclip.errors import StopRequested, UserError
 
 POLL_SECONDS = 0.01
 IGNORED_METRICS = ("step", "phase")
+MAX_KILLS = 5
+"""Runs that are made until one could be killed."""
 MAX_NOISE_RATIO = 3.0
 """A difference between arms counts if it is more than so many times that of equal runs."""
 
@@ -63,20 +65,13 @@ def probe_command(
         StopRequested: `stop` returned True.
         UserError: the program failed, logged nothing or wrote no scores.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder, probe = folder.absolute(), CommandProbe()
+    folder = folder.absolute()
     output = folder / "output"
-    output.mkdir(parents=True)
     if kill_at:
-        _run(invocation, folder, probe, stop, resumes=False, kill_at=kill_at)
-        if max(probe.records, default=0) < kill_at:
-            raise UserError(f"the program ended before step {kill_at}, at which it is killed")
-        killed_records = probe.records
-        probe.records = {}
-        _run(invocation, folder, probe, stop, resumes=True)
-        probe.resumed_at = min(probe.records, default=0)
-        probe.records = {**killed_records, **probe.records}
+        probe = _probe_killed(invocation, folder, stop, kill_at)
     else:
+        probe = CommandProbe()
+        _empty(folder)
         _run(invocation, folder, probe, stop, resumes=False)
     if not probe.records:
         raise UserError(
@@ -88,6 +83,38 @@ def probe_command(
     return probe
 
 
+def _probe_killed(
+    invocation: Invocation, folder: Path, stop: Callable[[], bool], kill_at: int
+) -> CommandProbe:
+    """Return a run that was killed and started again.
+
+    On a busy machine a short run may end before it is killed: then it is made anew.
+
+    Raises:
+        UserError: it always ended before.
+    """
+    for _ in range(MAX_KILLS):
+        probe = CommandProbe()
+        _empty(folder)
+        was_killed = _run(invocation, folder, probe, stop, resumes=False, kill_at=kill_at)
+        killed_records, probe.records = probe.records, {}
+        if was_killed:
+            _run(invocation, folder, probe, stop, resumes=True)
+        if probe.records:
+            probe.resumed_at = min(probe.records)
+            probe.records = {**killed_records, **probe.records}
+            return probe
+    raise UserError(
+        f"command.kill_at: the short run ended before it was killed at step {kill_at}: give it "
+        "more steps (command.resume_values)"
+    )
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "output").mkdir(parents=True)
+
+
 def _run(
     invocation: Invocation,
     folder: Path,
@@ -96,7 +123,8 @@ def _run(
     *,
     resumes: bool,
     kill_at: int = 0,
-) -> None:
+) -> bool:
+    """Run the program once; return whether it was killed."""
     output, log_path = folder / "output", folder / "log"
     reader = LogReader(invocation.get_metrics_path(output, log_path), invocation.definition)
 
@@ -132,6 +160,7 @@ def _run(
             f"the program ended with status {program_end.exit_status}: {last_line[:200]} "
             f"(log: {log_path})"
         )
+    return program_end.was_stopped
 
 
 # ---- comparing short runs ------------------------------------------------------------------------

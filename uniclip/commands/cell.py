@@ -118,8 +118,8 @@ class Execution:
         Raises:
             CommandError: it ended with another status than 0.
         """
-        earlier_records = self.run.read_history()
-        self._last_step_before = max((r.get("step", 0) for r in earlier_records), default=0)
+        self._copy_missed_records()
+        self._last_step_before = max((r.get("step", 0) for r in self.run.read_history()), default=0)
         self.reader = LogReader(
             self.invocation.get_metrics_path(self.output, self.attempt.log_path),
             self.invocation.definition,
@@ -159,6 +159,16 @@ class Execution:
             best_step=None,
             cost=cost,
         )
+
+    def _copy_missed_records(self) -> None:
+        """Copy what the program logged after the last look of a worker that was killed."""
+        known_steps = {record.get("step") for record in self.run.read_history()}
+        log_paths = [self.run.get_attempt(n).log_path for n in self.run.list_attempts()]
+        paths = [self.invocation.get_metrics_path(self.output, path) for path in log_paths]
+        for path in dict.fromkeys(paths):
+            for record in LogReader(path, self.invocation.definition, offset=0).read_records():
+                if record["step"] not in known_steps:
+                    append_jsonl(self.attempt.metrics_path, {"phase": "train", **record})
 
     def _has_output(self) -> bool:
         """Return whether an earlier attempt left files."""

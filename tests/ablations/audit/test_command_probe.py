@@ -63,7 +63,7 @@ def test_failures_name_the_log(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"status 3: something is wrong \(log: .*probe/log\)"):
         probe_command(failing, tmp_path / "probe", never)
     assert "something is wrong" in (tmp_path / "probe" / "log").read_text()
-    with pytest.raises(UserError, match="ended before step 99"):
+    with pytest.raises(UserError, match="ended before it was killed at step 99"):
         probe_command(invocation, tmp_path / "probe", never, kill_at=99)
     with pytest.raises(StopRequested):
         probe_command(invocation, tmp_path / "probe", lambda: True)

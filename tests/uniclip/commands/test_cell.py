@@ -78,6 +78,21 @@ def test_a_stopped_run_resumes_where_it_was(tmp_path: Path) -> None:
     assert toy.num_starts == 2
 
 
+def test_what_a_killed_worker_did_not_copy_is_copied_later(tmp_path: Path) -> None:
+    toy = ToyCell(tmp_path, "seconds=0.05", "steps=12")
+    reached = lambda: toy.run.path.joinpath("output/state.json").exists()  # noqa: E731
+    toy.execute(stop=reached)
+    output = toy.run.path / "output"
+    (output / "state.json").write_text('{"step": 6}')
+    with open(output / "metrics.jsonl", "a") as stream:
+        stream.write("".join(f'{{"step": {step}, "loss": 7.5}}\n' for step in range(1, 7)))
+    assert toy.execute() == "trained"
+    train = [r for r in toy.run.read_history() if r["phase"] == "train"]
+    assert [r["step"] for r in train] == [*range(1, 13)]
+    assert train[0]["loss"] == 2.0
+    assert train[5]["loss"] == 7.5
+
+
 def test_a_failed_program_is_named_by_its_last_line(tmp_path: Path) -> None:
     toy = ToyCell(tmp_path, arms={"base": {}, "gain": {"overrides": {"flags": ["--fail-at=2"]}}})
     with pytest.raises(cell.CommandError, match="status 3"):
