@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 from argparse import ArgumentParser, Namespace
 
-from ablations.plan.plan import find_cell
+from ablations.plan.plan import ResolvedPlan, find_cell
 from sweeps.config.origins import find_choice_origins, find_key_origins
 from sweeps.config.request import SweepRequest, parse_configs
 from sweeps.config.selection import has_ablation, select_request
 from sweeps.monitor.columns import Column
 from sweeps.monitor.terminal import make_console, print_table
+from uniclip.commands.invocation import read_invocation
 from uniclip.config import RunConfig
 from uniclip.config.binding import to_builtins
 from uniclip.config.compose import flatten, has_key
@@ -19,6 +21,7 @@ from uniclip.config.derived import get_value
 from uniclip.config.keys import format_value
 from uniclip.config.yaml_file import format_config, format_yaml
 from uniclip.errors import UserError, make_unknown_name_error
+from uniclip.store import Cell
 
 CONFIG_KINDS = {
     "job": "the configuration of a run",
@@ -83,6 +86,9 @@ def print_requested(arguments: Namespace) -> None:
     if len(cell_names) > 1:
         raise UserError(f"one configuration is printed, name one cell: {' '.join(cell_names)}")
     cell = find_cell(plan, cell_names[0]) if cell_names else plan.cells[0]
+    if plan.is_scored_by_program:
+        _print_command(request, resolved_plan, cell)
+        return
     config = dataclasses.replace(resolved_plan.configs[cell.arm], seed=cell.seed)
     if arguments.cfg == "sweep":
         print(format_yaml(to_builtins(request.settings)), end="")
@@ -93,6 +99,16 @@ def print_requested(arguments: Namespace) -> None:
         print(*request.conf_dirs, sep="\n")
     else:
         _print_origins(request, cell.arm, config)
+
+
+def _print_command(request: SweepRequest, resolved_plan: ResolvedPlan, cell: Cell) -> None:
+    """Print the values and the command line of a cell that another program trains."""
+    run_only = resolved_plan.plan.run_only_values(cell.arm)
+    invocation = read_invocation(resolved_plan.specs[cell.run_id], run_only)
+    output = (request.store.get_run(cell.run_id).path / "output").absolute()
+    words = invocation.build_words(output, resumes=False)
+    print(f"# Cell {cell.name} of {resolved_plan.plan.sweep_id}, run {cell.run_id}.")
+    print(format_yaml({"values": dict(invocation.values), "run": shlex.join(words)}), end="")
 
 
 def _print_config(config: RunConfig, comment: str, package: str | None) -> None:

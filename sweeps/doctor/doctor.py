@@ -18,6 +18,7 @@ from sweeps.doctor.data_loading import check_data_loading
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem
 from sweeps.doctor.images import check_user_images
 from sweeps.doctor.training_data import check_training_data
+from uniclip.config import build_run_config
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store
 
@@ -105,7 +106,9 @@ def _build_context(
         except UserError:  # the diagnostic above says so
             return None
     else:
-        config = resolved_plan.configs[resolved_plan.plan.reference]
+        config = resolved_plan.configs.get(resolved_plan.plan.reference) or build_run_config(
+            sweep_request.plan_request.compose({})  # of a command only device and launcher count
+        )
         yield ok(check, f"{resolved_plan.plan.sweep_id}, {len(resolved_plan.specs)} runs")
     return DoctorContext(
         settings=sweep_request.settings,

@@ -279,6 +279,8 @@ def build_tuner(overrides: list[str], stored_plan: Plan | None = None) -> Tuner:
     seeds = resolve_seeds("tuning_seeds", config.tuning_seeds, FIRST_TUNING_SEED)
     space = load_search_space(config.space, request.conf_dirs)
     resolved_plan = request.build_plan()
+    if resolved_plan.plan.is_scored_by_program:
+        raise UserError("tune cannot set the values of a command: write them as arms")
     space = resolve_search_space(config.space, space, resolved_plan)
     is_slurm = isinstance(request.settings.launcher, SlurmLauncherConfig)
     storage = find_storage(config.storage, is_passed_on=is_slurm)

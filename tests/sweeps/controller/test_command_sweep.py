@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.command_ablations import write_command_ablation
-from tests.helpers.command_line import Driver
+from tests.helpers.command_line import Driver, execute
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import RunFolder
 
@@ -103,3 +103,16 @@ def test_a_failed_cell_is_retried(tmp_path: Path) -> None:
     assert len(list_starts(run)) == 1
     driver.run("x/0", command="retry", status=1)
     assert len(list_starts(run)) == 2
+
+
+def test_commands_that_know_our_training_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (*write_command_ablation(tmp_path), f"store={tmp_path / 'store'}")
+    assert execute("run", "--cfg=job", "gain/1", *words) == 0
+    output = capsys.readouterr().out
+    assert "gain: 1.0" in output
+    assert "--seed 1" in output
+    assert execute("tune", "n_trials=2", "space=optimizer", *words) == 2
+    assert "cannot set the values of a command" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
