@@ -16,16 +16,16 @@ from uniclip.commands.definition import EXECUTOR, CommandDefinition
 from uniclip.commands.invocation import Invocation
 from uniclip.commands.provenance import describe_unverified
 from uniclip.commands.score_file import compute_evaluation_hash
-from uniclip.commands.template import (
-    RESERVED_NAMES,
-    list_placeholders,
-    require_known_names,
-)
+from uniclip.commands.template import RESERVED_NAMES, list_placeholders, require_known_names
 from uniclip.config.binding import to_builtins
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.io.hashing import digest
 from uniclip.store import Arm, Margin, Plan, PrimaryMetric
 
+TEMPLATES = (
+    *("run", "steps", "resume", "metrics_file", "log_file", "scores_file", "working_folder"),
+)
+"""Fields of a command that are templates."""
 RUN_KEYS = ("runtime.device", "train.num_threads")
 """Keys of the user that are no value of the program."""
 
@@ -225,19 +225,14 @@ def _check_templates(
     A switch of an arm that is not on the command line changes nothing.
     """
     names = [*base_values, *(k for arm in arms.values() for k in arm.values), *RESERVED_NAMES]
-    for key in (
-        "run",
-        "steps",
-        "resume",
-        "metrics_file",
-        "log_file",
-        "scores_file",
-        "working_folder",
-    ):
+    for key in TEMPLATES:
         require_known_names(key, getattr(definition, key), names)
     for template in (*(definition.data or ()), *definition.environment.values()):
         require_known_names("data and environment", template, names)
-    templates = (definition.run, definition.resume, *definition.environment.values())
+    templates = (
+        *(definition.run, definition.resume, definition.steps, definition.working_folder),
+        *definition.environment.values(),
+    )
     used_names = set().union(*map(list_placeholders, templates))
     for arm in arms.values():
         for name in arm.definition.overrides:

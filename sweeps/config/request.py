@@ -157,7 +157,9 @@ def parse_request(
         budget=choices.get("budget", "quick"),
         seeds=seeds,
         arms=settings.arms,
-        recorded_overrides=stored_sweep.record_overrides(overrides),
+        recorded_overrides=stored_sweep.record_overrides(
+            overrides, ablation.command.paths if ablation.command is not None else ()
+        ),
         cache_path=store.cache_path,
     )
     return SweepRequest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from ablations.plan.plan import ResolvedPlan
@@ -13,7 +13,7 @@ from sweeps.config.sweep_keys import KEY_ALIASES
 from uniclip.config import RUN_ONLY
 from uniclip.config.compose import flatten
 from uniclip.config.data import SOURCE_SEPARATOR
-from uniclip.config.overrides import format_override, parse_overrides
+from uniclip.config.overrides import TEXT, format_override, parse_overrides
 from uniclip.errors import UserError
 from uniclip.io import hub
 from uniclip.store import Plan, Store
@@ -29,13 +29,20 @@ MAX_SHOWN_DIFFERENCES = 3
 ABSENT = "(none)"
 
 
-def record_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
+def record_overrides(
+    overrides: Iterable[str], command_paths: Collection[str] = ()
+) -> tuple[str, ...]:
     """Return the words of a command line as a plan records them.
 
     Keys of `UNRECORDED_KEYS` are left out, and paths are absolute: the command can be repeated in
     any folder.
+
+    Args:
+        overrides: The words.
+        command_paths: Values of an ablation's command that are paths.
     """
-    path_keys, forms = sweep_keys.list_path_keys(), sweep_keys.collect_value_forms()
+    path_keys = sweep_keys.list_path_keys() | set(command_paths)
+    forms = sweep_keys.collect_value_forms() | dict.fromkeys(command_paths, TEXT)
     words = []
     for word in overrides:
         key = word.partition("=")[0]

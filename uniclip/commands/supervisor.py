@@ -71,9 +71,11 @@ class Supervisor:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
-            except OSError:
+            except BlockingIOError:
                 if self._read_message() in (KILL, STOP):
                     return False
+            except OSError:  # a file system without locks: the pipe remains
+                return True
 
     def _obey(self, program: subprocess.Popen[bytes]) -> None:
         message = self._read_message()

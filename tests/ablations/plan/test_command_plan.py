@@ -77,6 +77,7 @@ def test_paths_do_not_enter_the_run_id(tmp_path: Path) -> None:
     there = plan_command(tmp_path, f"folder={tmp_path / 'b'}", **changes).plan
     assert list_run_ids(here) == list_run_ids(there)
     assert here.sweep_id == there.sweep_id
+    assert there.overrides[-1] == f"folder={tmp_path / 'b'}"
     paths = [p.run_only_values("gain")["runtime"]["command"]["paths"] for p in (here, there)]
     assert paths == [{"folder": f"{tmp_path}/ablation/../a"}, {"folder": f"{tmp_path}/b"}]
 
