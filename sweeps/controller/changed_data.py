@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from sweeps.claims.status import RunState
 from uniclip import data
 from uniclip.checkpoints import weight_files
+from uniclip.commands.definition import EXECUTOR as COMMAND_EXECUTOR
+from uniclip.commands.invocation import read_invocation
+from uniclip.commands.provenance import require_fingerprint
 from uniclip.errors import UserError
 from uniclip.identity import config_from_spec
 from uniclip.store import Plan, RunStatus, Store
@@ -61,7 +64,12 @@ class ChangedDataGuard:
 
 
 def describe_changed_data(store: Store, plan: Plan) -> str | None:
-    """Return one line if the data of a plan, or its checkpoint, are not those of its specs."""
+    """Return one line if the data of a plan, or its checkpoint, are not those of its specs.
+
+    Of a command these are the files, packages and data that it declares.
+    """
+    if plan.executor == COMMAND_EXECUTOR:
+        return _describe_changed_files(store, plan)
     if plan.executor != TRAINING_EXECUTOR:
         return None
     runs_by_arm = {cell.arm: store.get_run(cell.run_id) for cell in plan.cells}
@@ -79,4 +87,18 @@ def describe_changed_data(store: Store, plan: Plan) -> str | None:
             weight_files.check_unchanged(config, spec["data"])
         except UserError as error:
             return str(error)
+    return None
+
+
+def _describe_changed_files(store: Store, plan: Plan) -> str | None:
+    """Return one line if files, packages or data of a command are not those of the specs."""
+    runs_by_arm = {cell.arm: store.get_run(cell.run_id) for cell in plan.cells}
+    for arm, run in runs_by_arm.items():
+        if run.has_spec():
+            spec = run.read_spec()
+            invocation = read_invocation(spec, plan.run_only_values(arm))
+            try:
+                require_fingerprint(spec["data"], invocation.collect_fingerprint())
+            except UserError as error:
+                return str(error)
     return None

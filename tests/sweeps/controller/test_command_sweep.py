@@ -105,6 +105,20 @@ def test_a_failed_cell_is_retried(tmp_path: Path) -> None:
     assert len(list_starts(run)) == 2
 
 
+@pytest.mark.slow
+def test_a_source_that_is_edited_during_the_sweep_ends_it(tmp_path: Path) -> None:
+    driver = CommandDriver(tmp_path, "seeds=5", "steps=20", "seconds=0.05")
+    controller = driver.start()
+    wait_for(lambda: list((tmp_path / "store" / "sweeps").glob("*/plan.json")))
+    wait_for(lambda: list_starts(driver.runs()["base/0"]))
+    with open(tmp_path / "ablation" / "program.py", "a") as stream:
+        stream.write("# edited\n")
+    output, _ = controller.communicate(timeout=600)
+    assert controller.returncode == 2, output
+    assert "command.sources changed since the plan (program.py)" in output
+    assert sum(bool(run.list_attempts()) for run in driver.runs().values()) <= 2
+
+
 def test_commands_that_know_our_training_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
