@@ -42,7 +42,7 @@ def record_overrides(
         command_paths: Values of an ablation's command that are paths.
     """
     path_keys = sweep_keys.list_path_keys() | set(command_paths)
-    forms = sweep_keys.collect_value_forms() | dict.fromkeys(command_paths, TEXT)
+    forms = {**sweep_keys.collect_value_forms(), **dict.fromkeys(command_paths, TEXT)}
     words = []
     for word in overrides:
         key = word.partition("=")[0]
