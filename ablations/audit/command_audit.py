@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ablations.audit.command_probe import (
@@ -23,7 +23,7 @@ from ablations.audit.command_probe import (
     with_values,
 )
 from uniclip.commands.invocation import Invocation
-from uniclip.store import Arm, AuditCheck, Plan
+from uniclip.store import Arm, AuditCheck, Component, Plan
 
 Probes = Mapping[str, Sequence[CommandProbe]]
 """Arm -> its two short runs."""
@@ -85,6 +85,10 @@ def run_command_audit(
         for name, invocation in short.items()
     }
     checks = [check for arm in plan.arms for check in check_arm(plan, arm, probes)]
+    checked_components = {check.component for check in checks}
+    for component in plan.components:
+        if component.name not in checked_components:
+            checks += _check_alone(plan, component, short[plan.reference], probes, folder, stop)
     other_seed = with_values(short[plan.reference], {}, seed_offset=1)
     seed_probe = probe_command(other_seed, folder / "other-seed", stop)
     checks.append(check_seed(plan.reference, probes[plan.reference], seed_probe))
@@ -131,6 +135,30 @@ def _check_components(plan: Plan, arm: Arm, probes: Probes) -> Iterator[AuditChe
         declared = components[name].manipulation_check
         yield from _check_switch(arm.name, neighbours[0], declared.get("differ", ()), probes, name)
         yield from _check_equal(arm.name, neighbours[0], declared.get("equal", ()), probes, name)
+
+
+def _check_alone(
+    plan: Plan,
+    component: Component,
+    reference: Invocation,
+    probes: Probes,
+    folder: Path,
+    stop: Callable[[], bool],
+) -> Iterator[AuditCheck]:
+    """Yield the checks of a component that no two arms of the plan differ in alone.
+
+    The reference runs without it; in a fraction of a crossed design there is no such arm.
+    """
+    name = f"{plan.reference} without {component.name}"
+    without = with_values(reference, component.off_overrides)
+    runs = [probe_command(without, folder / f"without-{i}", stop) for i in range(NUM_RUNS)]
+    both = {**probes, name: runs}
+    declared = component.manipulation_check
+    for check in (
+        *_check_switch(name, plan.reference, declared.get("differ", ()), both, component.name),
+        *_check_equal(name, plan.reference, declared.get("equal", ()), both, component.name),
+    ):
+        yield replace(check, arm=plan.reference, name=f"without {component.name}, {check.name}")
 
 
 def _check_switch(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations import designs
-from ablations.plan import duplicates
+from ablations.plan import duplicates, predictions
 from ablations.plan.plan import PlanRequest, ResolvedPlan, build_cells
 from ablations.schema import Ablation, ArmDefinition, select_active_overrides
 from uniclip.commands.definition import EXECUTOR, CommandDefinition
@@ -77,13 +77,20 @@ def build_command_plan(request: PlanRequest) -> ResolvedPlan:
     plan = replace(plan, cells=cells)
     duplicate_of = duplicates.find_duplicate_arms(cells)
     contrasts = designs.build_contrasts(ablation, request.components, list(arms))
+    contrasts = duplicates.select_informative_contrasts(
+        contrasts, duplicate_of, ablation.planted_effects
+    )
     plan = replace(
         plan,
-        contrasts=duplicates.select_informative_contrasts(
-            contrasts, duplicate_of, ablation.planted_effects
+        contrasts=contrasts,
+        predictions=predictions.resolve_predictions(ablation, contrasts),
+        skipped=(
+            *plan.skipped,
+            *duplicates.describe_duplicate_arms(duplicate_of),
+            *predictions.describe_ungraded_predictions(ablation, contrasts),
         ),
-        skipped=(*plan.skipped, *duplicates.describe_duplicate_arms(duplicate_of)),
     )
+    plan = replace(plan, predictions_digest=predictions.compute_predictions_digest(plan))
     return ResolvedPlan(
         plan=plan, configs={}, specs={c.run_id: specs[c.arm, c.seed] for c in cells}
     )
@@ -294,6 +301,8 @@ def _build_record(
         first_seed=ablation.first_seed,
         looks=ablation.build_looks(),
         margins=_select_margins(ablation, definition),
+        orders=designs.build_orders(ablation),
+        fold_overs=designs.build_fold_overs(ablation),
         provenance_notes=describe_unverified(definition),
         command_checks={
             name: {"differ": arm.definition.must_differ, "equal": arm.definition.must_equal}
@@ -347,9 +356,10 @@ def _build_arm(
     label = definition.label or arm.name
     if definition.role == "crossed":
         labels = {n: c.short_label or c.label for n, c in request.components.items()}
-        label = designs.format_arm_label(components_off, request.ablation.components, labels)
-        label = "all components" if not components_off else label
-        component_names = request.ablation.components
+        if not definition.doses:
+            label = designs.format_arm_label(components_off, request.ablation.components, labels)
+            label = "all components" if not components_off else label
+        component_names = tuple(n for n in request.ablation.components if n not in definition.doses)
     config_diff = {
         (f"runtime.command.paths.{k}" if k in command.paths else f"values.{k}"): v
         for k, v in arm.values.items()
@@ -363,4 +373,5 @@ def _build_arm(
         role=definition.role,
         levels={c: c not in components_off for c in component_names},
         config_diff=config_diff,
+        doses=definition.doses,
     )

@@ -103,6 +103,35 @@ def test_a_program_that_starts_again(tmp_path: Path) -> None:
     assert "started again at step 1" in checks["base: a killed run continues"].detail
 
 
+def test_a_fraction_checks_each_component_alone(tmp_path: Path) -> None:
+    """No two arms of this design differ in one component, so none is a duplicate of another."""
+    names = ("ca", "cb", "cc", "cd")
+    (tmp_path / "components.yaml").write_text(
+        "".join(
+            f"{name}: {{label: {name}, reason: r, off_overrides: {{{name}: 0.0}}, "
+            "manipulation_check: {kind: command, differ: [loss]}}\n"
+            for name in names
+        )
+    )
+    run = (
+        "{python} -S {here}/program.py --seed {seed} --out {output} --steps {steps} "
+        "--gain {ca} --seconds {cb} --ignored {cc} --ignored {cd}"
+    )
+    checks = audit(
+        tmp_path,
+        command={"run": run},
+        design="fractional",
+        components=list(names),
+        reference="full",
+        arms={},
+        contrasts={},
+        overrides={"steps": 5, "ca": 1.5, "cb": 0.001, "cc": 1.0, "cd": 1.0},
+    )
+    inert = [f"full: without {name}, loss differs from full" for name in names[1:]]
+    assert set(inert) <= set(list_failures(checks))
+    assert checks["full: without ca, loss differs from full"].passed
+
+
 def test_components_are_compared_with_their_neighbours(tmp_path: Path) -> None:
     (tmp_path / "components.yaml").write_text(
         "gain: {label: gain, reason: r, off_overrides: {gain: 0.0}, "
