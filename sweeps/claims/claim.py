@@ -73,7 +73,7 @@ def claim_run(
         is_partly_trained
         and previous_hash is not None
         and previous_hash != compute_training_hash()
-        and run.read_spec().get("kind") != SPEC_KIND
+        and not _is_trained_by_command(run)
     ):
         # The process that gets the next attempt moves the run aside. Until then its claim carries
         # the hash of the old code, so that a successor also moves the run aside if this one dies.
@@ -84,6 +84,10 @@ def claim_run(
         state = RunState(status=RunStatus.PENDING)
     prepare_run(run)
     return _claim_next_attempt(run, state, claim_record)
+
+
+def _is_trained_by_command(run: RunFolder) -> bool:
+    return run.has_spec() and run.read_spec().get("kind") == SPEC_KIND
 
 
 def restart_run(store: Store, run: RunFolder, state: RunState) -> bool:

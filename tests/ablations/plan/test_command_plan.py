@@ -94,7 +94,11 @@ def test_undeclared_provenance_is_stamped(tmp_path: Path) -> None:
     [
         ({"arms": {"base": {}, "x": {"overrides": {"ignored": 1}}}}, (), "not on the command line"),
         ({"command": {"run": "train {output} {gain} {flags}"}}, (), "must pass on {seed}"),
-        ({"command": {"run": "train {seed} {gain} {flags}"}}, (), "must pass on {output}"),
+        (
+            {"command": {"run": "train {seed} {gain} {flags}", "working_folder": "{here}"}},
+            (),
+            "must pass on {output}",
+        ),
         (
             {"command": {"run": "t {seed} {output} {gain} {nothing}"}},
             (),
