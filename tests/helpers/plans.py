@@ -6,10 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from ablations import schema
 from ablations.plan.plan import ResolvedPlan, build_plan, find_cell
 from sweeps.config import request
 from uniclip.errors import UserError
 
+OWN_ABLATIONS = [
+    name
+    for name in schema.list_ablations([schema.CONF])
+    if schema.load_ablation(name, [schema.CONF]).command is None
+]
+"""Shipped ablations whose arms this package trains."""
 SCENES = ("ablation=components", "data=scenes")
 METHODS = ("ablation=methods", "data=scenes", "budget=smoke")
 TINY_COMPONENTS = [

@@ -32,6 +32,9 @@ def collect_fingerprint(
         UserError: nothing matches a pattern, or a package is not installed.
     """
     data_patterns = [render_text(p, {**values, "here": folder}) for p in definition.data or ()]
+    for template, pattern in zip(definition.data or (), data_patterns):
+        if not pattern.strip():
+            raise UserError(f"command.data: {template} is empty: give it a value")
     return {
         "sources": _digest_patterns("sources", folder, definition.sources or ()),
         "packages": {name: _get_version(name) for name in definition.packages or ()},

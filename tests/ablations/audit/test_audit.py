@@ -8,11 +8,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from ablations import schema
 from ablations.audit import arm_probe, audit
 from ablations.plan.plan import ResolvedPlan
 from sweeps.monitor.display import Display
-from tests.helpers.plans import TINY_COMPONENTS, plan_from_words
+from tests.helpers.plans import OWN_ABLATIONS, TINY_COMPONENTS, plan_from_words
 from uniclip.config import RunConfig
 
 ARMS = "arms=[full,no-awareness,no-mp-nce,no-domain-similarity,clip,full-again]"
@@ -85,7 +84,7 @@ SOME_ARMS = {
 """An arm or two of each setting, of ablations whose arms are settings of the same few keys."""
 
 
-@pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
+@pytest.mark.parametrize("ablation", OWN_ABLATIONS)
 def test_every_arm_of_every_ablation_passes_the_audit(ablation: str) -> None:
     words_without_steps = [
         word for word in TINY_COMPONENTS[1:] if not word.startswith("train.steps")

@@ -6,11 +6,11 @@ import pytest
 
 from ablations import schema
 from ablations.plan.primary_metrics import get_primary_metrics
-from tests.helpers.plans import plan_from_words
+from tests.helpers.plans import OWN_ABLATIONS, plan_from_words
 from uniclip.config import DATA
 
 
-@pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
+@pytest.mark.parametrize("ablation", OWN_ABLATIONS)
 def test_every_ablation_has_a_primary_metric_for_every_data_source(ablation: str) -> None:
     named = schema.load_ablation(ablation, [schema.CONF]).primary_metrics
     limited = {"truth": {"scenes"}, "heads_flip": {"scenes"}, "heads": {"scenes", "openmoji"}}
@@ -20,7 +20,7 @@ def test_every_ablation_has_a_primary_metric_for_every_data_source(ablation: str
         assert all(config.primary_score for config in DATA.values())
 
 
-@pytest.mark.parametrize("ablation", schema.list_ablations([schema.CONF]))
+@pytest.mark.parametrize("ablation", OWN_ABLATIONS)
 def test_every_primary_and_co_primary_score_has_a_margin_with_a_reason(ablation: str) -> None:
     """Without one no effect on it could ever be called practically nothing."""
     loaded = schema.load_ablation(ablation, [schema.CONF])

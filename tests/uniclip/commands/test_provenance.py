@@ -62,6 +62,8 @@ def test_changed_sources_are_named(folder: Path) -> None:
 def test_what_is_missing_is_an_error(folder: Path) -> None:
     with pytest.raises(UserError, match=r"command.sources: none.py matches no file"):
         provenance.collect_fingerprint(define(sources=("none.py",)), folder, {})
+    with pytest.raises(UserError, match=r"command.data: \{shards\} is empty: give it a value"):
+        provenance.collect_fingerprint(define(data=("{shards}",)), folder, {"shards": ""})
     with pytest.raises(UserError, match="no-such-package is not installed"):
         provenance.collect_fingerprint(define(packages=("no-such-package",)), folder, {})
 
