@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pytest
 from tests.helpers import ROOT
 from tests.helpers.command_line import Driver
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.soak,
+    pytest.mark.skipif("UNICLIP_SOAK" not in os.environ, reason="imports torch often: `make soak`"),
+]
 EXAMPLE = ROOT / "examples" / "plain_torch"
 
 
@@ -22,7 +28,6 @@ def make_driver(folder: Path, example: Path, *words: str) -> Driver:
     return driver
 
 
-@pytest.mark.slow
 def test_the_example_runs(tmp_path: Path) -> None:
     driver = make_driver(tmp_path, EXAMPLE, "arms=[base,dropout]")
     output = driver.run()
@@ -37,7 +42,6 @@ def test_the_example_runs(tmp_path: Path) -> None:
     assert b"a killed run continues" in driver.tables()["manipulation_checks.csv"]
 
 
-@pytest.mark.slow
 def test_a_switch_that_is_broken_on_purpose_is_caught(tmp_path: Path) -> None:
     example = tmp_path / "example"
     shutil.copytree(EXAMPLE, example)
