@@ -48,7 +48,8 @@ def test_a_preempted_program_resumes(cluster: Cluster, tmp_path: Path) -> None:
     finish(cluster)
     assert_finished_once(driver)
     assert EndReason.PREEMPTED in recorded_end_reasons(driver)
-    assert count_starts(driver) == 3
+    num_attempts = sum(len(run.list_attempts()) for run in driver.store.iter_runs())
+    assert count_starts(driver) == num_attempts > 2
     assert_every_step_once(driver, 150)
     assert driver.tables()
     (sweep,) = driver.store.iter_sweeps()
