@@ -48,6 +48,11 @@ SCORE_LABELS = {
     "minimal": "minimal pair",
     "caption": "caption",
     "composition": "composition",
+    "association": "association",
+    "fewshot": "few shots",
+    "ood": "out of distribution",
+    "shift": "shift",
+    "knn": "nearest neighbors",
 }
 """First word of the name of a score -> label."""
 REPORT_ONLY_NOTE = "* after a score: reported only, not tested, and in no mean."

@@ -27,7 +27,7 @@ from uniclip.checkpoints.tensor_file import bundle_modules, encode
 from uniclip.config import RunConfig
 from uniclip.config.yaml_file import format_config
 from uniclip.errors import DataChangedError, StopRequested, UserError, make_not_evaluated_error
-from uniclip.evaluate.datasets import fingerprint_cache
+from uniclip.evaluate.datasets import fingerprint_cache, fresh_fingerprint_cache
 from uniclip.evaluate.planned import check_user_datasets, require_protocol
 from uniclip.io.atomic import atomic_write, link_once, read_jsonl, write_once
 from uniclip.io.hashing import digest_file
@@ -277,6 +277,7 @@ def _collect_cost(run: RunFolder) -> dict[str, float]:
 # ---- evaluation -------------------------------------------------------------------------------
 
 
+@fingerprint_cache()  # of published files, which several data sets may share
 def _evaluate(
     run: RunFolder,
     config: RunConfig,
@@ -314,7 +315,8 @@ def _evaluate(
             shared_evaluation.embed_with_others(
                 run, name, pretrained, config, outcome.weights_digest, should_stop
             )
-            with fingerprint_cache():
+            is_published = name in evaluate.datasets.DATASETS  # such files are not rewritten
+            with fingerprint_cache() if is_published else fresh_fingerprint_cache():
                 scores, predictions = _score_dataset(
                     run,
                     config,
@@ -324,8 +326,9 @@ def _evaluate(
                     evaluation_hash,
                     should_stop,
                 )
-            if name not in evaluate.datasets.DATASETS:  # published files are not rewritten
-                require_protocol(name, evaluation_hash, config, run.cache_path)
+            if not is_published:
+                with fresh_fingerprint_cache():
+                    require_protocol(name, evaluation_hash, config, run.cache_path)
         except StopRequested:
             return "interrupted"
         except UserError as error:

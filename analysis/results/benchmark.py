@@ -15,34 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from analysis.collect import literature
+from analysis.results.panel_tasks import METRIC_LABELS, PANEL_TASKS, SHIFT_TASKS, supports_task
 from analysis.results.results import Results
 from analysis.statistics.effects import Effect, Observations
 from analysis.statistics.multiplicity import compare_with_best
 from uniclip.evaluate import datasets
-from uniclip.evaluate.datasets.images import CAPTIONED_KINDS
-from uniclip.evaluate.protocols.protocol import COMPOSITION_SCORES, RECALL_KS
 from uniclip.evaluate.protocols.published import PROTOCOLS
 from uniclip.evaluate.scoring.score_card import MIN_SAMPLES
 from uniclip.store import Arm, Look, Plan, get_score_kind_traits
 
-PANEL_TASKS = {
-    "zero_shot": ("Zero-shot classification", ("zeroshot",)),
-    "linear_probe": ("Linear probe", ("probe",)),
-    "image_to_text_retrieval": (
-        "Image-to-text retrieval",
-        tuple(f"retrieval.i2t.r{k}" for k in RECALL_KS),
-    ),
-    "text_to_image_retrieval": (
-        "Text-to-image retrieval",
-        tuple(f"retrieval.t2i.r{k}" for k in RECALL_KS),
-    ),
-    "composition": (
-        "Composition: the correct caption, image, or both",
-        tuple(f"composition.{name}" for name in COMPOSITION_SCORES),
-    ),
-}
-"""Name of a panel -> title, and the scores of each data set."""
-METRIC_LABELS = {"mean_per_class": "mean per class", "map11": "11-point mAP", "map": "mAP"}
 CALIBRATION_SCORE = "zeroshot.ece"
 
 
@@ -117,9 +98,11 @@ def build_panels(results: Results) -> list[Panel]:
         arms_by_protocol.setdefault(protocol, []).append(arm)
     for protocol, arms in arms_by_protocol.items():
         for task in PANEL_TASKS:
-            task_datasets = [d for d in dataset_names if _supports_task(d, task)]
+            task_datasets = [d for d in dataset_names if supports_task(d, task)]
             if task_datasets:
                 panel = _build_panel(results, task, protocol, tuple(arms), task_datasets)
+                if task in SHIFT_TASKS and not any(c.kind for c in panel.columns):
+                    continue
                 has_several_protocols = len(arms_by_protocol) > 1
                 panels.append(
                     replace(panel, name=f"{task}_{protocol}") if has_several_protocols else panel
@@ -148,15 +131,6 @@ def build_calibration_panel(results: Results, panel: Panel) -> Panel:
         excluded_datasets={},
         common_datasets=(),
     )
-
-
-def _supports_task(dataset: str, task: str) -> bool:
-    """Return whether a data set has this kind of evaluation."""
-    dataset_info = datasets.get(dataset)
-    task_kind = "retrieval" if task.endswith("retrieval") else task
-    if {task_kind, dataset_info.kind} & set(CAPTIONED_KINDS):
-        return task_kind == dataset_info.kind
-    return task == "zero_shot" or {"train", "validation"} <= set(dataset_info.splits)
 
 
 def _build_panel(

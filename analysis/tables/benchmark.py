@@ -11,13 +11,8 @@ from typing import Any
 
 from analysis import formatting
 from analysis.collect import literature
-from analysis.results.benchmark import (
-    PANEL_TASKS,
-    Column,
-    Panel,
-    build_calibration_panel,
-    build_panels,
-)
+from analysis.results.benchmark import Column, Panel, build_calibration_panel, build_panels
+from analysis.results.panel_tasks import PANEL_TASKS, format_score_heading
 from analysis.results.results import Results
 from analysis.statistics.effects import estimate_effect
 from analysis.tables.table import Table, TableCell, make_row
@@ -75,7 +70,9 @@ def _build_score_table(results: Results, panel: Panel, calibration_panel: Panel 
         *panel.mean_columns,
         *(calibration_panel.mean_columns if calibration_panel else ()),
     ]
-    missing_headings = [_format_heading(d, s) for d in panel.missing_datasets for s in panel.scores]
+    missing_headings = [
+        format_score_heading(d, s) for d in panel.missing_datasets for s in panel.scores
+    ]
     chances = [
         _get_format(panel, c).format_exact(c.observations.chance) if _is_ranked(c) else ""
         for c in columns
@@ -143,20 +140,13 @@ def _is_ranked(column: Column) -> bool:
     return get_score_kind_traits(column.kind).is_ranked
 
 
-def _format_heading(dataset: str, score: str) -> str:
-    parts = score.split(".")
-    if parts[0] == "composition":
-        return f"{dataset} {parts[1]}"
-    return f"{dataset} R@{parts[2][1:]}" if parts[0] == "retrieval" else dataset
-
-
 def _format_column_heading(column: Column) -> str:
     few_samples_mark = "*" if column.too_few_samples else ""
     if column.evaluation_hash:
         kind_label = " (mAP)" if column.kind == "map" else ""
-        return f"{_format_heading(column.dataset, column.score)}{kind_label}{few_samples_mark}"
+        return f"{format_score_heading(column.dataset, column.score)}{kind_label}{few_samples_mark}"
     kind_label = {"map": "mAP, ", "error": "calibration error, "}.get(column.kind, "")
-    return kind_label + _format_heading(column.dataset, column.score).replace(" R@", ", R@")
+    return kind_label + format_score_heading(column.dataset, column.score).replace(" R@", ", R@")
 
 
 def _format_seed_count(results: Results, panel: Panel, arm: Arm) -> str:
@@ -299,7 +289,7 @@ def _build_published_tables(results: Results, panel: Panel) -> list[Table]:
             title=f"{panel.title}: published results, in %",
             headings=(
                 *PUBLISHED_HEADINGS,
-                *(_format_heading(*k) for k in used_keys),
+                *(format_score_heading(*k) for k in used_keys),
                 "source",
             ),
             rows=tuple(rows),

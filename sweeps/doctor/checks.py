@@ -57,7 +57,7 @@ def check_gpu(context: DoctorContext) -> Iterator[Diagnostic]:
 def check_evaluation_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
     """Check the published data sets: what is missing, corrupt, or not as published."""
     check, root = "data sets", str(resolve_staged_path(context.config.runtime.data_root))
-    selected_datasets = list(datasets.DATASETS.values())
+    selected_datasets = datasets.list_stored_datasets()
     if context.plan is not None:
         names = _list_evaluated_datasets(context.plan)
         selected_datasets = [d for name, d in datasets.DATASETS.items() if name in names]

@@ -34,7 +34,7 @@ class Stub:
     ) -> None:
         self.config, self._images, self._texts, self._trunk = of, images, texts, trunk
         self.method = SimpleNamespace()
-        self.tokenizer = SimpleNamespace(encode_uncut=encode_lower_case)
+        self.tokenizer = SimpleNamespace(encode_uncut=encode_lower_case, num_special_tokens=2)
         self._images_since_projection: list = []
 
     def embed_images(self, pixels, augmentation_params=None, vectors=None):
@@ -60,6 +60,23 @@ class Stub:
     def image_text_scale(self):
         """Return the initial scale of CLIP."""
         return 1 / 0.07
+
+
+class ColourModel(Stub):
+    """A model whose features are an image's mean colour; it counts the images that it embeds."""
+
+    def __init__(self, of: RunConfig) -> None:
+        super().__init__(of, texts=lambda texts: word_vectors(texts)[:, :3])
+        self.num_embedded = 0
+
+    def compute_image_features(self, pixels):
+        """Return the mean colour of each image, (n, 3)."""
+        self.num_embedded += len(pixels)
+        return pixels.mean(axis=(2, 3), dtype=np.float32) - 100
+
+    def project_image(self, features):
+        """Return unit rows."""
+        return unit(features)
 
 
 def encode_lower_case(texts):

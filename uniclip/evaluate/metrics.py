@@ -12,9 +12,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Metric = Literal["accuracy", "mean_per_class", "map11", "map", "recall"]
+Metric = Literal[
+    "accuracy",
+    "mean_per_class",
+    "map11",
+    "map",
+    "recall",
+    "f1_macro",
+    "worst_group",
+    "worst_group_top5",
+    "jaccard",
+]
 """Accuracy; mean recall of the classes present; 11-point interpolated mAP (VOC 2007);
-non-interpolated mAP; R@k both ways."""
+non-interpolated mAP; R@k both ways; mean F1 of the classes present; top-1 and top-5 accuracy of the
+worst group; Jaccard index."""
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -102,6 +113,32 @@ def mean_per_class(outcome: Numbers, labels: Numbers) -> float:
     return float((sums[counts > 0] / counts[counts > 0]).mean())
 
 
+def f1_macro(prediction: Numbers, labels: Numbers) -> float:
+    """Return the mean F1 of the classes that occur among the labels (WILDS' F1-macro).
+
+    prediction, labels: (n,) int64.
+    """
+    num_classes = int(max(prediction.max(), labels.max())) + 1
+    true_positives = np.bincount(labels[prediction == labels], minlength=num_classes)
+    num_labelled = np.bincount(labels, minlength=num_classes)
+    num_predicted = np.bincount(prediction, minlength=num_classes)
+    is_present = num_labelled > 0
+    f1 = 2 * true_positives[is_present] / (num_labelled + num_predicted)[is_present]
+    return float(f1.mean())
+
+
+def group_means(outcome: Numbers, groups: Numbers) -> dict[int, float]:
+    """Return the mean outcome (n,) of each group that occurs; -1 is no group.
+
+    groups: (n,) int64.
+    """
+    return {
+        int(group): float(outcome[groups == group].mean())
+        for group in np.unique(groups)
+        if group >= 0
+    }
+
+
 def precision_recall(scores: Numbers, truth: Numbers) -> tuple[Float, Float]:
     """Return precision and recall at each distinct threshold, from the highest down.
 
@@ -133,6 +170,22 @@ def average_precision(scores: Numbers, truth: Numbers) -> float:
     """Return the average precision (scikit-learn's `average_precision_score`)."""
     precision, recall = precision_recall(scores, truth)
     return float((np.diff(recall, prepend=0) * precision).sum())
+
+
+def area_under_roc(scores: Numbers, truth: Numbers) -> float:
+    """Return the area under the receiver operating characteristic (scikit-learn's `roc_auc_score`).
+
+    The probability that a positive sample scores higher than a negative one, ties counting 0.5.
+
+    Args:
+        scores: (n,).
+        truth: (n,) of 1 and 0, both of which occur.
+    """
+    _, rank_index, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    mean_ranks = np.cumsum(counts) - (counts - 1) / 2
+    num_positive, num_negative = int((truth == 1).sum()), int((truth == 0).sum())
+    rank_sum = float(mean_ranks[rank_index][truth == 1].sum())
+    return (rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative)
 
 
 def class_average_precisions(metric: Metric, scores: Numbers, truth: Numbers) -> Float:

@@ -16,6 +16,12 @@ ScoreKind = Literal[
     "gap",
     "error",
     "temperature",
+    "detection",
+    "robustness",
+    "f1",
+    "worst_group",
+    "share",
+    "jaccard",
 ]
 """What a score measures. Averages are taken within one kind only."""
 
@@ -51,6 +57,12 @@ SCORE_KINDS: dict[str, ScoreKindTraits] = {
         higher_is_better=False, is_ranked=False, is_percent=True, has_steps=True
     ),
     "temperature": ScoreKindTraits(higher_is_better=None, is_ranked=False),
+    "detection": ScoreKindTraits(higher_is_better=True, is_percent=True),
+    "robustness": ScoreKindTraits(higher_is_better=True, is_percent=True),
+    "f1": ScoreKindTraits(higher_is_better=True, is_percent=True),
+    "worst_group": ScoreKindTraits(higher_is_better=True, is_percent=True),
+    "jaccard": ScoreKindTraits(higher_is_better=True, is_percent=True),
+    "share": ScoreKindTraits(higher_is_better=None, is_ranked=False, is_percent=True),
 }
 """Kind -> its traits."""
 

@@ -78,11 +78,11 @@ def check_datasets(
 
     Args:
         root: Folder of the data sets.
-        names: Data sets or benchmarks; if empty, every data set.
+        names: Data sets or benchmarks; if empty, every data set but those of few shots.
         verify_checksums: Whether files are compared with their published checksums.
         as_json: Whether a JSON record per data set is printed instead.
     """
-    selected_datasets = _select_datasets(names) or list(datasets.DATASETS.values())
+    selected_datasets = _select_datasets(names) or datasets.list_stored_datasets()
     width = max(len(dataset.name) for dataset in selected_datasets)
     console = make_console()
     availabilities, records = [], []
@@ -144,8 +144,10 @@ def export_dataset(
     if len(names) != 1 or output_dir is None:
         raise UserError("data export takes one data set, and to=<folder>")
     dataset, output_path = datasets.get(names[0]), Path(str(output_dir)).expanduser()
-    if dataset.kind == "composition":
+    if dataset.kind in ("composition", "association"):
         raise UserError(f"{dataset.name} cannot be exported: shards have no wrong captions")
+    if dataset.kind == "few_shot" and dataset.source is not None:
+        raise UserError(f"{dataset.name} has the images of {dataset.source.name}: export that")
     splits = [split for split in dataset.splits if dataset.describe_missing(root, (split,)) is None]
     if not splits:
         raise UserError(f"{dataset.name} is missing: {dataset.describe_missing(root)}")

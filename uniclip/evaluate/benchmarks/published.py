@@ -10,7 +10,7 @@ is not missing: models whose embeddings are cached are scored again without imag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +27,13 @@ from uniclip.evaluate.protocols import custom
 from uniclip.evaluate.protocols.protocol import (
     COMPOSITION_VERSION,
     DEFAULT_DATASET,
+    FEW_SHOT_VERSION,
     RETRIEVAL_VERSION,
+    SHIFT_VERSION,
     TEMPERATURE_RECORD,
     VERSION,
     EvaluationProtocol,
+    FewShotConfig,
 )
 from uniclip.io import hashing
 from uniclip.io.atomic import resolve_staged_path
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.data.split import SplitName
     from uniclip.evaluate.benchmarks.base import Results
+    from uniclip.evaluate.scoring.dataset_splits import DatasetSplits
     from uniclip.evaluate.scoring.published import DatasetScorer
 
     Splits = tuple[SplitName, ...]
@@ -74,13 +78,14 @@ class PublishedBenchmark(Benchmark):
 
     def describe_missing(self) -> str | None:
         dataset = self.resolve_dataset()
-        reason = dataset.describe_missing(self.root, ("test",))
+        needed = _required_splits(dataset) if dataset.kind == "few_shot" else ("test",)
+        reason = dataset.describe_missing(self.root, needed)
         return None if self._read_note(dataset) else reason
 
     def describe_missing_probe_data(self) -> str | None:
         dataset = self.resolve_dataset()
         required_splits = _required_splits(dataset)
-        if dataset.kind in CAPTIONED_KINDS:
+        if dataset.kind in (*CAPTIONED_KINDS, "few_shot"):
             return None
         splits, _ = self._resolve_data(dataset)
         if splits == required_splits:
@@ -92,17 +97,20 @@ class PublishedBenchmark(Benchmark):
         protocol = self._with_stored_templates(dataset)
         splits, fingerprint = self._resolve_data(dataset)
         has_probe = dataset.kind not in CAPTIONED_KINDS and splits == _required_splits(dataset)
+        is_few_shot = dataset.kind == "few_shot"
+        class_names = None if is_few_shot else protocol.get_class_name_entry(self.name)
         return {
             "protocol": protocol.name,
             "data": fingerprint,
             "metric": protocol.get_metric(self.name),
-            "templates": list(protocol.get_templates(self.name)),
-            "names": hashing.digest(protocol.get_class_name_entry(self.name)),
+            "templates": [] if is_few_shot else list(protocol.get_templates(self.name)),
+            "names": hashing.digest(class_names),
             "preprocessing": to_builtins(protocol.preprocessing),
             "linear_probe": to_builtins(protocol.probe_config) if has_probe else None,
             "difficult_objects": protocol.difficult_objects,
             "deviations": list(protocol.deviations),
             **_build_version_record(dataset, splits),
+            **_build_shift_record(self._resolve_reference(dataset)),
         }
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
@@ -110,8 +118,7 @@ class PublishedBenchmark(Benchmark):
 
         scorer, score_card = self._build_scorer(pretrained), ScoreCard()
         if scorer.score(score_card):
-            splits = scorer.splits
-            self._write_note(splits.dataset, splits.names, splits.fingerprint)
+            self._write_note(scorer.splits)
         return score_card.get_results()
 
     def embed_share(self, pretrained: PretrainedModel, rank: int, world_size: int) -> None:
@@ -121,28 +128,31 @@ class PublishedBenchmark(Benchmark):
 
     def _build_scorer(self, pretrained: PretrainedModel) -> DatasetScorer:
         from uniclip.evaluate.scoring.embeddings import CachedEncoder  # here: it imports numpy
-        from uniclip.evaluate.scoring.published import DatasetScorer, DatasetSplits
+        from uniclip.evaluate.scoring.published import DatasetScorer
 
         dataset = self.resolve_dataset()
-        splits, fingerprint = self._resolve_data(dataset)
         return DatasetScorer(
             CachedEncoder(
                 pretrained, self.cache, self.should_stop, derive_num_workers(pretrained.config)
             ),
             self._with_stored_templates(dataset),
-            DatasetSplits(dataset, self.root, splits, fingerprint, self.cache),
+            self._build_splits(dataset),
         )
 
     def resolve_dataset(self) -> Dataset:
         """Return the data set as the protocol tests it.
 
-        User-defined data whose folder is missing are described as when they were last evaluated.
+        Prompt templates that lie beside published images are read. What is missing, user-defined or
+        with such templates, is described as when it was last evaluated.
         """
         dataset = datasets.get(self.name)
         if self.name in self.protocol.test_on_all:
             return dataset.with_all_as_test()
-        if dataset.user_folder is None or dataset.user_folder.exists():
+        is_present = dataset.user_folder is None or dataset.user_folder.exists()
+        if is_present and not dataset.has_templates:
             return dataset
+        if dataset.has_templates and dataset.describe_missing(self.root, ("test",)) is None:
+            return replace(dataset, templates=dataset.reader.read_templates(Path(self.root)))
         note = self._read_note(dataset)
         if note is None:
             return dataset
@@ -167,6 +177,41 @@ class PublishedBenchmark(Benchmark):
             return tuple(note["splits"]), note["data"]
         return ("test",), test_fingerprint
 
+    def _resolve_source(self, dataset: Dataset) -> DatasetSplits | None:
+        """Return the splits of the data set whose images a data set has; None if they are its own.
+
+        With the fingerprint that its own evaluation has, so that both share features.
+        """
+        from uniclip.evaluate.scoring.dataset_splits import DatasetSplits  # here: numpy
+
+        if dataset.source is None:
+            return None
+        noted_source = (self._read_note(dataset) or {}).get("source")
+        if noted_source and dataset.source.describe_missing(self.root, ("test",)) is not None:
+            splits, fingerprint = tuple(noted_source["splits"]), noted_source["data"]
+        else:
+            splits, fingerprint = self._resolve_data(dataset.source)
+        return DatasetSplits(dataset.source, self.root, splits, fingerprint, self.cache)
+
+    def _resolve_reference(self, dataset: Dataset) -> tuple[Splits, dict[str, Any]] | None:
+        """Return the splits and the fingerprint of the data set without the shift, if present."""
+        reference = dataset.reference
+        if reference is None or replace(self, name=reference.name).describe_missing() is not None:
+            return None
+        return self._resolve_data(reference)
+
+    def _build_splits(self, dataset: Dataset) -> DatasetSplits:
+        from uniclip.evaluate.scoring.dataset_splits import DatasetSplits  # here: numpy
+
+        reference = self._resolve_reference(dataset)
+        return DatasetSplits(
+            *(dataset, self.root, *self._resolve_data(dataset), self.cache),
+            source=self._resolve_source(dataset),
+            reference=DatasetSplits(dataset.reference, self.root, *reference, self.cache)
+            if reference is not None and dataset.reference is not None
+            else None,
+        )
+
     def _with_stored_templates(self, dataset: Dataset) -> EvaluationProtocol:
         """Return the protocol; templates stored beside the images precede published ones."""
         custom_templates = self.protocol.custom_templates
@@ -180,14 +225,17 @@ class PublishedBenchmark(Benchmark):
         note: dict[str, Any] = self.cache.read_note(self._note_name(dataset)) or {}
         return note if note.get("kind") == dataset.kind else None
 
-    def _write_note(self, dataset: Dataset, splits: Splits, fingerprint: Mapping[str, Any]) -> None:
-        fields = {name: to_builtins(getattr(dataset, name)) for name in NOTED_FIELDS}
-        note = {"data": fingerprint, "splits": splits, **fields}
+    def _write_note(self, splits: DatasetSplits) -> None:
+        dataset = splits.dataset
+        note = {"data": splits.fingerprint, "splits": splits.names}
+        note |= {name: to_builtins(getattr(dataset, name)) for name in NOTED_FIELDS}
+        if splits.source is not None:
+            note["source"] = {"data": splits.source.fingerprint, "splits": splits.source.names}
         self.cache.write_note(self._note_name(dataset), note)
 
     def _note_name(self, dataset: Dataset) -> str:
         root = str(Path(self.root).absolute())
-        return hashing.digest([self.name, root, dataset.split_rule])
+        return hashing.digest([dataset.name, root, dataset.split_rule])
 
 
 def _build_version_record(dataset: Dataset, splits: Splits) -> dict[str, Any]:
@@ -195,12 +243,21 @@ def _build_version_record(dataset: Dataset, splits: Splits) -> dict[str, Any]:
 
     Without validation images no temperature is fitted, and there is no log likelihood.
     """
-    if dataset.kind == "composition":
+    if dataset.kind in ("composition", "association"):
         return {"version": COMPOSITION_VERSION}
+    if dataset.kind == "few_shot":
+        return {"version": FEW_SHOT_VERSION, "few_shot": to_builtins(FewShotConfig())}
     if dataset.kind != "retrieval":
         return {"version": VERSION}
     temperature = TEMPERATURE_RECORD if "validation" in splits else None
     return {"version": RETRIEVAL_VERSION, "temperature": temperature}
+
+
+def _build_shift_record(reference: tuple[Splits, dict[str, Any]] | None) -> dict[str, Any]:
+    """Return what scores relative to the data set without the shift depend on."""
+    if reference is None:
+        return {}
+    return {"reference": reference[1], "shift_version": SHIFT_VERSION}
 
 
 def _required_splits(dataset: Dataset) -> Splits:
@@ -208,6 +265,6 @@ def _required_splits(dataset: Dataset) -> Splits:
     needed: Splits = ("test", "train", "validation")
     if dataset.kind == "retrieval":
         needed = ("test", "validation")
-    elif dataset.kind == "composition":
+    elif dataset.kind in ("composition", "association"):
         needed = ("test",)
     return tuple(split for split in needed if split in dataset.splits)

@@ -16,8 +16,21 @@ from pathlib import Path
 
 from uniclip.config import compose
 from uniclip.errors import UserError, make_unknown_name_error
-from uniclip.evaluate.datasets import bench14, composition, custom, more_datasets, shifts
-from uniclip.evaluate.datasets.dataset import Dataset, fingerprint_cache
+from uniclip.evaluate.datasets import (
+    bench14,
+    composition,
+    custom,
+    datacomp,
+    few_shot,
+    long_captions,
+    more_datasets,
+    shifts,
+)
+from uniclip.evaluate.datasets.dataset import (
+    Dataset,
+    fingerprint_cache,
+    fresh_fingerprint_cache,
+)
 
 __all__ = [
     "ALIASES",
@@ -25,8 +38,10 @@ __all__ = [
     "Dataset",
     "read_benchmark",
     "list_benchmarks",
+    "list_stored_datasets",
     "get",
     "fingerprint_cache",
+    "fresh_fingerprint_cache",
 ]
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -39,25 +54,36 @@ DATASETS: dict[str, Dataset] = {
         *more_datasets.MORE_DATASETS,
         *shifts.SHIFT_DATASETS,
         *composition.COMPOSITION_DATASETS,
+        *datacomp.DATACOMP_DATASETS,
+        *long_captions.LONG_CAPTION_DATASETS,
+        *few_shot.build_few_shot_datasets(
+            (*bench14.CLASSIFICATION_DATASETS, *more_datasets.MORE_DATASETS)
+        ),
     )
 }
 """Every published data set of the catalogue, by name."""
 
-LISTS_WITH_OWN_MEAN = ("shifts", "composition")
+LISTS_WITH_OWN_MEAN = ("shifts", "composition", "fewshot", "long")
 """Lists of data sets of which tables have a mean of their own, mixed with no other data sets."""
 
 ALIASES = {
     "aircraft": "fgvc_aircraft",
     "cars": "stanford_cars",
+    "clevr_closest_object_distance": "clevr_distance",
+    "clevr_count_all": "clevr_counts",
     "flowers": "flowers102",
     "imagenet-a": "imagenet_a",
     "imagenet-o": "imagenet_o",
     "imagenet-r": "imagenet_r",
     "imagenet1k": "imagenet",
     "imagenetv2": "imagenet_v2",
+    "kitti_closest_vehicle_distance": "kitti_distance",
     "mscoco": "coco",
+    "mscoco_2014_5k_test_image_text_retrieval": "coco",
     "mscoco_captions": "coco",
     "pets": "oxford_pets",
+    "renderedsst2": "rendered_sst2",
+    "sugar_crepe": "sugarcrepe",
     "voc2007_multilabel": "voc2007",
 }
 """Names that other libraries use."""
@@ -77,6 +103,11 @@ def get(name: str) -> Dataset:
             "data set", name, [*DATASETS, *ALIASES, *(f"{k}:<path>" for k in custom.CUSTOM_KINDS)]
         )
     return DATASETS[canonical_name]
+
+
+def list_stored_datasets() -> list[Dataset]:
+    """Return the catalogue without the data sets of few shots, which have the files of others."""
+    return [dataset for dataset in DATASETS.values() if dataset.kind != "few_shot"]
 
 
 def get_mean_list(name: str) -> str:

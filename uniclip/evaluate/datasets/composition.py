@@ -75,6 +75,7 @@ COMPOSITION_DATASETS = (
             reader=CaptionOrderReader(retrieval.reader),
             split_rule="orders by rule: all words, within groups of three, groups of three",
             download_hint=retrieval.download_hint,
+            source=retrieval,
         )
         for retrieval in RETRIEVAL_DATASETS
     ),

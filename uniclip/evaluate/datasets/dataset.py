@@ -95,6 +95,10 @@ class SplitReader(ABC):
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         """Open a split that `dataset` has on disk; `root` is the data root or the user's folder."""
 
+    def read_templates(self, root: Path) -> tuple[str, ...]:
+        """Return the prompt templates that lie beside the images; empty if there are none."""
+        return ()
+
     def list_files(self, root: Path, split: SplitName) -> list[str] | None:
         """Return the image files of a split where opening it would import torch; None elsewhere."""
         return None
@@ -143,6 +147,15 @@ class Dataset:
     """Another data set, whose prompt templates this one has where no protocol states others."""
     templates: tuple[str, ...] = ()
     """Prompt templates stored with the images, each with one {} for the class name."""
+    source: Dataset | None = None
+    """Another data set, whose images this one has: they are embedded once for both."""
+    reference: Dataset | None = None
+    """The data set without the shift, of whose classes this one has all or some; where it is
+    present, accuracies are compared with those on it."""
+    has_long_captions: bool = False
+    """Whether the share of captions that a model cuts is scored."""
+    has_templates: bool = False
+    """Whether prompt templates lie beside the published images."""
     all_images: tuple[str, SplitReader] | None = None
     """Folder of all images, and what reads them, where a protocol tests on all of them."""
 

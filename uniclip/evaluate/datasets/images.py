@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from uniclip.evaluate.datasets.dataset import Dataset
     from uniclip.evaluate.metrics import Metric
 
-DatasetKind = Literal["classification", "multilabel", "retrieval", "composition"]
-CAPTIONED_KINDS = ("retrieval", "composition")
+DatasetKind = Literal[
+    "classification", "multilabel", "retrieval", "composition", "association", "few_shot"
+]
+CAPTIONED_KINDS = ("retrieval", "composition", "association")
 """Kinds of data sets whose images have captions; the others have class names."""
 DOWNLOAD_AGAIN = "download the data set again"
 
@@ -58,17 +60,23 @@ class ImageDataset:
     reader: ImageReader
     labels: NDArray[np.int64] | None = None
     """Classification: (n,) class indices. Multi-label: (n, classes), 0 or 1. Composition: (n,)
-    categories. Retrieval: None."""
+    categories. Association: (n,) 1 = associated. Retrieval: None."""
+    groups: NDArray[np.int64] | None = None
+    """(n,) group of each image, of which the worst one is scored; -1: in none."""
     difficult: NDArray[np.bool_] | None = None
     """Multi-label: (n, classes), True where the class is excluded from that image's score."""
     classes: tuple[str, ...] = ()
     """The data set's key of each class (folder, synset, name in its label file), by label."""
     captions: tuple[tuple[str, ...], ...] = ()
     """Retrieval: one or more captions of each image as in the file, duplicates included.
-    Composition: the correct caption of each image, then wrong ones."""
+    Composition: the correct caption of each image, then wrong ones. Association: the cue."""
     pairs: NDArray[np.int64] | None = None
     """Composition: (n,) number of the pair of images to which an image belongs, where the wrong
-    caption of an image is the correct one of the other; None if there are no pairs."""
+    caption of an image is the correct one of the other; None if there are no pairs. Association:
+    number of the cue of which an image is a candidate."""
+    picture_rows: NDArray[np.int64] | None = None
+    """(n,) number of the picture that each image shows, where several show the same: its row in the
+    split of `Dataset.source`, or else counted by first appearance. None: all are different."""
 
     def __post_init__(self) -> None:
         shape = (len(self), len(self.classes)) if self.kind == "multilabel" else (len(self),)
@@ -96,6 +104,14 @@ class ImageDataset:
                 f"{self.name}: image {self.ids[i]} cannot be read ({message}); {fix}"
             ) from None
 
+    def find_distinct_images(self) -> NDArray[np.int64] | None:
+        """Return the first image of each picture, (m,); None if all n show different ones."""
+        import numpy as np
+
+        if self.picture_rows is None:
+            return None
+        return np.unique(self.picture_rows, return_index=True)[1].astype(np.int64)
+
     @property
     def is_user_defined(self) -> bool:
         """Whether the user defined the data set (`uniclip.evaluate.datasets.custom`)."""
@@ -105,12 +121,14 @@ class ImageDataset:
         """Return the images `index` (m,), in that order, as split `split`."""
         import numpy as np
 
+        assert self.picture_rows is None, "a subset would have to number its pictures anew"
         return replace(
             self,
             split=split,
             ids=tuple(self.ids[i] for i in index),
             reader=SubsetReader(self.reader, np.asarray(index, np.int64)),
             labels=None if self.labels is None else self.labels[index],
+            groups=None if self.groups is None else self.groups[index],
             difficult=None if self.difficult is None else self.difficult[index],
             captions=tuple(self.captions[i] for i in index) if self.captions else (),
             pairs=None if self.pairs is None else self.pairs[index],

@@ -6,6 +6,7 @@ with the readers of CLIP_benchmark 1.6 and of WiSE-FT.
 
 from __future__ import annotations
 
+from uniclip.evaluate.datasets.bench14 import CLASSIFICATION_DATASETS
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.datasets.readers.imagenet_shifts import (
     ImagenetV2Reader,
@@ -13,6 +14,7 @@ from uniclip.evaluate.datasets.readers.imagenet_shifts import (
     SynsetFolderReader,
 )
 
+(IMAGENET,) = (d for d in CLASSIFICATION_DATASETS if d.name == "imagenet")
 BERKELEY = "https://people.eecs.berkeley.edu/~hendrycks"
 V2 = "imagenetv2-matched-frequency-format-val"
 OBJECTNET = "objectnet-1.0"
@@ -27,6 +29,7 @@ SHIFT_DATASETS = (
         class_names_from="imagenet",
         templates_from="imagenet",
         split_rule="matched frequency",
+        reference=IMAGENET,
         download_hint="get imagenetv2-matched-frequency.tar.gz of "
         "https://huggingface.co/datasets/vaishaal/ImageNetV2 and unpack it in the data root",
     ),
@@ -39,6 +42,7 @@ SHIFT_DATASETS = (
         class_names_from="imagenet",
         templates_from="imagenet",
         split_rule="200 classes",
+        reference=IMAGENET,
         download_hint=f"unpack {BERKELEY}/imagenet-a.tar in the data root",
     ),
     Dataset(
@@ -50,6 +54,7 @@ SHIFT_DATASETS = (
         class_names_from="imagenet",
         templates_from="imagenet",
         split_rule="200 classes",
+        reference=IMAGENET,
         download_hint=f"unpack {BERKELEY}/imagenet-r.tar in the data root",
     ),
     Dataset(
@@ -60,6 +65,7 @@ SHIFT_DATASETS = (
         expected_counts={"test": 50_889},
         class_names_from="imagenet",
         templates_from="imagenet",
+        reference=IMAGENET,
         download_hint="get ImageNet-Sketch.zip by the links of "
         "https://github.com/HaohanWang/ImageNet-Sketch and unpack it in the data root: sketch/",
     ),
@@ -72,6 +78,7 @@ SHIFT_DATASETS = (
         class_names_from="imagenet",
         templates_from="imagenet",
         split_rule="200 classes; accuracy at the class that a ResNet-50 sees, as CLIP_benchmark",
+        reference=IMAGENET,
         download_hint=f"unpack {BERKELEY}/imagenet-o.tar in the data root",
     ),
     Dataset(

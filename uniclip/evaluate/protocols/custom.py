@@ -34,6 +34,7 @@ ALLOWED_METRICS: dict[str, tuple[str, ...]] = {
     "multilabel": ("map11", "map"),
     "retrieval": ("recall",),
     "composition": ("accuracy",),
+    "association": ("jaccard",),
 }
 """The metrics that each kind of data set can have."""
 

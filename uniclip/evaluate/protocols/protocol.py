@@ -33,7 +33,13 @@ COMPOSITION_SCORES = ("text", "image", "group")
 """Scores of composition; a data set without pairs of images has the first one only."""
 
 COMPOSITION_VERSION = 1
-"""Version of the scores of composition."""
+"""Version of the scores of composition, and of association."""
+
+SHIFT_VERSION = 1
+"""Version of the scores of a shift relative to the data set without it."""
+
+FEW_SHOT_VERSION = 1
+"""Version of the probes of a few training images, and of nearest neighbors."""
 
 RECALL_KS = (1, 5, 10)
 """The k of R@k."""
@@ -99,6 +105,9 @@ def build_probe_record() -> dict[str, Any]:
     }
 
 
+OWN_METRICS = ("f1_macro", "worst_group", "worst_group_top5")
+"""Metrics that belong to a data set under every protocol."""
+
 DEFAULT_DATASET = "*"
 """In a user-defined protocol: every data set with classes that it does not name."""
 
@@ -146,6 +155,31 @@ class LinearProbeConfig:
 
 
 @dataclass(frozen=True)
+class FewShotConfig:
+    """How probes of a few training images, and nearest neighbors, are computed.
+
+    The probe is that of the protocol, fitted to k images of each class; its penalty is selected on
+    min(k, `max_validation_shots`) validation images of each class (Zhou et al., "Learning to Prompt
+    for Vision-Language Models", IJCV 2022, and their code, where a tie goes to the weaker penalty).
+    The last fit is to the training images alone, to `tolerance`: the loss of a few separable images
+    is flat at a weak penalty. The neighbors are those of Wu et al. (CVPR 2018) as Caron et al.
+    (ICCV 2021) use them: cosines of features, and votes of weight exp(cosine / temperature).
+    """
+
+    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
+    max_validation_shots: int = 4
+    draws: int = 3
+    """Draws of the images, over which outcomes are averaged. A larger k has the images of a
+    smaller one."""
+    metric: Metric = "accuracy"
+    tolerance: float = 1e-9
+    neighbors: int = 20
+    neighbor_temperature: float = 0.07
+    neighbor_images: str = "training and validation"
+    version: int = FEW_SHOT_VERSION
+
+
+@dataclass(frozen=True)
 class EvaluationProtocol:
     """One way to evaluate a model on labelled images or on captions, for all data sets."""
 
@@ -173,10 +207,13 @@ class EvaluationProtocol:
 
     def get_metric(self, dataset: str) -> Metric:
         """Return the metric of a data set; for multi-label ones, by default that of VOC 2007."""
+        if datasets.get(dataset).metric in OWN_METRICS:
+            return datasets.get(dataset).metric
         metric_by_dataset = dict(self.metrics)
         metric_by_kind: dict[str, Metric] = {
             "retrieval": "recall",
             "composition": "accuracy",
+            "association": "jaccard",
             "multilabel": metric_by_dataset["voc2007"],
         }
         return metric_by_dataset.get(dataset) or metric_by_kind.get(
@@ -189,7 +226,7 @@ class EvaluationProtocol:
             return self.custom_templates[dataset]
         if datasets.get(dataset).kind == "retrieval":
             return (self.caption_template,)
-        if datasets.get(dataset).kind == "composition":
+        if datasets.get(dataset).kind in ("composition", "association"):
             return ("{}",)
         if DEFAULT_DATASET in self.custom_templates:
             return self.custom_templates[DEFAULT_DATASET]
@@ -222,7 +259,7 @@ class EvaluationProtocol:
             dataset=dataset,
             metric=self.get_metric(dataset),
             difficult_objects=self.difficult_objects if kind == "multilabel" else None,
-            templates=self.get_templates(dataset),
+            templates=() if kind == "few_shot" else self.get_templates(dataset),
             class_names=tuple((c, names[c]) for c in classes),
             preprocessing=self.preprocessing,
             probe_config=None if kind in CAPTIONED_KINDS else self.probe_config,

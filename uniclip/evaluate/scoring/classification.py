@@ -24,6 +24,8 @@ from uniclip.evaluate.scoring.score_card import ScoreCard
 from uniclip.evaluate.scoring.score_names import CALIBRATION_ERROR, join_class_name
 
 TOP_K = 5
+GROUP_METRICS = {"worst_group": 1, "worst_group_top5": TOP_K}
+"""Metric of the worst group -> k of its top-k accuracy."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class GroundTruth:
     """(n,) int64 classes; or (n, C) of 1 (present), 0 (absent) and -1 (excluded)."""
     classes: tuple[str, ...]
     """The data set's keys of its classes, in the order of its labels."""
+    groups: Numbers | None = None
+    """(n,) int64 group of each image, -1 for none; None without groups."""
 
     @property
     def is_multilabel(self) -> bool:
@@ -46,6 +50,7 @@ def build_ground_truth(
     classes: Sequence[str],
     difficult: NDArray[np.bool_] | None = None,
     dataset_protocol: DatasetProtocol | None = None,
+    groups: Numbers | None = None,
 ) -> GroundTruth:
     """Return the labels under a protocol: difficult (n, C) ones are excluded, or count as present.
 
@@ -56,7 +61,7 @@ def build_ground_truth(
             dataset_protocol is not None and dataset_protocol.difficult_objects == "present"
         )
         labels = np.where(difficult, 1 if as_present else -1, labels)
-    return GroundTruth(labels, tuple(classes))
+    return GroundTruth(labels, tuple(classes), groups)
 
 
 def build_prompts(dataset_protocol: DatasetProtocol) -> list[list[str]]:
@@ -92,9 +97,11 @@ def score_zero_shot(
         return
     label_ranks = rank_keys(images, classifier, np.arange(len(images)), truth.labels, tie=0)
     prediction, confidence = zero_shot.predict(images, classifier, logit_scale)
-    _add_single_label_scores(
-        score_card, "zeroshot", dataset_protocol.metric, label_ranks.hits(1), prediction, truth
-    )
+    metric = dataset_protocol.metric
+    _add_single_label_scores(score_card, "zeroshot", metric, label_ranks.hits(1), prediction, truth)
+    if metric in GROUP_METRICS:
+        k = GROUP_METRICS[metric]
+        _add_worst_group(score_card, "zeroshot", label_ranks.hits(k), k, truth)
     if len(truth.classes) > TOP_K:
         score_card.add_outcomes(
             "zeroshot.top5",
@@ -151,18 +158,41 @@ def _add_single_label_scores(
     chance = 1 / len(truth.classes)
     mean = metrics.mean_per_class(outcome, truth.labels)
     samples = len(outcome)
-    if metric == "mean_per_class":
-        score_card.add_scalar(name, mean, kind="accuracy", samples=samples, chance=chance)
-        score_card.add_outcomes(
-            f"{name}.accuracy", outcome, kind="accuracy", chance=chance, report_only=True
-        )
-    else:
+    if metric == "accuracy":
         score_card.add_outcomes(name, outcome, kind="accuracy", chance=chance)
         secondary_name = f"{name}.mean_per_class"
         score_card.add_scalar(
             secondary_name, mean, kind="accuracy", samples=samples, chance=chance, report_only=True
         )
+    else:
+        if metric == "f1_macro":
+            f1 = metrics.f1_macro(prediction, truth.labels)
+            score_card.add_scalar(name, f1, kind="f1", samples=samples)
+        elif metric == "mean_per_class":
+            score_card.add_scalar(name, mean, kind="accuracy", samples=samples, chance=chance)
+        score_card.add_outcomes(
+            f"{name}.accuracy", outcome, kind="accuracy", chance=chance, report_only=True
+        )
     score_card.add_array(f"{name}.prediction", prediction.astype(np.int16))
+
+
+def _add_worst_group(
+    score_card: ScoreCard, name: Literal["zeroshot"], outcome: Float, k: int, truth: GroundTruth
+) -> None:
+    """Add the top-k accuracy of the worst group as `name`; that of each group is report-only."""
+    assert truth.groups is not None, "a metric of groups needs them"
+    means, chance = metrics.group_means(outcome, truth.groups), min(1.0, k / len(truth.classes))
+    score_card.add_scalar(
+        *(name, min(means.values())), kind="worst_group", samples=len(outcome), chance=chance
+    )
+    for group, mean in means.items():
+        score_card.add_scalar(
+            *(join_class_name(f"{name}.group", str(group)), mean),
+            kind="accuracy",
+            samples=int((truth.groups == group).sum()),
+            chance=chance,
+            report_only=True,
+        )
 
 
 def _add_multilabel_scores(

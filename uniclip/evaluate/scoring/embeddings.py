@@ -83,14 +83,16 @@ class CachedEncoder:
         fingerprint: Mapping[str, Any],
         dataset: ImageDataset,
         preprocessing: Preprocessing,
+        rows: NDArray[np.int64] | None = None,
         *,
         rank: int,
         world_size: int,
     ) -> None:
         """Cache the share of a process in the features of a split (`Cache.embed_share`)."""
-        key = self.build_feature_key(fingerprint, dataset.split, preprocessing)
-        with self._embed_images(dataset, preprocessing, None) as embed:
-            self.cache.embed_share(key, len(dataset), embed, rank=rank, world_size=world_size)
+        num_images = len(dataset if rows is None else rows)
+        key = self.build_feature_key(fingerprint, _name_rows(dataset, rows), preprocessing)
+        with self._embed_images(dataset, preprocessing, rows) as embed:
+            self.cache.embed_share(key, num_images, embed, rank=rank, world_size=world_size)
 
     @contextmanager
     def _embed_images(

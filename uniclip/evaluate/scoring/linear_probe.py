@@ -156,8 +156,11 @@ def fit_protocol_probe(
     probe_config: LinearProbeConfig,
     metric: Metric,
     build_fitter: FitterFactory = build_regression,
+    train_tolerance: float | None = None,
 ) -> LinearProbeResult:
     """Return a probe selected by `metric` on validation and refitted on both splits.
+
+    With `train_tolerance`, the last fit is to the training split alone, to that tolerance.
 
     Features are divided by their root mean square, so that the tolerance means the same for every
     encoder; the optimum is that of the undivided features.
@@ -175,14 +178,14 @@ def fit_protocol_probe(
         )
 
     l2_unit = 1 / (feature_rms * feature_rms * len(rows))
-    best_fit, score = search_grid(
-        build_fitter(train, num_classes), score_fit, probe_config, l2_unit
-    )
-    train_and_validation = _concatenate(train, validation)
-    l2 = best_fit.l2 * len(rows) / len(train_and_validation.labels)
-    probe = build_fitter(train_and_validation, num_classes).fit(
-        l2, best_fit, probe_config.tolerance / num_classes
-    )
+    fitter, tolerance = build_fitter(train, num_classes), train_tolerance
+    best_fit, score = search_grid(fitter, score_fit, probe_config, l2_unit)
+    l2 = best_fit.l2
+    if tolerance is None:
+        train_and_validation = _concatenate(train, validation)
+        l2 = l2 * len(rows) / len(train_and_validation.labels)
+        fitter, tolerance = build_fitter(train_and_validation, num_classes), probe_config.tolerance
+    probe = fitter.fit(l2, best_fit, tolerance / num_classes)
     rescaled_probe = replace(
         probe, weight=probe.weight / feature_rms, l2=l2 * feature_rms * feature_rms
     )

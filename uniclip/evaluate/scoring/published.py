@@ -6,7 +6,7 @@ them: a cached probe needs no training images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,25 +16,33 @@ from numpy.typing import NDArray
 
 from uniclip import rng
 from uniclip.config.binding import to_builtins
-from uniclip.evaluate.cache import Cache
-from uniclip.evaluate.datasets import cached_index
-from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.datasets.images import CAPTIONED_KINDS, ImageDataset
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.metrics import Numbers
 from uniclip.evaluate.protocols.protocol import (
     DatasetProtocol,
     EvaluationProtocol,
+    FewShotConfig,
     LinearProbeConfig,
 )
 from uniclip.evaluate.scoring import (
+    association,
     classification,
     composition,
+    few_shot,
     linear_probe,
     probe_cache,
     retrieval,
     retrieval_scores,
+    shift_scores,
     zero_shot,
+)
+from uniclip.evaluate.scoring.dataset_splits import (
+    DatasetSplits,
+    SplitEmbedding,
+    embed_split,
+    label_features,
+    resolve_embedding_input,
 )
 from uniclip.evaluate.scoring.embeddings import CachedEncoder
 from uniclip.evaluate.scoring.linear_probe import LabelledFeatures, LinearProbeResult
@@ -48,29 +56,6 @@ if TYPE_CHECKING:
     from uniclip.data.split import SplitName
 
 Float32 = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class DatasetSplits:
-    """The splits of a data set that are evaluated, as they are (or last were) under `root`."""
-
-    dataset: Dataset
-    root: str
-    names: tuple[SplitName, ...]
-    fingerprint: Mapping[str, Any]
-    """The fingerprint of the splits' data."""
-    cache: Cache
-
-    @property
-    def has_probe_data(self) -> bool:
-        """Whether a linear probe can be fitted and selected."""
-        return {"train", "validation"} <= set(self.names)
-
-    def open(self, split: SplitName) -> ImageDataset:
-        """Open a split; its images may be missing while its index is cached."""
-        return cached_index.open_with_cached_index(
-            self.dataset, self.root, split, self.fingerprint, self.cache
-        )
 
 
 @dataclass(frozen=True)
@@ -89,16 +74,19 @@ class DatasetScorer:
         test = self.splits.open("test")
         protocol = self.protocol.for_dataset(self.splits.dataset.name, test.classes)
         score_card.add_array("ids", np.array([rng.hash_sample_id(i) for i in test.ids], np.uint64))
-        embedding_input = (self.splits.fingerprint, test, protocol.preprocessing)
-        features = self.encoder.compute_image_features(*embedding_input)
+        embedding = embed_split(self.encoder, self.splits, test, protocol.preprocessing)
         if self.splits.dataset.kind == "retrieval":
-            self._score_retrieval(score_card, protocol, test, features)
+            self._score_retrieval(score_card, protocol, test, embedding)
         elif self.splits.dataset.kind == "composition":
-            self._score_composition(score_card, protocol, test, features)
+            self._score_composition(score_card, protocol, test, embedding)
+        elif self.splits.dataset.kind == "association":
+            self._score_association(score_card, protocol, test, embedding)
+        elif self.splits.dataset.kind == "few_shot":
+            self._score_few_shot(score_card, protocol, test, embedding)
         else:
-            self._score_classification(score_card, protocol, test, features)
-        self.encoder.remove_partial_features(*embedding_input)
-        return isinstance(features, np.memmap)
+            self._score_classification(score_card, protocol, test, embedding)
+        embedding.remove_partial_features()
+        return embedding.is_cached
 
     def embed_share(self, rank: int, world_size: int) -> None:
         """Cache the share of a process in the image features that `score` needs."""
@@ -107,24 +95,22 @@ class DatasetScorer:
         is_classified = self.splits.dataset.kind not in CAPTIONED_KINDS
         has_probe = is_classified and protocol.probe_config and self.splits.has_probe_data
         others: tuple[SplitName, ...] = ("train", "validation") if has_probe else ()
-        for dataset in (test, *map(self.splits.open, others)):
-            self.encoder.embed_share(
-                self.splits.fingerprint,
-                dataset,
-                protocol.preprocessing,
-                rank=rank,
-                world_size=world_size,
-            )
+        reference = self.splits.reference
+        shared = [(self.splits, images) for images in (test, *map(self.splits.open, others))]
+        shared += [] if reference is None else [(reference, reference.open("test"))]
+        for splits, images in shared:
+            embedding_input = resolve_embedding_input(splits, images, protocol.preprocessing)
+            self.encoder.embed_share(*embedding_input, rank=rank, world_size=world_size)
 
     def _score_retrieval(
         self,
         score_card: ScoreCard,
         protocol: DatasetProtocol,
         test: ImageDataset,
-        features: Float32,
+        embedding: SplitEmbedding,
     ) -> None:
         """Add retrieval of captions for images and of images for captions."""
-        images = split_features.project_features(self.encoder.pretrained, features)
+        images = embedding.project()
         is_users = self.splits.dataset.user_folder is not None
         encode = self.encoder.pretrained.tokenizer.encode_uncut if is_users else None
         pairs = retrieval.build_image_text_pairs(test.captions, encode)
@@ -132,22 +118,41 @@ class DatasetScorer:
         texts = self._embed_captions(pairs.texts, template)
         temperature = self._fit_temperature(protocol, encode)
         retrieval_scores.score_retrieval(score_card, images, texts, pairs, temperature, tie=0)
+        if self.splits.dataset.has_long_captions:
+            model = self.encoder.pretrained
+            limit = model.config.model.text.context_length - model.tokenizer.num_special_tokens
+            lengths = [len(tokens) for tokens in model.tokenizer.encode_uncut(pairs.texts)]
+            retrieval_scores.add_cut_share(score_card, lengths, limit)
 
     def _score_composition(
         self,
         score_card: ScoreCard,
         protocol: DatasetProtocol,
         test: ImageDataset,
-        features: Float32,
+        embedding: SplitEmbedding,
     ) -> None:
         """Add the choice of the correct caption, and of the correct image where there are pairs."""
-        images = split_features.project_features(self.encoder.pretrained, features)
+        images = embedding.project()
         (template,) = protocol.templates
         captions = list(dict.fromkeys(c for captions in test.captions for c in captions))
         texts = self._embed_captions(captions, template)
         rows = {caption: row for row, caption in enumerate(captions)}
         index = np.array([[rows[c] for c in captions] for captions in test.captions], np.int64)
         composition.score_composition(score_card, images, texts[index], test)
+
+    def _score_association(
+        self,
+        score_card: ScoreCard,
+        protocol: DatasetProtocol,
+        test: ImageDataset,
+        embedding: SplitEmbedding,
+    ) -> None:
+        """Add the agreement with the images that people associate with a cue."""
+        (template,) = protocol.templates
+        cues = list(dict.fromkeys(cue for (cue,) in test.captions))
+        rows = {cue: row for row, cue in enumerate(cues)}
+        texts = self._embed_captions(cues, template)[[rows[cue] for (cue,) in test.captions]]
+        association.score_association(score_card, embedding.project(), texts, test)
 
     def _fit_temperature(
         self, protocol: DatasetProtocol, encode: Callable[..., Any] | None
@@ -178,23 +183,66 @@ class DatasetScorer:
         score_card: ScoreCard,
         protocol: DatasetProtocol,
         test: ImageDataset,
-        features: Float32,
+        embedding: SplitEmbedding,
     ) -> None:
         """Add zero-shot classification, and a linear probe where there are data to fit it."""
         assert test.labels is not None
-        images = split_features.project_features(self.encoder.pretrained, features)
+        images = embedding.project()
         score_card.add_array("labels", test.labels.astype(np.int16))
         truth = classification.build_ground_truth(
-            test.labels, test.classes, test.difficult, protocol
+            test.labels, test.classes, test.difficult, protocol, test.groups
         )
         classifier = self.encoder.build_classifier(classification.build_prompts(protocol))
         logit_scale = self.encoder.pretrained.image_text_scale()
         classification.score_zero_shot(score_card, protocol, images, classifier, truth, logit_scale)
+        if self.splits.reference is not None:
+            shift_scores.score_shift(
+                score_card,
+                *(self.encoder, protocol, self.splits.reference, test, images, classifier),
+            )
         if protocol.probe_config is not None and self.splits.has_probe_data:
             trainer = ProbeTrainer(self.encoder, protocol, protocol.probe_config, self.splits)
             result = trainer.fit(len(test.classes))
-            rows = features if protocol.probe_config.features == "backbone" else images
+            uses_backbone = protocol.probe_config.features == "backbone"
+            rows = embedding.get_features() if uses_backbone else images
             classification.score_probe(score_card, protocol, result, rows, truth)
+
+    def _score_few_shot(
+        self,
+        score_card: ScoreCard,
+        protocol: DatasetProtocol,
+        test: ImageDataset,
+        embedding: SplitEmbedding,
+    ) -> None:
+        """Add probes of a few training images, and the vote of the nearest ones."""
+        assert protocol.probe_config is not None
+        assert self.splits.source is not None
+        config, source_name = FewShotConfig(), self.splits.source.dataset.name
+        embeddings: list[SplitEmbedding] = []
+
+        def load(split: SplitName) -> few_shot.RankedImages:
+            images = self.splits.open(split)
+            embeddings.append(
+                embed_split(self.encoder, self.splits, images, protocol.preprocessing)
+            )
+            data = label_features(embeddings[-1], images, protocol)
+            return few_shot.rank_images(source_name, images.ids, data, config)
+
+        score_card.add_array("labels", np.asarray(test.labels, np.int16))
+        few_shot.FewShotScorer(
+            load=load,
+            test=label_features(embedding, test, protocol),
+            num_classes=len(test.classes),
+            probe_config=protocol.probe_config,
+            config=config,
+            cache=self.encoder.cache,
+            cache_key=self.encoder.build_feature_key(
+                self.splits.fingerprint, "all", protocol.preprocessing
+            ),
+            should_stop=self.encoder.should_stop,
+        ).add_scores(score_card)
+        for split_embedding in embeddings:
+            split_embedding.remove_partial_features()
 
 
 @dataclass(frozen=True)
@@ -248,16 +296,9 @@ class ProbeTrainer:
     def _load_features(self, split: SplitName) -> LabelledFeatures:
         """Return the features that the probe is fitted to, and the labels, of a split."""
         dataset = self.splits.open(split)
-        assert dataset.labels is not None
-        embedding_input = (self.splits.fingerprint, dataset, self.protocol.preprocessing)
-        features = self.encoder.compute_image_features(*embedding_input)
-        self.cleanups.append(partial(self.encoder.remove_partial_features, *embedding_input))
-        if self.probe_config.features == "embedding":
-            features = split_features.project_features(self.encoder.pretrained, features)
-        truth = classification.build_ground_truth(
-            dataset.labels, dataset.classes, dataset.difficult, self.protocol
-        )
-        return LabelledFeatures(features, truth.labels)
+        embedding = embed_split(self.encoder, self.splits, dataset, self.protocol.preprocessing)
+        self.cleanups.append(embedding.remove_partial_features)
+        return label_features(embedding, dataset, self.protocol)
 
     def _build_fitter(self, data: LabelledFeatures, num_classes: int) -> ProbeFitCache:
         """Return a regression whose long fits are cached by the number of samples."""

@@ -187,3 +187,17 @@ def _add_mean(
     score_card.add_outcomes(
         name, (image_outcomes + caption_shares) / 2, kind=kind, chance=float(np.mean(chance))
     )
+
+
+def add_cut_share(score_card: ScoreCard, lengths: Sequence[int], limit: int) -> None:
+    """Add `retrieval.captions_cut`: the share of captions of more tokens than the model takes.
+
+    Args:
+        score_card: Where it is added.
+        lengths: Number of tokens of each caption, without special ones.
+        limit: Largest number that the model takes.
+    """
+    cut = sum(length > limit for length in lengths) / len(lengths)
+    score_card.add_scalar(
+        "retrieval.captions_cut", cut, kind="share", samples=len(lengths), report_only=True
+    )

@@ -141,6 +141,7 @@ class CaptionOrderReader(SplitReader):
             reader=_RepeatedReader(original.reader, tuple(row for row, _ in rows)),
             captions=captions,
             categories=["all"] * len(rows),
+            picture_rows=[row for row, _ in rows],
         )
 
 
@@ -218,7 +219,15 @@ def _build_dataset(
         captions=[choice.captions for choice in choices],
         categories=[choice.category for choice in choices],
         pairs=[c.pair for c in choices] if choices[0].pair is not None else None,
+        picture_rows=_count_pictures(choices),
     )
+
+
+def _count_pictures(choices: Sequence[CaptionChoice]) -> list[int] | None:
+    """Return the number of the picture of each choice; None if all are different."""
+    numbers: dict[tuple[Path, Box | None], int] = {}
+    rows = [numbers.setdefault((c.path, c.box), len(numbers)) for c in choices]
+    return rows if len(numbers) < len(choices) else None
 
 
 def _pack(
@@ -230,6 +239,7 @@ def _pack(
     captions: Sequence[tuple[str, ...]],
     categories: Sequence[str],
     pairs: Sequence[int | None] | None = None,
+    picture_rows: Sequence[int] | None = None,
 ) -> ImageDataset:
     import numpy as np
 
@@ -246,6 +256,7 @@ def _pack(
         classes=classes,
         captions=tuple(captions),
         pairs=None if pairs is None else np.array(pairs, np.int64),
+        picture_rows=None if picture_rows is None else np.array(picture_rows, np.int64),
     )
 
 

@@ -49,15 +49,9 @@ class WebDatasetReader(SplitReader):
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         folder = root / Path(dataset.files[split][0]).parent
         num_shards = int((folder / "nshards.txt").read_text())
-        samples = [s for i in range(num_shards) for s in _read_samples(folder / f"{i}.tar")]
+        samples = [s for i in range(num_shards) for s in read_samples(folder / f"{i}.tar")]
         extension = LABEL_EXTENSION[dataset.kind]
-        for sample in samples:
-            if sample.location is None or extension not in sample.fields:
-                missing_member = "image" if sample.location is None else f".{extension}"
-                raise UserError(
-                    f"{sample.shard}: sample {sample.key} has no {missing_member}; "
-                    "write the shards again"
-                )
+        require_members(samples, extension)
         if not samples:
             raise UserError(f"{folder} has shards without samples; write them again")
         return ImageDataset(
@@ -67,7 +61,7 @@ class WebDatasetReader(SplitReader):
             metric=dataset.metric,
             ids=tuple(s.key for s in samples),
             reader=ShardReader(tuple(s.location for s in samples if s.location is not None)),
-            **_decode_labels(dataset.kind, root, [s.fields for s in samples]),
+            **decode_labels(dataset.kind, root, [s.fields for s in samples]),
         )
 
     def compute_digests(self, root: Path, patterns: tuple[str, ...]) -> dict[str, str]:
@@ -111,7 +105,7 @@ class ShardSample:
     """Content of the other members, by extension."""
 
 
-def _read_samples(shard: Path) -> list[ShardSample]:
+def read_samples(shard: Path) -> list[ShardSample]:
     """Return the samples of a shard, in which members of one key are adjacent.
 
     Raises:
@@ -134,7 +128,19 @@ def _read_samples(shard: Path) -> list[ShardSample]:
     return samples
 
 
-def _decode_labels(kind: DatasetKind, root: Path, rows: list[dict[str, bytes]]) -> dict[str, Any]:
+def require_members(samples: Sequence[ShardSample], *extensions: str) -> None:
+    """Raise `UserError` unless every sample has an image, and members with these extensions."""
+    for sample in samples:
+        missing = [f".{e}" for e in extensions if e not in sample.fields]
+        if sample.location is None or missing:
+            missing_member = "image" if sample.location is None else missing[0]
+            raise UserError(
+                f"{sample.shard}: sample {sample.key} has no {missing_member}; "
+                "write the shards again"
+            )
+
+
+def decode_labels(kind: DatasetKind, root: Path, rows: list[dict[str, bytes]]) -> dict[str, Any]:
     """Return fields of `ImageDataset`: labels and class names, or captions, from each sample."""
     import numpy as np
 
@@ -145,11 +151,11 @@ def _decode_labels(kind: DatasetKind, root: Path, rows: list[dict[str, bytes]]) 
     class_names = [line.strip() for line in text.splitlines()]
     truth: dict[str, Any]
     if kind == "multilabel":
-        labels = np.stack([_decode_array(r["npy"]) for r in rows]).astype(np.int64)
+        labels = np.stack([decode_array(r["npy"]) for r in rows]).astype(np.int64)
         difficult = [
-            _decode_array(r[DIFFICULT_EXTENSION])
+            decode_array(r[DIFFICULT_EXTENSION])
             if DIFFICULT_EXTENSION in r
-            else 0 * _decode_array(r["npy"])
+            else 0 * decode_array(r["npy"])
             for r in rows
         ]
         n = labels.shape[1]
@@ -235,7 +241,8 @@ def _encode_sample(dataset: ImageDataset, i: int) -> Iterator[tuple[str, bytes]]
         yield DIFFICULT_EXTENSION, _encode_array(dataset.difficult[i].astype("int64"))
 
 
-def _decode_array(content: bytes) -> NDArray[Any]:
+def decode_array(content: bytes) -> NDArray[Any]:
+    """Return the array of an `.npy` member, which is not unpickled."""
     import numpy as np
 
     return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
