@@ -15,7 +15,7 @@ ORDER: dict[str, str] = {
     """,
     "uniclip.evaluate": """
         cache metrics prompts < datasets < protocols < features < checks < scoring < benchmarks
-        < __init__ < planned < __main__
+        < comparison loaded_model __init__ < planned < __main__
     """,
     "ablations": "schema < designs listed < plan < audit",
     "analysis": """

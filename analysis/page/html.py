@@ -119,6 +119,24 @@ def render_list(store: str, links: Sequence[Any]) -> str:
     return template.render(store=store, links=links, style=style)
 
 
+def render_leaderboard(
+    models: Sequence[str], sections: Sequence[Any], differences: Sequence[Any]
+) -> str:
+    """Return the page of a leaderboard, which loads nothing.
+
+    Args:
+        models: names of the models.
+        sections: objects with title, headings, rows, published and notes.
+        differences: objects with name and cells.
+    """
+    style = Markup(_read_assets(STYLES))  # noqa: S704
+    policy = f"default-src 'none'; style-src {_hash(_read_assets(STYLES))}"
+    template = _get_environment().get_template("page/leaderboard.html.jinja")
+    return template.render(
+        models=models, sections=sections, differences=differences, style=style, policy=policy
+    )
+
+
 def list_interactive_sections(**titles: str) -> list[PageSection]:
     """Return the sections that the page draws itself; `titles` replaces titles by anchor."""
     return [

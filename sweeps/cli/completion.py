@@ -42,6 +42,7 @@ KEYS_OF_COMMANDS: Mapping[str, Sequence[str]] = {
     "gc": ("store=",),
     "import": ("store=",),
     "init": (),
+    "leaderboard": ("to=",),
     "list": (*(f"{group}=" for group in GROUP_KEYS), "store=", "conf_dir="),
     "merge": ("store=", "join="),
     "verify": ("draw=", "tolerance="),

@@ -46,6 +46,7 @@ COMMANDS = {
     "serve": "show the pages of sweeps in a browser, live while cells run",
     "report": "build tables, figures and an executed notebook from the existing results",
     "review": "list what a reviewer would attack, with the cheapest cells that answer it, priced",
+    "leaderboard": "write a page of the scores of several models, beside published ones",
     "notebook": "write the notebook of a sweep, which reads the store, or open it",
     "export": "write a sweep to TensorBoard, MLflow, W&B, trackio, model folders or tables",
     "list": "list sweeps and runs of a store, keys, ablations, arms, budgets, data and more",

@@ -1,6 +1,6 @@
-"""Evaluate one model on benchmarks, from the command line.
+"""Evaluate one model on benchmarks, or several side by side, from the command line.
 
-    python -m uniclip.evaluate run=<run folder or id, weights file or checkpoint>
+    python -m uniclip.evaluate run=<run folder or id, weights file or checkpoint>[,<another> ...]
         [benchmark=bench14] [data_root=data] [protocol=clip2021] [conf_dir=<folder>]
         [store=store] [cache_dir=<folder>] [allow_torchscript=true] [quick_gelu=true]
         [output=scores.json] [plugins=[module]]
@@ -10,15 +10,20 @@ up in `store`) or a checkpoint that `uniclip.checkpoints.importing` reads. Missi
 listed with the line that says how to get them; one that cannot be evaluated does not prevent the
 others. Embeddings are cached in `cache_dir`, by default in the cache of the run's store: another
 protocol then needs no images. Test images that are near-duplicates of a run's training images are
-counted (`uniclip.evaluate.checks.near_duplicates`). In a sweep, `sweep.py` stores every score.
+counted (`uniclip.evaluate.checks.near_duplicates`), and scores are given without them. In a sweep,
+`sweep.py` stores every score.
+
+Of several models each has a table, and then the differences to the first one are listed, with 95 %
+intervals for new test samples, paired by sample (`uniclip.evaluate.comparison`).
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from errno import EISDIR
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -31,17 +36,16 @@ from uniclip.config.overrides import TEXT, TEXT_OR_LIST, ValueForm, parse_overri
 from uniclip.errors import UserError, make_not_evaluated_error, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.checks import near_duplicates
+from uniclip.evaluate.loaded_model import LoadedModel, find_run, load_model
 from uniclip.evaluate.protocols import custom
 from uniclip.io.atomic import atomic_write
-from uniclip.io.hashing import digest_file
-from uniclip.store import RunFolder, Store, get_score_kind_traits
+from uniclip.store import get_score_kind_traits
 from uniclip.store.json_io import to_json_bytes
 
 if TYPE_CHECKING:
-    from uniclip.checkpoints.pretrained import PretrainedModel
+    from uniclip.evaluate.comparison import ScoreDifference
     from uniclip.store import Score
 
-DEFAULT_STORE = "store"
 RUNTIME_KEYS = ("data_root", "protocol")
 BOOLEAN_KEYS = ("allow_torchscript", "quick_gelu")
 KEYS = (
@@ -50,7 +54,7 @@ KEYS = (
 )
 VALUE_FORMS = {
     **dict.fromkeys(KEYS, TEXT),
-    **dict.fromkeys(("benchmark", "plugins"), TEXT_OR_LIST),
+    **dict.fromkeys(("run", "benchmark", "plugins"), TEXT_OR_LIST),
     **dict.fromkeys(BOOLEAN_KEYS, frozenset[ValueForm]()),
 }
 SYNONYMS = {
@@ -63,9 +67,14 @@ SYNONYMS = {
 }
 """Key -> words that users of other libraries type for it."""
 TABLE_HEAD = ("| data set | score | value | chance | samples |", "|---|---|---|---|---|")
-ASSUMED_GELU_MESSAGE = (
-    "the activation is assumed to be GELU; set quick_gelu=true if the model was trained with that"
+DIFFERENCE_HEAD = (
+    "| data set | score | difference | 95 % interval | samples |",
+    "|---|---|---|---|---|",
 )
+
+
+CLUSTER_NAMES = re.compile(r"ids|family|labels\..*|.*\.t2i\.image")
+"""Arrays of predictions that say which test samples belong together."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,69 +117,214 @@ def _parse_arguments(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of the table as data sets are evaluated; write the output file at the end.
+    """Yield the lines of the tables as data sets are evaluated; write the output file.
 
     Raises `UserError` at the end if a data set could not be evaluated.
     """
     folders = [datasets.CONF]
     if "conf_dir" in arguments:
         folders.append(_require_folder(str(arguments["conf_dir"])))
-    benchmark = arguments.get("benchmark", "bench14")
-    entries = benchmark if isinstance(benchmark, list) else [benchmark]
-    names = evaluate.expand_benchmarks([str(name) for name in entries], folders)
+    names = evaluate.expand_benchmarks(_list_values(arguments.get("benchmark", "bench14")), folders)
     runtime_values: dict[str, Any] = {
         key: str(arguments[key]) for key in RUNTIME_KEYS if key in arguments
     }
     if "protocol" in runtime_values:
         runtime_values["protocol"] = custom.resolve_protocol(runtime_values["protocol"], folders)
     output = _require_writable(Path(str(arguments["output"]))) if "output" in arguments else None
-    model = _load_model(arguments)
-    if model.activation_warning:
-        print(f"uniclip.evaluate: {model.activation_warning}", file=sys.stderr)
-    config = _with_runtime_values(model.pretrained.config, runtime_values)
-    cache_dir = Path(str(arguments["cache_dir"])) if "cache_dir" in arguments else model.cache_dir
-    results: dict[str, Any] = {}
-    errors: dict[str, str] = {}
-    yield from TABLE_HEAD
-    for name in names:
-        try:
-            reason = evaluate.describe_missing(name, config, cache_dir)
-            if reason is None:
-                results[name], rows = _evaluate_benchmark(name, model, config, cache_dir)
-                yield from rows
-                missing_probe_data = evaluate.describe_missing_probe_data(name, config, cache_dir)
-                if missing_probe_data is not None:
-                    yield f"| {name} | probe | n/a: {missing_probe_data} | | |"
-        except UserError as error:
-            reason = errors[name] = str(error)
-        if reason is not None:
-            yield f"| {name} | n/a: {reason} | | | |"
-    if output is not None:
-        atomic_write(output, to_json_bytes(results))
+    runs = _split_runs(arguments)
+    results: dict[str, ModelResults] = {run: ModelResults() for run in runs}
+    for run in runs:
+        model = load_model(run, arguments)
+        if model.activation_warning:
+            print(f"uniclip.evaluate: {model.activation_warning}", file=sys.stderr)
+        config = _with_runtime_values(model.pretrained.config, runtime_values)
+        cache_dir = Path(str(arguments["cache_dir"])) if "cache_dir" in arguments else None
+        evaluation = ModelEvaluation(model, config, cache_dir or model.cache_dir, results[run])
+        yield from ([f"### {run}", ""] if len(runs) > 1 else [])
+        yield from evaluation.evaluate(names)
+        yield from ([""] if len(runs) > 1 else [])
+        if output is not None:
+            atomic_write(output, to_json_bytes(_build_record(results)))
+    yield from _format_differences(results)
+    errors = {name: error for r in results.values() for name, error in r.errors.items()}
     if errors:
         raise make_not_evaluated_error(errors)
 
 
-def _evaluate_benchmark(
-    name: str, model: _LoadedModel, config: RunConfig, cache_dir: Path | None
-) -> tuple[dict[str, Any], list[str]]:
-    """Return the JSON result of one data set, and its rows of the table."""
-    with datasets.fingerprint_cache():
-        scores, _ = evaluate.evaluate(name, model.pretrained, config, cache_dir, model.weights_hash)
+def _list_values(value: object) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, list) else [str(value)]
+
+
+def _split_runs(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the models that `run=` names: a list, or words separated by commas.
+
+    Raises `UserError` if one is named twice, or does not exist.
+    """
+    values = _list_values(arguments["run"])
+    if len(values) == 1 and not Path(values[0]).exists():
+        values = [value.strip() for value in values[0].split(",")]
+    for value in values:
+        if values.count(value) > 1:
+            raise UserError(f"run= names {value} twice")
+        if len(values) > 1 and not find_run(value, arguments.get("store")).exists():
+            raise UserError(f"there is no run or checkpoint {value}")
+    return values
+
+
+def _build_record(results: Mapping[str, ModelResults]) -> dict[str, Any]:
+    """Return the content of the output file: by data set, or of several models by model."""
+    if len(results) == 1:
+        return next(iter(results.values())).records
+    return {
+        "runs": {run: model_results.records for run, model_results in results.items()},
+        "differences": [
+            {"run": run, "baseline": baseline, "dataset": dataset, **vars(difference)}
+            for run, baseline, dataset, difference in _iterate_differences(results)
+        ],
+    }
+
+
+def _iterate_differences(
+    results: Mapping[str, ModelResults],
+) -> Iterator[tuple[str, str, str, ScoreDifference]]:
+    """Yield model, first model, data set and difference of each score that both have."""
+    from uniclip.evaluate.comparison import compare_scores  # here: it imports numpy
+
+    (baseline, first), *others = results.items()
+    for run, second in others:
+        for dataset, outcomes in second.outcomes.items():
+            has_same_protocol = dataset in first.outcomes and (
+                first.records[dataset]["protocol"] == second.records[dataset]["protocol"]
+            )
+            if has_same_protocol:
+                for difference in compare_scores(first.outcomes[dataset], outcomes):
+                    yield run, baseline, dataset, difference
+
+
+def _format_differences(results: Mapping[str, ModelResults]) -> Iterator[str]:
+    """Yield a table of differences for each model but the first."""
+    latest_run = ""
+    for run, baseline, dataset, difference in _iterate_differences(results):
+        if run != latest_run:
+            yield from (*([""] if latest_run else []), f"### {run} minus {baseline}", "")
+            yield from DIFFERENCE_HEAD
+            latest_run = run
+        yield _format_difference(dataset, difference)
+
+
+def _format_difference(dataset: str, difference: ScoreDifference) -> str:
+    scale, decimals, unit = (
+        (100, 2, " pp") if get_score_kind_traits(difference.kind).is_percent else (1, 4, "")
+    )
+    interval = ""
+    if difference.low is not None and difference.high is not None:
+        low, high = (
+            f"{scale * bound:+.{decimals}f}" for bound in (difference.low, difference.high)
+        )
+        interval = f"{low} to {high}"
+    label = difference.score.replace("|", r"\|")
+    value = f"{scale * difference.difference:+.{decimals}f}{unit}"
+    return f"| {dataset} | {label} | {value} | {interval} | {difference.num_samples or ''} |"
+
+
+@dataclass(frozen=True)
+class ModelResults:
+    """The results of one model on the data sets that were evaluated."""
+
+    records: dict[str, Any] = field(default_factory=dict)
+    """Data set -> its JSON result."""
+    outcomes: dict[str, tuple[Sequence[Score], dict[str, Any]]] = field(default_factory=dict)
+    """Data set -> scores, and the arrays that differences need."""
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelEvaluation:
+    """Evaluates one model, and adds to its results."""
+
+    model: LoadedModel
+    config: RunConfig
+    cache_dir: Path | None
+    results: ModelResults
+
+    def evaluate(self, names: Sequence[str]) -> Iterator[str]:
+        """Evaluate the model, and yield the lines of its table."""
+        yield from TABLE_HEAD
+        with datasets.fingerprint_cache():
+            for name in names:
+                yield from self._evaluate_or_explain(name)
+
+    def _evaluate_or_explain(self, name: str) -> Iterator[str]:
+        """Yield the lines of one data set; of one that is missing or faulty, the reason."""
+        try:
+            reason = evaluate.describe_missing(name, self.config, self.cache_dir)
+            if reason is None:
+                yield from self._evaluate_benchmark(name)
+                missing_probe_data = evaluate.describe_missing_probe_data(
+                    name, self.config, self.cache_dir
+                )
+                if missing_probe_data is not None:
+                    yield f"| {name} | probe | n/a: {missing_probe_data} | | |"
+        except UserError as error:
+            reason = self.results.errors[name] = str(error)
+        if reason is not None:
+            yield f"| {name} | n/a: {reason} | | | |"
+
+    def _evaluate_benchmark(self, name: str) -> list[str]:
+        """Evaluate one data set, and return its rows of the table."""
+        model, config, cache_dir = self.model, self.config, self.cache_dir
+        scores, predictions = evaluate.evaluate(
+            name, model.pretrained, config, cache_dir, model.weights_hash
+        )
         protocol = evaluate.build_protocol(name, config, cache_dir)
         verdicts = None
         if model.is_run and cache_dir is not None:
             verdicts = evaluate.find_near_duplicates(name, config, cache_dir)
-    result: dict[str, Any] = {"protocol": protocol, "scores": [to_builtins(s) for s in scores]}
-    rows = [_format_score(name, score) for score in scores]
-    if verdicts is not None:
-        num_duplicates = int((verdicts == near_duplicates.DUPLICATE).sum())
-        num_decidable = int((verdicts != near_duplicates.UNDECIDABLE).sum())
-        result["near_duplicates"] = num_duplicates
-        rows.append(
-            f"| {name} | near-duplicate test images | {num_duplicates} | | {num_decidable} |"
-        )
-    return result, rows
+        result: dict[str, Any] = {"protocol": protocol, "scores": [to_builtins(s) for s in scores]}
+        rows = [_format_score(name, score) for score in scores]
+        if verdicts is not None:
+            num_duplicates = int((verdicts == near_duplicates.DUPLICATE).sum())
+            num_decidable = int((verdicts != near_duplicates.UNDECIDABLE).sum())
+            result["near_duplicates"] = num_duplicates
+            result["without_near_duplicates"] = _score_without_duplicates(
+                scores, predictions, verdicts == near_duplicates.DUPLICATE
+            )
+            rows.append(
+                f"| {name} | near-duplicate test images | {num_duplicates} | | {num_decidable} |"
+            )
+            rows += [
+                _format_score(
+                    name, replace(score, name=f"{score.name} without near-duplicates", value=value)
+                )
+                for score in scores
+                if (value := result["without_near_duplicates"].get(score.name)) is not None
+            ]
+        self.results.records[name] = result
+        score_names = {score.name for score in scores}
+        needed = {
+            key: array
+            for key, array in predictions.items()
+            if key in score_names or CLUSTER_NAMES.fullmatch(key)
+        }
+        self.results.outcomes[name] = scores, needed
+        return rows
+
+
+def _score_without_duplicates(
+    scores: Sequence[Score], predictions: Mapping[str, Any], is_duplicate: Any
+) -> dict[str, float]:
+    """Return the scores that are means over images, over those that are no near-duplicates.
+
+    is_duplicate: (n,) bool. Empty if there are none.
+    """
+    if not is_duplicate.any() or is_duplicate.all():
+        return {}
+    outcomes = {score.name: predictions.get(score.name) for score in scores}
+    return {
+        name: float(outcome[~is_duplicate].mean())
+        for name, outcome in outcomes.items()
+        if outcome is not None and len(outcome) == len(is_duplicate) and ".t2i." not in name
+    }
 
 
 def _format_score(name: str, score: Score) -> str:
@@ -183,67 +337,6 @@ def _format_score(name: str, score: Score) -> str:
     chance = "" if score.chance is None else format_value(score.chance)
     label = score.name.replace("|", r"\|") + ("*" if score.report_only else "")
     return f"| {name} | {label} | {format_value(score.value)} | {chance} | {score.num_samples} |"
-
-
-@dataclass(frozen=True)
-class _LoadedModel:
-    """A model, the hash of its weights, and the default cache of its embeddings."""
-
-    pretrained: PretrainedModel
-    weights_hash: str
-    """With the activation, where that is an argument."""
-    cache_dir: Path | None
-    is_run: bool
-    """Whether it is a run, so that its training data are known."""
-    activation_warning: str = ""
-    """An assumption about what the checkpoint does not state, if any."""
-
-
-def _load_model(arguments: dict[str, Any]) -> _LoadedModel:
-    from uniclip import numerics
-    from uniclip.checkpoints import importing
-    from uniclip.checkpoints.load import load
-
-    path = _find_run(str(arguments["run"]), arguments.get("store"))
-    if path.is_dir() or (path.parent / "spec.json").exists():
-        if "quick_gelu" in arguments:
-            raise UserError("quick_gelu= is for checkpoints: a run states its activation")
-        pretrained = load(path)
-        # Without it a score differs from the sweep's in the last digit.
-        numerics.apply(pretrained.config.train.num_threads)
-        folder = RunFolder(path.resolve() if path.is_dir() else path.resolve().parent)
-        weights_path = folder.weights_path if path.is_dir() else path
-        is_in_store = folder.path.parent.name == "runs"
-        return _LoadedModel(
-            pretrained, digest_file(weights_path), folder.cache_path if is_in_store else None, True
-        )
-    quick_gelu = arguments.get("quick_gelu")
-    pretrained = importing.load_model(
-        path,
-        allow_torchscript=arguments.get("allow_torchscript", False),
-        quick_gelu=quick_gelu,
-    )
-    activation = pretrained.config.model.text.activation
-    warning = ASSUMED_GELU_MESSAGE if quick_gelu is None and activation == "gelu" else ""
-    return _LoadedModel(pretrained, f"{digest_file(path)} {activation}", None, False, warning)
-
-
-def _find_run(run_id_or_path: str, store: object) -> Path:
-    """Return a path, or the folder of the only run of the store whose id has that prefix."""
-    if store is None and Path(run_id_or_path).exists():
-        return Path(run_id_or_path)
-    store_path = DEFAULT_STORE if store is None else str(store)
-    matching_paths = [
-        r.path for r in Store(store_path).iter_runs() if r.id.startswith(run_id_or_path)
-    ]
-    if len(matching_paths) == 1:
-        return matching_paths[0]
-    if matching_paths or store is not None:
-        ids = ", ".join(path.name for path in matching_paths) or "none"
-        raise UserError(
-            f"run {run_id_or_path!r} must match one run of store={store_path}; it matches {ids}"
-        )
-    return Path(run_id_or_path)
 
 
 def _require_folder(name: str) -> Path:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from tests import fashion_mnist
@@ -15,8 +16,9 @@ from tests.helpers import ROOT, dataset_trees
 from tests.helpers import published_models as models
 from tests.helpers.small_runs import claimed, opened, tiny
 from uniclip import run as run_module
-from uniclip.evaluate.__main__ import _parse_arguments
+from uniclip.evaluate.__main__ import _parse_arguments, _score_without_duplicates
 from uniclip.evaluate.__main__ import main as command
+from uniclip.evaluate.scoring.score_card import ScoreCard
 
 
 def test_one_model_from_the_command_line(tmp_path, capsys):
@@ -140,9 +142,9 @@ def test_the_activation_of_a_checkpoint_is_an_argument(tmp_path, capsys):
     assert outputs[0].out == outputs[1].out != outputs[2].out
 
 
-def train_and_publish(store: Path) -> Path:
+def train_and_publish(store: Path, seed: int = 0) -> Path:
     """A tiny run, trained for two steps by the real code."""
-    of = tiny(train={"steps": 2, "validate_every": 2})
+    of = tiny(train={"steps": 2, "validate_every": 2}, seed=seed)
     folder = opened(store, of)
     kind = run_module.execute_run(folder, of, claimed(folder), evaluations={})
     assert kind == "trained"
@@ -158,3 +160,50 @@ def test_the_command_of_the_fashion_mnist_check_is_understood(tmp_path, monkeypa
     ((_, _, module, *words),) = commands
     assert module == "uniclip.evaluate"
     assert _parse_arguments(words)["output"] == str(tmp_path / "scores.json")
+
+
+def test_several_models_are_compared_side_by_side(tmp_path, capsys):
+    store = tmp_path / "store"
+    first = train_and_publish(store)
+    second = train_and_publish(store, seed=1)
+    dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
+    out = tmp_path / "scores.json"
+    words = ["benchmark=[cifar10,openmoji]", f"data_root={tmp_path / 'sets'}", f"output={out}"]
+    assert command([f"run={first},{second}", *words]) == 0
+    printed = capsys.readouterr().out
+    assert printed.index(f"### {first}\n") < printed.index(f"### {second}\n")
+    assert f"### {second} minus {first}\n" in printed
+    content = json.loads(out.read_text())
+    assert list(content["runs"]) == [str(first), str(second)]
+    by_score = {(d["dataset"], d["score"]): d for d in content["differences"]}
+    for (dataset, name), difference in by_score.items():
+        values = [
+            next(
+                s["value"] for s in content["runs"][str(r)][dataset]["scores"] if s["name"] == name
+            )
+            for r in (first, second)
+        ]
+        assert difference["difference"] == values[1] - values[0]
+    retrieval = by_score["openmoji", "retrieval.i2t.r1"]
+    assert retrieval["low"] <= retrieval["difference"] <= retrieval["high"]
+    assert retrieval["num_clusters"] < retrieval["num_samples"]
+    assert by_score["cifar10", "zeroshot.ece"]["low"] is None
+    assert command([f"run={first},{first}", *words]) == 2
+    assert command([f"run={first},nowhere", *words]) == 2
+    error_lines = capsys.readouterr().err.splitlines()
+    assert len(error_lines) == 2
+    assert "twice" in error_lines[0]
+
+
+def test_scores_without_near_duplicates_are_means_over_the_other_images():
+    score_card = ScoreCard()
+    score_card.add_outcomes("zeroshot", np.array([1.0, 1, 0, 0]), kind="accuracy", chance=0.1)
+    score_card.add_outcomes("retrieval.t2i.r1", np.ones(4), kind="recall", chance=0.1)
+    score_card.add_outcomes("retrieval.i2t.r1", np.ones(4) / 2, kind="recall", chance=0.1)
+    score_card.add_scalar("zeroshot.ece", 0.5, kind="error", samples=4)
+    results = score_card.get_results()
+    is_duplicate = np.array([True, False, False, False])
+    without = _score_without_duplicates(*results, is_duplicate)
+    assert without == {"zeroshot": 1 / 3, "retrieval.i2t.r1": 1 / 2}, "captions are not images"
+    for nothing in (np.zeros(4, bool), np.ones(4, bool)):
+        assert _score_without_duplicates(*results, nothing) == {}

@@ -1,0 +1,38 @@
+"""Models that are named on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from uniclip.errors import UserError
+from uniclip.evaluate.loaded_model import find_run, load_model
+
+
+def make_runs(store: Path, *ids: str) -> None:
+    for run_id in ids:
+        (store / "runs" / run_id).mkdir(parents=True)
+        (store / "runs" / run_id / "spec.json").write_text("{}")
+
+
+def test_a_path_precedes_an_id_unless_a_store_is_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_runs(tmp_path / "store", "ab12", "cd34")
+    (tmp_path / "ab").write_text("weights")
+    assert find_run("ab", None) == Path("ab")
+    assert find_run("ab", "store").name == "ab12"
+    assert find_run("cd", None).name == "cd34"
+
+
+def test_an_id_must_match_one_run(tmp_path: Path) -> None:
+    make_runs(tmp_path / "store", "ab12", "ab34")
+    with pytest.raises(UserError, match="it matches ab12, ab34"):
+        find_run("ab", str(tmp_path / "store"))
+    with pytest.raises(UserError, match="it matches none"):
+        find_run("ef", str(tmp_path / "store"))
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere"):
+        load_model(str(tmp_path / "nowhere"), {})

@@ -1,0 +1,127 @@
+"""Differences of the scores of two models on the same test samples, with paired intervals.
+
+The interval is for new test samples and these two models: the mean of the paired differences of
+outcomes, with the standard error that is robust to clusters (Liang and Zeger, Biometrika 1986;
+Miller, arXiv:2411.00640, 2024) and Student's t with one degree of freedom fewer than clusters. It
+says nothing about other seeds of a training: for those, a sweep trains several.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from uniclip.evaluate.metrics import Numbers
+from uniclip.store import Score
+
+CONFIDENCE = 0.95
+MIN_CLUSTERS = 2
+CLUSTER_ARRAY = "family"
+"""Saved array with the cluster of each image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreDifference:
+    """The difference of one score between two models."""
+
+    score: str
+    kind: str
+    difference: float
+    """That of the second model minus that of the first."""
+    low: float | None = None
+    high: float | None = None
+    """95 % interval; None for a score that is no mean over samples, or without common samples."""
+    num_samples: int | None = None
+    num_clusters: int | None = None
+
+
+def compare_scores(
+    first: tuple[Sequence[Score], Mapping[str, Numbers]],
+    second: tuple[Sequence[Score], Mapping[str, Numbers]],
+) -> list[ScoreDifference]:
+    """Return the differences of the scores that both models have, in the order of the second.
+
+    Args:
+        first: Scores and predictions of the first model on a data set.
+        second: Those of the second on the same data set.
+    """
+    (first_scores, first_arrays), (second_scores, second_arrays) = first, second
+    first_by_name = {score.name: score for score in first_scores}
+    has_same_samples = np.array_equal(first_arrays["ids"], second_arrays["ids"])
+    differences = []
+    for score in second_scores:
+        if score.name not in first_by_name:
+            continue
+        outcomes = [arrays.get(score.name) for arrays in (first_arrays, second_arrays)]
+        interval = None
+        if has_same_samples and outcomes[0] is not None and outcomes[1] is not None:
+            clusters = find_clusters(score.name, second_arrays, len(outcomes[1]))
+            interval = estimate_paired_difference(outcomes[0], outcomes[1], clusters)
+        differences.append(
+            ScoreDifference(
+                score=score.name,
+                kind=score.kind,
+                difference=score.value - first_by_name[score.name].value,
+                **({} if interval is None else vars(interval)),
+            )
+        )
+    return differences
+
+
+@dataclass(frozen=True)
+class PairedInterval:
+    """The interval of a mean of paired differences."""
+
+    low: float
+    high: float
+    num_samples: int
+    num_clusters: int
+
+
+def estimate_paired_difference(
+    first: Numbers, second: Numbers, clusters: Numbers | None = None
+) -> PairedInterval | None:
+    """Return the 95 % interval of the mean of `second` - `first`.
+
+    Args:
+        first: (n,) outcomes of the first model.
+        second: (n,) outcomes of the second on the same samples.
+        clusters: (n,) samples with equal values are of one cluster; None: each is its own.
+
+    Returns:
+        The interval; None if the numbers of samples differ, or for fewer than two clusters.
+    """
+    if len(first) != len(second):
+        return None
+    differences = second.astype(np.float64) - first.astype(np.float64)
+    n, mean = len(differences), float(differences.mean())
+    sums = differences - mean
+    if clusters is not None:
+        _, index = np.unique(clusters, return_inverse=True)
+        sums = np.bincount(index, sums).astype(np.float64)
+    if len(sums) < MIN_CLUSTERS:
+        return None
+    from scipy import special  # here: it takes long to import
+
+    variance = len(sums) / (len(sums) - 1) * float(sums @ sums) / n**2
+    half_width = float(special.stdtrit(len(sums) - 1, 0.5 + CONFIDENCE / 2)) * math.sqrt(variance)
+    return PairedInterval(mean - half_width, mean + half_width, n, len(sums))
+
+
+def find_clusters(score: str, arrays: Mapping[str, Numbers], num_outcomes: int) -> Numbers | None:
+    """Return the cluster of each outcome of a score, (n,); None where each is its own.
+
+    Images have those of the array `family`, captions (`t2i`) that of their image, or their image.
+    """
+    prefix, separator, _ = score.partition(".t2i.")
+    images = arrays.get(f"{prefix}.t2i.image") if separator else None
+    clusters = arrays.get(CLUSTER_ARRAY)
+    if images is not None:
+        clusters = images if clusters is None else clusters[images]
+    elif clusters is not None and len(clusters) != num_outcomes:
+        labels = arrays.get(f"labels.{score.split('.')[1]}" if "." in score else "")
+        clusters = None if labels is None else clusters[labels >= 0]
+    return clusters if clusters is None or len(clusters) == num_outcomes else None
