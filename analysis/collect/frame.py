@@ -95,6 +95,15 @@ class SweepData:
         rows = self.cells[self.cells["status"] == RunStatus.DIVERGED]
         return frozenset(zip(rows["arm"], (int(seed) for seed in rows["seed"])))
 
+    @cached_property
+    def _unplanned_cells(self) -> frozenset[tuple[str, int]]:
+        """The cells that an adaptive sweep did not buy."""
+        plan = self.plan
+        if plan.adaptive is None:
+            return frozenset()
+        all_cells = {(arm.name, seed) for arm in plan.arms for seed in plan.seeds}
+        return frozenset(all_cells - {(cell.arm, cell.seed) for cell in plan.cells})
+
     def get_observations(self, dataset: str, score: str) -> Observations:
         """Return the values of one score for every arm and seed."""
         rows = self.select_score_rows(dataset, score)
@@ -110,6 +119,7 @@ class SweepData:
             first_seed=self.plan.first_seed,
             values=values,
             diverged_cells=self._diverged_cells,
+            unplanned_cells=self._unplanned_cells,
             chance=float(chance.iloc[0]) if len(chance) else None,
             resolution=1.0 / float(samples.max()) if has_steps else 0.0,
             higher_is_better=traits.higher_is_better is not False,

@@ -39,6 +39,8 @@ class Observations:
     """Arm -> seed -> value, for the runs that have one."""
     diverged_cells: frozenset[tuple[str, int]] = frozenset()
     """(arm, seed) of the runs that diverged."""
+    unplanned_cells: frozenset[tuple[str, int]] = frozenset()
+    """(arm, seed) for which no run is planned: nothing is missing there."""
     first_seed: int = 0
     """The seed from which looks count."""
     chance: float | None = None
@@ -296,9 +298,11 @@ def _compute_sampling_error(
 def _split_seeds(
     weights: Mapping[str, float], observations: Observations
 ) -> tuple[list[int], list[int], list[int]]:
-    """Split the seeds into complete, lost to divergence, and missing a value."""
+    """Split the planned seeds into complete, lost to divergence, and missing a value."""
     complete_seeds, diverged_seeds, missing_seeds = [], [], []
     for seed in observations.seeds:
+        if any((a, seed) in observations.unplanned_cells for a in weights):
+            continue
         arms_without_value = [a for a in weights if seed not in observations.values.get(a, {})]
         if not arms_without_value:
             complete_seeds.append(seed)

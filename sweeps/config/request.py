@@ -16,7 +16,7 @@ from ablations.plan.command_plan import build_command_plan, check_command_keys
 from ablations.plan.conflicts import check_test_data
 from ablations.plan.plan import PlanRequest, ResolvedPlan, build_plan
 from ablations.schema import Ablation
-from sweeps.config import multirun, stored_sweep, sweep_keys
+from sweeps.config import adaptive_seeds, multirun, stored_sweep, sweep_keys
 from sweeps.config.device import resolve_device
 from sweeps.config.schema import SweepConfig
 from sweeps.config.sweep_keys import KEY_ALIASES
@@ -82,11 +82,12 @@ class SweepRequest:
                 is another one, since configuration, code or data changed.
         """
         plan_request = self.plan_request
-        if seeds is not None:
+        if seeds is not None and not self.settings.is_adaptive:
             plan_request = replace(plan_request, seeds=seeds)
         with remember_listings():
             build = build_plan if plan_request.ablation.command is None else build_command_plan
             resolved_plan = self._set_launch_device(build(plan_request))
+        resolved_plan = self._apply_rules(resolved_plan)
         if self.has_value_lists:
             definitions = designs.build_arms(plan_request.ablation)
             check_test_data(definitions, resolved_plan.plan.evaluation_hashes)
@@ -95,6 +96,20 @@ class SweepRequest:
                 self.stored_plan, resolved_plan, self.store, plan_request.recorded_overrides
             )
         return resolved_plan
+
+    def _apply_rules(self, resolved_plan: ResolvedPlan) -> ResolvedPlan:
+        """Return the plan with the margins and the adaptive seeds of the settings."""
+        settings = self.settings
+        plan = adaptive_seeds.apply_margin(resolved_plan.plan, settings.margin)
+        resolved_plan = replace(resolved_plan, plan=plan)
+        if not settings.is_adaptive:
+            return resolved_plan
+        return adaptive_seeds.make_adaptive(
+            resolved_plan,
+            self.store,
+            max_seeds=len(settings.resolve_seeds()),
+            max_gpu_hours=settings.max_gpu_hours,
+        )
 
     def _set_launch_device(self, resolved_plan: ResolvedPlan) -> ResolvedPlan:
         """Return the plan with what its device comes to where the launcher executes runs."""
@@ -147,7 +162,7 @@ def parse_request(
     seeds, argv = settings.resolve_seeds(ablation.first_seed), ("run", *overrides)
     if stored_plan is not None and not any(word.startswith("seeds=") for word in overrides):
         seeds = stored_plan.seeds
-        argv = (*argv, f"seeds=[{','.join(map(str, seeds))}]")
+        argv = (*argv, *stored_sweep.list_seed_words(stored_plan))
     plan_request = PlanRequest(
         ablation=ablation,
         components=ablation_schema.load_components(conf_dirs),

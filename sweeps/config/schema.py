@@ -14,6 +14,10 @@ from uniclip.errors import UserError
 from uniclip.store import RunStatus
 
 MAX_SEEDS = 10_000
+ADAPTIVE: Literal["adaptive"] = "adaptive"
+"""The value of `seeds` with which cells are bought while the sweep runs."""
+DEFAULT_MAX_SEEDS = 16
+"""Seeds that no arm of an adaptive sweep exceeds, unless `max_seeds` says otherwise."""
 RESERVED_SBATCH_PARAMETERS = frozenset(
     "array cluster clusters dependency error hold job_name no_requeue open_mode output parsable "
     "quiet requeue signal test_only wait wrap".split()
@@ -172,10 +176,17 @@ LAUNCHER_CONFIGS: dict[str, type] = {
 class SweepConfig:
     """How the cells are executed: nothing here changes the result of a run."""
 
-    seeds: Union[int, tuple[int, ...]] = 5
+    seeds: Union[int, tuple[int, ...], Literal["adaptive"]] = 5
     """Number of seeds (3 = 0, 1 and 2; ablations that choose settings start at 100), or a list of
     them. Verdicts are made at certain numbers of seeds, by default 5, 8 and 12 (`plan` shows those
-    of an ablation)."""
+    of an ablation). adaptive = one seed after another for the arms of contrasts that are undecided,
+    until every primary contrast is decided, or max_seeds or max_gpu_hours are reached."""
+    max_seeds: int | None = config_field(None, low=4)
+    """With seeds=adaptive: seeds that no arm exceeds; null = 16."""
+    margin: Union[float, dict[str, float], None] = None
+    """The largest effect on the primary score that is practically nothing, in the unit of the score
+    (0.01 = one percentage point of an accuracy), or one for each primary score; null = that of the
+    ablation."""
     store: str = config_field("store", is_path=True)
     """Folder of runs, sweeps and reports."""
     launcher: LocalLauncherConfig | SlurmLauncherConfig = config_field(LocalLauncherConfig)
@@ -190,7 +201,8 @@ class SweepConfig:
     """On a cluster: wait until every job has ended, instead of leaving the rest to the follow-up
     job."""
     max_gpu_hours: float | None = config_field(None, above=0)
-    """Refuse to start if the runs would take more GPU-hours; a CPU worker counts as one GPU."""
+    """Refuse to start if the runs would take more GPU-hours; a CPU worker counts as one GPU. With
+    seeds=adaptive: buy no more cells than these GPU-hours pay for."""
     notify: str | None = field(default=None, repr=False)
     """Webhook (https://..., as Slack's) that is told of failed cells, of a sweep that stands still,
     of hours nearly spent and of the end; null = the environment variable UNICLIP_NOTIFY, which `ps`
@@ -201,6 +213,13 @@ class SweepConfig:
             raise UserError("store= is empty: name a folder, or leave it out for ./store")
         if isinstance(self.launcher, SlurmLauncherConfig):
             self.launcher.validate()
+        if self.max_seeds is not None and not self.is_adaptive:
+            raise UserError("max_seeds= needs seeds=adaptive; fixed seeds are a number, as seeds=5")
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether cells are bought while the sweep runs."""
+        return self.seeds == ADAPTIVE
 
     def should_run(self, state: RunState) -> bool:
         """Return whether a run is executed: unfinished, or selected by `retry` or `outdated`."""
@@ -225,8 +244,12 @@ class SweepConfig:
         return self.launcher.max_parallel(num_threads)
 
     def resolve_seeds(self, first_seed: int = 0) -> tuple[int, ...]:
-        """Return the seeds as a tuple; see `resolve_seeds` of this module."""
-        return resolve_seeds("seeds", self.seeds, first_seed)
+        """Return the seeds as a tuple, see `resolve_seeds` of this module; with seeds=adaptive
+        those that it may come to."""
+        seeds = self.seeds
+        if isinstance(seeds, str):
+            seeds = self.max_seeds or DEFAULT_MAX_SEEDS
+        return resolve_seeds("seeds", seeds, first_seed)
 
 
 TAGGED_UNIONS[SweepConfig, "launcher"] = LAUNCHER_CONFIGS

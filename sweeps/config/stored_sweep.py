@@ -9,6 +9,7 @@ from typing import Any
 
 from ablations.plan.plan import ResolvedPlan
 from sweeps.config import sweep_keys
+from sweeps.config.schema import ADAPTIVE
 from sweeps.config.sweep_keys import KEY_ALIASES
 from uniclip.config import RUN_ONLY
 from uniclip.config.compose import flatten
@@ -20,7 +21,8 @@ from uniclip.store import Plan, Store
 from uniclip.store.sweep_records import IMPORTED
 
 UNRECORDED_KEYS = (
-    *("max_gpu_hours", "notify", "outdated", "retry", "seeds", "storage", "store", "wait"),
+    *("max_gpu_hours", "max_seeds", "notify", "outdated", "retry", "seeds", "storage", "store"),
+    "wait",
 )
 """Keys that apply to one command, are recorded in the plan itself, or may hold a password."""
 JOINED_PATHS = ("data.path", "data.labelled_path", "data.class_names_path")
@@ -95,11 +97,25 @@ def format_command(plan: Plan, command: str = "") -> str:
     """Return the words of a command line that makes the sweep of a plan, as a shell reads them."""
     if not plan.overrides:
         return f"{format_known_words(plan)} ..."
+    verb = "tune" if plan.tuning is not None else command
+    if plan.adaptive is not None:
+        return " ".join(
+            [*filter(None, [verb]), shlex.join([*plan.overrides, *list_seed_words(plan)])]
+        )
     counted_seeds = range(plan.first_seed, plan.first_seed + len(plan.seeds))
     is_counted = plan.seeds == tuple(counted_seeds)
     seeds = str(len(plan.seeds)) if is_counted else f"[{','.join(map(str, plan.seeds))}]"
-    verb = "tune" if plan.tuning is not None else command
     return " ".join([*filter(None, [verb]), shlex.join([*plan.overrides, f"seeds={seeds}"])])
+
+
+def list_seed_words(plan: Plan) -> list[str]:
+    """Return the words that request the seeds of a stored plan, or the rule that buys them."""
+    if plan.adaptive is None:
+        return [f"seeds=[{','.join(map(str, plan.seeds))}]"]
+    words = [f"seeds={ADAPTIVE}", f"max_seeds={plan.adaptive.max_seeds}"]
+    if plan.adaptive.max_gpu_hours is not None:
+        words.append(f"max_gpu_hours={plan.adaptive.max_gpu_hours!r}")
+    return words
 
 
 def require_same_sweep(

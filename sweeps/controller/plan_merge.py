@@ -28,8 +28,6 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
     if rule_changes := _describe_rule_changes(plan, stored_plan, store):
         plan = replace(plan, rule_changes=(*rule_changes, *plan.rule_changes))
         resolved_plan = replace(resolved_plan, plan=plan)
-    if not set(stored_plan.seeds) - set(plan.seeds):
-        return resolved_plan
     planned_cells = {(c.arm, c.seed) for c in plan.cells}
     arm_order = {arm.name: i for i, arm in enumerate(plan.arms)}
     stored_cells = [
@@ -39,6 +37,8 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
         and c.arm in arm_order
         and (store.get_run(c.run_id).has_spec() or not store.get_run(c.run_id).is_readable())
     ]
+    if not stored_cells:
+        return resolved_plan
     submitted_runs = {
         run
         for intent in sweep_folder.read_intents()
@@ -53,6 +53,8 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
         or not (run := store.get_run(c.run_id)).is_readable()
         or run.list_attempts()
     }
+    if _has_same_rule(plan, stored_plan):  # another controller is a round ahead
+        started_seeds = {c.seed for c in stored_cells}
     started_cells = [c for c in stored_cells if c.seed in started_seeds]
     cells = sorted([*plan.cells, *started_cells], key=lambda c: (c.seed, arm_order[c.arm]))
     started_runs = [store.get_run(c.run_id) for c in started_cells]
@@ -62,6 +64,12 @@ def merge_with_stored_plan(resolved_plan: ResolvedPlan, store: Store) -> Resolve
         plan=replace(plan, seeds=tuple(sorted({*plan.seeds, *started_seeds})), cells=tuple(cells)),
         specs={**resolved_plan.specs, **started_specs},
     )
+
+
+def _has_same_rule(plan: Plan, stored_plan: Plan) -> bool:
+    """Return whether one rule buys the cells of both plans."""
+    rules = plan.adaptive, stored_plan.adaptive
+    return all(rules) and len({rule.digest for rule in rules if rule is not None}) == 1
 
 
 def _describe_rule_changes(plan: Plan, stored_plan: Plan, store: Store) -> tuple[str, ...]:
@@ -97,4 +105,13 @@ def _describe_rules(plan: Plan) -> dict[str, str]:
         "primary scores": " and ".join(m.metric for m in plan.primary_metrics),
         "primary contrasts": ", ".join(c.name for c in plan.contrasts if c.primary) or "none",
         "predictions": "; ".join(p.description for p in plan.predictions) or "none",
+        "limits of adaptive seeds": _describe_limits(plan),
     }
+
+
+def _describe_limits(plan: Plan) -> str:
+    rule = plan.adaptive
+    if rule is None:
+        return "none (fixed seeds)"
+    hours = "" if rule.max_gpu_hours is None else f" and {rule.max_gpu_hours:g} GPU-hours"
+    return f"{rule.max_seeds} seeds{hours}"

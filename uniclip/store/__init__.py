@@ -1,5 +1,6 @@
 """The store: every path in it, and the typed record of every file."""
 
+<<<<<<< HEAD
 from uniclip.store.design_records import (
     Alias,
     Arm,
@@ -8,6 +9,9 @@ from uniclip.store.design_records import (
     FoldOver,
     Prediction,
 )
+=======
+from uniclip.store.adaptive_records import AdaptiveRule, CellPrices
+>>>>>>> cf0dd54 (Adaptive seeds: cells are bought until primary contrasts are decided, with exact levels of t tests after every seed; simulated rates)
 from uniclip.store.run_folder import AttemptFolder, RunFolder
 from uniclip.store.run_records import (
     AttemptEnd,
@@ -46,13 +50,18 @@ from uniclip.store.sweep_records import (
 
 __all__ = [
     "DEFAULT_LOOKS",
+<<<<<<< HEAD
     "Alias",
     "FoldOver",
     "Prediction",
+=======
+    "AdaptiveRule",
+>>>>>>> cf0dd54 (Adaptive seeds: cells are bought until primary contrasts are decided, with exact levels of t tests after every seed; simulated rates)
     "Arm",
     "AttemptFolder",
     "AuditRecord",
     "Cell",
+    "CellPrices",
     "EndReason",
     "EnvironmentRecord",
     "ExitKind",

@@ -18,6 +18,7 @@ from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
 from uniclip.io.hashing import digest_text
 from uniclip.store import format_version, permissions
+from uniclip.store.adaptive_records import CellPrices
 from uniclip.store.json_io import read_record, to_json_bytes
 from uniclip.store.run_files import RunFiles
 from uniclip.store.run_folder import CACHE_FOLDER, RunFolder
@@ -35,6 +36,7 @@ class SweepFolder:
         self.path, self.id = path, sweep_id
         self.probes_path = path / "probes.jsonl"
         self.audit_path = path / "audit.json"
+        self.cell_prices_path = path / "cell_prices.json"
         self.cost_estimates_path = path / "cost_estimates.jsonl"
         self.cost_report_path = path / "cost_report.csv"
         self.worker_logs_path = path / "worker_logs"
@@ -68,6 +70,14 @@ class SweepFolder:
         """Return the checks of the audit; none before there was one."""
         audit = read_record(AuditRecord, self.audit_path)
         return audit.checks if audit else ()
+
+    def read_cell_prices(self) -> CellPrices | None:
+        """Return what cells cost in purchases, or None before it was fixed."""
+        return read_record(CellPrices, self.cell_prices_path)
+
+    def fix_cell_prices(self, prices: CellPrices) -> None:
+        """Write what cells cost in purchases, unless it was fixed already."""
+        write_once(self.cell_prices_path, to_json_bytes(prices))
 
     def get_submission_key(self) -> str:
         """Return 16 hex digits of this store's sweep, drawn once; written before the first job.

@@ -8,7 +8,11 @@ from typing import Any, Literal
 from uniclip.config.cores import count_requested_cores
 from uniclip.config.device import AUTO, detect_device
 from uniclip.config.schema import select_run_only
+<<<<<<< HEAD
 from uniclip.store.design_records import Arm, Component, Contrast, FoldOver, Prediction
+=======
+from uniclip.store.adaptive_records import AdaptiveRule
+>>>>>>> cf0dd54 (Adaptive seeds: cells are bought until primary contrasts are decided, with exact levels of t tests after every seed; simulated rates)
 
 IMPORTED = "imported"
 """`Plan.executor` of runs that were made elsewhere: it names no module."""
@@ -269,6 +273,8 @@ class Plan:
     launch_device: str | None = None
     """What `runtime.device` came to for the launcher where the sweep was planned. The cells do not
     read it: with "auto" each takes the device of the machine that executes it."""
+    adaptive: AdaptiveRule | None = None
+    """How its cells are bought (`seeds=adaptive`); None if its seeds are fixed."""
 
     @property
     def primary_metrics(self) -> tuple[PrimaryMetric, ...]:
@@ -282,6 +288,10 @@ class Plan:
     @property
     def looks_text(self) -> str:
         """The schedule of verdicts, such as "5 (level 0.02), 8 (0.015) and 12 (0.015) seeds"."""
+        first, last = self.looks[0], self.looks[-1]
+        is_every_seed = len(self.looks) == last.num_seeds - first.num_seeds + 1 > 3
+        if is_every_seed and len({look.level for look in self.looks}) == 1:
+            return f"every seed from {first.num_seeds} to {last.num_seeds} (level {first.level:g})"
         levels = [f"{look.num_seeds} (level {look.level:g})" for look in self.looks[:1]]
         texts = [*levels, *(f"{look.num_seeds} ({look.level:g})" for look in self.looks[1:])]
         return f"{' and '.join(filter(None, [', '.join(texts[:-1]), texts[-1]]))} seeds"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sweeps.cli import composed_config
 from sweeps.cli.commands.report import print_report
+from sweeps.config.request import SweepRequest
 from sweeps.config.selection import (
     SWEEP_HELP,
     describe_same_words,
@@ -75,26 +76,30 @@ def run(arguments: Namespace) -> int:
     resolved_plan = request.build_plan()
     print_notes(describe_same_words(request.store, resolved_plan.plan))
     with divert_text(is_diverted=arguments.json):
-        result = run_and_report(build_controller(request, resolved_plan))
+        result = run_and_report(build_controller(request, resolved_plan), request)
     return result.finish(as_json=arguments.json)
 
 
-def run_and_report(controller: SweepController) -> SweepResult:
+def run_and_report(controller: SweepController, request: SweepRequest | None = None) -> SweepResult:
     """Run what is missing and build the report, and notify the user; return how it has ended.
+
+    With the request of an adaptive sweep, all of its rounds are run.
 
     The exit status is 1 if a cell failed or, unless only part of a plan was run, if a planted
     effect was not found.
     """
     store, plan, display = controller.store, controller.plan, controller.display
     with build_notifier(controller.settings, store, plan, display) as notifier:
-        return run_notified(controller, notifier)
+        return run_notified(controller, notifier, request)
 
 
-def run_notified(controller: SweepController, notifier: Notifier) -> SweepResult:
+def run_notified(
+    controller: SweepController, notifier: Notifier, request: SweepRequest | None = None
+) -> SweepResult:
     """Run what is missing and build the report, as `run_and_report`, while a notifier watches."""
     notifier.watch(controller.plan.sweep_id)
     try:
-        rows = run_cells(controller)
+        rows = run_cells(controller, request)
     except Detached as detached:
         print(detached)
         return SweepResult(

@@ -81,7 +81,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace what trains, waits, or depends on the machine; what is left prints the records."""
 
-    def run_cells(controller: SweepController) -> list[CellRow]:
+    def run_cells(controller: SweepController, *_: object) -> list[CellRow]:
         print("text on cells")
         return build_rows(controller.store, controller.plan)
 

@@ -36,7 +36,7 @@ def test_the_exit_status_is_that_of_the_cells_and_of_the_report(
     rows = [make_row(RunState(status=status)) for status in statuses]
     controllers: list[SweepController] = []
 
-    def run_cells(controller: SweepController) -> Any:
+    def run_cells(controller: SweepController, *_: object) -> Any:
         controllers.append(controller)
         controller.policy = RetryPolicy(only_runs=only_runs)
         return rows
@@ -55,7 +55,7 @@ def test_a_sweep_that_is_left_to_jobs_ends_without_a_report(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def run_cells(controller: SweepController) -> Any:
+    def run_cells(controller: SweepController, *_: object) -> Any:
         raise Detached
 
     monkeypatch.setattr(run_command, "run_cells", run_cells)

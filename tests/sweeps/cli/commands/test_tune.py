@@ -45,7 +45,7 @@ def test_trials_that_are_not_finished_end_the_command(
     def tune(self: Tuner, display: Any, on_round: Any) -> Any:
         raise error
 
-    def run_cells(controller: SweepController) -> Any:
+    def run_cells(controller: SweepController, *_: object) -> Any:
         assert controller.shared_limit_check is not None
         return [make_row(RunState(status=RunStatus.COMPLETE))]
 
