@@ -9,32 +9,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from uniclip.store import Plan, PrimaryMetric, Score, Store, get_score_kind_traits
+from analysis.results.purchases import Scores, build_observations, read_scores
+from uniclip.store import Plan, PrimaryMetric, Store
 
 if TYPE_CHECKING:
-    from analysis.statistics.effects import Effect, Observations
+    from analysis.statistics.effects import Effect
 
 MAX_CONTRASTS = 4
 """Contrasts whose MDE is stated."""
+MAX_LOOKS = 4
+"""Looks at which an MDE is stated; of more, the first, the middle and the last."""
 MDE_LABEL = "minimum detectable effect (80 % power)"
-UNKNOWN = "not known before 3 seeds of this sweep have run"
-Scores = Mapping[tuple[str, int], Score]
-"""(arm, seed) -> score."""
+UNKNOWN = "unknown until pilot seeds ran (plan pilot=3 prices them)"
 
 
-def describe_power(store: Store, plan: Plan) -> list[str]:
+def describe_power(store: Store, plan: Plan, evidence_plan: Plan | None = None) -> list[str]:
     """Return when verdicts are made, and the effects that they will detect, a sentence each.
 
     There is one sentence on the MDE for each primary score.
+
+    Args:
+        store: the store with the earlier runs.
+        plan: the plan.
+        evidence_plan: the plan with the cells of all seeds that the store has; None for `plan`.
     """
+    evidence_plan = evidence_plan or plan
     if not any(contrast.primary for contrast in plan.contrasts):
         return []
     schedule = f"verdicts at {plan.looks_text}; {_describe_first_look(plan)}"
-    scores = {metric: read_scores(store, plan, metric) for metric in plan.primary_metrics}
+    scores = {metric: read_scores(store, evidence_plan, metric) for metric in plan.primary_metrics}
     if not any(scores.values()):
         names = " and ".join(metric.metric for metric in plan.primary_metrics)
         return [schedule, f"{MDE_LABEL} on {names}: {UNKNOWN}"]
-    return [schedule, *(_describe_mdes(plan, scores, metric) for metric in plan.primary_metrics)]
+    return [
+        schedule,
+        *(_describe_mdes(evidence_plan, scores, metric) for metric in plan.primary_metrics),
+    ]
 
 
 def _describe_mdes(
@@ -43,7 +53,7 @@ def _describe_mdes(
     label = f"{MDE_LABEL} on {metric.metric}"
     if not scores[metric]:
         return f"{label}: {UNKNOWN}"
-    effects = _estimate_effects(plan, scores)[metric.dataset, metric.metric]
+    effects = estimate_planned_effects(plan, scores)[metric.dataset, metric.metric]
     texts = [
         f"{contrast.label} {_format_mdes(plan, effects[contrast.name], scores[metric])}"
         for contrast in plan.contrasts
@@ -55,21 +65,6 @@ def _describe_mdes(
     num_seeds = max(len(effect.values) for effect in effects.values())
     source = f"from the spread of {num_seeds} seeds, with its 95 % interval"
     return f"{label}, {source}: {'; '.join(texts[:MAX_CONTRASTS])}{more_text}"
-
-
-def read_scores(store: Store, plan: Plan, metric: PrimaryMetric) -> Scores:
-    """Return (arm, seed) -> a score, for the cells that have it."""
-    scores = {}
-    for cell in plan.cells:
-        evaluation_hash = plan.evaluation_hashes[cell.arm].get(metric.dataset)
-        run = store.get_run(cell.run_id)
-        if evaluation_hash is None or not run.is_readable():
-            continue
-        record = run.read_scores(metric.dataset, evaluation_hash)
-        for score in record.scores if record is not None else ():
-            if score.name == metric.metric:
-                scores[cell.arm, cell.seed] = score
-    return scores
 
 
 def _describe_first_look(plan: Plan) -> str:
@@ -91,7 +86,7 @@ def count_planned(plan: Plan) -> int:
     return num_planned
 
 
-def _estimate_effects(
+def estimate_planned_effects(
     plan: Plan, scores: Mapping[PrimaryMetric, Scores]
 ) -> dict[tuple[str, str], dict[str, Effect]]:
     """Return score -> contrast -> effect, corrected over all scores that are planned."""
@@ -101,29 +96,13 @@ def _estimate_effects(
     primary_scores = [
         PrimaryScore(
             key=(metric.dataset, metric.metric),
-            observations=_build_observations(plan, scores[metric])
+            observations=build_observations(plan, scores[metric])
             if scores[metric]
             else Observations(seeds=plan.seeds, values={}),
         )
         for metric in plan.primary_metrics
     ]
     return estimate_contrasts(plan.contrasts, primary_scores, plan.looks)
-
-
-def _build_observations(plan: Plan, scores: Scores) -> Observations:
-    from analysis.statistics.effects import Observations
-
-    values: dict[str, dict[int, float]] = {}
-    for (arm, seed), score in scores.items():
-        values.setdefault(arm, {})[seed] = score.value
-    num_samples = max(score.num_samples for score in scores.values())
-    has_steps = get_score_kind_traits(next(iter(scores.values())).kind).has_steps
-    return Observations(
-        seeds=plan.seeds,
-        first_seed=plan.first_seed,
-        values=values,
-        resolution=1 / num_samples if has_steps and num_samples else 0.0,
-    )
 
 
 def _format_mdes(plan: Plan, effect: Effect, scores: Scores) -> str:
@@ -134,7 +113,10 @@ def _format_mdes(plan: Plan, effect: Effect, scores: Scores) -> str:
     number_format = make_number_format(next(iter(scores.values())).kind, effect.standard_error)
     family_size = effect.look.family_size if effect.look else 1
     texts = []
-    for look in plan.looks:
+    looks = plan.looks
+    if len(looks) > MAX_LOOKS:  # one at every seed
+        looks = (looks[0], looks[len(looks) // 2], looks[-1])
+    for look in looks:
         mde = estimate_look_mde(effect, look, family_size)
         text = append_unit(number_format.format_mde(mde), number_format.difference_unit)
         texts.append(f"{text} at {look.num_seeds} seeds")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from ablations.plan.plan import ResolvedPlan
+from analysis.results import seed_planning
 from analysis.results.pilot import describe_power
 from sweeps.config.request import SweepRequest
 from sweeps.config.schema import LocalLauncherConfig, SlurmLauncherConfig
@@ -15,6 +17,7 @@ from sweeps.config.selection import (
     SWEEP_HELP,
     describe_same_words,
     print_notes,
+    read_plans,
     require_no_cells,
     select_request,
 )
@@ -27,11 +30,21 @@ from sweeps.monitor.display import Display
 from sweeps.monitor.plan_lines import build_plan_lines, build_planned_cells, collect_facts
 from sweeps.monitor.status import CellRow, build_rows, to_records
 from sweeps.monitor.terminal import make_console, print_json, print_lines
+from uniclip.config import keys
+from uniclip.config.binding import bind, config_field
+from uniclip.config.overrides import parse_overrides
 from uniclip.store import Plan
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+MAX_EVIDENCE_SEEDS = 100
+"""Seeds of other sweeps whose runs are looked for."""
+EPILOG = """\
+keys of plan alone:
+  pilot=3        also state what so many pilot seeds cost
+  mde=0.01       also state how many seeds detect such an effect with 80 % power, and their cost
+"""
 PIPE_HEIGHT = 23
 """Lines of a plan that is written to a pipe or a file; a terminal has as many as its screen."""
 CostEstimates = dict[str, estimate.CostEstimate]
@@ -40,6 +53,7 @@ CostEstimates = dict[str, estimate.CostEstimate]
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the sweep, and the flags --json, --probe and --full."""
+    parser.epilog = EPILOG
     parser.add_argument("names", nargs="*", metavar="sweep", help=SWEEP_HELP)
     parser.add_argument("--json", action="store_true", help="print one JSON record per cell")
     parser.add_argument(
@@ -54,9 +68,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanningConfig:
+    """What a plan is asked for, in addition to the keys of its sweep."""
+
+    pilot: int | None = config_field(None, low=2)
+    """Pilot seeds whose cost is stated."""
+    mde: float | None = config_field(None, above=0)
+    """Effect for which the seeds that detect it are stated, with their cost."""
+
+
 def run(arguments: Namespace) -> int:
     """Print the plan; nothing is run and nothing is written, except by --probe."""
-    request, cell_names = select_request("plan", arguments.names, arguments.overrides)
+    planning, words = _split_planning_words(arguments.overrides)
+    request, cell_names = select_request("plan", arguments.names, words)
     require_no_cells("plan", cell_names)
     resolved_plan = merge_with_stored_plan(request.build_plan(), request.store)
     print_notes(describe_same_words(request.store, resolved_plan.plan))
@@ -78,7 +103,7 @@ def run(arguments: Namespace) -> int:
             plan, estimate.read_probes(request.store.get_sweep(plan.sweep_id), plan.device).values()
         ),
         [
-            *describe_power(request.store, plan),
+            *_describe_planning(request, plan, planning, cost_estimates, gpus_per_run),
             _describe_estimate(request, plan, runs, cost_estimates),
             *_describe_expected_start(settings.launcher, plan.num_cores),
         ],
@@ -91,6 +116,46 @@ def run(arguments: Namespace) -> int:
     )
     print_lines(console, lines)
     return 0
+
+
+def _split_planning_words(overrides: Sequence[str]) -> tuple[PlanningConfig, list[str]]:
+    """Return the keys that only `plan` has, and the other words."""
+    names = [field.name for field in fields(PlanningConfig)]
+    planning_words = [word for word in overrides if word.partition("=")[0] in names]
+    forms = keys.collect_value_forms([(PlanningConfig, "")])
+    planning: PlanningConfig = bind(PlanningConfig, parse_overrides(planning_words, forms))
+    return planning, [word for word in overrides if word not in planning_words]
+
+
+def _describe_planning(
+    request: SweepRequest,
+    plan: Plan,
+    planning: PlanningConfig,
+    cost_estimates: CostEstimates,
+    gpus_per_run: int,
+) -> list[str]:
+    """Return when verdicts are made, what they will detect, and what was asked for."""
+    evidence_plan = _build_evidence_plan(request, plan)
+    lines = describe_power(request.store, plan, evidence_plan)
+    seconds = {arm: cost.seconds for arm, cost in cost_estimates.items()}
+    if planning.pilot is not None:
+        lines.append(seed_planning.describe_pilot(plan, planning.pilot, seconds, gpus_per_run))
+    if planning.mde is not None:
+        lines += seed_planning.describe_seeds_for_mde(
+            request.store, plan, evidence_plan, planning.mde, seconds, gpus_per_run
+        )
+    return lines
+
+
+def _build_evidence_plan(request: SweepRequest, plan: Plan) -> Plan:
+    """Return the plan with the cells of every seed that a sweep of the store has: runs of other
+    sweeps with the configuration of an arm are runs of this arm."""
+    stored_seeds = {seed for stored in read_plans(request.store) for seed in stored.seeds}
+    seeds = sorted(stored_seeds - set(plan.seeds))[:MAX_EVIDENCE_SEEDS]
+    if plan.adaptive is not None or not seeds:
+        return plan
+    evidence_plan = request.build_plan(seeds=tuple(sorted({*plan.seeds, *seeds}))).plan
+    return replace(evidence_plan, looks=plan.looks)
 
 
 def _get_height(console: Console) -> int:
