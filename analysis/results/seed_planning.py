@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analysis.results.pilot import UNKNOWN, estimate_planned_effects, read_scores
+from analysis.results.pilot import UNKNOWN, estimate_planned_effects
+from analysis.results.purchases import read_scores
 from uniclip.store import Plan, Store
 
 if TYPE_CHECKING:

@@ -107,6 +107,19 @@ def _build_verdict_notes(results: Results) -> list[str]:
         "the only family that is tested together; all others are exploratory, not corrected for "
         "one another, and their verdicts are marked *.",
         *(describe_margin(results, key) for key in results.primary_scores),
+        *_describe_adaptive_rule(results),
+    ]
+
+
+def _describe_adaptive_rule(results: Results) -> list[str]:
+    """Return how the cells of an adaptive sweep were bought."""
+    rule = results.plan.adaptive
+    if rule is None:
+        return []
+    hours = "" if rule.max_gpu_hours is None else f" or {rule.max_gpu_hours:g} GPU-hours"
+    return [
+        "Seeds are adaptive: arms of undecided primary contrasts got one more seed at a time, up "
+        f"to {rule.max_seeds} seeds{hours}; the rule was fixed in the plan (hash {rule.digest})."
     ]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.results.pilot import describe_power, read_scores
+from analysis.results.pilot import describe_power
+from analysis.results.purchases import read_scores
 from tests.helpers import fake_sweep
 from tests.helpers.analyzed_sweeps import analyze_sweep, analyze_with_metrics
 from tests.helpers.fake_sweep import Truth
@@ -19,7 +20,7 @@ def test_before_any_run_the_mde_is_not_known(tmp_path: Path) -> None:
         "verdicts at 5 (level 0.02), 8 (0.015) and 12 (0.015) seeds; with these seeds none: the "
         "first look needs seeds=5"
     )
-    assert power.endswith("not known before 3 seeds of this sweep have run")
+    assert power.endswith("unknown until pilot seeds ran (plan pilot=3 prices them)")
     more_seeds = replace(plan, seeds=tuple(range(9)))
     assert describe_power(Store(tmp_path), more_seeds)[0].endswith("up to the look at 8")
     assert describe_power(Store(tmp_path), replace(plan, contrasts=())) == []
@@ -61,4 +62,4 @@ def test_two_seeds_have_no_spread_to_rely_on(tmp_path: Path) -> None:
     truth = Truth(seeds=(0, 1))
     store, _ = fake_sweep.make(tmp_path, truth)
     text = describe_power(store, fake_sweep.plan(truth))[1]
-    assert text.endswith("not known before 3 seeds of this sweep have run")
+    assert text.endswith("unknown until pilot seeds ran (plan pilot=3 prices them)")
