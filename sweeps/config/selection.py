@@ -124,9 +124,9 @@ def expand_names(
         default_plan = store.get_sweep(plan.tuning.default_sweep).read_plan()
         plan = default_plan or plan
     if not any(word.startswith("seeds=") for word in words):  # a follow-up job repeats the words
-        given = {word.partition("=")[0] for word in words}
+        given_keys = {word.partition("=")[0] for word in words}
         seed_words = stored_sweep.list_seed_words(plan)
-        words = [*words, *(w for w in seed_words if w.partition("=")[0] not in given)]
+        words = [*words, *(w for w in seed_words if w.partition("=")[0] not in given_keys)]
     return words, plan, cell_names
 
 

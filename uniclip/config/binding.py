@@ -179,6 +179,8 @@ _EXPECTATION = re.compile(
 def _bind_union(arguments: tuple[Any, ...], value: Any, path: str) -> Any:
     errors: list[str] = []
     for argument in arguments:
+        if errors and typing.get_origin(argument) is Literal and not isinstance(value, str):
+            continue  # a number or a list is no misspelt word
         try:
             return _bind_value(argument, value, path)
         except UserError as error:
