@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ablations.plan.plan import ResolvedPlan
 from analysis.results.purchases import read_purchases
+from sweeps.config.schema import SweepConfig
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.io.hashing import digest
 from uniclip.store import AdaptiveRule, Margin, Plan, Store
@@ -15,6 +16,22 @@ INITIAL_SEEDS = 4
 """Seeds that every arm has before the first decision (docs/adaptive_rates.md compares 3, 4 and
 5)."""
 MARGIN_REASON = "margin= on the command line"
+
+
+def apply_settings(
+    resolved_plan: ResolvedPlan, settings: SweepConfig, store: Store
+) -> ResolvedPlan:
+    """Return the plan with the margins and the adaptive seeds of the settings."""
+    plan = apply_margin(resolved_plan.plan, settings.margin)
+    resolved_plan = replace(resolved_plan, plan=plan)
+    if not settings.is_adaptive:
+        return resolved_plan
+    return make_adaptive(
+        resolved_plan,
+        store,
+        max_seeds=len(settings.resolve_seeds()),
+        max_gpu_hours=settings.max_gpu_hours,
+    )
 
 
 def apply_margin(plan: Plan, margin: float | Mapping[str, float] | None) -> Plan:

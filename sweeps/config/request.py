@@ -87,7 +87,7 @@ class SweepRequest:
         with remember_listings():
             build = build_plan if plan_request.ablation.command is None else build_command_plan
             resolved_plan = self._set_launch_device(build(plan_request))
-        resolved_plan = self._apply_rules(resolved_plan)
+        resolved_plan = adaptive_seeds.apply_settings(resolved_plan, self.settings, self.store)
         if self.has_value_lists:
             definitions = designs.build_arms(plan_request.ablation)
             check_test_data(definitions, resolved_plan.plan.evaluation_hashes)
@@ -96,20 +96,6 @@ class SweepRequest:
                 self.stored_plan, resolved_plan, self.store, plan_request.recorded_overrides
             )
         return resolved_plan
-
-    def _apply_rules(self, resolved_plan: ResolvedPlan) -> ResolvedPlan:
-        """Return the plan with the margins and the adaptive seeds of the settings."""
-        settings = self.settings
-        plan = adaptive_seeds.apply_margin(resolved_plan.plan, settings.margin)
-        resolved_plan = replace(resolved_plan, plan=plan)
-        if not settings.is_adaptive:
-            return resolved_plan
-        return adaptive_seeds.make_adaptive(
-            resolved_plan,
-            self.store,
-            max_seeds=len(settings.resolve_seeds()),
-            max_gpu_hours=settings.max_gpu_hours,
-        )
 
     def _set_launch_device(self, resolved_plan: ResolvedPlan) -> ResolvedPlan:
         """Return the plan with what its device comes to where the launcher executes runs."""

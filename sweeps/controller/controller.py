@@ -245,9 +245,8 @@ class SweepController:
 
     def _print_header(self, states: Mapping[str, RunState], runs: Sequence[str]) -> None:
         plan = self.plan
-        grid = f"{len(plan.arms)} arms x {len(plan.seeds)} seeds = "
-        if len(plan.cells) < len(plan.arms) * len(plan.seeds):
-            grid = f"{len(plan.arms)} arms, up to {len(plan.seeds)} seeds: "
+        is_whole = len(plan.cells) == len(plan.arms) * len(plan.seeds)
+        grid = f"{len(plan.arms)} arms x {len(plan.seeds)} seeds = " if is_whole else ""
         num_complete = sum(s.status == RunStatus.COMPLETE for s in states.values())
         self.display.print_line(
             f"{plan.sweep_id}: {'' if self.is_partial else grid}{len(plan.cells)} cells "

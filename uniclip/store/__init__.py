@@ -1,6 +1,6 @@
 """The store: every path in it, and the typed record of every file."""
 
-<<<<<<< HEAD
+from uniclip.store.adaptive_records import AdaptiveRule, CellPrices
 from uniclip.store.design_records import (
     Alias,
     Arm,
@@ -9,9 +9,6 @@ from uniclip.store.design_records import (
     FoldOver,
     Prediction,
 )
-=======
-from uniclip.store.adaptive_records import AdaptiveRule, CellPrices
->>>>>>> cf0dd54 (Adaptive seeds: cells are bought until primary contrasts are decided, with exact levels of t tests after every seed; simulated rates)
 from uniclip.store.run_folder import AttemptFolder, RunFolder
 from uniclip.store.run_records import (
     AttemptEnd,
@@ -50,13 +47,10 @@ from uniclip.store.sweep_records import (
 
 __all__ = [
     "DEFAULT_LOOKS",
-<<<<<<< HEAD
     "Alias",
     "FoldOver",
     "Prediction",
-=======
     "AdaptiveRule",
->>>>>>> cf0dd54 (Adaptive seeds: cells are bought until primary contrasts are decided, with exact levels of t tests after every seed; simulated rates)
     "Arm",
     "AttemptFolder",
     "AuditRecord",

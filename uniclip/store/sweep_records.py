@@ -8,11 +8,8 @@ from typing import Any, Literal
 from uniclip.config.cores import count_requested_cores
 from uniclip.config.device import AUTO, detect_device
 from uniclip.config.schema import select_run_only
-<<<<<<< HEAD
-from uniclip.store.design_records import Arm, Component, Contrast, FoldOver, Prediction
-=======
 from uniclip.store.adaptive_records import AdaptiveRule
->>>>>>> cf0dd54 (Adaptive seeds: cells are bought until primary contrasts are decided, with exact levels of t tests after every seed; simulated rates)
+from uniclip.store.design_records import Arm, Component, Contrast, FoldOver, Prediction
 
 IMPORTED = "imported"
 """`Plan.executor` of runs that were made elsewhere: it names no module."""
