@@ -71,7 +71,7 @@ def calibrate_level(first: int, last: int, family_size: int) -> float:
 
     def compute_excess(level: float) -> float:
         looks = [Look(num_seeds=n, level=level / family_size) for n in range(first, last + 1)]
-        return compute_rejection_probability(looks, two_sided=True) * family_size - ALPHA
+        return float(compute_rejection_probability(looks, two_sided=True) * family_size - ALPHA)
 
     lowest = ALPHA / (last - first + 1)
     if last == first:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 from sweeps.config.request import SweepRequest
@@ -20,7 +20,7 @@ PRICE_DIGITS = 2
 class LaterRoundDisplay(Display):
     """A display of cells whose audit has been printed with earlier ones."""
 
-    def print_audit(self, checks: Sequence[AuditCheck]) -> None:
+    def print_audit(self, checks: Collection[AuditCheck]) -> None:
         """Print nothing."""
 
 
