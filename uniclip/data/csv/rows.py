@@ -118,11 +118,8 @@ class CsvIndex:
     def count_truncated(self, text_config: TextConfig) -> TruncationCounts:
         """Return how many captions are cut to the context of a text encoder."""
         training_samples = [s for s in self.samples if self.get_split(s) == "train"]
-        return count_truncated(
-            text_config,
-            list(_iterate_captions(training_samples)),
-            _iterate_captions(self.samples),
-        )
+        training_captions = list(_iterate_captions(training_samples))
+        return count_truncated(text_config, training_captions, _iterate_captions(self.samples))
 
     def choose_evenly(self, num_samples: int) -> tuple[list[str], bool]:
         """Return the images of so many samples, evenly chosen, and whether they are all."""
@@ -157,10 +154,9 @@ def read_index(config: CsvData) -> CsvIndex:
         for row in declared_rows:
             if row.declared_split == "train":
                 row.declared_split = None  # so that a part becomes the validation split
-    split_rule = SplitRule.from_config(config)
     index = CsvIndex(
         [sample for t in tables for sample in t.samples],
-        split_rule,
+        SplitRule.from_config(config),
         [fault for t in tables for fault in t.faults],
         tuple(t.columns for t in tables),
         are_looked_up,
