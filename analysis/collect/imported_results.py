@@ -23,8 +23,8 @@ PREFIXES = ("wds/", "vtab/", "wilds/", "fairness/", "retrieval/", "misc/")
 OTHER_TASKS = ("voc2007",)
 """Names that stand for another task than here."""
 RECALLS = {
-    f"{found}_retrieval_recall@{k}": f"retrieval.{direction}.r{k}"
-    for found, direction in (("image", "t2i"), ("text", "i2t"))
+    f"{retrieved}_retrieval_recall@{k}": f"retrieval.{direction}.r{k}"
+    for retrieved, direction in (("image", "t2i"), ("text", "i2t"))
     for k in (1, 5, 10)
 }
 CLASSIFICATION_METRICS = {

@@ -77,7 +77,7 @@ def calibrate_level(first: int, last: int, family_size: int) -> float:
     if last == first:
         return ALPHA
     level = float(optimize.brentq(compute_excess, lowest, ALPHA, xtol=1e-6))
-    scale = 10**LEVEL_DIGITS
+    scale = 10.0**LEVEL_DIGITS
     return math.floor(level * scale) / scale
 
 

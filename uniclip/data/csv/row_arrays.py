@@ -181,6 +181,6 @@ def group_rows(file_keys: NDArray[np.int64], caption_keys: NDArray[np.int64]) ->
     samples, captions = sample_by_row[by_caption], caption_keys[by_caption]
     is_new = np.ones(len(by_caption), np.bool_)
     is_new[1:] = (samples[1:] != samples[:-1]) | (captions[1:] != captions[:-1])
-    kept = np.sort(by_caption[is_new])
-    caption_rows = kept[np.argsort(sample_by_row[kept], kind="stable")]
+    rows = np.sort(by_caption[is_new])
+    caption_rows = rows[np.argsort(sample_by_row[rows], kind="stable")]
     return SampleRows(first[order], sample_by_row, caption_rows)
