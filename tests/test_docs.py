@@ -162,6 +162,6 @@ def test_every_configuration_key_in_a_page_exists() -> None:
     sections = {key.split(".")[0] for key in known if "." in key}
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        names = rf"(?<![\w.])((?:{'|'.join(sections)})(?:\.(?!py\b)[a-z_]+)+)(?==|`)"
+        names = rf"(?<![\w.])((?:{'|'.join(sections)})(?:\.(?!(?:py|csv)\b)[a-z_]+)+)(?==|`)"
         for key in re.findall(names, text):
             assert key in known or key.startswith("data.redraw_prob"), f"{page.name}: {key}"
