@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,27 @@ def write_csv(
         csv.writer(stream).writerows([header, *rows])
 
 
+def write_varied_csv(folder: Path, num_images: int = 120, seed: int = 0) -> None:
+    """Write data.csv: images with several captions and names, and a row that cannot be used."""
+    generator = random.Random(seed)
+    table = []
+    for i in range(num_images):
+        for k in range(generator.choice((1, 1, 2, 4))):
+            path = generator.choice((f"{i}.png", f"{i}.png", f"./{i}.png", f"x/../{i}.png"))
+            caption = generator.choice((f"picture {i}", f"sight {k}, \u00e9\u4f60", f"{i} {k}"))
+            table.append((path, caption, "abc"[i % 3] if i % 5 else "", "a" if i % 7 else "b"))
+    generator.shuffle(table)
+    table.insert(30, ("", "lost", "a", "a"))
+    write_csv(folder, table, ("picture", "caption", "kind", "half"))
+
+
 def csv_config(folder: Path, **changes: Any) -> CsvData:
     """Return the data section of data.csv in `folder`."""
-    values = {"path": str(folder / "data.csv"), "image_size": 16, "label_column": "kind"}
+    values: dict[str, Any] = {
+        "path": str(folder / "data.csv"),
+        "image_size": 16,
+        "label_column": "kind",
+    }
     return CsvData(**{**values, **changes})
 
 

@@ -89,3 +89,17 @@ def test_a_table_is_read_once_until_it_changes(folder, monkeypatch):
     (folder / "data.csv").write_text((folder / "data.csv").read_text() + "0.png,another one\n")
     assert content.digest_table(path) != before
     assert len(reads) == 2
+
+
+def test_the_digest_of_a_large_table_is_remembered(folder, cache_folder, monkeypatch):
+    monkeypatch.setattr(content, "MAX_LOOKED_UP_BYTES", 10)
+    monkeypatch.setattr(file_digests, "MIN_AGE_SECONDS", -1.0)
+    path = str(folder / "data.csv")
+    expected = content.digest_table(path)
+    content._digests.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(content, "_digest_content", None)
+        assert content.digest_table(path) == expected
+        content._digests.clear()
+    (folder / "data.csv").write_text("picture,caption\n1.png,x\n")
+    assert content.digest_table(path) != expected

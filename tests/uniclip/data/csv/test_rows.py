@@ -146,37 +146,6 @@ def test_no_image_need_be_held_out_for_testing(folder):
     assert len(names_of(folder, "train", test_fraction=0)) > 30
 
 
-def broken_rows(num_rows):
-    return [("", f"no path {i}", "") for i in range(num_rows)]
-
-
-@pytest.mark.parametrize(("num_broken", "max_broken"), [(1, 0.01), (2, 0.2), (40, 1.0)])
-def test_training_rows_are_skipped_up_to_the_limit(folder, num_broken, max_broken):
-    good_rows = [(f"{i}.png", f"text {i}", "") for i in range(40)]
-    write_csv(folder, [*good_rows, *broken_rows(num_broken)])
-    index = read_index(csv_config(folder, max_broken=max_broken))
-    assert len(index.samples) == 40
-    assert [row.line for row in index.skipped_rows] == list(range(42, 42 + num_broken))
-
-
-@pytest.mark.parametrize(("num_broken", "max_broken"), [(1, 0), (2, 0.01), (20, 0.2)])
-def test_more_than_the_limit_are_one_line(folder, num_broken, max_broken):
-    good_rows = [(f"{i}.png", f"text {i}", "") for i in range(40)]
-    write_csv(folder, [*good_rows, *broken_rows(num_broken)])
-    with pytest.raises(UserError, match=rf"^{num_broken} of \d+ training rows cannot be .*max_br"):
-        read_index(csv_config(folder, max_broken=max_broken))
-
-
-def test_all_held_out_rows_that_cannot_be_used_are_listed(folder):
-    write_split(folder, ["train"] * 10 + ["val"] * 3 + ["test"] * 3)
-    with open(folder / "data.csv", "a") as stream:
-        stream.write("20.png,,val\n21.png,\u3000,test\ngone.png,a,test\n22.png,,train\n")
-    with pytest.raises(UserError, match="^3 validation or test rows cannot be used: ") as error:
-        read_index(csv_config(folder, label_column=None, split_column="split", max_broken=1.0))
-    assert all(f"line {line}," in str(error.value) for line in (18, 19, 20))
-    assert "line 21" not in str(error.value)
-
-
 @pytest.mark.parametrize("text", ["", "  ", "\t", "\u00a0", "\u3000", "\u200b", "\ufeff \u200d"])
 def test_blank_texts(text):
     assert is_blank(text)

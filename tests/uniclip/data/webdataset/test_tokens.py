@@ -30,25 +30,6 @@ def test_batches_of_tokens_are_those_of_the_table(shards, context_length, chunk_
         assert np.array_equal(packed.draw(1, ids, batch), table.draw(1, ids, batch))
 
 
-def test_a_large_vocabulary_takes_32_bits(shards):
-    index = open_index(shards_config(shards))
-    tokenizer = train_bpe(["a b"], 300)
-    tokenizer.vocab_size = 100_000
-    rows = np.arange(5, dtype=np.uint32)
-    assert encode_index(index, rows, tokenizer, 8).packed.tokens.dtype == np.uint32
-
-
-@pytest.mark.parametrize("file", ["ends.npy", "tokens.npy"])
-def test_damaged_tokens_are_encoded_again(shards, file):
-    index = open_index(shards_config(shards))
-    rows, tokenizer = np.arange(5, dtype=np.uint32), train_bpe(["a b"], 300)
-    whole = np.array(encode_index(index, rows, tokenizer, 8).packed.tokens)
-    (path,) = index.folder.parent.glob(f"*-tokens-*/{file}")
-    for damage in (lambda: path.write_bytes(b""), path.unlink):
-        damage()
-        assert np.array_equal(encode_index(index, rows, tokenizer, 8).packed.tokens, whole)
-
-
 def test_captions_are_a_sequence(shards):
     index = open_index(shards_config(shards))
     captions = PackedCaptions(index, np.array([5, 100], np.uint32))
