@@ -98,7 +98,8 @@ def _is_whole(index: CaptionIndex, tokenizer: Tokenizer, folder: Path) -> bool:
     """Return whether the tokens of all captions are there, complete."""
     if not has_array(folder / ENDS_FILE, np.int64, index.count_captions()):
         return False
-    num_tokens = int(map_array(folder / ENDS_FILE)[-1])
+    ends = map_array(folder / ENDS_FILE)
+    num_tokens = int(ends[-1]) if len(ends) else 0
     return has_array(folder / TOKENS_FILE, _choose_dtype(tokenizer), num_tokens)
 
 

@@ -85,6 +85,12 @@ def test_captions_are_encoded_once(
         map_tokens(index, tokenizer, 9)
 
 
+def test_data_without_captions_have_no_tokens(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    empty = CaptionList(tmp_path / "index", [])
+    for _ in ("written", "read again"):
+        assert len(map_tokens(empty, tokenizer, 8).tokens) == 0
+
+
 def test_the_folder_depends_on_captions_tokenizer_and_context(
     index: CaptionList, tokenizer: Tokenizer
 ) -> None:
