@@ -197,7 +197,9 @@ def make_unknown_key_error(
         choice = choices_by_key[key]
         return UserError(f"{key} is a key of {choice}: add {choice}, or leave {key}= out")
     suggestions = suggest_keys(key, [*known_keys, *choices_by_key])
-    if suggestions:
+    sections = {name.split(".")[0] for name in known_keys if "." in name}
+    close_sections = get_close_matches(key, sections, n=1, cutoff=0.8 if suggestions else 0.6)
+    if suggestions and not close_sections:
         names = " or ".join(
             f"{name} (of {choices_by_key[name]})" if name in choices_by_key else name
             for name in suggestions
@@ -207,13 +209,10 @@ def make_unknown_key_error(
     siblings = [name for name in known_keys if name.startswith(f"{section}.")]
     if siblings and "." in key:
         return UserError(f"unknown key {key!r}: the keys are {', '.join(sorted(siblings))}")
-    sections = {name.split(".")[0] + (".*" if "." in name else "") for name in known_keys}
-    close_sections = get_close_matches(key, [s for s in sections if s.endswith(".*")], cutoff=0.6)
     if close_sections:
-        return UserError(f"unknown key {key!r}: did you mean {' or '.join(close_sections)}?")
-    return UserError(
-        f"unknown key {key!r}: the keys are {', '.join(sorted(sections))}; see list keys"
-    )
+        return UserError(f"unknown key {key!r}: did you mean {close_sections[0]}.*?")
+    names = {name.split(".")[0] + (".*" if "." in name else "") for name in known_keys}
+    return UserError(f"unknown key {key!r}: the keys are {', '.join(sorted(names))}; see list keys")
 
 
 def suggest_keys(key: str, known_keys: Iterable[str]) -> list[str]:
