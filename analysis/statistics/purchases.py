@@ -48,6 +48,7 @@ class StopReason(StrEnum):
     DECIDED = "every primary contrast is decided"
     MAX_SEEDS = "the contrasts that are undecided have max_seeds"
     MAX_GPU_HOURS = "max_gpu_hours are spent, as priced"
+    NO_SCORES = "no finished run has a primary score"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,9 @@ def replay_purchases(
 ) -> Purchases:
     """Return the cells that a sweep has bought, round by round, and those to run next.
 
+    A score that no run has, though runs have another one, is not waited for: as in
+    `verdicts.estimate_contrasts`, it does not exist for these data.
+
     Args:
         rule: the rule.
         scores: the primary scores, with every value that is there. Only values of bought cells are
@@ -108,9 +112,13 @@ def replay_purchases(
         bought = frozenset(cell for cells in rounds for cell in cells)
         selected = [select_cells(score, bought) for score in scores]
         effects.append(estimate_contrasts(rule.contrasts, selected, rule.looks))
-        candidates = _find_undecided(rule, effects[-1], bought)
+        existing = {s.key for s in selected if any(s.observations.values.values())}
+        counted = {key: effects[-1][key] for key in existing or effects[-1]}
+        candidates = _find_undecided(rule, counted, bought)
         undecided = tuple(c.contrast.name for c in candidates)
         next_round = choose_round(rule, candidates, bought)
+        if candidates and not existing:
+            next_round = StopReason.NO_SCORES
         if isinstance(next_round, StopReason):
             stop_reason = next_round
         else:
@@ -195,7 +203,7 @@ def _list_initial_cells(rule: PurchaseRule) -> tuple[CellKey, ...]:
 def _find_undecided(
     rule: PurchaseRule, effects: EffectTable, bought: frozenset[CellKey]
 ) -> list[Candidate]:
-    """Return the primary contrasts that some primary score leaves undecided."""
+    """Return the primary contrasts that some of these primary scores leaves undecided."""
     seeds_by_arm: dict[str, int] = {}
     for arm, _ in bought:
         seeds_by_arm[arm] = seeds_by_arm.get(arm, 0) + 1
@@ -211,11 +219,12 @@ def _find_undecided(
     return [
         Candidate(
             contrast=contrast,
-            num_seeds=min(seeds_by_arm[arm] for arm, w in contrast.weights.items() if w),
-            expected_seeds=_expect_seeds(rule, open_effects[contrast.name], num_tests),
+            num_seeds=num_seeds,
+            expected_seeds=_expect_seeds(rule, open_effects[contrast.name], num_tests, num_seeds),
         )
         for contrast in rule.primary_contrasts
         if open_effects[contrast.name]
+        for num_seeds in [min(seeds_by_arm[arm] for arm, w in contrast.weights.items() if w)]
     ]
 
 
@@ -239,19 +248,21 @@ def select_cells(score: PrimaryScore, bought: frozenset[CellKey]) -> PrimaryScor
 
 
 def _expect_seeds(
-    rule: PurchaseRule, effects: Mapping[ScoreKey, Effect], num_tests: int
+    rule: PurchaseRule, effects: Mapping[ScoreKey, Effect], num_tests: int, num_seeds: int
 ) -> int | None:
-    """Return the first look at which all effects are decided if the estimates are exact."""
-    counts = [_expect_look(rule.looks, effect, num_tests) for effect in effects.values()]
+    """Return the first look after `num_seeds` seeds at which all effects are decided if the
+    estimates are exact."""
+    looks = [look for look in rule.looks if look.num_seeds > num_seeds]
+    counts = [_expect_look(looks, effect, num_tests) for effect in effects.values()]
     known_counts = [count for count in counts if count is not None]
     return max(known_counts) if len(known_counts) == len(counts) else None
 
 
 def _expect_look(looks: Sequence[Look], effect: Effect, num_tests: int) -> int | None:
-    """Return the first look to come at which an estimate as it is now would be decided.
+    """Return the first of some looks at which an estimate as it is now would be decided.
 
     Args:
-        looks: the schedule.
+        looks: the looks to come; seeds that diverge there are not expected.
         effect: the estimate.
         num_tests: tests that are undecided: Holm's correction at its next step.
     """
@@ -262,8 +273,6 @@ def _expect_look(looks: Sequence[Look], effect: Effect, num_tests: int) -> int |
     if margin is not None:
         distances.append((margin - abs(effect.mean), 1))
     for look in looks:
-        if look.num_seeds <= len(effect.values):
-            continue
         for distance, sides in distances:
             level = look.level / num_tests / sides
             needed = -float(special.stdtrit(look.num_seeds - 1, level))

@@ -100,6 +100,20 @@ def test_the_gpu_hours_are_never_exceeded(limit: float) -> None:
         assert len(purchases.rounds) == 1
 
 
+@pytest.mark.parametrize("limit", [16.0, 17.0, 18.0, 19.0, 20.0, 21.0])
+def test_seeds_that_diverged_do_not_exceed_the_gpu_hours(limit: float) -> None:
+    """A contrast with fewer values than seeds is decided after its next seed at the earliest."""
+    scores = []
+    for score in draw_scores():
+        values = {arm: dict(v) for arm, v in score.observations.values.items()}
+        del values["off0"][2], values["off1"][1]
+        diverged = frozenset({("off0", 2), ("off1", 1)})
+        observations = replace(score.observations, values=values, diverged_cells=diverged)
+        scores.append(replace(score, observations=observations, margin=8.0))
+    rule = replace(MODEL.rule, rule=replace(MODEL.rule.rule, max_gpu_hours=limit))
+    assert rule.price(replay_purchases(rule, scores, ALL_CELLS).cells) <= limit
+
+
 def test_with_few_hours_the_cheapest_decision_comes_first() -> None:
     model = AdaptiveModel((0.2, 3.0), margin=1.5, num_scores=1, max_seeds=16)
     values = np.zeros((1, 3, 16))
@@ -128,6 +142,20 @@ def test_a_seed_that_diverged_counts_and_an_arm_that_diverges_always_is_given_up
     purchases = replay_purchases(MODEL.rule, scores, ALL_CELLS)
     assert purchases.stop_reason is not None
     assert sum(arm == "off0" for arm, _ in purchases.cells) == 4
+
+
+def drop_values(score: PrimaryScore) -> PrimaryScore:
+    return replace(score, observations=replace(score.observations, values={}))
+
+
+def test_a_score_that_no_run_has_is_not_waited_for() -> None:
+    first, second = draw_scores()
+    purchases = replay_purchases(MODEL.rule, [first, drop_values(second)], ALL_CELLS)
+    assert purchases.stop_reason is StopReason.DECIDED
+    assert purchases.rounds == replay_purchases(MODEL.rule, [first], ALL_CELLS).rounds
+    nothing = replay_purchases(MODEL.rule, [*map(drop_values, (first, second))], ALL_CELLS)
+    assert nothing.stop_reason is StopReason.NO_SCORES
+    assert len(nothing.rounds) == 1
 
 
 def test_comparisons_that_are_declared_twice_are_one_test() -> None:
