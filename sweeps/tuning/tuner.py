@@ -276,6 +276,8 @@ def build_tuner(overrides: list[str], stored_plan: Plan | None = None) -> Tuner:
     config: TuneConfig = bind(TuneConfig, parse_overrides(tune_overrides, forms))
     sweep_overrides = [w for w in overrides if w not in tune_overrides]
     request = parse_request(sweep_overrides, tune_keys, stored_plan)
+    if request.settings.is_adaptive:
+        raise UserError("tune does not go with seeds=adaptive: give a number, such as seeds=5")
     seeds = resolve_seeds("tuning_seeds", config.tuning_seeds, FIRST_TUNING_SEED)
     space = load_search_space(config.space, request.conf_dirs)
     resolved_plan = request.build_plan()

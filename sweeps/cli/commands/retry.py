@@ -27,8 +27,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Run the named cells again, then build the report."""
+    """Run the named cells again, then build the report; without names, an adaptive sweep goes on
+    to its later rounds."""
     request, cell_names = select_request("retry", arguments.names, arguments.overrides)
     with divert_text(is_diverted=arguments.json):
-        result = run_and_report(build_retry(request, cell_names, force=arguments.force))
+        result = run_and_report(build_retry(request, cell_names, force=arguments.force), request)
     return result.finish(as_json=arguments.json)

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from ablations.plan.plan import find_cell
+from sweeps.claims import process
+from sweeps.config.request import parse_request
 from tests.helpers.command_ablations import write_command_ablation
 from tests.helpers.command_line import Driver, execute
 from uniclip.io.atomic import read_jsonl
@@ -130,3 +133,24 @@ def test_commands_that_know_our_training_only(
     assert execute("tune", "n_trials=2", "space=optimizer", *words) == 2
     assert "cannot set the values of a command" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.slow
+def test_a_retry_of_adaptive_seeds_goes_on_to_later_rounds(tmp_path: Path) -> None:
+    """An effect that is smaller than the resolution of the score stays undecided."""
+    arms = {"base": {}, "x": {"overrides": {"gain": 0.001}}}
+    driver = CommandDriver(tmp_path, "seeds=adaptive", "max_seeds=5", arms=arms)
+    resolved_plan = parse_request(list(driver.words)).build_plan()
+    cell = find_cell(resolved_plan.plan, "x/1")
+    run = driver.store.get_run(cell.run_id)
+    run.write_spec(resolved_plan.specs[cell.run_id])
+    attempt = run.claim_attempt(1, process.make_claim_record({}))
+    assert attempt is not None
+    attempt.write_end("failed", "the node had no disk left")
+    assert "the node had no disk left" in driver.run(status=1)
+    assert len(driver.runs()) == 8, "nothing is bought while a cell has failed"
+    output = driver.run(command="retry")
+    assert "next round: 2 cells of 2 arms" in output
+    assert {name: s["status"] for name, s in driver.states().items()} == dict.fromkeys(
+        [f"{arm}/{seed}" for seed in range(5) for arm in arms], "complete"
+    )

@@ -10,6 +10,7 @@ import pytest
 from sweeps.claims import process
 from sweeps.cli.commands import retry as retry_command
 from sweeps.cli.commands.run import SweepResult
+from sweeps.config.request import SweepRequest
 from sweeps.controller.controller import SweepController
 from tests.helpers.command_line import execute, write_finished_cell
 from tests.sweeps.cli import OVERRIDES
@@ -28,7 +29,7 @@ def test_the_failed_cells_or_those_that_are_named_are_run_again(
     attempt.write_end("failed", "ValueError: broken")
     controllers: list[SweepController] = []
 
-    def run_and_report(controller: SweepController) -> Any:
+    def run_and_report(controller: SweepController, request: SweepRequest) -> Any:
         controllers.append(controller)
         return SweepResult(sweep_id=plan.sweep_id, rows=(), exit_status=0)
 

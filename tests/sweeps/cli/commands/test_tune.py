@@ -55,3 +55,11 @@ def test_trials_that_are_not_finished_end_the_command(
     output = capsys.readouterr().out
     assert output.splitlines()[-1] == message
     assert output.count("tuning: 20 trials x 1 arms x 1 seed = 20 runs") == 2
+
+
+def test_adaptive_seeds_are_refused(work_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute("tune", *OVERRIDES, "seeds=adaptive") == 2
+    assert capsys.readouterr().err == (
+        "sweep.py: tune does not go with seeds=adaptive: give a number, such as seeds=5\n"
+    )
+    assert not (work_folder / "store").exists()
