@@ -110,7 +110,8 @@ def _iterate_candidates(
     for path in iterate_store_inputs(store, plan):
         if path.is_relative_to(store.root):
             yield path
-    yield store.get_sweep(plan.sweep_id).cost_report_path
+    folder = store.get_sweep(plan.sweep_id)
+    yield from (folder.cost_report_path, folder.cell_prices_path)
     for run in runs.values():
         yield run.config_path
         if with_weights:
@@ -121,9 +122,9 @@ def _iterate_candidates(
             yield from (attempt.end_path, attempt.heartbeat_path, attempt.events_path)
             if claim is not None and claim.environment:
                 yield store.environment_path(claim.environment)
-    for folder, subfolders, names in os.walk(store.report_path(plan.sweep_id)):
+    for parent, subfolders, names in os.walk(store.report_path(plan.sweep_id)):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(names))
+        yield from (Path(parent, name) for name in sorted(names))
 
 
 def _is_regular(path: Path) -> bool:

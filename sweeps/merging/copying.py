@@ -61,9 +61,14 @@ def copy_environments(source: Store, target: Store) -> None:
 
 
 def copy_sweep_records(source: SweepFolder, target: SweepFolder) -> None:
-    """Copy the audit, and the lines of measurements and estimates that `target` lacks."""
-    if _is_regular(source.audit_path, source.path):
-        write_once(target.audit_path, source.audit_path.read_bytes())
+    """Copy the audit, the prices of adaptive seeds, and the lines of measurements and estimates
+    that `target` lacks."""
+    for source_path, target_path in (
+        (source.audit_path, target.audit_path),
+        (source.cell_prices_path, target.cell_prices_path),
+    ):
+        if _is_regular(source_path, source.path):
+            write_once(target_path, source_path.read_bytes())
     pairs = (
         (source.probes_path, target.probes_path),
         (source.cost_estimates_path, target.cost_estimates_path),

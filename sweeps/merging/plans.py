@@ -75,6 +75,9 @@ def find_contradictions(first: Plan, second: Plan) -> Iterator[str]:
     for name in COMPARED_FIELDS:
         if getattr(first, name) != getattr(second, name):
             yield f"their {name.replace('_', ' ')} differ"
+    digests = {plan.adaptive.digest if plan.adaptive else None for plan in (first, second)}
+    if len(digests) > 1:
+        yield "their rules of adaptive seeds differ"
     base_configs = [_select_hashed(plan.base_config) for plan in (first, second)]
     if first.sweep_id != second.sweep_id and base_configs[0] != base_configs[1]:
         keys = sorted(k for k, v in base_configs[0].items() if base_configs[1].get(k) != v)

@@ -12,7 +12,7 @@ from tests.helpers.fake_tuned_sweep import build_tuned_plan
 from tests.helpers.labs import make_lab
 from tests.sweeps.bundles.conftest import Lab
 from uniclip.io.atomic import append_jsonl
-from uniclip.store import Store
+from uniclip.store import CellPrices, Store
 
 
 def test_weights_are_packed_on_request_only(tmp_path: Path) -> None:
@@ -49,6 +49,14 @@ def test_the_last_heartbeat_is_packed(tmp_path: Path) -> None:
     attempt.heartbeat_path.write_text("{}")
     name = f"store/{attempt.heartbeat_path.relative_to(store.root)}"
     assert name in collect_contents(store, plan, with_weights=False).paths
+
+
+def test_the_prices_of_adaptive_seeds_are_packed(tmp_path: Path) -> None:
+    """With other prices the sweep would buy other cells."""
+    store, plan = make_lab(tmp_path / "store", Truth(seeds=(0,)))
+    store.get_sweep(plan.sweep_id).fix_cell_prices(CellPrices(gpu_hours={"full": 1.0}))
+    names = collect_contents(store, plan, with_weights=False).paths
+    assert f"store/sweeps/{plan.sweep_id}/cell_prices.json" in names
 
 
 def test_default_runs_of_a_tuned_sweep_are_packed_like_its_own(tmp_path: Path) -> None:

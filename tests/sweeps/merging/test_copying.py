@@ -15,7 +15,7 @@ from sweeps.merging.merge import MergeSource, apply_merge, prepare_merge
 from tests.helpers.fake_sweep import Truth
 from tests.helpers.fake_tuned_sweep import build_tuned_plan, save_trials
 from tests.helpers.labs import make_lab
-from uniclip.store import Store
+from uniclip.store import CellPrices, Store
 
 
 def test_a_run_is_copied_without_strange_files(tmp_path: Path) -> None:
@@ -57,6 +57,18 @@ def test_measurements_of_both_are_kept_once(tmp_path: Path) -> None:
     for _ in range(2):
         copy_sweep_records(*folders)
     assert folders[1].probes_path.read_text() == "2\n3\n1\n"
+
+
+def test_the_prices_of_the_target_are_kept(tmp_path: Path) -> None:
+    source, target = (Store(tmp_path / name).get_sweep("s") for name in ("a", "b"))
+    prices = CellPrices(gpu_hours={"full": 1.5})
+    source.fix_cell_prices(prices)
+    copy_sweep_records(source, target)
+    assert target.read_cell_prices() == prices
+    other = Store(tmp_path / "c").get_sweep("s")
+    other.fix_cell_prices(CellPrices(gpu_hours={"full": 2.0}))
+    copy_sweep_records(other, target)
+    assert target.read_cell_prices() == prices
 
 
 def test_rounds_of_a_tuning_are_copied(tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ from sweeps.merging.plans import unite_plans
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip.errors import UserError
-from uniclip.store import Plan
+from uniclip.store import AdaptiveRule, Plan
+
+
+ADAPTIVE = AdaptiveRule(initial_seeds={}, max_seeds=8, digest="0123456789ab")
 
 
 def make(*seeds: int, **changes: Any) -> Plan:
@@ -63,6 +66,7 @@ def test_arms_of_both_make_another_sweep_whatever_the_order() -> None:
         ({"reference": "clip"}, "their reference differ"),
         ({"looks": ()}, "their looks differ"),
         ({"budget": "study"}, "their budget differ"),
+        ({"adaptive": ADAPTIVE}, "their rules of adaptive seeds differ"),
         ({"evaluation_hashes": {"full": {"openmoji": "ffffffff"}}}, "by different protocols"),
     ],
 )
