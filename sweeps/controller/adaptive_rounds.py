@@ -31,13 +31,19 @@ def plan_next_round(request: SweepRequest, controller: SweepController) -> Sweep
     cell has failed.
 
     Raises:
-        UserError: cells have no price, and there is a limit of GPU-hours.
+        UserError: cells have no price, and there is a limit of GPU-hours; or the words of the
+            command now make another sweep.
     """
     plan = controller.plan
     if plan.adaptive is None or controller.is_partial:
         return None
     fix_cell_prices(controller.store, plan, controller)
     resolved_plan = request.build_plan()
+    if resolved_plan.plan.sweep_id != plan.sweep_id:
+        raise UserError(
+            f"no further round of {plan.sweep_id}: data or files of the configuration have changed "
+            f"since it was planned, and these words now make {resolved_plan.plan.sweep_id}"
+        )
     new_cells = set(resolved_plan.plan.cells) - set(plan.cells)
     if not new_cells:
         return None

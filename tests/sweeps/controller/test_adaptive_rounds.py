@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -16,8 +18,21 @@ from analysis.results.purchases import build_observations, build_purchase_rule
 from analysis.statistics.purchases import CellKey, Purchases, StopReason, replay_purchases
 from analysis.statistics.verdicts import PrimaryScore
 from sweeps.config.adaptive_seeds import make_adaptive
+from sweeps.config.request import SweepRequest
+from sweeps.config.schema import SweepConfig
+from sweeps.controller.adaptive_rounds import plan_next_round
+from sweeps.controller.controller import SweepController
+from sweeps.monitor.display import Display
 from tests.helpers import adaptive_sweep
-from tests.helpers.adaptive_sweep import ARMS, MARGIN, MAX_SEEDS, NUM_SAMPLES, build_full_plan
+from tests.helpers.adaptive_sweep import (
+    ARMS,
+    MARGIN,
+    MAX_SEEDS,
+    NUM_SAMPLES,
+    TrivialRequest,
+    build_full_plan,
+)
+from uniclip.errors import UserError
 from uniclip.store import CellPrices, Plan, Score, Store
 
 SOAK = bool(os.environ.get("UNICLIP_SOAK"))
@@ -111,6 +126,25 @@ def test_the_first_plan_holds_the_initial_seeds_and_the_rule(tmp_path: Path) -> 
     ]
     digests = {p.adaptive.digest for p in [first, *others] if p.adaptive is not None}
     assert len(digests) == 3
+
+
+def test_a_round_of_another_sweep_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    request = TrivialRequest(store)
+    controller = SweepController(
+        store=store,
+        resolved_plan=request.build_plan(),
+        settings=SweepConfig(),
+        display=Display(redraws=False),
+    )
+    assert plan_next_round(cast(SweepRequest, request), controller) is None
+    full = build_full_plan()
+    changed = replace(full, plan=replace(full.plan, sweep_id="adaptive-smoke-11111111"))
+    monkeypatch.setattr(adaptive_sweep, "build_full_plan", lambda: changed)
+    with pytest.raises(UserError, match="have changed since .* now make adaptive-smoke-11111111"):
+        plan_next_round(cast(SweepRequest, request), controller)
 
 
 def test_prices_are_written_once(tmp_path: Path) -> None:
