@@ -68,10 +68,13 @@ def describe_seeds_for_mde(
             lines.append(f"{start}: {UNKNOWN}")
             continue
         low, expected, high = _count_seeds(plan, known, mde)
+        contrasts = "every primary contrast"
+        if len(known) < len(primary):
+            contrasts = f"{len(known)} of {len(primary)} primary contrasts, the others have no runs"
         hours = "" if expected is None else format_hours(plan, expected, seconds_by_arm, gpus)
         lines.append(
             f"{start}: {_format_count(expected)} seeds ({_format_count(low)} to "
-            f"{_format_count(high)}) for every primary contrast{hours and ', ' + hours}; from the "
+            f"{_format_count(high)}) for {contrasts}{hours and ', ' + hours}; from the "
             f"spread of {min(len(effect.values) for effect in known)} seeds"
         )
     return lines

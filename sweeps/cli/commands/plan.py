@@ -33,6 +33,7 @@ from sweeps.monitor.terminal import make_console, print_json, print_lines
 from uniclip.config import keys
 from uniclip.config.binding import bind, config_field
 from uniclip.config.overrides import parse_overrides
+from uniclip.errors import UserError
 from uniclip.store import Plan
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class PlanningConfig:
 def run(arguments: Namespace) -> int:
     """Print the plan; nothing is run and nothing is written, except by --probe."""
     planning, words = _split_planning_words(arguments.overrides)
+    if arguments.json and planning != PlanningConfig():
+        raise UserError("pilot= and mde= add sentences: leave out --json")
     request, cell_names = select_request("plan", arguments.names, words)
     require_no_cells("plan", cell_names)
     resolved_plan = merge_with_stored_plan(request.build_plan(), request.store)
@@ -152,9 +155,11 @@ def _build_evidence_plan(request: SweepRequest, plan: Plan) -> Plan:
     sweeps with the configuration of an arm are runs of this arm."""
     stored_seeds = {seed for stored in read_plans(request.store) for seed in stored.seeds}
     seeds = sorted(stored_seeds - set(plan.seeds))[:MAX_EVIDENCE_SEEDS]
-    if plan.adaptive is not None or not seeds:
+    if not seeds:
         return plan
-    evidence_plan = request.build_plan(seeds=tuple(sorted({*plan.seeds, *seeds}))).plan
+    all_seeds = tuple(sorted({*plan.seeds, *seeds}))
+    settings = replace(request.settings, seeds=all_seeds, max_seeds=None)
+    evidence_plan = replace(request, settings=settings).build_plan(seeds=all_seeds).plan
     return replace(evidence_plan, looks=plan.looks)
 
 

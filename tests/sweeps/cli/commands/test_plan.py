@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ablations.plan.plan import build_plan
+from sweeps.config.request import parse_request
 from tests.helpers.command_line import execute, read_files, write_finished_cell
 from tests.sweeps.cli import OVERRIDES
-from uniclip.io.atomic import append_jsonl
-from uniclip.store import Plan, Store
+from uniclip.io.atomic import append_jsonl, atomic_write
+from uniclip.store import DatasetScores, Plan, Score, Store
+from uniclip.store.json_io import to_json_bytes
 
 
 def test_plan_shows_for_every_cell_whether_it_will_run_and_why(
@@ -59,6 +63,75 @@ def test_plan_compares_time_and_memory_of_each_contrast_once_arms_are_probed(
     )
     (comparison,) = shown["UniCLIP vs. CLIP, same views"]
     assert "seconds" not in comparison
+
+
+def write_scores(store: Store, plan: Plan) -> None:
+    """Store the scores of all cells of another sweep that has the same runs."""
+    store.get_sweep("other-smoke-00000000").write_plan(replace(plan, sweep_id="other"))
+    for index, cell in enumerate(plan.cells):
+        run = store.get_run(cell.run_id)
+        run.write_spec({})
+        for metric in plan.primary_metrics:
+            evaluation_hash = plan.evaluation_hashes[cell.arm][metric.dataset]
+            score = Score(
+                name=metric.metric,
+                value=0.5 + 0.01 * (index * 7 % 11),
+                kind="recall",
+                chance=0.1,
+                num_samples=1000,
+            )
+            path, old = run.scores_path(metric.dataset, evaluation_hash), ()
+            if path.exists():
+                old = run.read_scores(metric.dataset, evaluation_hash).scores  # type: ignore
+            scores = DatasetScores(
+                dataset=metric.dataset,
+                evaluation_hash=evaluation_hash,
+                protocol={},
+                weights_digest="00",
+                scores=(*old, score),
+            )
+            atomic_write(path, to_json_bytes(scores))
+
+
+@pytest.mark.parametrize("seeds", ["3", "adaptive"])
+def test_pilot_and_mde_state_seeds_and_hours_from_the_spread_of_every_sweep(
+    seeds: str, work_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, words = Store(work_folder / "store"), [*OVERRIDES, f"seeds={seeds}", "--full"]
+    plan = build_plan(parse_request([*OVERRIDES, "seeds=7"]).plan_request).plan
+    assert execute("plan", *words, "pilot=3", "mde=0.05") == 0
+    text = capsys.readouterr().out
+    assert "pilot: 3 seeds of 11 arms, 33 cells, cost not measured" in text
+    assert "mde=0.05 on retrieval.caption.r1: unknown until pilot seeds ran" in text
+    write_scores(store, plan)
+    for arm in plan.arms:
+        probe = {"arm": arm.name, "device": "cpu", "seconds_per_step": 10.0}
+        probe |= {"setup_and_eval_seconds": 0.0, "peak_memory_bytes": 1e8}
+        append_jsonl(store.get_sweep(plan.sweep_id).probes_path, probe)
+    assert execute("plan", *words, "pilot=3", "mde=0.05") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"pilot: 3 seeds of 11 arms, 33 cells, [\d.e+]+ worker hours; run", text)
+    for name in ("retrieval.caption.r1", "retrieval.caption.log_likelihood"):
+        counts = r"\d+ seeds \(\d+ to [\w ]+\) for every primary contrast, [\d.e+]+ worker hours"
+        assert re.search(rf"mde=0.05 on {name}: {counts}; from the spread of 7 seeds", text)
+    assert "on retrieval.caption.r1, from the spread of 7 seeds" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pilot=1"], "pilot"),
+        (["mde=0"], "mde"),
+        (["pilot=3", "--json"], "pilot= and mde= add sentences: leave out --json"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute("plan", *OVERRIDES, *words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
