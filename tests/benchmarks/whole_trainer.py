@@ -101,7 +101,7 @@ wrap = torch.nn.parallel.DistributedDataParallel
 torch.nn.parallel.DistributedDataParallel = lambda m, device_ids=None, **options: wrap(m, **options)
 words = ["--train-data", f"{folder}/{{00000..00003}}.tar", "--dataset-type", "webdataset",
     "--train-num-samples", str(steps * batch_size), "--batch-size", str(batch_size // world_size),
-    "--epochs", "1", "--workers", "0", "--device", "cpu", "--precision", "fp32", "--logs", "none",
+    "--epochs", "1", "--workers", "0", "--device", "cpu", "--precision", "fp32", "--logs", folder,
     "--model", name, "--warmup", "1", "--local-loss", "--gather-with-grad"]
 main.main(words)
 report()
