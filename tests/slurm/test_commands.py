@@ -56,6 +56,24 @@ def test_a_preempted_program_resumes(cluster: Cluster, tmp_path: Path) -> None:
     assert [check.passed for check in sweep.read_audit_checks()] == [True] * 3
 
 
+def test_follow_up_jobs_go_on_to_the_later_rounds_of_adaptive_seeds(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """The effect is smaller than the resolution of the score: both arms get `max_seeds` seeds."""
+    words = ("seeds=adaptive", "max_seeds=6", "max_gpu_hours=10")
+    arms = {"base": {}, "x": {"overrides": {"gain": 0.001}}}
+    driver = make_driver(tmp_path, *words, arms=arms)
+    assert "the sweep continues without this command" in driver.run()
+    finish(cluster)
+    assert_finished_once(driver)
+    plan = driver.plan()
+    assert [cell.name for cell in plan.cells] == [f"{a}/{s}" for s in range(6) for a in arms]
+    prices = driver.store.get_sweep(plan.sweep_id).read_cell_prices()
+    assert prices is not None
+    assert sorted(prices.gpu_hours) == ["base", "x"]
+    assert driver.tables()
+
+
 def test_the_program_of_a_killed_worker_ends_with_it(cluster: Cluster, tmp_path: Path) -> None:
     driver = make_driver(tmp_path, *LONG)
     driver.run()
