@@ -45,6 +45,21 @@ def read_purchases(store: Store, plan: Plan) -> Purchases:
     return replay_purchases(rule, scores, finished_cells)
 
 
+def describe_end(store: Store, plan: Plan) -> str:
+    """Return why an adaptive sweep buys no more cells, and which contrasts are undecided.
+
+    Args:
+        store: the store of the sweep.
+        plan: its plan, with the cells that are bought.
+    """
+    purchases = read_purchases(store, plan)
+    if purchases.stop_reason is None:
+        return "adaptive seeds: no further round, since cells have no result"
+    labels = [c.label for c in plan.contrasts if c.name in purchases.undecided]
+    undecided = f"; undecided: {', '.join(labels)}" if labels else ""
+    return f"adaptive seeds: {purchases.stop_reason}{undecided}"
+
+
 def build_purchase_rule(store: Store, plan: Plan) -> PurchaseRule:
     """Return the rule of an adaptive plan, with the prices that its store has."""
     from analysis.statistics.purchases import PurchaseRule

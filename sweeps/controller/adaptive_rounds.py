@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from analysis.results.purchases import describe_end
 from sweeps.config.request import SweepRequest
 from sweeps.config.schema import DebugLauncherConfig
 from sweeps.controller.controller import SweepController
@@ -25,7 +26,8 @@ class LaterRoundDisplay(Display):
 
 
 def plan_next_round(request: SweepRequest, controller: SweepController) -> SweepController | None:
-    """Return the controller of the next round, or None if the sweep has come to its end.
+    """Return the controller of the next round, or None if the sweep has come to its end; then a
+    line says why.
 
     It is called when nothing is left to run of the controller's plan. Nothing is bought while a
     cell has failed.
@@ -46,6 +48,7 @@ def plan_next_round(request: SweepRequest, controller: SweepController) -> Sweep
         )
     new_cells = set(resolved_plan.plan.cells) - set(plan.cells)
     if not new_cells:
+        controller.display.print_line(describe_end(controller.store, resolved_plan.plan))
         return None
     is_debug = isinstance(controller.settings.launcher, DebugLauncherConfig)
     num_arms = len({cell.arm for cell in new_cells})

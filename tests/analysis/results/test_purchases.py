@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.results.purchases import build_purchase_rule, read_purchases
+from analysis.results.purchases import build_purchase_rule, describe_end, read_purchases
 from analysis.statistics.sequential_t import build_sequential_looks
 from tests.helpers import fake_sweep
 from tests.helpers.analyzed_sweeps import analyze_sweep
@@ -34,6 +34,10 @@ def test_they_use_the_effects_of_the_report(tmp_path: Path) -> None:
     store.get_sweep(sweep_id).write_plan(replace(plan, cells=cells))
     results = analyze_sweep(store, sweep_id)
     assert purchases.effects
+    every_cell = replace(plan, cells=cells)
+    assert describe_end(store, every_cell) == "adaptive seeds: every primary contrast is decided"
+    unfinished = tuple(c for c in cells if c.seed < 3)
+    assert describe_end(store, replace(plan, cells=unfinished)).endswith("cells have no result")
     effects = purchases.effects[-1][results.primary_score]
     for contrast in results.primary_contrasts:
         reported = results.effects[contrast.name]

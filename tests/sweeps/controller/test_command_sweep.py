@@ -147,10 +147,13 @@ def test_a_retry_of_adaptive_seeds_goes_on_to_later_rounds(tmp_path: Path) -> No
     attempt = run.claim_attempt(1, process.make_claim_record({}))
     assert attempt is not None
     attempt.write_end("failed", "the node had no disk left")
-    assert "the node had no disk left" in driver.run(status=1)
+    output = driver.run(status=1)
+    assert "the node had no disk left" in output
+    assert "adaptive seeds: no further round, since cells have no result" in output
     assert len(driver.runs()) == 8, "nothing is bought while a cell has failed"
     output = driver.run(command="retry")
     assert "next round: 2 cells of 2 arms" in output
+    assert "adaptive seeds: the contrasts that are undecided have max_seeds; undecided: x" in output
     assert {name: s["status"] for name, s in driver.states().items()} == dict.fromkeys(
         [f"{arm}/{seed}" for seed in range(5) for arm in arms], "complete"
     )

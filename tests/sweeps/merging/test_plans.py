@@ -13,7 +13,6 @@ from tests.helpers.fake_sweep import Truth
 from uniclip.errors import UserError
 from uniclip.store import AdaptiveRule, Plan
 
-
 ADAPTIVE = AdaptiveRule(initial_seeds={}, max_seeds=8, digest="0123456789ab")
 
 
