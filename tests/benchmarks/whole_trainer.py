@@ -166,7 +166,11 @@ def run_trainer(name: str, folder: Path, num_steps: int, num_processes: int) -> 
         command = [sys.executable, "-c", PREAMBLE + PROGRAMS[name], *arguments]
         processes.append(
             subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                command,
+                cwd=folder,  # open_clip makes folders of logs
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
             )
         )
     results = []
