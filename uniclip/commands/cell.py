@@ -30,6 +30,8 @@ SUPERSEDED_CHECK_SECONDS = 2.0
 """Time between two looks whether a newer attempt was claimed."""
 STOP_STATUSES = (128 + SIGTERM, 128 + SIGINT)
 """Exit statuses of a program that was asked to stop from outside."""
+TIME_KEYS = ("seconds", "attempt_seconds")
+"""Keys of a record that this module sets, over those of the program."""
 
 
 class CommandError(RuntimeError):
@@ -111,6 +113,8 @@ class Execution:
     _next_check: float = 0.0
     _seconds_before: float | None = None
     """Seconds of training behind the step at which this attempt began."""
+    _scores_at_stop: tuple[int, int] | None = None
+    """Signature of the file of scores when the program was told to stop."""
 
     def run_to_end(self) -> ExitKind | None:
         """Run the program; return how the attempt ended before its end, or None.
@@ -142,7 +146,10 @@ class Execution:
     def build_outcome(self, kind: Any, numerics_class: dict[str, Any]) -> Outcome:
         """Return the outcome of the run, and log what it cost."""
         seconds = time.monotonic() - self.timer.start
-        cost = {"training_seconds": (self._seconds_before or 0.0) + seconds}
+        seconds_before = self._seconds_before
+        if seconds_before is None:  # an earlier attempt had logged the last step
+            seconds_before = self._find_seconds_before(self._last_step_before + 1)
+        cost = {"training_seconds": seconds_before + seconds}
         if self.timer.seconds_per_step:
             cost["seconds_per_step"] = self.timer.seconds_per_step
         step = max(self.step, self._last_step_before)
@@ -168,14 +175,28 @@ class Execution:
         for path in dict.fromkeys(paths):
             for record in LogReader(path, self.invocation.definition, offset=0).read_records():
                 if record["step"] not in known_steps:
-                    append_jsonl(self.attempt.metrics_path, {"phase": "train", **record})
+                    metrics = {k: v for k, v in record.items() if k not in TIME_KEYS}
+                    append_jsonl(self.attempt.metrics_path, {"phase": "train", **metrics})
 
     def _has_output(self) -> bool:
         """Return whether an earlier attempt left files."""
         return self.output.is_dir() and any(p.name != LOCK_NAME for p in self.output.iterdir())
 
     def _should_stop(self) -> bool:
-        return self.stop() or self.is_superseded
+        """Return whether to stop the program; it is not asked again once this is True."""
+        if not (self.stop() or self.is_superseded):
+            return False
+        self._scores_at_stop = _get_signature(self.invocation.get_scores_path(self.output))
+        return True
+
+    def _has_finished_since_stop(self) -> bool:
+        """Return whether the program logged the last step and scored after it was told to stop.
+
+        Scores from before may be those of an earlier step.
+        """
+        signature = _get_signature(self.invocation.get_scores_path(self.output))
+        is_scored = signature is not None and signature != self._scores_at_stop
+        return is_scored and self.step >= self.total_steps
 
     def _poll(self) -> None:
         """Copy the metrics that were logged, and look whether a newer attempt was claimed."""
@@ -217,14 +238,23 @@ class Execution:
         if self.is_superseded or self.attempt.is_superseded():
             return "superseded"
         status = program_end.exit_status
-        is_finished = status == 0 and (not program_end.was_stopped or self.step >= self.total_steps)
-        if is_finished:
+        if status == 0 and (not program_end.was_stopped or self._has_finished_since_stop()):
             return None
-        if program_end.was_stopped or status in STOP_STATUSES:
+        # Slurm may send its signal to the program, too, which then ends before it is told to.
+        if program_end.was_stopped or self.stop() or status in STOP_STATUSES:
             return "interrupted"
         killed = " (killed: out of memory?)" if status == 128 + SIGKILL else ""
         last_line = _read_last_line(self.attempt.log_path)
         raise CommandError(f"the program ended with status {status}{killed}: {last_line}")
+
+
+def _get_signature(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is written; None without a file."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _read_last_line(path: Path) -> str:

@@ -10,6 +10,8 @@ import pytest
 from tests.helpers import fake_sweep
 from tests.helpers.command_ablations import plan_command
 from uniclip.commands import cell
+from uniclip.commands.invocation import read_invocation
+from uniclip.commands.program import ProgramEnd
 from uniclip.errors import DataChangedError, UserError
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import Plan, RunFolder, Store
@@ -31,6 +33,16 @@ class ToyCell:
         self.attempt = fake_sweep.begin(self.store, self.run.id)
         run_only = self.plan.run_only_values("gain")
         return cell.execute(self.run, run_only, self.attempt, self.evaluations, stop)
+
+    def make_execution(self, stop: Any = lambda: False) -> cell.Execution:
+        """Return an attempt whose program has ended, after its last step."""
+        attempt = fake_sweep.begin(self.store, self.run.id)
+        invocation = read_invocation(self.run.read_spec(), self.plan.run_only_values("gain"))
+        output = self.run.path / "output"
+        execution = cell.Execution(self.run, attempt, invocation, output, stop)
+        execution.step = execution.total_steps = invocation.total_steps
+        output.mkdir(exist_ok=True)
+        return execution
 
     @property
     def num_starts(self) -> int:
@@ -134,3 +146,51 @@ def test_a_score_that_is_not_finite_is_a_diverged_run(tmp_path: Path) -> None:
     outcome = toy.run.read_outcome()
     assert outcome is not None
     assert outcome.kind == "diverged"
+
+
+def test_scores_from_before_the_stop_are_not_those_of_the_last_step(tmp_path: Path) -> None:
+    end = ProgramEnd(exit_status=0, was_stopped=True)
+    execution = ToyCell(tmp_path).make_execution(stop=lambda: True)
+    scores_path = execution.output / "scores.json"
+    assert execution._should_stop()
+    assert execution._classify(end) == "interrupted", "it was stopped before it had scored"
+    scores_path.write_text("{}")
+    assert execution._should_stop()
+    assert execution._classify(end) == "interrupted", "these may be of an earlier step"
+    scores_path.write_text('{"test": {"accuracy": 0.5}}')
+    assert execution._classify(end) is None
+    execution.step -= 1
+    assert execution._classify(end) == "interrupted"
+
+
+def test_a_signal_that_reaches_the_program_first_is_no_failure(tmp_path: Path) -> None:
+    end = ProgramEnd(exit_status=1, was_stopped=False)
+    toy = ToyCell(tmp_path)
+    assert toy.make_execution(stop=lambda: True)._classify(end) == "interrupted"
+    with pytest.raises(cell.CommandError, match="status 1"):
+        toy.make_execution()._classify(end)
+
+
+def test_an_attempt_that_only_scores_keeps_the_seconds_of_training(tmp_path: Path) -> None:
+    toy = ToyCell(tmp_path, "seconds=0.3", command={"scores_file": "other.json"})
+    with pytest.raises(UserError, match="without writing its scores"):
+        toy.execute()
+    seconds = toy.run.read_history()[-1]["seconds"]
+    (toy.run.path / "output" / "other.json").write_text('{"test": {"accuracy": 0.5}}')
+    assert toy.execute() == "trained"
+    outcome = toy.run.read_outcome()
+    assert outcome is not None
+    assert outcome.cost["training_seconds"] > seconds >= 1.5
+
+
+def test_seconds_that_the_program_logs_are_not_those_of_the_attempt(tmp_path: Path) -> None:
+    toy = ToyCell(tmp_path)
+    output = toy.run.path / "output"
+    output.mkdir()
+    record = '{"step": 1, "seconds": "2 s", "attempt_seconds": "2 s", "loss": 7.5}'
+    (output / "metrics.jsonl").write_text(record + "\n")
+    (output / "state.json").write_text('{"step": 1}')
+    assert toy.execute() == "trained"
+    train = [r for r in toy.run.read_history() if r["phase"] == "train"]
+    assert train[0] == {"phase": "train", "step": 1, "loss": 7.5}
+    assert toy.attempt.read_training_seconds() > 0
