@@ -30,7 +30,7 @@ class CommandProbe:
     """A short run of one arm."""
 
     records: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """Step -> what was logged; of a step that was logged again, the newest."""
+    """Step -> what was logged; of a metric that was logged again, the newest."""
     resumed_at: int = 0
     """First step that was logged after the kill; 0 if the run was not killed."""
     scores: dict[str, float] = field(default_factory=dict)
@@ -130,7 +130,7 @@ def _run(
 
     def read_records() -> None:
         for record in reader.read_records():
-            probe.records[record["step"]] = record
+            probe.records[record["step"]] = {**probe.records.get(record["step"], {}), **record}
             probe.timer.observe(record["step"])
 
     def should_kill() -> bool:

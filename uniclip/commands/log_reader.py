@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from uniclip.commands.definition import CONSTANT, CommandDefinition
-from uniclip.io.atomic import JSON_ERRORS
+from uniclip.io.atomic import JSON_ERRORS, parse_json
 
 Record = dict[str, Any]
 
@@ -29,11 +28,16 @@ class LogReader:
         self.path, self.definition = path, definition
         self._offset = _get_size(path) if offset is None else offset
         self._incomplete_line = b""
+        self._newest: Record = {}
 
     def read_records(self) -> list[Record]:
-        """Return the records that were appended since the last call."""
+        """Return the records that were appended since the last call.
+
+        A record holds what the records before it logged at the same step, too, such as the
+        training loss beside that of the validation.
+        """
         if _get_size(self.path) < self._offset:  # the program has begun its file anew
-            self._offset, self._incomplete_line = 0, b""
+            self._offset, self._incomplete_line, self._newest = 0, b"", {}
         try:
             with open(self.path, "rb") as stream:
                 stream.seek(self._offset)
@@ -52,13 +56,16 @@ class LogReader:
                 else parse_log_line(line, self.definition)
             )
             if record is not None:
+                if all(record.get(key) == self._newest.get(key) for key in ("step", "phase")):
+                    record = {**self._newest, **record}
+                self._newest = record
                 yield record
 
 
 def parse_json_line(line: str) -> Record | None:
     """Return the record of a JSON line; None unless it is an object with a whole step."""
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except JSON_ERRORS:
         return None
     if not isinstance(record, dict) or type(record.get("step")) is not int:

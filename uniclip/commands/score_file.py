@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from uniclip.commands.definition import CommandDefinition, ScoreDefinition
 from uniclip.errors import UserError
-from uniclip.io.atomic import JSON_ERRORS, read_jsonl
+from uniclip.io.atomic import JSON_ERRORS, parse_json, read_jsonl
 from uniclip.io.hashing import digest
 from uniclip.store import Score
 
@@ -63,8 +62,8 @@ def _read_object(path: Path) -> dict[str, Any]:
             raise UserError(f"{path} has no JSON line")
         return records[-1]
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (*JSON_ERRORS, UnicodeDecodeError) as error:
+        content = parse_json(path.read_bytes())
+    except JSON_ERRORS as error:
         raise UserError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a JSON object of scores")

@@ -54,8 +54,24 @@ def test_a_file_that_is_begun_anew_is_read_from_its_start(tmp_path: Path) -> Non
     assert reader.read_records() == [{"step": 1}]
 
 
+def test_records_of_one_step_are_joined(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    reader = LogReader(path, define(metrics_file="metrics.jsonl"))
+    path.write_text('{"step": 1, "loss": 9}\n{"step": 1, "validation_loss": 8}\n')
+    assert reader.read_records()[-1] == {"step": 1, "loss": 9, "validation_loss": 8}
+    with open(path, "a") as stream:
+        stream.write('{"step": 1, "rank": 2}\n{"step": 2, "loss": 7}\n')
+        stream.write('{"step": 2, "phase": "validation", "loss": 6}\n')
+    assert reader.read_records() == [
+        {"step": 1, "loss": 9, "validation_loss": 8, "rank": 2},
+        {"step": 2, "loss": 7},
+        {"step": 2, "phase": "validation", "loss": 6},
+    ]
+
+
 def test_only_objects_with_a_step_are_records() -> None:
-    lines = ["", "x", "[1]", '{"loss": 1}', '{"step": "1"}', '{"step": true}']
+    long_number = '{"step": 1, "loss": ' + "9" * 5000 + "}"
+    lines = ["", "x", "[1]", '{"loss": 1}', '{"step": "1"}', '{"step": true}', long_number]
     assert [parse_json_line(line) for line in lines] == [None] * len(lines)
 
 

@@ -41,6 +41,7 @@ def test_a_score_that_is_not_finite_is_no_score(tmp_path: Path) -> None:
         (None, "does not exist"),
         ("[1]", "must hold a JSON object"),
         ("{", "is not JSON"),
+        ('{"rank": ' + "9" * 5000 + "}", "is not JSON"),
         ('{"rank": 1}', "no number 'test.R@1' for the score r1; it has rank"),
         ('{"test": {"R@1": true}, "rank": 1}', "no number 'test.R@1'"),
     ],
