@@ -18,7 +18,7 @@ from ablations.plan.plan import PlanRequest, ResolvedPlan, build_plan
 from ablations.schema import Ablation
 from sweeps.config import adaptive_seeds, multirun, stored_sweep, sweep_keys
 from sweeps.config.device import resolve_device
-from sweeps.config.schema import SweepConfig
+from sweeps.config.schema import SlurmLauncherConfig, SweepConfig
 from sweeps.config.sweep_keys import KEY_ALIASES
 from sweeps.config.unknown_keys import make_unknown_key_error
 from uniclip import evaluate
@@ -137,6 +137,8 @@ def parse_request(
     settings: SweepConfig = bind(SweepConfig, sweep_values)
     if ablation.command is not None:
         check_command_keys(ablation, run_values, sweep_values)
+        if isinstance(settings.launcher, SlurmLauncherConfig):
+            settings = replace(settings, launcher=settings.launcher.with_one_process())
     else:
         _resolve_custom_names(run_values, conf_dirs)
         other_keys = {**sweep_values, **dict.fromkeys((*PRE_COMPOSE_KEYS, *command_keys))}

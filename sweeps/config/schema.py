@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Union
 
 from sweeps.claims.status import RunState
@@ -125,6 +125,19 @@ class SlurmLauncherConfig:
     def processes_per_node(self) -> int:
         """Processes of one cell on a node."""
         return self.tasks_per_node or self.gpus_per_node or 1
+
+    def with_one_process(self) -> SlurmLauncherConfig:
+        """Return the settings for cells of a command, which is started once, whatever the GPUs.
+
+        Raises:
+            UserError: several processes are requested.
+        """
+        if self.nodes > 1 or (self.tasks_per_node or 1) > 1:
+            raise UserError(
+                "a command is started once for each cell: leave out launcher.nodes and "
+                "launcher.tasks_per_node, and let command.run start its processes (torchrun)"
+            )
+        return replace(self, tasks_per_node=1)
 
     @property
     def requested_gpus_per_node(self) -> int:
@@ -284,10 +297,17 @@ def _list_gpu_parameters(launcher: SlurmLauncherConfig) -> list[str]:
     return [name for name in parameter_names if re.match("gpu|mps|shard", name)]
 
 
-def describe_gpu_mismatch(launcher: SlurmLauncherConfig, device: str) -> str:
+def describe_gpu_mismatch(
+    launcher: SlurmLauncherConfig, device: str, *, is_command: bool = False
+) -> str:
     """Describe in a line how the requested GPUs and `device` (runtime.device) disagree.
 
     The string is empty if they agree, as far as the settings show.
+
+    Args:
+        launcher: The settings of the launcher.
+        device: What `runtime.device` comes to.
+        is_command: Whether cells are commands, which may use several GPUs with one process.
     """
     num_gpus, num_processes = launcher.requested_gpus_per_node, launcher.processes_per_node
     shared_gpu_parameters = _list_gpu_parameters(launcher)
@@ -304,7 +324,7 @@ def describe_gpu_mismatch(launcher: SlurmLauncherConfig, device: str) -> str:
         )
     if not num_gpus and not shared_gpu_parameters:
         return f"runtime.device={device}, and no GPU is requested"
-    if num_processes < num_gpus:
+    if num_processes < num_gpus and not is_command:
         return (
             f"{num_gpus} GPUs per node are requested, and launcher.tasks_per_node={num_processes} "
             f"uses {num_processes}"

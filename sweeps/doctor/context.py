@@ -106,7 +106,11 @@ def build_requirements(context: DoctorContext, launcher: SlurmLauncherConfig) ->
         checkpoint_seconds=config.runtime.checkpoint_seconds,
         save_seconds=max(map(_estimate_save_seconds, costs), default=None),
         signal_delay_s=launcher.signal_delay_s,
-        gpu_mismatch="" if exports_gpus else describe_gpu_mismatch(launcher, device),
+        gpu_mismatch=""
+        if exports_gpus
+        else describe_gpu_mismatch(
+            launcher, device, is_command=bool(context.plan and context.plan.is_scored_by_program)
+        ),
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from sweeps.config.request import parse_request
+from sweeps.config.schema import SlurmLauncherConfig
 from tests.helpers.command_ablations import plan_command, write_command_ablation
 from uniclip.errors import UserError
 from uniclip.store import Plan
@@ -57,7 +59,6 @@ def test_run_ids_cover_what_is_declared(tmp_path: Path) -> None:
     with open(tmp_path / "ablation" / "program.py", "a") as stream:
         stream.write("# changed\n")
     from ablations.plan.command_plan import build_command_plan
-    from sweeps.config.request import parse_request
 
     assert not set(list_run_ids(build_command_plan(parse_request(words).plan_request).plan)) & set(
         ids
@@ -121,6 +122,16 @@ def test_what_cannot_be_run_is_refused(
     with pytest.raises(UserError, match=re.escape(message)) as caught:
         plan_command(tmp_path, *words, **changes)
     assert "\n" not in str(caught.value)
+
+
+def test_a_slurm_job_starts_a_command_once(tmp_path: Path) -> None:
+    words = [w for w in write_command_ablation(tmp_path) if not w.startswith("launcher.")]
+    words += ["launcher=slurm", "launcher.gpus_per_node=8"]
+    launcher = parse_request(words).settings.launcher
+    assert isinstance(launcher, SlurmLauncherConfig)
+    assert launcher.processes_per_node == 1
+    with pytest.raises(UserError, match="started once for each cell"):
+        parse_request([*words, "launcher.nodes=2"])
 
 
 def test_a_crossed_design_of_switches(tmp_path: Path) -> None:

@@ -74,6 +74,15 @@ def test_gpus_that_are_not_used_or_are_missing_are_reported(
     assert re.search(message or "^$", schema.describe_gpu_mismatch(launcher, device))
 
 
+def test_a_command_uses_all_gpus_with_one_process() -> None:
+    launcher = SlurmLauncherConfig(gpus_per_node=8).with_one_process()
+    assert (launcher.processes_per_node, launcher.requested_gpus_per_node) == (1, 8)
+    assert schema.describe_gpu_mismatch(launcher, "cuda", is_command=True) == ""
+    for several in ({"nodes": 2}, {"tasks_per_node": 8}):
+        with pytest.raises(UserError, match="is started once for each cell"):
+            SlurmLauncherConfig(**several).with_one_process()
+
+
 @pytest.mark.parametrize(
     ("gres", "gpus_per_node", "expected"),
     [
