@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,8 +23,8 @@ TRAIN_LINE = re.compile(
     r" LR: (?P<lr>\S+) Logit Scale: (?P<scale>\S+) .*\bLoss: (?P<loss>\S+) \("
 )
 EVAL_LINE = re.compile(r"Eval Epoch: (\d+) ((?:[\w@/.-]+: [-\d.naife+]+\s*)+)$")
-SEED_SUFFIX = re.compile(r"[-_.]*(?:seed|s)?[-_=]?\d+$", re.IGNORECASE)
-"""What is cut from the name of a run to get that of its arm."""
+SEED_SUFFIX = re.compile(r"[-_.]+(?:seed|s)?[-_=]?(?P<seed>\d+)$", re.IGNORECASE)
+"""What is cut from the name of a run to get that of its arm, if it is the run's seed."""
 OPEN_CLIP_KINDS: tuple[tuple[str, ScoreKind], ...] = (
     (r"R@\d+$", "recall"),
     (r"top\d+$", "accuracy"),
@@ -81,6 +82,13 @@ def guess_kind(score: str) -> ScoreKind | None:
 
 
 def _read_table(path: Path) -> Iterator[ImportedRun]:
+    try:
+        yield from _read_rows(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no CSV in UTF-8: {error}") from None
+
+
+def _read_rows(path: Path) -> Iterator[ImportedRun]:
     origin = f"{path.name} {digest_file(path)}"
     with open(path, encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
@@ -102,7 +110,7 @@ def _read_table(path: Path) -> Iterator[ImportedRun]:
 
 
 def _parse_arm(text: str | None, where: str) -> str:
-    if not text or "/" in text:
+    if not text or "/" in text or not text.isprintable():
         raise UserError(f"{where}: {text!r} is no name of an arm")
     return text
 
@@ -145,15 +153,33 @@ def _read_log_folder(folder: Path) -> ImportedRun:
     scores = {name: v for name, v in values.items() if guess_kind(name) is not None}
     if not scores:
         raise UserError(f"{folder} has no evaluation in out.log or checkpoints/results.jsonl")
+    seed = _parse_seed(parameters.get("seed"), f"{folder}/params.txt")
     return ImportedRun(
-        arm=_parse_arm(SEED_SUFFIX.sub("", folder.name) or folder.name, str(folder)),
-        seed=_parse_seed(parameters.get("seed"), f"{folder}/params.txt"),
+        arm=_parse_arm(_cut_seed(folder.name, seed), str(folder)),
+        seed=seed,
         scores=scores,
         origin=f"{folder.name}/out.log {digest_file(log_path)}",
-        records=[*_parse_train_lines(lines, int(parameters.get("batch_size", 1)))],
+        records=[*_parse_train_lines(lines, _compute_batch_size(parameters, folder))],
         start=(folder / "params.txt").stat().st_mtime,
         end=log_path.stat().st_mtime,
     )
+
+
+def _cut_seed(name: str, seed: int) -> str:
+    """Return the name of a run's arm: another number at its end is part of it, as in ViT-B-32."""
+    match = SEED_SUFFIX.search(name)
+    return name[: match.start()] or name if match and int(match["seed"]) == seed else name
+
+
+def _compute_batch_size(parameters: Mapping[str, str], folder: Path) -> int:
+    """Return the samples of a step of the optimizer, of all processes."""
+    factors = [parameters.get(name, "1") for name in ("batch_size", "world_size", "accum_freq")]
+    if not all(text.isdecimal() and int(text) for text in factors):
+        raise UserError(
+            f"{folder}/params.txt: batch_size, world_size and accum_freq must be whole numbers "
+            f"above 0, got {', '.join(factors)}"
+        )
+    return math.prod(map(int, factors))
 
 
 def _read_last_scores(folder: Path, lines: list[str]) -> Mapping[str, float]:
@@ -168,6 +194,7 @@ def _read_last_scores(folder: Path, lines: list[str]) -> Mapping[str, float]:
 
 
 def _parse_train_lines(lines: list[str], batch_size: int) -> Iterator[dict[str, Any]]:
+    """Yield the records of training; a step has `batch_size` samples."""
     for line in lines:
         if match := TRAIN_LINE.search(line):
             num_samples = int(match["epoch"]) * int(match["total"]) + int(match["samples"])

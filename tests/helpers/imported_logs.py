@@ -13,13 +13,20 @@ TRAIN = (
 )
 
 
-def write_log_folder(folder: Path, *, seed: int, r1: float, writes_results: bool = True) -> None:
+def write_log_folder(
+    folder: Path, *, seed: int, r1: float, writes_results: bool = True, parameters: str = ""
+) -> None:
     """Write the log of two epochs of 128 samples, in batches of 32 of which every second is logged.
 
-    writes_results: whether `checkpoints/results.jsonl` is there, too.
+    Args:
+        folder: The folder.
+        seed: The seed.
+        r1: The last recall.
+        writes_results: Whether `checkpoints/results.jsonl` is there, too.
+        parameters: Further lines of params.txt.
     """
     (folder / "checkpoints").mkdir(parents=True)
-    (folder / "params.txt").write_text(f"batch_size: 32\nlr: 0.001\nname: run\nseed: {seed}\n")
+    (folder / "params.txt").write_text(f"batch_size: 32\nlr: 0.001\nname: run\nseed: {seed}\n" + parameters)
     lines = []
     for epoch in range(2):
         lines.append(f"Start epoch {epoch}")

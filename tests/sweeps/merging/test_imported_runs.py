@@ -32,6 +32,28 @@ def test_log_folders(tmp_path: Path) -> None:
     assert clip.records[0]["loss"] == 3.6334
 
 
+def test_a_number_that_is_not_the_seed_belongs_to_the_arm(tmp_path: Path) -> None:
+    for name in ("ViT-B-32", "ViT-B-16-s7", "clip7"):
+        write_log_folder(tmp_path / name, seed=7, r1=0.25)
+    assert [run.arm for run in read_runs(tmp_path)] == ["ViT-B-16", "ViT-B-32", "clip7"]
+
+
+def test_a_step_of_several_processes(tmp_path: Path) -> None:
+    folder = tmp_path / "clip-0"
+    write_log_folder(folder, seed=0, r1=0.25, parameters="world_size: 2\naccum_freq: 1\n")
+    (run,) = read_runs(tmp_path)
+    assert [record["step"] for record in run.records] == [1, 2, 3, 4]
+    (folder / "params.txt").write_text("batch_size: 32\nseed: 0\nworld_size: 0\n")
+    with pytest.raises(UserError, match="above 0, got 32, 0, 1"):
+        read_runs(tmp_path)
+
+
+def test_a_table_of_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_bytes(b"arm,seed,x\n\xff,1,1\n")
+    with pytest.raises(UserError, match="is no CSV in UTF-8"):
+        read_runs(tmp_path / "runs.csv")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -43,6 +65,8 @@ def test_log_folders(tmp_path: Path) -> None:
         ("arm,seed,x\na,1,\n", "line 2: x must be a finite number, got ''"),
         ("arm,seed,x\na,1,inf\n", "finite number"),
         ("arm,seed,x\na/b,1,1\n", "'a/b' is no name of an arm"),
+        ("arm,seed,x\n\x1b[2J,1,1\n", "is no name of an arm"),
+        ('arm,seed,x\na,1,"' + "9" * 200_000 + '"\n', "is no CSV in UTF-8: field larger"),
         ("arm,seed,x\na,1,1\na,1,2\n", "arm a has seed 1 twice"),
     ],
 )
