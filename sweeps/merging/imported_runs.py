@@ -144,7 +144,7 @@ def _read_log_folders(path: Path) -> Iterator[ImportedRun]:
 def _read_log_folder(folder: Path) -> ImportedRun:
     parameters = dict(
         line.split(": ", 1)
-        for line in (folder / "params.txt").read_text(encoding="utf-8").splitlines()
+        for line in (folder / "params.txt").read_text("utf-8", "replace").splitlines()
         if ": " in line
     )
     log_path = folder / "out.log"
@@ -154,6 +154,8 @@ def _read_log_folder(folder: Path) -> ImportedRun:
     if not scores:
         raise UserError(f"{folder} has no evaluation in out.log or checkpoints/results.jsonl")
     seed = _parse_seed(parameters.get("seed"), f"{folder}/params.txt")
+    for name, value in scores.items():
+        _parse_score(str(value), name, str(folder))
     return ImportedRun(
         arm=_parse_arm(_cut_seed(folder.name, seed), str(folder)),
         seed=seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from sweeps.merging.imported_runs import ImportedRun
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.identity import compute_run_id
-from uniclip.io.atomic import append_jsonl, write_once
+from uniclip.io.atomic import atomic_write, write_once
 from uniclip.io.hashing import digest
 from uniclip.store import (
     DEFAULT_LOOKS,
@@ -160,11 +161,14 @@ def _build_contrast(arm: str, reference: str) -> Contrast:
 
 
 def _write_run(folder: RunFolder, run: ImportedRun) -> None:
+    """Write a run, the outcome last: until then, another import writes all of it again."""
     folder.write_spec(_build_spec(run))
-    attempt = _claim(folder, run)
-    if attempt is not None:
-        for record in run.records:
-            append_jsonl(attempt.metrics_path, record)
+    if folder.read_outcome() is not None:
+        return
+    if run.records:
+        attempt = _claim(folder, run)
+        lines = [json.dumps(record).encode() + b"\n" for record in run.records]
+        atomic_write(attempt.metrics_path, b"".join(lines))
         attempt.write_end("trained")
     seconds = {"training_seconds": run.end - run.start} if run.end > run.start else {}
     folder.write_outcome(
@@ -182,10 +186,8 @@ def _write_run(folder: RunFolder, run: ImportedRun) -> None:
     )
 
 
-def _claim(folder: RunFolder, run: ImportedRun) -> AttemptFolder | None:
-    """Return the attempt that holds the metrics; None without metrics, or if it is there."""
-    if not run.records:
-        return None
+def _claim(folder: RunFolder, run: ImportedRun) -> AttemptFolder:
+    """Return the attempt that holds the metrics, which an earlier import may have claimed."""
     claim_record = ClaimRecord(
         host="imported",
         boot_id="",
@@ -196,7 +198,7 @@ def _claim(folder: RunFolder, run: ImportedRun) -> AttemptFolder | None:
         numerics_class={},
         time=run.start,
     )
-    return folder.claim_attempt(1, claim_record)
+    return folder.claim_attempt(1, claim_record) or folder.get_attempt(1)
 
 
 def _write_scores(

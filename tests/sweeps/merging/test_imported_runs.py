@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,10 @@ def test_what_is_wrong_with_folders(tmp_path: Path) -> None:
         read_runs(tmp_path / "none")
     with pytest.raises(UserError, match="no folder with out.log and params.txt"):
         read_runs(tmp_path)
+    write_log_folder(tmp_path / "clip-0", seed=0, r1=math.nan)
+    with pytest.raises(UserError, match="R@1 must be a finite number, got 'nan'"):
+        read_runs(tmp_path)
+    shutil.rmtree(tmp_path / "clip-0")
     write_log_folder(tmp_path / "clip-0", seed=0, r1=0.1, writes_results=False)
     log = tmp_path / "clip-0" / "out.log"
     log.write_text("".join(x for x in log.read_text().splitlines(True) if "R@1" not in x))

@@ -58,6 +58,12 @@ def test_runs_are_written_once(tmp_path: Path) -> None:
     outcome = run.read_outcome()
     assert outcome is not None
     assert outcome.cost == {"training_seconds": 60.0}
+    attempt = run.get_attempt(1)
+    for path in (run.path / "outcome.json", attempt.end_path, attempt.metrics_path):
+        path.unlink()  # as an import that was killed leaves it
+    assert write_sweep(store, plan, runs, KINDS) == 1  # type: ignore[arg-type]
+    assert [r["loss"] for r in run.read_history()] == [2.0]
+    assert attempt.read_end() is not None
     assert run.has_scores(plan.required_evaluations()[run.id])
 
 
