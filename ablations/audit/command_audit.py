@@ -40,7 +40,9 @@ class CommandProbeRecord:
     device: str
     device_name: str
     seconds_per_step: float
-    """Mean wall seconds of a step, from when its record was seen."""
+    """Mean wall seconds of a step, from when its record was seen. Where the short runs did not show
+    two steps at different times, an upper bound: all their seconds, which then count as setup, too.
+    """
     step_seconds_range: tuple[float, float]
     """The same of the faster and of the slower of the short runs."""
     setup_and_eval_seconds: float
@@ -256,14 +258,16 @@ def check_resume(arm: str, whole: CommandProbe, killed: CommandProbe) -> AuditCh
 def _build_record(
     arm: str, probes: Sequence[CommandProbe], num_steps: int, device: str
 ) -> CommandProbeRecord:
-    step_seconds = [probe.timer.seconds_per_step for probe in probes]
-    mean_seconds = sum(step_seconds) / len(step_seconds)
+    timed_seconds = [probe.timer.seconds_per_step for probe in probes]
+    step_seconds = [s or p.total_seconds / num_steps for s, p in zip(timed_seconds, probes)]
     total_seconds = sum(probe.total_seconds for probe in probes) / len(probes)
     return CommandProbeRecord(
         arm=arm,
         device=device,
         device_name=platform.processor() or platform.machine(),
-        seconds_per_step=mean_seconds,
+        seconds_per_step=sum(step_seconds) / len(step_seconds),
         step_seconds_range=(min(step_seconds), max(step_seconds)),
-        setup_and_eval_seconds=max(0.0, total_seconds - mean_seconds * num_steps),
+        setup_and_eval_seconds=max(
+            0.0, total_seconds - sum(timed_seconds) / len(timed_seconds) * num_steps
+        ),
     )

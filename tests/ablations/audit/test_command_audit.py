@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ablations.audit.command_audit import run_command_audit
+from ablations.audit.command_audit import _build_record, run_command_audit
+from ablations.audit.command_probe import CommandProbe
 from tests.helpers.command_ablations import plan_command
 from uniclip.commands.invocation import read_invocation
 from uniclip.store import AuditCheck
@@ -25,6 +26,17 @@ def audit(folder: Path, *words: str, **changes: Any) -> dict[str, AuditCheck]:
     assert [p.arm for p in result.probes] == [a.name for a in plan.arms]
     assert all(p.setup_and_eval_seconds > 0 for p in result.probes)
     return {f"{check.arm}: {check.name}": check for check in result.checks}
+
+
+def test_steps_that_could_not_be_timed_are_no_cheap_ones() -> None:
+    """A program that logs every hundredth step, or whose output is buffered until its end."""
+    probe, timed_probe = CommandProbe(total_seconds=6.0), CommandProbe(total_seconds=6.0)
+    probe.timer.first = probe.timer.last = (1, 5.9)
+    timed_probe.timer.first, timed_probe.timer.last = (1, 4.0), (3, 5.0)
+    record = _build_record("a", [probe, probe], 3, "cpu")
+    assert (record.seconds_per_step, record.setup_and_eval_seconds) == (2.0, 6.0)
+    record = _build_record("a", [timed_probe, timed_probe], 3, "cpu")
+    assert (record.seconds_per_step, record.setup_and_eval_seconds) == (0.5, 4.5)
 
 
 def list_failures(checks: dict[str, AuditCheck]) -> list[str]:
