@@ -97,7 +97,7 @@ def find_files(kind: str, folder: Path, pattern: str) -> tuple[list[Path], Path]
         path = Path(folder, name)
         root = path if path.is_dir() else path.parent
         if path.is_dir():
-            files += [p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+            files += _list_files(path)
         elif path.is_file():
             files.append(path)
         else:
@@ -105,6 +105,21 @@ def find_files(kind: str, folder: Path, pattern: str) -> tuple[list[Path], Path]
     if not files:
         raise UserError(f"command.{kind}: {pattern} matches no file in {folder}")
     return sorted(set(files)), root
+
+
+def _list_files(folder: Path) -> list[Path]:
+    """Return the files below a folder, those of linked folders included, each folder once."""
+    files: list[Path] = []
+    seen_folders: set[str] = set()
+    for root, folder_names, names in os.walk(folder, followlinks=True):
+        real_path = os.path.realpath(root)
+        if real_path in seen_folders or Path(root).name == "__pycache__":
+            folder_names.clear()
+            continue
+        seen_folders.add(real_path)
+        folder_names.sort()
+        files += [path for name in names if (path := Path(root, name)).is_file()]
+    return files
 
 
 def _get_version(package: str) -> str:

@@ -34,6 +34,20 @@ def test_files_are_named_relative_to_the_ablation(folder: Path) -> None:
     assert list(fingerprint["packages"]) == ["numpy"]
 
 
+def test_linked_folders_are_followed_once(folder: Path) -> None:
+    code = folder.parent / "code"
+    (code / "__pycache__").mkdir()
+    (code / "__pycache__" / "train.pyc").write_text("c")
+    (folder.parent / "images").mkdir()
+    (folder.parent / "images" / "0.png").write_text("d")
+    (code / "images").symlink_to("../images")
+    (code / "lib" / "cycle").symlink_to("..")
+    files, root = provenance.find_files("sources", folder, "../code")
+    assert [str(path.relative_to(root)) for path in files] == [
+        "images/0.png", "lib/model.py", "train.py",
+    ]  # fmt: skip
+
+
 def test_data_may_be_moved_but_not_changed(folder: Path) -> None:
     definition = define(data=("{shards}/{00..01}.tar",))
     here = provenance.collect_fingerprint(definition, folder, {"shards": str(folder.parent)})
