@@ -78,6 +78,19 @@ def test_a_switch_must_do_what_it_declares(
     assert list_failures(audit(tmp_path, arms={"base": {}, "x": arm})) == failures
 
 
+def test_an_arm_that_short_runs_cannot_show(tmp_path: Path) -> None:
+    arms = {
+        "base": {},
+        "long": {"overrides": {"steps": 50}},
+        "x": {"overrides": {"gain": 1.0}},
+        "same": {"overrides": {"gain": 0.0}},
+    }
+    checks = audit(tmp_path, arms=arms)
+    assert list_failures(checks) == ["same: differs from base", "same: not a duplicate of long"]
+    assert checks["long: differs from base"].detail.startswith("not checked")
+    assert checks["x: differs from base"].detail == "loss, accuracy differ"
+
+
 def test_two_arms_that_are_the_same(tmp_path: Path) -> None:
     arms = {
         "base": {},
