@@ -66,6 +66,9 @@ class Program:
                 pass_fds=(control,),
                 start_new_session=True,
             )
+        except BaseException:
+            os.close(self._control)
+            raise
         finally:
             os.close(control)
 

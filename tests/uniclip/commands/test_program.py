@@ -6,7 +6,15 @@ import os
 import sys
 from pathlib import Path
 
-from uniclip.commands.program import PACKAGE_ROOT, ProgramEnd, build_environment, run_program
+import pytest
+
+from uniclip.commands.program import (
+    PACKAGE_ROOT,
+    Program,
+    ProgramEnd,
+    build_environment,
+    run_program,
+)
 
 PYTHON = [sys.executable, "-S", "-c"]
 
@@ -33,6 +41,13 @@ def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
         )  # fmt: skip
     assert end.exit_status == 127
     assert "/nonexistent/program: No such file" in (tmp_path / "log").read_text()
+
+
+def test_a_working_folder_that_does_not_exist(tmp_path: Path) -> None:
+    descriptors = os.listdir("/proc/self/fd")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        Program(["true"], tmp_path / "out", tmp_path / "nowhere", {})
+    assert os.listdir("/proc/self/fd") == descriptors
 
 
 def test_a_stopped_program_may_write_its_checkpoint(tmp_path: Path) -> None:
