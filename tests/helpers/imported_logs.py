@@ -26,7 +26,9 @@ def write_log_folder(
         parameters: Further lines of params.txt.
     """
     (folder / "checkpoints").mkdir(parents=True)
-    (folder / "params.txt").write_text(f"batch_size: 32\nlr: 0.001\nname: run\nseed: {seed}\n" + parameters)
+    (folder / "params.txt").write_text(
+        f"batch_size: 32\nlr: 0.001\nname: run\nseed: {seed}\n" + parameters
+    )
     lines = []
     for epoch in range(2):
         lines.append(f"Start epoch {epoch}")
