@@ -33,6 +33,7 @@ class SignTable:
     """The columns of signs of a design."""
 
     rows: tuple[Levels, ...]
+    """Rows that are one arm stand there as often as the design has them."""
     columns: tuple[int, ...]
     """The signs of each component, packed (see `pack_columns`)."""
 
@@ -113,13 +114,14 @@ def _build_effect(
     column, aliases = table.effects[effect], table.find_aliases(effect, max_order)
     is_main = len(effect) == 1
     label = " x ".join(components[names[i]].label for i in effect)
+    weights = dict.fromkeys(arms, 0.0)
+    for i, arm in enumerate(arms):
+        weights[arm] += (1 if column >> i & 1 else -1) / (len(arms) / 2)
     return Contrast(
         name=("main:" if is_main else "interaction:") + "*".join(names[i] for i in effect),
         label=f"{label} {_describe_aliases(aliases, table, names, components)}".strip(),
         kind="main" if is_main else "interaction",
-        weights={
-            arm: (1 if column >> i & 1 else -1) / (len(arms) / 2) for i, arm in enumerate(arms)
-        },
+        weights=weights,
         primary=is_main,
         component=names[effect[0]] if is_main else None,
         aliases=tuple(
@@ -168,7 +170,6 @@ def list_fold_overs(ablation: Ablation, off_sets: OffSets) -> tuple[FoldOver, ..
     offers = []
     for fold_over, columns in candidates:
         rows = [*table.rows, *reverse_levels(table.rows, columns)]
-        rows = list(dict.fromkeys(rows))
         folded = SignTable(tuple(rows), tuple(pack_columns(rows)))
         if num_main:
             left = sum(bool(_select_pairs(folded.find_aliases((i,), 2))) for i in range(len(names)))
@@ -179,7 +180,7 @@ def list_fold_overs(ablation: Ablation, off_sets: OffSets) -> tuple[FoldOver, ..
             gain = before - _count_aliased_pairs(folded, pairs)
             text = f"{gain} of {before} aliased interactions of two (those with {fold_over[0]})"
         if gain:
-            num_added = len(rows) - len(table.rows)
+            num_added = len(set(rows)) - len(set(table.rows))
             offers.append(FoldOver(components=fold_over, num_arms=num_added, separates=text))
     return tuple(offers)
 

@@ -137,6 +137,9 @@ def build_fraction(num_components: int, num_arms: int) -> list[Levels]:
 def build_plackett_burman(num_components: int, num_arms: int) -> list[Levels]:
     """Return the rows of a Plackett-Burman design; the first has every component on.
 
+    With four components two rows are one arm. Effects count it twice: without the second row the
+    columns would be neither balanced nor orthogonal.
+
     In the paper the last row has every factor at its low level; here on and off change places, so
     that the full model is an arm.
     """
@@ -147,7 +150,7 @@ def build_plackett_burman(num_components: int, num_arms: int) -> list[Levels]:
 
 
 def fold(rows: Sequence[Levels], ablation: Ablation) -> list[Levels]:
-    """Return the rows, followed by the fold-overs that the ablation asks for.
+    """Return the rows, followed by the fold-overs that the ablation asks for; rows may repeat.
 
     Raises:
         UserError: a fold-over names no component.
@@ -162,7 +165,7 @@ def fold(rows: Sequence[Levels], ablation: Ablation) -> list[Levels]:
         folded += reverse_levels(
             folded, [i for i, n in enumerate(ablation.components) if name in (ALL, n)]
         )
-    return list(dict.fromkeys(folded))
+    return folded
 
 
 def reverse_levels(rows: Sequence[Levels], columns: Sequence[int]) -> list[Levels]:
