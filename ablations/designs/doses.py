@@ -7,6 +7,7 @@ linear trend: the change from off to on along the line fitted by least squares t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ablations.designs.differences import build_difference
 from ablations.designs.names import FULL, format_arm_name
@@ -27,21 +28,21 @@ def build_dose_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
     arms = {FULL: ArmDefinition(role="crossed")}
     for n in names:
         arms[format_arm_name((n,), names)] = ArmDefinition(role="crossed", components_off=(n,))
-        for dose in list_doses(n, ablation):
+        for dose, overrides in list_doses(n, ablation).items():
             arms[format_dose_name(n, dose)] = ArmDefinition(
                 label=f"{n.replace('_', ' ')} at {dose:g}",
                 role="crossed",
                 doses={n: dose},
-                overrides=ablation.doses[n].overrides[f"{dose:g}"],
+                overrides=overrides,
             )
     return arms
 
 
-def list_doses(name: str, ablation: Ablation) -> list[float]:
-    """Return the doses of a component between off and on, increasing.
+def list_doses(name: str, ablation: Ablation) -> dict[float, dict[str, Any]]:
+    """Return dose -> the keys that it sets, between off and on, increasing.
 
     Raises:
-        UserError: there are none, or one is no number between off and on.
+        UserError: there are none, one is no number between off and on, or two have one name.
     """
     scale = ablation.doses.get(name)
     if scale is None or not scale.overrides:
@@ -49,12 +50,20 @@ def list_doses(name: str, ablation: Ablation) -> list[float]:
             f"ablation {ablation.name}: component {name} has no doses: declare them in its entry "
             "of components.yaml"
         )
-    doses = sorted(float(dose) for dose in scale.overrides)
-    if not 0 < doses[0] <= doses[-1] < scale.full:
+    try:
+        overrides_by_dose = {float(text): values for text, values in scale.overrides.items()}
+    except ValueError as error:
+        raise UserError(f"component {name}: doses must be numbers: {error}") from None
+    if not all(0 < dose < scale.full for dose in overrides_by_dose):
         raise UserError(
             f"component {name}: doses must lie between 0 (off) and {scale.full:g} (full_dose)"
         )
-    return doses
+    if len({format_dose_name(name, dose) for dose in overrides_by_dose}) < len(scale.overrides):
+        raise UserError(
+            f"component {name}: two of the doses {', '.join(scale.overrides)} are equal in six "
+            "digits, by which their arms are named"
+        )
+    return dict(sorted(overrides_by_dose.items()))
 
 
 def format_dose_name(component: str, dose: float) -> str:

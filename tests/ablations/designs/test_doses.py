@@ -55,8 +55,18 @@ def test_the_trend_of_a_straight_line_is_its_rise() -> None:
         ({}, "component a has no doses: declare them"),
         ({"a": scale(0.5, 1.0)}, r"doses must lie between 0 \(off\) and 1 \(full_dose\)"),
         ({"a": scale(0.0, 0.5)}, "doses must lie between"),
+        ({"a": DoseScale(full=1, overrides={"half": {}})}, "doses must be numbers: .*'half'"),
+        ({"a": DoseScale(full=1, overrides={"nan": {}})}, "doses must lie between"),
+        ({"a": DoseScale(full=1, overrides={"0.5": {}, "0.50": {}})}, "0.5, 0.50 are equal in six"),
     ],
 )
 def test_doses_that_do_not_fit_are_refused(doses: dict[str, DoseScale], match: str) -> None:
     with pytest.raises(UserError, match=match):
         list_doses("a", dose_ablation(doses=doses))
+
+
+@pytest.mark.parametrize("text", ["0.3333333", "1000000", "0.20", "1e-7"])
+def test_a_dose_is_written_in_any_way(text: str) -> None:
+    doses = {"a": DoseScale(full=2e6, overrides={text: {"x.a": 7}})}
+    (arm,) = [a for a in designs.build_arms(dose_ablation(doses=doses)).values() if a.doses]
+    assert (arm.doses, arm.overrides) == ({"a": float(text)}, {"x.a": 7})
