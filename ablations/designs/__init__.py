@@ -6,6 +6,7 @@ the other components. `docs/designs.md` says which design answers what.
 """
 
 from ablations.designs.arms import build_arms
+from ablations.designs.components import select_components
 from ablations.designs.contrasts import (
     PERTURBATION_KEY,
     build_contrasts,
@@ -36,5 +37,6 @@ __all__ = [
     "format_arm_label",
     "format_arm_name",
     "format_setting_arm_name",
+    "select_components",
     "validate_ablation",
 ]

@@ -271,8 +271,6 @@ def _build_record(
         name: {**specs[name, seed], "config": {**specs[name, seed]["config"], "seed": None}}
         for name in arms
     }
-    names = {c for arm in arms.values() for c in arm.definition.components_off}
-    names |= set(ablation.components)
     primary_metric = ablation.primary_metrics.get(definition.dataset, definition.primary_score)
     if primary_metric not in definition.scores:
         raise make_unknown_name_error("score", primary_metric, definition.scores)
@@ -288,7 +286,9 @@ def _build_record(
             for name, arm in arms.items()
         ),
         reference=reference,
-        components=tuple(c for name, c in request.components.items() if name in names),
+        components=designs.select_components(
+            ablation, request.components, (arm.definition for arm in arms.values())
+        ),
         contrasts=(),
         primary_metric=PrimaryMetric(dataset=definition.dataset, metric=primary_metric),
         seeds=request.seeds,

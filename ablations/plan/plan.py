@@ -266,7 +266,9 @@ def _build_plan_record(
             for arm in arms.values()
         ),
         reference=reference,
-        components=_select_components(request, arms),
+        components=designs.select_components(
+            ablation, request.components, (arm.definition for arm in arms.values())
+        ),
         contrasts=contrasts,
         primary_metric=primary_metric,
         co_primary_metric=co_primary_metric,
@@ -305,15 +307,6 @@ def _build_contrasts(
         duplicate_of,
         request.ablation.planted_effects,
     )
-
-
-def _select_components(
-    request: PlanRequest, arms: Mapping[str, ResolvedArm]
-) -> tuple[Component, ...]:
-    """Return the components that the design varies or that an arm turns off."""
-    names = {c for arm in arms.values() for c in arm.definition.components_off}
-    names |= set(request.ablation.components)
-    return tuple(component for name, component in request.components.items() if name in names)
 
 
 def _select_planted_effects(

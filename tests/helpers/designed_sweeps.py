@@ -46,11 +46,8 @@ def make_plan(ablation: Ablation, truth: Truth) -> Plan:
         design=ablation.design,
         arms=arms,
         reference=ablation.reference,
-        components=tuple(
-            replace(DECLARED[n], doses=d.overrides, full_dose=d.full)
-            if (d := ablation.doses.get(n))
-            else DECLARED[n]
-            for n in ablation.components
+        components=designs.select_components(
+            ablation, DECLARED, designs.build_arms(ablation).values()
         ),
         contrasts=contrasts,
         orders=designs.build_orders(ablation),
