@@ -159,16 +159,17 @@ def list_fold_overs(ablation: Ablation, off_sets: OffSets) -> tuple[FoldOver, ..
 
     That of all components separates main effects from interactions of two. That of one component
     separates its main effect and its interactions from all others (Box, Hunter and Hunter, 1978).
+    An offer keeps the fold-overs that the design has already.
     """
     names = ablation.components
     table = make_sign_table(off_sets, names)
     pairs = list(combinations(range(len(names)), 2))
     num_main = sum(bool(_select_pairs(table.find_aliases((i,), 2))) for i in range(len(names)))
-    candidates: list[tuple[tuple[str, ...], Sequence[int]]] = [((ALL,), range(len(names)))]
+    candidates: list[tuple[str, Sequence[int]]] = [(ALL, range(len(names)))]
     if not num_main:
-        candidates = [((n,), [i]) for i, n in enumerate(names)]
+        candidates = [(n, [i]) for i, n in enumerate(names)]
     offers = []
-    for fold_over, columns in candidates:
+    for name, columns in candidates:
         rows = [*table.rows, *reverse_levels(table.rows, columns)]
         folded = SignTable(tuple(rows), tuple(pack_columns(rows)))
         if num_main:
@@ -178,9 +179,10 @@ def list_fold_overs(ablation: Ablation, off_sets: OffSets) -> tuple[FoldOver, ..
         else:
             before = _count_aliased_pairs(table, pairs)
             gain = before - _count_aliased_pairs(folded, pairs)
-            text = f"{gain} of {before} aliased interactions of two (those with {fold_over[0]})"
+            text = f"{gain} of {before} aliased interactions of two (those with {name})"
         if gain:
             num_added = len(set(rows)) - len(set(table.rows))
+            fold_over = (*ablation.fold_over, name)
             offers.append(FoldOver(components=fold_over, num_arms=num_added, separates=text))
     return tuple(offers)
 

@@ -181,8 +181,7 @@ def _propose_fold_over(plan: Plan) -> Remedy:
     """Return the fold-over that the plan offers first, else the crossed arms that are left out."""
     if plan.fold_overs:
         offer = plan.fold_overs[0]
-        whole = set(offer.components) == {component.name for component in plan.components}
-        names = "all" if whole else ", ".join(offer.components)
+        names = ", ".join(offer.components)
         return Remedy(
             description=f"{offer.num_arms} further arms, which would separate {offer.separates}: "
             f"write fold_over: [{names}] in the ablation's YAML, then",

@@ -88,7 +88,7 @@ class FoldOver:
     """Arms that repeat a fractional design with the levels of some components reversed."""
 
     components: tuple[str, ...]
-    """Components whose levels are reversed."""
+    """What `fold_over` is set to: the fold-overs that the design has, and this one."""
     num_arms: int
     """Arms that it adds."""
     separates: str

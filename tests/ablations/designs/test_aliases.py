@@ -121,6 +121,18 @@ def test_the_offered_fold_over_of_one_component_separates_its_interactions() -> 
         assert not [a for a in contrast.aliases if a.effect.count("*") == 1], contrast.name
 
 
+def test_an_offer_keeps_the_fold_overs_of_the_design() -> None:
+    """Without them the YAML that it names would be of another design, without the trained arms."""
+    it = ablation(7, "fractional", resolution=3, fold_over=("all",))
+    offer = designs.build_fold_overs(it)[0]
+    assert offer.components == ("all", "a")
+    folded = ablation(7, "fractional", resolution=3, fold_over=offer.components)
+    added = set(designs.build_arms(folded)) - set(designs.build_arms(it))
+    assert set(designs.build_arms(it)) < set(designs.build_arms(folded))
+    assert len(added) == offer.num_arms == 16
+    assert offer.separates.endswith("(those with a)")
+
+
 def test_designs_with_every_combination_offer_no_fold_over() -> None:
     assert designs.build_fold_overs(ablation(3)) == ()
     assert designs.build_fold_overs(ablation(5, "fractional", resolution=5)) == ()
