@@ -102,8 +102,8 @@ def build_shapley_table(results: Results) -> Table | None:
             "Shapley value: what a component adds, averaged over all orders of adding them"
             + (f", from a sample of {len(orders)} orders." if orders else "."),
             "Interval (seeds): for these orders and new seeds. SE of sampled orders: of the choice "
-            "of orders alone; 0 where all are used. Gains: what the component adds to one set of "
-            "others, mean over seeds.",
+            "of orders alone; 0 where all are used, unknown below four orders. Gains: what the "
+            "component adds to one set of others, mean over seeds.",
             *notes,
         ),
         num_text_columns=2,
@@ -129,7 +129,7 @@ def _build_shapley_row(
         results.format_heading(key),
         number_format.format_signed(effect.mean),
         number_format.format_interval(effect),
-        number_format.format(sample.sampling_se if sample is not None else 0.0),
+        number_format.format(_get_order_error(results, details)),
         total,
         number_format.format_signed(gains[0].mean) if gains else "",
         number_format.format_signed(gains[-1].mean) if gains else "",
@@ -149,7 +149,7 @@ def _build_shapley_record(
         "ci_low": effect.low,
         "ci_high": effect.high,
         "num_orders": sample.num_orders if sample is not None else None,
-        "order_se": sample.sampling_se if sample is not None else 0.0,
+        "order_se": _get_order_error(results, details),
         "seeds_and_orders_low": sample.low if sample is not None else None,
         "seeds_and_orders_high": sample.high if sample is not None else None,
         "least_gain": gains[0].mean if gains else None,
@@ -158,6 +158,13 @@ def _build_shapley_record(
         "largest_gain_after": " ".join(gains[-1].before) if gains else "",
         "sign_changes": details.sign_change is not None,
     }
+
+
+def _get_order_error(results: Results, details: ShapleyDetails) -> float | None:
+    """Return the standard error of the choice of orders: 0 if all are used, None if unknown."""
+    if details.sample is not None:
+        return details.sample.sampling_se
+    return None if results.plan.orders else 0.0
 
 
 def _get_label(results: Results, component: str) -> str:

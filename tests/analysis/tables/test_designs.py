@@ -57,6 +57,17 @@ def test_sampled_shapley_values_have_their_error_and_add_up(tmp_path: Path) -> N
     assert warning in table.notes
 
 
+@pytest.mark.parametrize(("components", "error"), [(3, "0"), (6, "")])
+def test_the_error_of_two_orders_is_unknown_and_of_all_orders_0(
+    tmp_path: Path, components: int, error: str
+) -> None:
+    it = ablation(components, "shapley", num_orders=2)
+    results = analyze_design(tmp_path, it, lambda arm: 0.3 + 0.1 * arm.levels["a"], TRUTH)
+    table = tables_by_name(results)["shapley"]
+    assert {record["order_se"] for record in read_records(table)} == {error}
+    assert {row[4].text for row in table.rows} == ({"n/a"} if components == 6 else {"0.00"})
+
+
 def test_doses_are_shown_with_their_monotone_fit(tmp_path: Path) -> None:
     doses = {"a": DoseScale(full=1.0, overrides={"0.5": {}})}
     values = {"no-a": 0.3, "a-at-0.5": 0.4, "full": 0.38}
