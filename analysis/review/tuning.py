@@ -105,7 +105,7 @@ def check_boundaries(review: ReviewInput) -> Iterator[Finding]:
         CommandWords(
             changes=(
                 f"arms=[{arm.arm}]",
-                *_move_beyond(arm, tuning),
+                *move_beyond_bounds(arm, tuning),
                 format_seeds(tuning.seeds),
             ),
             same_sweep=False,
@@ -134,12 +134,13 @@ def check_boundaries(review: ReviewInput) -> Iterator[Finding]:
     )
 
 
-def _move_beyond(arm: TunedArm, tuning: Tuning) -> list[str]:
+def move_beyond_bounds(arm: TunedArm, tuning: Tuning) -> list[str]:
     """Return the words that set the best values of an arm, with those at a bound moved beyond."""
     values: dict[str, Any] = dict(arm.best_trial.params)
     for key, side in arm.at_boundary.items():
         value, dimension = values[key], tuning.dimensions.get(key, {})
-        factor = BEYOND if side == "upper" else 1 / BEYOND
+        is_away_from_zero = (side == "upper") == (value > 0)
+        factor = BEYOND if is_away_from_zero else 1 / BEYOND
         moved = value * factor
         if isinstance(value, int) or dimension.get("step"):
             step = dimension.get("step") or 1

@@ -9,6 +9,7 @@ import pytest
 
 from analysis.review.checks import review_sweep
 from analysis.review.finding import Finding
+from analysis.review.tuning import move_beyond_bounds
 from tests.helpers.reviewed_sweeps import (
     OTHER,
     REFERENCE,
@@ -72,6 +73,19 @@ def test_an_optimum_at_a_bound(tuned: TunedSweep) -> None:
     (command,) = finding.remedy.commands
     assert "train.learning_rate=0.04" in command.changes
     assert finding.remedy.runs == {OTHER: 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "side", "moved"),
+    [(-10.0, "lower", "-20.0"), (-2.0, "upper", "-1.0"), (2.0, "lower", "1.0"), (3, "upper", "4")],
+)
+def test_a_value_is_moved_out_of_the_space(
+    tuned: TunedSweep, value: float, side: str, moved: str
+) -> None:
+    arm = tuned.tuning.arms[0]
+    best = replace(arm.best_trial, params={"loss.bias": value})
+    at_bound = replace(arm, best_trial=best, at_boundary={"loss.bias": side})
+    assert move_beyond_bounds(at_bound, tuned.tuning) == [f"loss.bias={moved}"]
 
 
 def test_a_seed_that_chose_the_values_and_is_in_the_table(tuned: TunedSweep) -> None:
