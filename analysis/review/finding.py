@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 from uniclip.config.overrides import format_override
@@ -86,6 +87,13 @@ class ReviewInput:
         if set(arms) == set(names):
             return ()
         return (f"arms=[{','.join(name for name in names if name in arms)}]",)
+
+
+def list_new_seeds(plan: Plan, num_seeds: int, seen: Collection[int] = ()) -> list[int]:
+    """Return the next seeds without a gap that neither the plan, nor its tuning, nor `seen` has."""
+    used = {*plan.seeds, *seen, *(plan.tuning.seeds if plan.tuning is not None else ())}
+    ranges = (range(first, first + num_seeds) for first in count(max(plan.seeds) + 1))
+    return list(next(seeds for seeds in ranges if used.isdisjoint(seeds)))
 
 
 def format_seeds(seeds: Sequence[int]) -> str:

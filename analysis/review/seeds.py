@@ -13,6 +13,7 @@ from analysis.review.finding import (
     ReviewInput,
     format_seeds,
     join_names,
+    list_new_seeds,
 )
 from analysis.statistics.looks import estimate_required_seeds
 from analysis.statistics.verdicts import NO_VERDICT, UNRESOLVED, ScoreKey
@@ -115,7 +116,7 @@ def check_chosen_seeds(review: ReviewInput) -> Iterator[Finding]:
         evidence.append(f"left out between them: {', '.join(map(str, skipped))}")
     evidence += [
         f"{arm} has finished with seeds {', '.join(map(str, sorted(seeds)))} too: they are in the "
-        "store and in no table"
+        "store, and not in this report"
         for arm, seeds in review.further_seeds.items()
     ]
     seeds = sorted({*plan.seeds, *skipped, *further})
@@ -250,8 +251,8 @@ def check_rule_changes(review: ReviewInput) -> Iterator[Finding]:
     plan = review.plan
     if not plan.rule_changes:
         return
-    first = max(plan.seeds) + 1
-    seeds = range(first, first + plan.looks[0].num_seeds)
+    further = {seed for seeds in review.further_seeds.values() for seed in seeds}
+    seeds = list_new_seeds(plan, plan.looks[0].num_seeds, further)
     yield Finding(
         check="changed_rules",
         title="Rules were changed after runs had started",
@@ -259,7 +260,8 @@ def check_rule_changes(review: ReviewInput) -> Iterator[Finding]:
         evidence=plan.rule_changes,
         reason="A rule that is chosen after results were seen makes its verdicts exploratory.",
         remedy=Remedy(
-            description=f"{len(seeds)} seeds that nobody has seen, judged by the new rule alone",
+            description=f"{len(seeds)} seeds that nobody has seen, judged by the new rule alone: "
+            f"write first_seed: {seeds[0]} in the ablation's YAML, from which looks count, then",
             commands=(CommandWords(changes=(format_seeds(seeds),)),),
             runs={arm.name: float(len(seeds)) for arm in plan.arms},
         ),

@@ -14,6 +14,7 @@ from analysis.review.finding import (
     format_seeds,
     format_word,
     join_names,
+    list_new_seeds,
 )
 from uniclip.config.compose import flatten
 from uniclip.store import TunedArm, Tuning
@@ -161,9 +162,8 @@ def check_tuning_seeds(review: ReviewInput) -> Iterator[Finding]:
     reused = sorted(set(plan.seeds) & set(tuning.seeds)) if tuning is not None else []
     if not reused:
         return
-    first = max(plan.seeds) + 1
     seeds = [seed for seed in plan.seeds if seed not in reused]
-    seeds += range(first, first + len(reused))
+    seeds += list_new_seeds(plan, len(reused))
     yield Finding(
         check="reused_tuning_seeds",
         title="Seeds of the tuning are in the table",
@@ -172,7 +172,8 @@ def check_tuning_seeds(review: ReviewInput) -> Iterator[Finding]:
         reason="The values were chosen because they were good on these seeds: their scores are too "
         "high, and more so for the arm that was tuned more.",
         remedy=Remedy(
-            description=f"{len(reused)} new seeds of the tuned arms in their place",
+            description=f"{len(reused)} new seeds of the tuned arms in their place; a look counts "
+            f"seeds without a gap, from first_seed in the ablation's YAML (here {plan.first_seed})",
             commands=(CommandWords(command="tune", changes=(format_seeds(seeds),)),),
             runs={arm.name: 2.0 * len(reused) for arm in plan.arms},
         ),

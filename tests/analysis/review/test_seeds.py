@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.reviewed_sweeps import OTHER, REFERENCE, assert_only_finding
+from analysis.review.checks import review_sweep
+from tests.helpers.reviewed_sweeps import (
+    FLAWS,
+    OTHER,
+    REFERENCE,
+    assert_only_finding,
+    write_sweep,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,3 +33,13 @@ def test_a_flaw_is_found_with_the_cells_that_answer_it(
     name: str, runs: dict[str, float], tmp_path: Path
 ) -> None:
     assert assert_only_finding(tmp_path, name).remedy.runs == runs
+
+
+def test_seeds_for_a_new_rule_were_seen_by_nobody(tmp_path: Path) -> None:
+    """Seed 5 is in the store already."""
+    story, _ = FLAWS["changed_rules"]
+    store, plan = write_sweep(tmp_path, replace(story, seeds="seeds=6"))
+    reported = replace(plan, seeds=plan.seeds[:5], cells=tuple(c for c in plan.cells if c.seed < 5))
+    (finding,) = [f for f in review_sweep(store, reported) if f.check == "changed_rules"]
+    assert finding.remedy.commands[0].changes == ("seeds=[6,7,8,9,10]",)
+    assert "first_seed: 6 in the ablation's YAML" in finding.remedy.description

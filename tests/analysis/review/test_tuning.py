@@ -93,3 +93,5 @@ def test_a_seed_that_chose_the_values_and_is_in_the_table(tuned: TunedSweep) -> 
     assert finding.check == "reused_tuning_seeds"
     assert finding.evidence == ("seeds 3 of the table chose the values",)
     assert finding.remedy.commands[0].changes == ("seeds=[0,1,2,4,5]",)
+    finding = tuned.review(seeds=(3, 5, 6))
+    assert finding.remedy.commands[0].changes == ("seeds=[0,1,2,4,7]",), "5 and 6 are of the tuning"
