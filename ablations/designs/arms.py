@@ -42,6 +42,7 @@ def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
             settings and the list have one name.
     """
     off_sets: OffSets = []
+    arms: dict[str, ArmDefinition]
     if ablation.design == "listed":
         return dict(ablation.arms)
     if ablation.design == "dose":
@@ -49,12 +50,16 @@ def build_arms(ablation: Ablation) -> dict[str, ArmDefinition]:
     else:
         off_sets, names = OFF_SETS[ablation.design](ablation), ablation.components
         format_name = format_arm_name if ablation.design in NAMED_BY_OFF else format_subset_name
-        arms = {
-            format_name(off, names): ArmDefinition(
+        arms = {}
+        for off in off_sets:
+            arm = ArmDefinition(
                 label=format_arm_label(off, names, {}), role="crossed", components_off=off
             )
-            for off in off_sets
-        }
+            if arms.setdefault(format_name(off, names), arm) != arm:
+                raise UserError(
+                    f"ablation {ablation.name}: two arms of the design are called "
+                    f"{format_name(off, names)}: rename a component"
+                )
     for name, arm in (
         *_iterate_setting_arms(ablation, off_sets),
         *build_control_arms(ablation).items(),

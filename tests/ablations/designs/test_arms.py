@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,17 @@ def test_leave_one_out_has_an_arm_per_component() -> None:
 def test_listed_arm_cannot_have_the_name_of_a_designed_arm() -> None:
     with pytest.raises(UserError, match="the design already has an arm no-a"):
         designs.build_arms(ablation(2, arms={"no-a": ArmDefinition()}))
+
+
+@pytest.mark.parametrize("design", ["crossed", "shapley"])
+def test_two_arms_of_a_design_cannot_have_one_name(design: str) -> None:
+    """Without this check one arm would silently take the place of the other."""
+    it = replace(ablation(3, design), components=("a", "b", "a_b"))
+    if design == "shapley":
+        assert len(designs.build_arms(it)) == 8, "on-001 has a digit for each component"
+        return
+    with pytest.raises(UserError, match="two arms of the design are called no-a-b: rename"):
+        designs.build_arms(it)
 
 
 @pytest.mark.parametrize(
