@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ablations.plan.plan import ResolvedPlan
+from ablations.plan.predictions import compute_predictions_digest
 from analysis.results.purchases import read_purchases
 from sweeps.config.schema import SweepConfig
 from uniclip.errors import UserError, make_unknown_name_error
@@ -21,17 +22,22 @@ MARGIN_REASON = "margin= on the command line"
 def apply_settings(
     resolved_plan: ResolvedPlan, settings: SweepConfig, store: Store
 ) -> ResolvedPlan:
-    """Return the plan with the margins and the adaptive seeds of the settings."""
+    """Return the plan with the margins and the adaptive seeds of the settings.
+
+    The hash of predictions covers both: they are rules by which predictions are graded.
+    """
     plan = apply_margin(resolved_plan.plan, settings.margin)
     resolved_plan = replace(resolved_plan, plan=plan)
-    if not settings.is_adaptive:
-        return resolved_plan
-    return make_adaptive(
-        resolved_plan,
-        store,
-        max_seeds=len(settings.resolve_seeds()),
-        max_gpu_hours=settings.max_gpu_hours,
-    )
+    if settings.is_adaptive:
+        resolved_plan = make_adaptive(
+            resolved_plan,
+            store,
+            max_seeds=len(settings.resolve_seeds()),
+            max_gpu_hours=settings.max_gpu_hours,
+        )
+    plan = resolved_plan.plan
+    plan = replace(plan, predictions_digest=compute_predictions_digest(plan))
+    return replace(resolved_plan, plan=plan)
 
 
 def apply_margin(plan: Plan, margin: float | Mapping[str, float] | None) -> Plan:

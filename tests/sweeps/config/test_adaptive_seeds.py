@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 
 from sweeps.config import stored_sweep
-from sweeps.config.adaptive_seeds import INITIAL_SEEDS, apply_margin, make_adaptive
+from sweeps.config.adaptive_seeds import (
+    INITIAL_SEEDS,
+    apply_margin,
+    apply_settings,
+    make_adaptive,
+)
 from sweeps.config.schema import SweepConfig
 from tests.helpers.adaptive_sweep import build_full_plan
 from uniclip.errors import UserError
-from uniclip.store import AdaptiveRule, Plan, PrimaryMetric, Store
+from uniclip.store import AdaptiveRule, Plan, Prediction, PrimaryMetric, Store
 
 
 def test_a_margin_replaces_that_of_the_ablation() -> None:
@@ -28,6 +33,28 @@ def test_a_margin_replaces_that_of_the_ablation() -> None:
         apply_margin(plan, {"two": 0.1})
     with pytest.raises(UserError, match="margin of zero must be above 0, got 0"):
         apply_margin(plan, 0.0)
+
+
+def test_the_hash_of_predictions_covers_margins_and_looks_of_the_settings(tmp_path: Path) -> None:
+    resolved_plan = build_full_plan()
+    predicted = replace(
+        resolved_plan.plan,
+        predictions=(Prediction(contrast="c", sign="null", reason="r"),),
+    )
+    settings = [
+        SweepConfig(),
+        SweepConfig(margin=0.1),
+        SweepConfig(margin=0.2),
+        SweepConfig(seeds="adaptive", max_seeds=6),
+        SweepConfig(seeds="adaptive", max_seeds=7),
+    ]
+    plans = [
+        apply_settings(replace(resolved_plan, plan=predicted), s, Store(tmp_path)).plan
+        for s in settings
+    ]
+    assert len({plan.predictions_digest for plan in plans}) == len(settings)
+    unpredicted = apply_settings(resolved_plan, SweepConfig(margin=0.1), Store(tmp_path)).plan
+    assert unpredicted.predictions_digest == ""
 
 
 def test_max_seeds_need_adaptive_seeds() -> None:
