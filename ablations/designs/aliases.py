@@ -139,8 +139,8 @@ def _describe_aliases(
 ) -> str:
     """Return the aliases of the lowest order, such as "[+ a x b - c x d]"."""
     if not aliases:
-        num_missing = len(table.columns) > MAX_ORDER and len(table.rows) < 2 ** len(table.columns)
-        return "[+ more than three-way]" if num_missing else ""
+        is_fraction = len(table.columns) > MAX_ORDER and len(table.rows) < 2 ** len(table.columns)
+        return "[+ more than three-way]" if is_fraction else ""
     order = min(map(len, aliases))
     lowest = {e: share for e, share in aliases.items() if len(e) == order}
     if len(lowest) > MAX_LABEL_ALIASES or any(abs(share) != 1 for share in lowest.values()):

@@ -148,33 +148,32 @@ def check_aliases(review: ReviewInput) -> Iterator[Finding]:
     """
     plan = review.plan
     arms = {arm.name: arm for arm in plan.arms}
-    aliases = {
-        contrast.label: names
+    evidence = tuple(
+        text
         for contrast in plan.contrasts
         if contrast.primary and contrast.kind == "main" and contrast.component
-        if (names := _list_low_order_aliases(contrast) or find_aliases(contrast, arms))
-    }
-    if aliases:
+        for text in _describe_aliases(contrast, arms)
+    )
+    if evidence:
         yield Finding(
             check="aliased_effects",
             title="Effects are aliased",
             severity="major",
-            evidence=tuple(
-                f"{label} cannot be told from {' or '.join(names)}"
-                for label, names in aliases.items()
-            ),
-            reason="The effect may be that of its alias: these arms give the same number for both.",
+            evidence=evidence,
+            reason="The effect may be that of its aliases: the number that these arms give contains "
+            "both.",
             remedy=_propose_fold_over(plan),
         )
 
 
-def _list_low_order_aliases(contrast: Contrast) -> list[str]:
-    """Return the effects of one or two components that the plan lists as aliases."""
-    return [
-        alias.effect.replace("*", " x ")
-        for alias in contrast.aliases
-        if alias.effect.count("*") < 2
-    ]
+def _describe_aliases(contrast: Contrast, arms: Mapping[str, Arm]) -> Iterator[str]:
+    """Yield with which effects of one or two components a main effect is aliased."""
+    listed = [alias for alias in contrast.aliases if alias.effect.count("*") < 2]
+    whole = [alias.effect.replace("*", " x ") for alias in listed if abs(alias.coefficient) == 1]
+    if names := whole or ([] if listed else find_aliases(contrast, arms)):
+        yield f"{contrast.label} cannot be told from {' or '.join(names)}"
+    if num_parts := len(listed) - len(whole):
+        yield f"{contrast.label}: it contains a part of each of {num_parts} interactions of two"
 
 
 def _propose_fold_over(plan: Plan) -> Remedy:

@@ -76,5 +76,9 @@ def test_a_fraction_offers_the_fold_over_of_its_plan(tmp_path: Path) -> None:
     assert finding.evidence == ("A cannot be told from b x c",)
     assert "write fold_over: [a] in the ablation's YAML" in finding.remedy.description
     assert finding.remedy.runs == {REFERENCE: 20.0}
+    parts = tuple(Alias(effect=f"b*{n}", coefficient=-1 / 3) for n in "cd")
+    partial = replace(aliased, contrasts=(replace(contrast, aliases=parts),))
+    (finding,) = [f for f in review_sweep(store, partial) if f.check == "aliased_effects"]
+    assert finding.evidence == ("A: it contains a part of each of 2 interactions of two",)
     none_listed = replace(aliased, contrasts=(replace(contrast, aliases=contrast.aliases[1:]),))
     assert "aliased_effects" not in [f.check for f in review_sweep(store, none_listed)]
