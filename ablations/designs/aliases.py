@@ -139,7 +139,8 @@ def _describe_aliases(
 ) -> str:
     """Return the aliases of the lowest order, such as "[+ a x b - c x d]"."""
     if not aliases:
-        is_fraction = len(table.columns) > MAX_ORDER and len(table.rows) < 2 ** len(table.columns)
+        num_components = len(table.columns)
+        is_fraction = num_components > MAX_ORDER and len(set(table.rows)) < 2**num_components
         return "[+ more than three-way]" if is_fraction else ""
     order = min(map(len, aliases))
     lowest = {e: share for e, share in aliases.items() if len(e) == order}
