@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from analysis.results.alarms import DataCheck
-from analysis.review.finding import CommandWords, Finding, Remedy, ReviewInput
+from analysis.review.finding import CommandWords, Finding, Remedy, ReviewInput, format_seeds
 from analysis.statistics.verdicts import ScoreKey
 from uniclip.config.compose import flatten
 from uniclip.store import get_score_kind_traits
@@ -169,7 +169,13 @@ def check_split(review: ReviewInput) -> Iterator[Finding]:
         reason="Steps, and perhaps values, were chosen by the validation split.",
         remedy=Remedy(
             description="the finished runs, evaluated on the test split: nothing is trained",
-            commands=(CommandWords(changes=("runtime.evaluation_split=test",)),),
+            commands=(
+                CommandWords(
+                    command="tune" if plan.tuning is not None else "run",
+                    changes=("runtime.evaluation_split=test", format_seeds(plan.seeds)),
+                    same_sweep=False,  # scores of another split are of another sweep
+                ),
+            ),
             runs={},
             num_evaluations=len({cell.run_id for cell in plan.cells}),
         ),

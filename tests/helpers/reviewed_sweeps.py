@@ -254,12 +254,6 @@ def plant_provenance_note(plan: Plan) -> Plan:
     return replace(plan, provenance_notes=("Provenance unverified: train.py is not declared.",))
 
 
-def plant_validation_split(plan: Plan) -> Plan:
-    """Return the plan with scores of the validation split."""
-    runtime = {**plan.base_config["runtime"], "evaluation_split": "validation"}
-    return replace(plan, base_config={**plan.base_config, "runtime": runtime})
-
-
 def plant_half_fraction(plan: Plan) -> Plan:
     """Return the plan with half of the crossed arms, in which each effect has an alias."""
     arms = tuple(a for a in plan.arms if sum(a.levels.values()) % 2)
@@ -314,7 +308,10 @@ FLAWS: dict[str, tuple[Story, Sequence[str]]] = {
     "floor": (Story(base=0.01, effect=0.0, noise=0.0001), ("chance is 1.0",)),
     "ceiling": (Story(base=0.985, effect=0.012, noise=0.0002, seed_noise=0.0005), ("R@1",)),
     "leakage": (Story(arrays=plant_leak()), ("40 of 500 test images", "without them 45.7 %")),
-    "validation_split": (Story(change=plant_validation_split), ("validation split",)),
+    "validation_split": (
+        Story(words=(*WORDS, "runtime.evaluation_split=validation")),
+        ("validation split",),
+    ),
     "changed_rules": (Story(change=plant_change), ("The margin was changed",)),
     "mixed_versions": (Story(other_code=[(REFERENCE, 2)]), (f"{REFERENCE}/2",)),
     "unverified_provenance": (Story(change=plant_provenance_note), ("train.py",)),
