@@ -160,8 +160,7 @@ def check_aliases(review: ReviewInput) -> Iterator[Finding]:
             title="Effects are aliased",
             severity="major",
             evidence=evidence,
-            reason="The effect may be that of its aliases: the number that these arms give contains "
-            "both.",
+            reason="The effect may be that of its aliases: what these arms estimate contains both.",
             remedy=_propose_fold_over(plan),
         )
 
