@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import log10
 
@@ -58,32 +58,51 @@ def build_leave_one_out(ablation: Ablation, components: Mapping[str, Component])
             label = f"{components[n].label} with {' and '.join(others)}, in the full model"
         minus = format_arm_name(off, ablation.components)
         differences.append(build_difference(FULL, minus, label, n, primary=True))
-    unique = {c.name: c for c in reversed(differences)}
-    return [*reversed(unique.values()), *_build_setting_contrasts(ablation, components)]
+    return _drop_repeated([*differences, *_build_setting_contrasts(ablation, components)])
 
 
 def list_add_one_in(ablation: Ablation) -> OffSets:
-    """Return the arm without components, then that with each one and those that it requires."""
+    """Return the arm without components, then that with each one and those that it requires, then
+    those with several required ones, to which a component is added."""
     names = ablation.components
     on_sets = [(), *(close_under_requirements([n], ablation) for n in names)]
+    on_sets += [_list_base(n, ablation) for n in names]
     return list(dict.fromkeys(complement(on, names) for on in on_sets))
+
+
+def _list_base(name: str, ablation: Ablation) -> tuple[str, ...]:
+    """Return the components to which one is added: those that it requires and that can be on
+    without it."""
+    dependents = find_dependents(name, ablation)
+    on = close_under_requirements([name], ablation)
+    return tuple(n for n in on if n not in dependents)
 
 
 def build_add_one_in(ablation: Ablation, components: Mapping[str, Component]) -> list[Contrast]:
     """Return the effect of each component alone, added to those that it requires."""
     names, contrasts = ablation.components, []
     for n in names:
-        on = close_under_requirements([n], ablation)
-        required = tuple(other for other in on if other != n)
+        on, base = close_under_requirements([n], ablation), _list_base(n, ablation)
         plus, minus = (
-            format_subset_name(complement(subset, names), names) for subset in (on, required)
+            format_subset_name(complement(subset, names), names) for subset in (on, base)
         )
         where = "alone"
-        if required:
-            where = f"added to {' and '.join(components[r].label for r in required)}"
-        label = f"{components[n].label}, {where}"
-        contrasts.append(build_difference(plus, minus, label, n, primary=True))
-    return contrasts
+        if base:
+            where = f"added to {' and '.join(components[r].label for r in base)}"
+        label = components[n].label
+        if others := [components[o].label for o in on if o != n and o not in base]:
+            label = f"{label} with {' and '.join(others)}"
+        contrasts.append(build_difference(plus, minus, f"{label}, {where}", n, primary=True))
+    return _drop_repeated(contrasts)
+
+
+def _drop_repeated(contrasts: Sequence[Contrast]) -> list[Contrast]:
+    """Return the contrasts without later ones of the same arms: components that require one another
+    have one effect."""
+    unique: dict[str, Contrast] = {}
+    for contrast in contrasts:
+        unique.setdefault(contrast.name, contrast)
+    return [*unique.values()]
 
 
 def build_whole_difference() -> Contrast:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ablations import designs
 from ablations.schema import SettingDefinition
-from tests.helpers.designs import ablation, contrasts, planted, value
+from tests.helpers.designs import SETTINGS, ablation, contrasts, planted, value
 
 
 def test_add_one_in_has_an_arm_per_component() -> None:
@@ -39,6 +41,22 @@ def test_components_that_require_one_another_are_one_contrast() -> None:
     it = ablation(3, "leave_one_out", requires={"b": ("a",), "a": ("b",)})
     assert list(designs.build_arms(it)) == ["full", "no-a-b", "no-c"]
     assert [c.component for c in contrasts(it).values()] == ["a", "c"]
+    in_settings = contrasts(replace(it, settings=SETTINGS))
+    assert "warm - warm-no-a-b" in in_settings
+    added = replace(it, design="add_one_in", reference="none")
+    assert list(designs.build_arms(added)) == ["none", "no-c", "only-c"]
+    assert {n: c.label for n, c in contrasts(added).items()} == {
+        "no-c - none": "A with B, alone",
+        "only-c - none": "C, alone",
+    }
+
+
+def test_a_component_that_requires_two_is_added_to_both() -> None:
+    it = ablation(4, "add_one_in", reference="none", requires={"c": ("a", "b")})
+    assert list(designs.build_arms(it)) == ["none", "only-a", "only-b", "no-d", "only-d", "on-1100"]
+    found = contrasts(it)
+    assert [c.component for c in found.values()] == list("abcd")
+    assert found["no-d - on-1100"].label == "C, added to A and B"
 
 
 def test_effects_have_a_slope_over_the_compute_that_settings_state() -> None:
