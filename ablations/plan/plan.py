@@ -266,9 +266,7 @@ def _build_plan_record(
             for arm in arms.values()
         ),
         reference=reference,
-        components=designs.select_components(
-            ablation, request.components, (arm.definition for arm in arms.values())
-        ),
+        components=_select_components(request, arms),
         contrasts=contrasts,
         primary_metric=primary_metric,
         co_primary_metric=co_primary_metric,
@@ -307,6 +305,13 @@ def _build_contrasts(
         duplicate_of,
         request.ablation.planted_effects,
     )
+
+
+def _select_components(
+    request: PlanRequest, arms: Mapping[str, ResolvedArm]
+) -> tuple[Component, ...]:
+    definitions = [arm.definition for arm in arms.values()]
+    return designs.select_components(request.ablation, request.components, definitions)
 
 
 def _select_planted_effects(

@@ -89,9 +89,9 @@ class ReviewInput:
         return (f"arms=[{','.join(name for name in names if name in arms)}]",)
 
 
-def list_new_seeds(plan: Plan, num_seeds: int, seen: Collection[int] = ()) -> list[int]:
-    """Return the next seeds without a gap that neither the plan, nor its tuning, nor `seen` has."""
-    used = {*plan.seeds, *seen, *(plan.tuning.seeds if plan.tuning is not None else ())}
+def list_new_seeds(plan: Plan, num_seeds: int, finished_seeds: Collection[int] = ()) -> list[int]:
+    """Return the next seeds without a gap: none of the plan, of its tuning, or finished."""
+    used = {*plan.seeds, *finished_seeds, *(plan.tuning.seeds if plan.tuning is not None else ())}
     ranges = (range(first, first + num_seeds) for first in count(max(plan.seeds) + 1))
     return list(next(seeds for seeds in ranges if used.isdisjoint(seeds)))
 
