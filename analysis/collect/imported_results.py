@@ -32,14 +32,17 @@ CLASSIFICATION_METRICS = {
     "mean_per_class": "mean_per_class_recall",
     "map": "mean_average_precision",
     "f1_macro": "F1-macro_all",
+    "worst_group": "acc_wg",
+    "worst_group_top5": "acc_top5_wg",
 }
-"""Our metric -> their name; others are defined differently."""
+"""Our metric -> their name; others are defined differently, such as DataComp's of FMoW."""
 PROBE_METRICS = {"accuracy": "lp_acc1", "mean_per_class": "lp_mean_per_class_recall"}
 PAIR_METRICS = {
     "text_acc": "composition.text",
     "image_acc": "composition.image",
     "acc": "composition.group",
 }
+ASSOCIATION_METRICS = {"avg_jaccard_score": "association.jaccard"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,10 @@ class ImportedResult:
         names = {
             "zeroshot": CLASSIFICATION_METRICS.get(metric),
             "probe": PROBE_METRICS.get(metric),
-            **{score_name: name for name, score_name in (RECALLS | PAIR_METRICS).items()},
+            **{
+                score_name: name
+                for name, score_name in (RECALLS | PAIR_METRICS | ASSOCIATION_METRICS).items()
+            },
         }
         name = names.get(score)
         return self.metrics.get(name) if name is not None else None

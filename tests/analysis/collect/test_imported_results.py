@@ -60,6 +60,49 @@ def test_a_file_of_datacomp_is_read(tmp_path: Path) -> None:
     assert results[1].get_value("retrieval.i2t.r5", "recall") is None
 
 
+@pytest.mark.parametrize(
+    ("key", "dataset", "metrics", "score", "our_metric"),
+    [
+        (
+            "retrieval/flickr_1k_test_image_text_retrieval",
+            "flickr30k",
+            *({"text_retrieval_recall@1": 0.4}, "retrieval.i2t.r1", "recall"),
+        ),
+        ("fairness/geode", "geode", {"acc1": 0.9, "acc_wg": 0.4}, "zeroshot", "worst_group"),
+        (
+            *("fairness/dollar_street", "dollar_street"),
+            *({"acc1": 0.9, "acc_top5_wg": 0.4}, "zeroshot", "worst_group_top5"),
+        ),
+        (
+            *("misc/winogavil", "winogavil"),
+            *({"avg_jaccard_score": 0.4}, "association.jaccard", "jaccard"),
+        ),
+    ],
+)
+def test_main_metrics_of_datacomp_are_found(
+    tmp_path: Path,
+    key: str,
+    dataset: str,
+    metrics: dict[str, float],
+    score: str,
+    our_metric: str,
+) -> None:
+    record = {"key": key, "dataset": "any", "metrics": metrics}
+    results = read_imported_results(write(tmp_path / "mine/eval_results.jsonl", record))
+    assert results is not None
+    assert [result.dataset for result in results] == [dataset]
+    assert results[0].get_value(score, our_metric) == 0.4
+
+
+def test_the_worst_region_of_fmow_is_another_metric(tmp_path: Path) -> None:
+    """DataComp's is over the region Other too."""
+    metrics = {"acc1": 0.2, "acc_worst_region": 0.1, "acc_worst_year": 0.1}
+    record = {"key": "wilds/fmow", "dataset": "FMoW", "metrics": metrics}
+    results = read_imported_results(write(tmp_path / "mine/eval_results.jsonl", record))
+    assert results is not None
+    assert results[0].get_value("zeroshot", "worst_group") is None
+
+
 def test_values_stand_in_the_columns_of_the_same_metric(tmp_path: Path) -> None:
     scores = {
         "oxford_pets": {

@@ -71,6 +71,7 @@ ALIASES = {
     "cars": "stanford_cars",
     "clevr_closest_object_distance": "clevr_distance",
     "clevr_count_all": "clevr_counts",
+    "flickr_1k_test_image_text_retrieval": "flickr30k",
     "flowers": "flowers102",
     "imagenet-a": "imagenet_a",
     "imagenet-o": "imagenet_o",
