@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from analysis.collect import literature
 from analysis.collect.imported_results import ImportedResult, read_imported_results
@@ -22,8 +25,12 @@ from analysis.page.html import render_leaderboard
 from analysis.results.panel_tasks import PANEL_TASKS, format_score_heading
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
+from uniclip.io.atomic import JSON_ERRORS
 from uniclip.io.hashing import digest
-from uniclip.store import get_score_kind_traits, is_better
+from uniclip.store import ScoreKind, get_score_kind_traits, is_better
+
+CONTENT_ERRORS = (ValueError, KeyError, TypeError, AttributeError, msgspec.ValidationError)
+"""Raised for JSON that holds no scores."""
 
 
 @dataclass(frozen=True, order=True)
@@ -47,6 +54,21 @@ class ModelScores:
 
     name: str
     values: Mapping[LeaderboardColumn, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDifference:
+    """The difference of one score between two models, as a file of scores has it."""
+
+    run: str
+    baseline: str
+    dataset: str
+    score: str
+    kind: ScoreKind
+    difference: float
+    low: float | None = None
+    high: float | None = None
+    num_samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +99,7 @@ class Leaderboard:
     """Models, and the differences that were computed with intervals."""
 
     models: list[ModelScores] = field(default_factory=list)
-    differences: list[Mapping[str, Any]] = field(default_factory=list)
+    differences: list[ModelDifference] = field(default_factory=list)
     imported: list[ImportedResult] = field(default_factory=list)
     """Results of other libraries."""
 
@@ -100,8 +122,8 @@ def read_results(paths: Sequence[Path]) -> Leaderboard:
             content = json.loads(path.read_text(encoding="utf-8"))
             runs = content["runs"] if "runs" in content else {path.stem: content}
             models = [ModelScores(name, dict(_read_values(run))) for name, run in runs.items()]
-            leaderboard.differences.extend(content.get("differences", ()))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            differences = msgspec.convert(content.get("differences", ()), list[ModelDifference])
+        except (*JSON_ERRORS, *CONTENT_ERRORS):
             raise UserError(
                 f"{path} is no file of scores: write one with python -m uniclip.evaluate "
                 "output=<file>"
@@ -113,6 +135,7 @@ def read_results(paths: Sequence[Path]) -> Leaderboard:
                     f"{path} has scores of {model.name}, as another file has; rename it"
                 )
         leaderboard.models.extend(models)
+        leaderboard.differences.extend(differences)
     return leaderboard
 
 
@@ -148,6 +171,7 @@ def _read_values(results: Mapping[str, Any]) -> Iterator[tuple[LeaderboardColumn
         protocol = result["protocol"]
         protocol_hash = digest(protocol, 8)
         for score in result["scores"]:
+            get_score_kind_traits(score["kind"])  # KeyError for an unknown kind
             column = LeaderboardColumn(
                 *(dataset, score["name"], score["kind"]),
                 *(protocol.get("protocol", ""), protocol.get("metric", ""), protocol_hash),
@@ -211,17 +235,23 @@ def _count_protocols(columns: Sequence[LeaderboardColumn], column: LeaderboardCo
 def _group_for_means(
     models: Sequence[ModelScores], columns: Sequence[LeaderboardColumn]
 ) -> dict[str, list[LeaderboardColumn]]:
-    """Return heading -> the columns of a mean: at least two data sets that every model has."""
+    """Return heading -> the columns of a mean: at least two data sets that every model has.
+
+    Headings name the kind of score where several kinds have a mean.
+    """
     groups: dict[tuple[str, str, str], list[LeaderboardColumn]] = {}
     for column in columns:
         if all(column in model.values for model in models):
             key = (datasets.get_mean_list(column.dataset), column.score, column.kind)
             groups.setdefault(key, []).append(column)
-    return {
-        format_score_heading(f"mean of {len(group)} {name}".rstrip(), score): group
-        for (name, score, _), group in groups.items()
-        if len(group) > 1
-    }
+    groups = {key: group for key, group in groups.items() if len(group) > 1}
+    num_kinds = Counter((name, score) for name, score, _ in groups)
+    headings = {}
+    for (name, score, kind), group in groups.items():
+        heading = format_score_heading(f"mean of {len(group)} {name}".rstrip(), score)
+        detail = f" ({kind.replace('_', ' ')})" if num_kinds[name, score] > 1 else ""
+        headings[f"{heading}{detail}"] = group
+    return headings
 
 
 def _find_best(values: Sequence[float | None], kind: str) -> float | None:
@@ -273,23 +303,23 @@ def _build_imported_rows(
             yield LeaderboardRow(model, (*cells, *[""] * num_means), conditions=conditions)
 
 
-def _build_difference_rows(differences: Sequence[Mapping[str, Any]]) -> list[LeaderboardRow]:
+def _build_difference_rows(differences: Sequence[ModelDifference]) -> list[LeaderboardRow]:
     """Return a line for each difference of a score that a section shows."""
     shown = {score for _, scores in PANEL_TASKS.values() for score in scores}
     return [
         LeaderboardRow(
-            f"{d['run']} minus {d['baseline']}",
+            f"{d.run} minus {d.baseline}",
             (
-                format_score_heading(d["dataset"], d["score"]),
-                _format_value(d["difference"], d["kind"], sign="+"),
-                ""
-                if d["low"] is None
-                else " to ".join(_format_value(d[k], d["kind"], sign="+") for k in ("low", "high")),
-                "" if d["num_samples"] is None else f"{d['num_samples']:,}",
+                format_score_heading(d.dataset, d.score),
+                _format_value(d.difference, d.kind, sign="+"),
+                " to ".join(_format_value(v, d.kind, sign="+") for v in (d.low, d.high))
+                if d.low is not None
+                else "",
+                "" if d.num_samples is None else f"{d.num_samples:,}",
             ),
         )
         for d in differences
-        if d["score"] in shown
+        if d.score in shown
     ]
 
 

@@ -38,8 +38,10 @@ def run(arguments: Namespace) -> int:
             "leaderboard takes files of scores: python -m uniclip.evaluate run=a,b "
             "output=scores.json writes one"
         )
-    results = leaderboard.read_results([Path(name) for name in arguments.names])
     page_path = Path(str(values.get("to", DEFAULT_PATH))).expanduser()
+    if page_path.is_dir():
+        raise UserError(f"to={page_path} is a folder; name a file")
+    results = leaderboard.read_results([Path(name) for name in arguments.names])
     atomic_write(page_path, leaderboard.build_page(results).encode())
     make_console().print(f"{page_path}: {len(results.models)} models", markup=False)
     return 0

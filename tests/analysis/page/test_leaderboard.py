@@ -44,6 +44,17 @@ def test_lists_with_a_mean_of_their_own_are_not_mixed(tmp_path: Path) -> None:
     assert section.rows[0].cells[-2:] == ("15.0", "35.0")
 
 
+def test_means_of_several_kinds_are_told_apart(tmp_path: Path) -> None:
+    result = {
+        **{"dtd": make_result(0.2), "food101": make_result(0.4)},
+        "fmow": make_result(0.1, kind="worst_group"),
+        "geode": make_result(0.5, kind="worst_group"),
+    }
+    (section,) = build_sections(read_results([write(tmp_path / "a.json", result)]).models)
+    assert section.headings[-2:] == ("mean of 2 (accuracy)", "mean of 2 (worst group)")
+    assert section.rows[0].cells[-2:] == ("30.0", "30.0")
+
+
 def test_another_protocol_is_another_column(tmp_path: Path) -> None:
     first = {"dtd": make_result(0.2)}
     second = {"dtd": make_result(0.3, protocol="slip2021")}
@@ -83,7 +94,15 @@ def test_the_page_has_the_differences_and_escapes_names(tmp_path: Path) -> None:
     assert "http" not in page.replace("http-equiv", "").split("</style>")[1]
 
 
-@pytest.mark.parametrize("content", [[1], {"dtd": {}}, {"runs": []}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *([1], {"dtd": {}}, {"runs": []}),
+        {"dtd": make_result(0.2, kind="beauty")},
+        {"runs": {"a": {"dtd": make_result(0.2)}}, "differences": [{"score": "zeroshot"}]},
+        {"runs": {"a": {"dtd": make_result(0.2)}}, "differences": [3]},
+    ],
+)
 def test_other_files_are_refused(tmp_path: Path, content: Any) -> None:
     from uniclip.errors import UserError
 

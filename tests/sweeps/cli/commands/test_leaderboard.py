@@ -34,6 +34,7 @@ def test_a_page_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (("nowhere.json",), "nowhere.json cannot be read"),
         (("other.json",), "other.json is no file of scores"),
         (("a.json", "a.json"), "has scores of a"),
+        (("a.json", "to=."), "to=. is a folder; name a file"),
         (("a.json", "t=x"), "unknown key of leaderboard 't'"),
     ],
 )
