@@ -158,11 +158,13 @@ def _list_values(value: object) -> list[str]:
 def _split_runs(arguments: Mapping[str, Any]) -> list[str]:
     """Return the models that `run=` names: a list, or words separated by commas.
 
-    Raises `UserError` if one is named twice, or does not exist.
+    Raises `UserError` if one is empty, named twice, or does not exist.
     """
     values = _list_values(arguments["run"])
     if len(values) == 1 and not Path(values[0]).exists():
         values = [value.strip() for value in values[0].split(",")]
+    if not values or not all(values):
+        raise UserError("run= has an empty name: name a run's folder or id, or a checkpoint")
     for value in values:
         if values.count(value) > 1:
             raise UserError(f"run= names {value} twice")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from tests import fashion_mnist
@@ -93,6 +94,15 @@ def test_words_of_other_tools_are_answered_with_the_key(capsys):
     for word, key in (("model=x", "run"), ("datasets=[dtd]", "benchmark"), ("out=x", "output")):
         assert command([word]) == 2
         assert f"did you mean {key}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["run=[]", "run=", "run=.,", 'run=[".",""]', "run=,"])
+def test_a_model_without_a_name_is_refused(word, capsys):
+    assert command([word, "benchmark=cifar10"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("uniclip.evaluate: run= ")
+    assert len(captured.err.splitlines()) == 1
+    assert captured.out == "", "nothing was evaluated"
 
 
 def test_numbers_are_text_for_keys_that_hold_text():
