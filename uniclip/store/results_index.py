@@ -129,7 +129,7 @@ class ResultsIndex:
         return {
             part: data
             for part, checksum, data in rows
-            if checksum == _compute_checksum(run_id, part, data)
+            if isinstance(data, bytes) and checksum == _compute_checksum(run_id, part, data)
         }
 
     def put_row(self, run_id: str, part: str, row: _Row) -> None:

@@ -187,6 +187,16 @@ def test_a_flipped_bit_is_noticed(store: Store) -> None:
     assert read_indexed(store) == truth
 
 
+@pytest.mark.parametrize("value", ["'text'", "3", "NULL"])
+def test_a_row_of_another_type_is_damaged(store: Store, value: str) -> None:
+    """SQLite keeps the type beside each value: a flipped bit may change it."""
+    truth = read_indexed(store)
+    with sqlite3.connect(locate_index(store.root)) as connection:
+        connection.execute(f"UPDATE rows SET data = {value} WHERE part = 'records'")
+    assert read_indexed(store) == truth
+    assert read_indexed(store) == truth
+
+
 def test_an_index_that_cannot_be_written_is_done_without(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
