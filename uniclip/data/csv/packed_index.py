@@ -7,6 +7,7 @@ configuration says of them; all processes of a machine share it.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -127,7 +128,7 @@ def _name_folder(config: CsvData, paths: list[str]) -> Path:
         *(VERSION, config.separator_character, config.image_column, config.caption_column),
         *(config.label_column, config.split_column),
         *(config.validation_fraction, config.test_fraction),
-        *([path, digest_table(path)] for path in paths),
+        *([os.path.abspath(path), digest_table(path)] for path in paths),
     ]
     return get_cache_folder() / FOLDER / digest(content, 32)
 

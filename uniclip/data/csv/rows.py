@@ -255,6 +255,8 @@ def iterate_usable_rows(
     """
     path_of_table = columns.table.path
     folder = str(resolve_staged_path(str(Path(path_of_table).parent)))
+    if not look_up:
+        folder = os.path.abspath(folder)  # its names are compared with those of other tables
     images: dict[str, tuple[str, int, str]] = {}
     for line, fields in iterate_rows(columns.table):
         texts = {key: fields[position] for key, position in columns.positions.items()}

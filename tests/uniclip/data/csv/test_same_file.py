@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.csv_data import csv_config, write_csv, write_image_set
 from uniclip import data
+from uniclip.data.csv import packed_index
 from uniclip.errors import UserError
 
 
@@ -86,3 +88,37 @@ def test_a_copy_without_the_links_is_other_data(tmp_path: Path) -> None:
     assert moved["index"] == copied["index"]
     assert "same_images" in moved
     assert "same_images" not in copied
+
+
+def test_a_large_table_is_one_whether_its_path_is_relative_or_not(
+    folder: Path, large: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep stores absolute paths, so that its runs may see another path than its plan."""
+    names = [name for i in range(30) for name in list_names("spelling", folder, f"{i}.png")]
+    write_csv(folder, [(name, f"caption {i}", "a") for i, name in enumerate(names)])
+    large()
+    monkeypatch.chdir(folder)
+    relative, absolute = csv_config(folder, path="data.csv"), csv_config(folder)
+    assert packed_index.open_index(relative).summary.num_samples == 30
+    with monkeypatch.context() as patch:
+        patch.setattr(packed_index, "write_index", lambda *_: pytest.fail("rows were read again"))
+        assert packed_index.open_index(absolute).summary.num_samples == 30
+    assert data.fingerprint(relative) == data.fingerprint(absolute)
+
+
+@pytest.mark.parametrize("is_relative", [(True, False), (False, True)])
+def test_a_large_test_table_shares_no_file_however_its_path_is_written(
+    folder: Path,
+    large: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    is_relative: tuple[bool, bool],
+) -> None:
+    (folder / "test.csv").write_text("picture,caption,kind\n3.png,x,a\n")
+    large()
+    monkeypatch.chdir(folder)
+    path, test_path = (
+        name if relative else str(folder / name)
+        for name, relative in zip(("data.csv", "test.csv"), is_relative)
+    )
+    with pytest.raises(UserError, match="1 of 1 images of data.test_path"):
+        data.open_split(csv_config(folder, path=path, test_path=test_path), "train")
