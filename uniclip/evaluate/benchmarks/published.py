@@ -215,7 +215,9 @@ class PublishedBenchmark(Benchmark):
     def _with_stored_templates(self, dataset: Dataset) -> EvaluationProtocol:
         """Return the protocol; templates stored beside the images precede published ones."""
         custom_templates = self.protocol.custom_templates
-        if not dataset.templates or {dataset.name, DEFAULT_DATASET} & set(custom_templates):
+        has_classes = dataset.kind not in CAPTIONED_KINDS
+        preceding = {dataset.name, DEFAULT_DATASET} if has_classes else {dataset.name}
+        if not dataset.templates or preceding & set(custom_templates):
             return self.protocol
         templates = {**custom_templates, dataset.name: dataset.templates}
         return replace(self.protocol, custom_templates=templates)

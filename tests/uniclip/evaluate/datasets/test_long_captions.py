@@ -44,6 +44,14 @@ def test_captions_are_embedded_without_a_template_and_cut_ones_are_counted(
     assert evaluate.build_protocol(name, of)["templates"] == ["{}"]
 
 
+def test_a_template_for_every_data_set_with_classes_is_none_for_captions(tmp_path: Path) -> None:
+    of = stub_models.config({"name": "scenes"})
+    custom = {"name": "mine", "templates": {"*": ["a {} on white."]}}
+    of = replace(of, runtime=replace(of.runtime, data_root=str(tmp_path), protocol=custom))
+    assert evaluate.build_protocol("docci", of)["templates"] == ["{}"]
+    assert evaluate.build_protocol("svhn", of)["templates"] == ["a {} on white."]
+
+
 def test_a_caption_of_just_the_context_length_is_not_cut() -> None:
     score_card = ScoreCard()
     add_cut_share(score_card, [74, 75, 76, 77], 75)
