@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from tests.helpers import composition_trees
 from uniclip.evaluate import datasets
+from uniclip.evaluate.comparison import compare_scores
 from uniclip.evaluate.datasets.images import ArrayReader, ImageDataset
 from uniclip.evaluate.metrics import Numbers
 from uniclip.evaluate.scoring.composition import CHANCE_OF_PAIRS, score_composition
@@ -62,6 +64,23 @@ def test_the_correct_caption_must_be_nearer_than_every_other() -> None:
     assert scores["composition.text[category 1]"] == 0
     assert scores["composition.blind.short"] == pytest.approx((1 + 0 + 0.75) / 3)
     assert scores["composition.blind.prior"] == pytest.approx(0.5), "all captions tie"
+
+
+def test_images_that_show_one_picture_are_one_cluster() -> None:
+    """Their outcomes are alike: intervals of their mean must not count them as independent."""
+    generator = np.random.default_rng(1)
+    pictures = np.repeat(np.arange(30), 5)
+    test = replace(make_images([("a", "b")] * 150, [0] * 150), picture_rows=pictures)
+    images, results = unit_rows(generator, 30, 8)[pictures], []
+    for _ in range(2):
+        score_card = ScoreCard()
+        score_card.add_array("ids", np.arange(150, dtype=np.uint64))
+        score_composition(score_card, images, unit_rows(generator, 150, 2, 8), test)
+        results.append(score_card.get_results())
+    assert results[0][1]["family"].tolist() == pictures.tolist()
+    differences = {d.score: d for d in compare_scores(*results)}
+    for name in ("composition.text", "composition.blind.prior"):
+        assert (differences[name].num_samples, differences[name].num_clusters) == (150, 30)
 
 
 def test_scores_of_pairs_equal_a_literal_count() -> None:
