@@ -87,6 +87,7 @@ def read_pixels(pixels: Numbers) -> Numbers:
     return pixels[:, 0, middle, middle].reshape(len(pixels), -1).astype(np.float32) / 255
 
 
+@pytest.mark.slow
 def test_one_embedding_of_each_picture_serves_zero_shot_probes_and_few_shots(
     tmp_path: Path,
 ) -> None:
