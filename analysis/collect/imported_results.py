@@ -84,13 +84,13 @@ def read_imported_results(path: Path) -> list[ImportedResult] | None:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not records or not all(isinstance(r, dict) and "metrics" in r for r in records):
         return None
     try:
         return list(_convert_records(path, records))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"{path} is no complete file of results ({error})") from None
 
 

@@ -29,7 +29,10 @@ from uniclip.io.atomic import JSON_ERRORS
 from uniclip.io.hashing import digest
 from uniclip.store import ScoreKind, get_score_kind_traits, is_better
 
-CONTENT_ERRORS = (ValueError, KeyError, TypeError, AttributeError, msgspec.ValidationError)
+CONTENT_ERRORS = (
+    *(ValueError, KeyError, TypeError, AttributeError, OverflowError),
+    msgspec.ValidationError,
+)
 """Raised for JSON that holds no scores."""
 
 
@@ -166,7 +169,7 @@ def build_page(leaderboard: Leaderboard) -> str:
 
 
 def _read_values(results: Mapping[str, Any]) -> Iterator[tuple[LeaderboardColumn, float]]:
-    """Yield the scores of one model; KeyError or TypeError if these are none."""
+    """Yield the finite scores of one model; KeyError or TypeError if these are none."""
     for dataset, result in results.items():
         protocol = result["protocol"]
         protocol_hash = digest(protocol, 8)
@@ -176,7 +179,8 @@ def _read_values(results: Mapping[str, Any]) -> Iterator[tuple[LeaderboardColumn
                 *(dataset, score["name"], score["kind"]),
                 *(protocol.get("protocol", ""), protocol.get("metric", ""), protocol_hash),
             )
-            yield column, float(score["value"])
+            if math.isfinite(value := float(score["value"])):
+                yield column, value
 
 
 def _order_by_dataset(columns: Sequence[LeaderboardColumn]) -> list[LeaderboardColumn]:

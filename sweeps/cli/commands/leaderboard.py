@@ -42,6 +42,6 @@ def run(arguments: Namespace) -> int:
     if page_path.is_dir():
         raise UserError(f"to={page_path} is a folder; name a file")
     results = leaderboard.read_results([Path(name) for name in arguments.names])
-    atomic_write(page_path, leaderboard.build_page(results).encode())
+    atomic_write(page_path, leaderboard.build_page(results).encode("utf-8", "replace"))
     make_console().print(f"{page_path}: {len(results.models)} models", markup=False)
     return 0

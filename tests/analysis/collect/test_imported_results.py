@@ -122,6 +122,11 @@ def test_other_files_are_none_and_faulty_ones_are_refused(tmp_path: Path) -> Non
     assert read_imported_results(write(tmp_path / "scores.json", {"dtd": {"scores": []}})) is None
     (tmp_path / "text").write_text("no JSON")
     assert read_imported_results(tmp_path / "text") is None
+    (tmp_path / "nested").write_text("[" * 100_000)
+    assert read_imported_results(tmp_path / "nested") is None
+    huge = {**CLIP_BENCHMARK, "metrics": {"acc1": 10**400}}
+    with pytest.raises(UserError, match="is no complete file of results"):
+        read_imported_results(write(tmp_path / "huge.json", huge))
     with pytest.raises(UserError, match="is no complete file of results"):
         read_imported_results(write(tmp_path / "b.json", {"metrics": {}}))
     with pytest.raises(UserError, match="cannot be read"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,12 @@ def test_means_of_several_kinds_are_told_apart(tmp_path: Path) -> None:
     assert section.rows[0].cells[-2:] == ("30.0", "30.0")
 
 
+def test_a_value_that_is_no_number_is_missing(tmp_path: Path) -> None:
+    result = {"dtd": make_result(math.nan), "food101": make_result(0.4)}
+    (section,) = build_sections(read_results([write(tmp_path / "a.json", result)]).models)
+    assert section.headings == ("food101",)
+
+
 def test_another_protocol_is_another_column(tmp_path: Path) -> None:
     first = {"dtd": make_result(0.2)}
     second = {"dtd": make_result(0.3, protocol="slip2021")}
@@ -99,6 +106,7 @@ def test_the_page_has_the_differences_and_escapes_names(tmp_path: Path) -> None:
     [
         *([1], {"dtd": {}}, {"runs": []}),
         {"dtd": make_result(0.2, kind="beauty")},
+        {"dtd": make_result(10**400)},
         {"runs": {"a": {"dtd": make_result(0.2)}}, "differences": [{"score": "zeroshot"}]},
         {"runs": {"a": {"dtd": make_result(0.2)}}, "differences": [3]},
     ],

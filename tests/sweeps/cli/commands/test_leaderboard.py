@@ -27,6 +27,14 @@ def test_a_page_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "<h1>Leaderboard</h1>" in page.read_text()
 
 
+def test_a_name_that_is_no_text_does_not_prevent_the_page(tmp_path: Path) -> None:
+    content = {"runs": {"half a character \udc80": SCORES}}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    page = tmp_path / "page.html"
+    assert execute("leaderboard", str(tmp_path / "a.json"), f"to={page}") == 0
+    assert "half a character ?" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
