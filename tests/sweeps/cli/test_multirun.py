@@ -54,6 +54,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
+@pytest.mark.slow
 def test_two_ablations_run_into_one_summary(swept: tuple[Path, str]) -> None:
     folder, output = swept
     assert output.startswith("2 sweeps, one after another: 6 arms, 6 cells, ")
@@ -70,6 +71,7 @@ def test_two_ablations_run_into_one_summary(swept: tuple[Path, str]) -> None:
     assert "\nhigh vs. low" in summary
 
 
+@pytest.mark.slow
 def test_the_printed_configuration_is_that_of_a_finished_run(swept: tuple[Path, str]) -> None:
     """`--cfg job`, read back in Python: the same run id, so that nothing is trained."""
     folder, _ = swept
@@ -82,6 +84,7 @@ def test_the_printed_configuration_is_that_of_a_finished_run(swept: tuple[Path, 
     assert run.list_attempts() == [1]
 
 
+@pytest.mark.slow
 def test_each_run_has_its_configuration_beside_it(swept: tuple[Path, str]) -> None:
     store = Store(swept[0] / "store")
     runs = list(store.iter_runs())
@@ -92,6 +95,7 @@ def test_each_run_has_its_configuration_beside_it(swept: tuple[Path, str]) -> No
         assert config.train.learning_rate == config_from_spec(run.read_spec()).train.learning_rate
 
 
+@pytest.mark.slow
 def test_running_it_again_trains_nothing(swept: tuple[Path, str]) -> None:
     folder, _ = swept
     done = run_command(folder, "report", "ablation=glob([variance,rates])", *WORDS)

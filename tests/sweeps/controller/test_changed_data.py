@@ -150,6 +150,7 @@ def test_a_named_cell_is_retried_where_the_data_are_now(table: Path, tmp_path: P
     assert worker.claim_and_execute(run_id) == "trained"
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_data_change_ends_with_one_line(table: Path, tmp_path: Path) -> None:
     """The whole command: the table changes while the second of many runs is open."""
     words = [*WORDS, f"data.path={table}", f"store={tmp_path / 'store'}", "launcher.max_workers=1"]

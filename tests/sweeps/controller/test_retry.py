@@ -66,6 +66,7 @@ def build(driver: Driver, *names: str, force: bool = False) -> SweepController:
     return retry.build_retry(request.parse_request(list(driver.words)), names, force=force)
 
 
+@pytest.mark.slow
 def test_only_named_cells_are_run(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = driver.store.get_sweep(driver.plan().sweep_id).path / "plan.json"
     before = plan.read_bytes()
@@ -82,6 +83,7 @@ def test_only_named_cells_are_run(driver: Driver, monkeypatch: pytest.MonkeyPatc
     assert "report:" in driver.run("full/2", command="retry"), "a follow-up writes the report"
 
 
+@pytest.mark.slow
 def test_without_names_the_stored_plan_is_run(driver: Driver) -> None:
     driver.run(command="retry")
     assert states(driver) == dict.fromkeys(SEEDS, "complete")
