@@ -367,12 +367,17 @@ def _list_scores(run: RunFolder, cell: Cell, dataset: str, evaluation: str) -> l
 
 
 def _index_items(score: str, arrays: dict[str, NDArray[Any]]) -> pd.MultiIndex:
-    """Return the index of the outcomes of a score: item, image and cluster."""
+    """Return the index of the outcomes of a score: item, image and cluster.
+
+    Outcomes of several images each have no image (-1), but may have clusters of their own.
+    """
     num_outcomes = len(arrays[score])
     rows = find_item_rows(score, num_outcomes, arrays)
     image = np.full(num_outcomes, -1) if rows is None else rows
     clusters = arrays.get(CLUSTER_ARRAY)
-    cluster = image if clusters is None or rows is None else clusters[rows]
+    cluster = image
+    if clusters is not None and (rows is not None or len(clusters) == num_outcomes):
+        cluster = clusters if rows is None else clusters[rows]
     return pd.MultiIndex.from_arrays(
         [np.arange(num_outcomes), image, cluster], names=["item", "image", "cluster"]
     )
