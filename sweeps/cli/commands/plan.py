@@ -173,7 +173,7 @@ def _get_height(console: Console) -> int:
 def _describe_estimate(
     request: SweepRequest, plan: Plan, runs: Collection[str], cost_estimates: CostEstimates
 ) -> str:
-    """Return the estimated cost of the runs, in one line."""
+    """Return the estimated cost of the runs, in one line; of an adaptive sweep, of this round."""
     settings = request.settings
     total_cost = estimate.describe_total_cost(
         plan.cells,
@@ -183,7 +183,8 @@ def _describe_estimate(
         limit.count_gpus_per_run(settings.launcher, plan.device),
     )
     hint = " (plan --probe measures them)" if runs and not cost_estimates else ""
-    return f"estimate: {total_cost}{hint}"
+    label = "estimate" if plan.adaptive is None else "estimate of this round"
+    return f"{label}: {total_cost}{hint}"
 
 
 def _run_probe_if_needed(request: SweepRequest, resolved_plan: ResolvedPlan) -> None:

@@ -115,6 +115,8 @@ def test_pilot_and_mde_state_seeds_and_hours_from_the_spread_of_every_sweep(
         counts = r"\d+ seeds \(\d+ to [\w ]+\) for every primary contrast, [\d.e+]+ worker hours"
         assert re.search(rf"mde=0.05 on {name}: {counts}; from the spread of 7 seeds", text)
     assert "on retrieval.caption.r1, from the spread of 7 seeds" in text
+    label = "estimate of this round: " if seeds == "adaptive" else " estimate: "
+    assert label in text
 
 
 @pytest.mark.parametrize(
