@@ -137,7 +137,7 @@ class SweepController:
         if actions.submit:
             self._run_preflight(actions.submit)
             if not in_follow_up():
-                probe.delete_failed_audit(self._sweep_folder)
+                probe.delete_failed_audit(self._sweep_folder, self.plan)
         self._print_header(states, actions.submit)
         if actions.submit:
             self._check_limit(actions)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from uniclip.commands.definition import EXECUTOR
 from uniclip.identity import compute_training_hash
+from uniclip.io.hashing import digest
 from uniclip.store import AuditRecord, Plan, SweepFolder
 from uniclip.store.json_io import read_record
 from uniclip.store.sweep_records import AUDIT_ERROR_CHECK
@@ -45,6 +46,18 @@ def parse_device_type(device: str) -> str:
 def compute_audit_key(plan: Plan) -> AuditKey:
     """Return the scope given by the code of this process and the device of the plan."""
     return AuditKey(training_hash=compute_training_hash(), device=plan.device)
+
+
+def compute_checks_digest(plan: Plan) -> str:
+    """Return the digest of how the arms of a command are checked; "" for other plans.
+
+    The id of the sweep does not cover it.
+    """
+    if plan.executor != EXECUTOR:
+        return ""
+    definition = plan.base_config["runtime"]["command"]["definition"]
+    manipulation_checks = {c.name: c.manipulation_check for c in plan.components}
+    return digest([definition, plan.command_checks, manipulation_checks])
 
 
 def has_audit(folder: SweepFolder, audit_key: AuditKey) -> bool:

@@ -7,6 +7,7 @@ no cell.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import process
@@ -15,31 +16,56 @@ from sweeps.costs.audit_scope import (
     AuditKey,
     audit_failed,
     compute_audit_key,
+    compute_checks_digest,
     find_refusal,
     has_audit,
     has_valid_audit,
 )
 from uniclip.config import plugins
 from uniclip.errors import UserError
-from uniclip.store import Store, SweepFolder
+from uniclip.store import Plan, Store, SweepFolder
 
 
-def delete_failed_audit(folder: SweepFolder) -> None:
-    """Delete an audit that raised an error or refuses the sweep, so that it is made again."""
-    plan = folder.read_plan()
-    if audit_failed(folder) or (plan is not None and find_refusal(folder, plan) is not None):
+def delete_failed_audit(folder: SweepFolder, plan: Plan) -> None:
+    """Delete an audit that raised an error, refuses the sweep or made other checks than a plan's.
+
+    It is then made again.
+    """
+    is_refused = find_refusal(folder, plan) is not None
+    if audit_failed(folder) or is_refused or _has_other_checks(folder.read_plan(), plan):
         folder.audit_path.unlink(missing_ok=True)
 
 
+def _has_other_checks(stored_plan: Plan | None, plan: Plan) -> bool:
+    return stored_plan is not None and (
+        compute_checks_digest(stored_plan) != compute_checks_digest(plan)
+    )
+
+
 def write_specs_and_plan(store: Store, resolved_plan: ResolvedPlan) -> None:
-    """Write what a probe reads: the specs, and the plan unless the sweep has one."""
+    """Write what a probe reads: the specs, and the plan unless the sweep has one.
+
+    The checks of the arms of a command are written, though, and an audit of others is deleted.
+    """
     store.require_writable()
     store.write_format_version()
     for run_id, spec in resolved_plan.specs.items():
         store.get_run(run_id).write_spec(spec)
-    folder = store.get_sweep(resolved_plan.plan.sweep_id)
-    if folder.read_plan() is None:
-        folder.write_plan(resolved_plan.plan)
+    plan = resolved_plan.plan
+    folder = store.get_sweep(plan.sweep_id)
+    stored_plan = folder.read_plan()
+    if stored_plan is None:
+        folder.write_plan(plan)
+    elif _has_other_checks(stored_plan, plan):
+        folder.audit_path.unlink(missing_ok=True)
+        folder.write_plan(
+            replace(
+                stored_plan,
+                base_config=plan.base_config,
+                components=plan.components,
+                command_checks=plan.command_checks,
+            )
+        )
 
 
 def run_probe(store: Store, resolved_plan: ResolvedPlan) -> None:
@@ -50,7 +76,8 @@ def run_probe(store: Store, resolved_plan: ResolvedPlan) -> None:
     """
     folder = store.get_sweep(resolved_plan.plan.sweep_id)
     audit_key = compute_audit_key(resolved_plan.plan)
-    if has_valid_audit(folder, audit_key):
+    has_other_checks = _has_other_checks(folder.read_plan(), resolved_plan.plan)
+    if has_valid_audit(folder, audit_key) and not has_other_checks:
         return
     write_specs_and_plan(store, resolved_plan)
     arguments = (str(store.root), folder.id, audit_key.training_hash, audit_key.device)

@@ -143,7 +143,7 @@ class Tuner:
             return True
         plan, settings, store = self.resolved_plan.plan, self.request.settings, self.request.store
         if not in_follow_up():
-            delete_failed_audit(store.get_sweep(plan.sweep_id))
+            delete_failed_audit(store.get_sweep(plan.sweep_id), plan)
         states = inspect_runs(store, plan.required_evaluations(), Slurm().find_end_reason)
         default_runs = [run for run, state in states.items() if settings.should_run(state)]
         tuned_runs = list(states)  # each costs as much as the default run of its arm and seed

@@ -9,6 +9,7 @@ import pytest
 
 from sweeps.costs import probe
 from sweeps.costs.audit_scope import AuditKey, compute_audit_key
+from tests.helpers.command_ablations import plan_command
 from tests.helpers.trivial_sweep import pass_audit, planned
 from uniclip.errors import UserError
 from uniclip.io.atomic import atomic_write
@@ -57,7 +58,7 @@ def test_failed_audit_is_deleted(tmp_path: Path) -> None:
     plan, store = planned(1, 0.0).plan, Store(tmp_path)
     folder, audit_key = store.get_sweep(plan.sweep_id), compute_audit_key(plan)
     pass_audit(store, plan)
-    probe.delete_failed_audit(folder)
+    probe.delete_failed_audit(folder, plan)
     assert folder.audit_path.exists()
     failed_check = AuditCheck(arm="only", name=AUDIT_ERROR_CHECK, passed=False, detail="no image")
     record = AuditRecord(
@@ -66,5 +67,38 @@ def test_failed_audit_is_deleted(tmp_path: Path) -> None:
         device_type=audit_key.device_type,
     )
     atomic_write(folder.audit_path, to_json_bytes(record))
-    probe.delete_failed_audit(folder)
+    probe.delete_failed_audit(folder, plan)
     assert not folder.audit_path.exists()
+
+
+def test_an_audit_of_other_checks_is_deleted(tmp_path: Path) -> None:
+    """What must differ does not enter the id of the sweep."""
+    store = Store(tmp_path / "store")
+    resolved_plan = plan_command(tmp_path, "seeds=1")
+    plan, folder = resolved_plan.plan, store.get_sweep(resolved_plan.plan.sweep_id)
+    folder.write_plan(plan)
+    pass_audit(store, plan)
+    probe.delete_failed_audit(folder, plan_command(tmp_path, "seeds=2").plan)
+    assert folder.audit_path.exists()
+    arms = {"base": {}, "gain": {"overrides": {"gain": 1.0}, "must_differ": ["batch"]}}
+    for changes in ({"arms": arms}, {"command": {"kill_at": 2}}):
+        pass_audit(store, plan)
+        other_plan = plan_command(tmp_path, "seeds=1", **changes).plan
+        assert other_plan.sweep_id == plan.sweep_id
+        probe.delete_failed_audit(folder, other_plan)
+        assert not folder.audit_path.exists()
+
+
+def test_a_probe_makes_the_checks_of_the_requested_plan(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    plan = plan_command(tmp_path, "seeds=2").plan
+    folder = store.get_sweep(plan.sweep_id)
+    folder.write_plan(plan)
+    pass_audit(store, plan)
+    arms = {"base": {}, "gain": {"overrides": {"gain": 1.0}, "must_differ": ["batch"]}}
+    probe.run_probe(store, plan_command(tmp_path, "seeds=1", arms=arms))
+    checks = {check.name: check.passed for check in folder.read_audit_checks()}
+    assert checks["batch differs from base"] is False
+    stored_plan = folder.read_plan()
+    assert stored_plan is not None
+    assert stored_plan.seeds == plan.seeds
