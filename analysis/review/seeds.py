@@ -40,7 +40,6 @@ def check_power(review: ReviewInput) -> Iterator[Finding]:
     num_seeds, target_text = _choose_num_seeds(review, undecided)
     seeds = range(review.plan.first_seed, review.plan.first_seed + num_seeds)
     runs = {arm: len(_list_open_seeds(results, arm, seeds)) for arm in arms}
-    arm_words = review.select_arms(arms)
     yield Finding(
         check="too_few_seeds",
         title="Too few seeds for a null result",
@@ -50,11 +49,7 @@ def check_power(review: ReviewInput) -> Iterator[Finding]:
         "difference' is not shown.",
         remedy=Remedy(
             description=f"{num_seeds} seeds of {join_names(arms)}{target_text}",
-            commands=(
-                CommandWords(
-                    changes=(*arm_words, format_seeds([*seeds])), same_sweep=not arm_words
-                ),
-            ),
+            commands=(_request_seeds(review, arms, seeds),),
             runs={arm: n for arm, n in runs.items() if n},
         ),
     )
@@ -93,6 +88,18 @@ def _choose_num_seeds(
     num_finished = max((len(e.seeds) for e in effects), default=len(review.plan.seeds))
     wanted = max([*required, num_finished + 1])
     return wanted, ", beyond the last look: the schedule has to be declared anew"
+
+
+def _request_seeds(review: ReviewInput, arms: Sequence[str], seeds: Sequence[int]) -> CommandWords:
+    """Return the command that runs these seeds by the rule of the sweep, which is not changed
+    unless it allows fewer seeds."""
+    rule, arm_words = review.plan.adaptive, review.select_arms(arms)
+    if rule is None:
+        return CommandWords(changes=(*arm_words, format_seeds(seeds)), same_sweep=not arm_words)
+    if len(seeds) <= rule.max_seeds:
+        return CommandWords()
+    hours = () if rule.max_gpu_hours is None else (f"max_gpu_hours={rule.max_gpu_hours!r}",)
+    return CommandWords(changes=("seeds=adaptive", f"max_seeds={len(seeds)}", *hours))
 
 
 def _list_open_seeds(results: Results, arm: str, seeds: Sequence[int]) -> list[int]:

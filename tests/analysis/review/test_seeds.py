@@ -12,6 +12,7 @@ from tests.helpers.reviewed_sweeps import (
     FLAWS,
     OTHER,
     REFERENCE,
+    assert_commands_are_valid,
     assert_only_finding,
     write_sweep,
 )
@@ -43,3 +44,25 @@ def test_seeds_for_a_new_rule_were_seen_by_nobody(tmp_path: Path) -> None:
     (finding,) = [f for f in review_sweep(store, reported) if f.check == "changed_rules"]
     assert finding.remedy.commands[0].changes == ("seeds=[6,7,8,9,10]",)
     assert "first_seed: 6 in the ablation's YAML" in finding.remedy.description
+
+
+@pytest.mark.parametrize("max_seeds", [8, 4])
+def test_adaptive_seeds_stay_adaptive(max_seeds: int, tmp_path: Path) -> None:
+    """A number of seeds would replace the looks after they were taken."""
+    story, _ = FLAWS["too_few_seeds"]
+    store, plan = write_sweep(tmp_path, replace(story, seeds="seeds=adaptive"))
+    assert plan.adaptive is not None
+    limited = replace(
+        plan,
+        adaptive=replace(plan.adaptive, max_seeds=max_seeds),
+        looks=plan.looks[: max_seeds - 3],
+    )
+    (finding,) = [f for f in review_sweep(store, limited) if f.check == "too_few_seeds"]
+    (command,) = finding.remedy.commands
+    if max_seeds == 4:  # all of them were run
+        assert command.changes[0] == "seeds=adaptive"
+        assert int(command.changes[1].partition("=")[2]) > max_seeds
+    else:
+        assert command.changes == ()
+        assert finding.remedy.runs == {REFERENCE: 1, OTHER: 1}
+        assert_commands_are_valid(store, plan, [finding])
