@@ -211,8 +211,8 @@ def make_unknown_key_error(
         return UserError(f"unknown key {key!r}: the keys are {', '.join(sorted(siblings))}")
     if close_sections:
         return UserError(f"unknown key {key!r}: did you mean {close_sections[0]}.*?")
-    names = {name.split(".")[0] + (".*" if "." in name else "") for name in known_keys}
-    return UserError(f"unknown key {key!r}: the keys are {', '.join(sorted(names))}; see list keys")
+    roots = {name.split(".")[0] + (".*" if "." in name else "") for name in known_keys}
+    return UserError(f"unknown key {key!r}: the keys are {', '.join(sorted(roots))}; see list keys")
 
 
 def suggest_keys(key: str, known_keys: Iterable[str]) -> list[str]:
