@@ -4,7 +4,7 @@ CLIP_benchmark 1.6 writes a JSON file for each model, data set and task; DataCom
 writes `eval_results.jsonl`, one line for each data set of one model, which is named by the folder
 of the file. Nothing is computed anew: a value is taken over where the same metric of the same data
 set is scored here (`docs/evaluation.md` lists where definitions differ). VOC 2007 of either, unless
-it is `voc2007_multilabel`, is cut-out boxes with one label, another task, and is left out.
+it is `voc2007_multilabel`, is our `voc2007_boxes`: cut-out objects with one label.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from uniclip.evaluate import datasets
 
 PREFIXES = ("wds/", "vtab/", "wilds/", "fairness/", "retrieval/", "misc/")
 """What either library puts in front of the name of a data set."""
-OTHER_TASKS = ("voc2007",)
-"""Names that stand for another task than here."""
+OTHER_NAMES = {"voc2007": "voc2007_boxes"}
+"""Names that stand for another data set than here."""
 RECALLS = {
     f"{retrieved}_retrieval_recall@{k}": f"retrieval.{direction}.r{k}"
     for retrieved, direction in (("image", "t2i"), ("text", "i2t"))
@@ -118,7 +118,5 @@ def _get_dataset(name: str) -> str | None:
     """Return our name of a data set of either library; None if it is not among ours."""
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
-    if name in OTHER_TASKS:
-        return None
-    name = datasets.ALIASES.get(name, name)
+    name = OTHER_NAMES.get(name) or datasets.ALIASES.get(name, name)
     return name if name in datasets.DATASETS else None

@@ -13,7 +13,7 @@ from sweeps.doctor.context import DoctorContext, build_requirements, estimate_by
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
-from uniclip.evaluate.datasets import verify
+from uniclip.evaluate.datasets import copies, verify
 from uniclip.identity import ROOT
 from uniclip.io.atomic import resolve_staged_path
 from uniclip.store import Plan
@@ -65,7 +65,10 @@ def check_evaluation_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
             yield warning(check, f"{name} is missing, its scores will be n/a", hint)
         for name, hint in context.plan.missing_probe_data.items():
             yield warning(check, f"{name}: its linear probe will be n/a", hint)
-    statuses = [verify.verify_dataset(dataset, root) for dataset in selected_datasets]
+    statuses = [
+        verify.verify_dataset(copies.resolve_dataset(dataset, root), root)
+        for dataset in selected_datasets
+    ]
     for status in statuses:
         if status.availability in ("corrupt", "mismatch"):
             message = f"{status.dataset.name}: {'; '.join(status.describe())}"

@@ -327,7 +327,8 @@ def annotation(path: Path, objects: dict[str, list[int]]) -> None:
     """Write the annotation of an image in VOC's XML."""
     elements = "".join(
         f"<object><name>{name}</name><pose>Left</pose><truncated>0</truncated>"
-        f"<difficult>{difficult}</difficult><bndbox><xmin>1</xmin></bndbox></object>"
+        f"<difficult>{difficult}</difficult><bndbox><xmin>1</xmin><ymin>2</ymin>"
+        "<xmax>6</xmax><ymax>8</ymax></bndbox></object>"
         for name, flags in objects.items()
         for difficult in flags
     )

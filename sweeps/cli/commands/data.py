@@ -14,7 +14,7 @@ from uniclip.config.binding import bind
 from uniclip.config.overrides import TEXT, parse_overrides
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
-from uniclip.evaluate.datasets import verify
+from uniclip.evaluate.datasets import copies, verify
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.protocols.published import DEFAULT_PROTOCOL, get_published_protocol
 
@@ -87,7 +87,8 @@ def check_datasets(
     console = make_console()
     availabilities, records = [], []
     for dataset in selected_datasets:
-        status = verify.verify_dataset(dataset, root, verify_checksums)
+        resolved = copies.resolve_dataset(dataset, root)
+        status = verify.verify_dataset(resolved, root, verify_checksums)
         availabilities.append(status.availability)
         if as_json:
             records.append(_make_record(status, root))

@@ -53,11 +53,13 @@ def test_a_file_of_clip_benchmark_is_read(tmp_path: Path) -> None:
 def test_a_file_of_datacomp_is_read(tmp_path: Path) -> None:
     results = read_imported_results(write(tmp_path / "mine/eval_results.jsonl", *DATACOMP))
     assert results is not None
-    assert [(r.model, r.dataset) for r in results] == [("mine", "iwildcam"), ("mine", "coco")]
+    assert {r.model for r in results} == {"mine"}
+    assert [r.dataset for r in results] == ["iwildcam", "voc2007_boxes", "coco"]
     assert results[0].get_value("zeroshot", "f1_macro") == 0.1
-    assert results[1].get_value("retrieval.t2i.r1", "recall") == 0.3
-    assert results[1].get_value("retrieval.i2t.r1", "recall") == 0.5
-    assert results[1].get_value("retrieval.i2t.r5", "recall") is None
+    assert results[1].get_value("zeroshot", "accuracy") == 0.8
+    assert results[2].get_value("retrieval.t2i.r1", "recall") == 0.3
+    assert results[2].get_value("retrieval.i2t.r1", "recall") == 0.5
+    assert results[2].get_value("retrieval.i2t.r5", "recall") is None
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from uniclip.config.cores import derive_num_workers
 from uniclip.evaluate import datasets
 from uniclip.evaluate.benchmarks.base import Benchmark
 from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.datasets import copies
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.datasets.images import CAPTIONED_KINDS
 from uniclip.evaluate.protocols import custom
@@ -47,8 +48,8 @@ if TYPE_CHECKING:
 
     Splits = tuple[SplitName, ...]
 
-NOTED_FIELDS = ("kind", "files", "held_out", "templates")
-"""Fields of a user-defined data set that are noted for when its folder is missing."""
+NOTED_FIELDS = ("kind", "files", "held_out", "templates", "class_names")
+"""Fields of a user-defined data set, or of a copy, that are noted for when it is missing."""
 
 
 def build_published_benchmark(
@@ -142,23 +143,49 @@ class PublishedBenchmark(Benchmark):
     def resolve_dataset(self) -> Dataset:
         """Return the data set as the protocol tests it.
 
-        Prompt templates that lie beside published images are read. What is missing, user-defined or
-        with such templates, is described as when it was last evaluated.
+        A copy stands in for missing files of the publisher (`uniclip.evaluate.datasets.copies`).
+        Templates and class names that lie beside published images are read. What is missing,
+        user-defined or with such templates, is described as when it was last evaluated.
         """
-        dataset = datasets.get(self.name)
+        dataset = self._choose_copy(datasets.get(self.name))
         if self.name in self.protocol.test_on_all:
-            return dataset.with_all_as_test()
+            dataset = dataset.with_all_as_test()
         is_present = dataset.user_folder is None or dataset.user_folder.exists()
         if is_present and not dataset.has_templates:
             return dataset
         if dataset.has_templates and dataset.describe_missing(self.root, ("test",)) is None:
-            return replace(dataset, templates=dataset.reader.read_templates(Path(self.root)))
+            reader, root = dataset.reader, Path(self.root)
+            return replace(
+                dataset,
+                templates=reader.read_templates(root),
+                class_names=reader.read_class_names(root),
+            )
         note = self._read_note(dataset)
         if note is None:
             return dataset
         files = {split: tuple(patterns) for split, patterns in note["files"].items()}
-        templates = tuple(note["templates"])
-        return replace(dataset, files=files, held_out=note["held_out"], templates=templates)
+        class_names = {key: tuple(names) for key, names in note.get("class_names", {}).items()}
+        return replace(
+            dataset,
+            files=files,
+            held_out=note["held_out"],
+            templates=tuple(note["templates"]),
+            class_names=class_names,
+        )
+
+    def _choose_copy(self, dataset: Dataset) -> Dataset:
+        """Return the data set, or the copy of it that is, or was last evaluated, under the root."""
+        chosen = copies.resolve_dataset(dataset, self.root)
+        folders = copies.list_copy_folders(dataset.name)
+        if (
+            chosen is not dataset
+            or not folders
+            or dataset.describe_missing(self.root, ("test",)) is None
+            or self._read_note(dataset) is not None
+        ):
+            return chosen
+        copy = copies.build_copy(dataset, self.root, folders[0])
+        return dataset if self._read_note(copy) is None else copy
 
     def _resolve_data(self, dataset: Dataset) -> tuple[Splits, dict[str, Any]]:
         """Return the splits that are evaluated, and the fingerprint of their data.
@@ -193,12 +220,15 @@ class PublishedBenchmark(Benchmark):
             splits, fingerprint = self._resolve_data(dataset.source)
         return DatasetSplits(dataset.source, self.root, splits, fingerprint, self.cache)
 
-    def _resolve_reference(self, dataset: Dataset) -> tuple[Splits, dict[str, Any]] | None:
-        """Return the splits and the fingerprint of the data set without the shift, if present."""
-        reference = dataset.reference
-        if reference is None or replace(self, name=reference.name).describe_missing() is not None:
+    def _resolve_reference(self, dataset: Dataset) -> tuple[Dataset, Splits, dict[str, Any]] | None:
+        """Return the data set without the shift, its splits and its fingerprint, if present."""
+        if dataset.reference is None:
             return None
-        return self._resolve_data(reference)
+        benchmark = replace(self, name=dataset.reference.name)
+        if benchmark.describe_missing() is not None:
+            return None
+        reference = benchmark.resolve_dataset()
+        return reference, *self._resolve_data(reference)
 
     def _build_splits(self, dataset: Dataset) -> DatasetSplits:
         from uniclip.evaluate.scoring.dataset_splits import DatasetSplits  # here: numpy
@@ -207,20 +237,25 @@ class PublishedBenchmark(Benchmark):
         return DatasetSplits(
             *(dataset, self.root, *self._resolve_data(dataset), self.cache),
             source=self._resolve_source(dataset),
-            reference=DatasetSplits(dataset.reference, self.root, *reference, self.cache)
-            if reference is not None and dataset.reference is not None
-            else None,
+            reference=None
+            if reference is None
+            else DatasetSplits(reference[0], self.root, *reference[1:], self.cache),
         )
 
     def _with_stored_templates(self, dataset: Dataset) -> EvaluationProtocol:
-        """Return the protocol; templates stored beside the images precede published ones."""
-        custom_templates = self.protocol.custom_templates
+        """Return the protocol; what is stored beside the images precedes published prompts."""
+        protocol = self.protocol
+        if dataset.class_names:
+            names = {**dataset.class_names, **protocol.custom_names.get(dataset.name, {})}
+            custom_names = {**protocol.custom_names, dataset.name: names}
+            protocol = replace(protocol, custom_names=custom_names)
+        custom_templates = protocol.custom_templates
         has_classes = dataset.kind not in CAPTIONED_KINDS
         preceding = {dataset.name, DEFAULT_DATASET} if has_classes else {dataset.name}
         if not dataset.templates or preceding & set(custom_templates):
-            return self.protocol
+            return protocol
         templates = {**custom_templates, dataset.name: dataset.templates}
-        return replace(self.protocol, custom_templates=templates)
+        return replace(protocol, custom_templates=templates)
 
     def _read_note(self, dataset: Dataset) -> dict[str, Any] | None:
         """Return what was noted at the last evaluation whose features are cached; None if none."""
@@ -255,11 +290,13 @@ def _build_version_record(dataset: Dataset, splits: Splits) -> dict[str, Any]:
     return {"version": RETRIEVAL_VERSION, "temperature": temperature}
 
 
-def _build_shift_record(reference: tuple[Splits, dict[str, Any]] | None) -> dict[str, Any]:
+def _build_shift_record(
+    reference: tuple[Dataset, Splits, dict[str, Any]] | None,
+) -> dict[str, Any]:
     """Return what scores relative to the data set without the shift depend on."""
     if reference is None:
         return {}
-    return {"reference": reference[1], "shift_version": SHIFT_VERSION}
+    return {"reference": reference[2], "shift_version": SHIFT_VERSION}
 
 
 def _required_splits(dataset: Dataset) -> Splits:

@@ -22,6 +22,21 @@ ARO_IMAGES = (
     "images into aro/images/"
 )
 
+
+def build_order_dataset(retrieval: Dataset) -> Dataset:
+    """Return the data set of the captions of a retrieval set with their words in other orders."""
+    return Dataset(
+        name=f"{retrieval.name}_order",
+        title=f"Order of words, {retrieval.title}",
+        kind="composition",
+        files={"test": retrieval.files["test"]},
+        reader=CaptionOrderReader(retrieval.reader),
+        split_rule="orders by rule: all words, within groups of three, groups of three",
+        download_hint=retrieval.download_hint,
+        source=retrieval,
+    )
+
+
 COMPOSITION_DATASETS = (
     Dataset(
         name="sugarcrepe",
@@ -66,17 +81,5 @@ COMPOSITION_DATASETS = (
         expected_counts={"test": 28_748},
         download_hint=ARO_IMAGES.format("visual_genome_attribution.json"),
     ),
-    *(
-        Dataset(
-            name=f"{retrieval.name}_order",
-            title=f"Order of words, {retrieval.title}",
-            kind="composition",
-            files={"test": retrieval.files["test"]},
-            reader=CaptionOrderReader(retrieval.reader),
-            split_rule="orders by rule: all words, within groups of three, groups of three",
-            download_hint=retrieval.download_hint,
-            source=retrieval,
-        )
-        for retrieval in RETRIEVAL_DATASETS
-    ),
+    *(build_order_dataset(retrieval) for retrieval in RETRIEVAL_DATASETS),
 )

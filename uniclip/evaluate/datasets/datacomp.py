@@ -1,21 +1,24 @@
 """The data sets of DataComp's 38 that are in no other list, read from DataComp's own copies.
 
 Keys, sizes and main metrics are those of DataComp's `tasklist.yml`; names and templates are those
-of the copies. WinoGAViL is read as its authors publish it. None has training images, so there is no
-linear probe.
+of the copies. WinoGAViL is read as its authors publish it, and the objects of PASCAL VOC 2007 are
+cut out of its images. None has training images, so there is no linear probe.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from uniclip.evaluate.datasets.bench14 import CLASSIFICATION_DATASETS
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.datasets.readers.datacomp import DatacompReader, list_files
+from uniclip.evaluate.datasets.readers.voc2007 import Voc2007BoxesReader
 from uniclip.evaluate.datasets.readers.winogavil import WinogavilReader
 
 if TYPE_CHECKING:
     from uniclip.evaluate.metrics import Metric
 
+(VOC2007,) = (d for d in CLASSIFICATION_DATASETS if d.name == "voc2007")
 SOURCE = "https://huggingface.co/datasets/djghosh"
 REGION_OTHER = 5
 """FMoW's region "Other", which WILDS leaves out of the worst region."""
@@ -67,6 +70,17 @@ DATACOMP_DATASETS = (
         group_column=0,
     ),
     _build_dataset("geode", "GeoDE", "geode", 12_488, "worst_group", group_column=0),
+    Dataset(
+        name="voc2007_boxes",
+        title="PASCAL VOC 2007, objects",
+        files={"test": VOC2007.files["test"]},
+        reader=Voc2007BoxesReader(),
+        expected_counts={"test": 14_976},
+        class_names_from="voc2007",
+        templates_from="voc2007",
+        split_rule="one image for each object, as CLIP_benchmark and DataComp",
+        download_hint=VOC2007.download_hint,
+    ),
     Dataset(
         name="winogavil",
         title="WinoGAViL",

@@ -99,6 +99,10 @@ class SplitReader(ABC):
         """Return the prompt templates that lie beside the images; empty if there are none."""
         return ()
 
+    def read_class_names(self, root: Path) -> dict[str, tuple[str, ...]]:
+        """Return prompt names by class that lie beside the images; empty if there are none."""
+        return {}
+
     def list_files(self, root: Path, split: SplitName) -> list[str] | None:
         """Return the image files of a split where opening it would import torch; None elsewhere."""
         return None
@@ -147,6 +151,8 @@ class Dataset:
     """Another data set, whose prompt templates this one has where no protocol states others."""
     templates: tuple[str, ...] = ()
     """Prompt templates stored with the images, each with one {} for the class name."""
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Prompt names stored with the images, by class."""
     source: Dataset | None = None
     """Another data set, whose images this one has: they are embedded once for both."""
     reference: Dataset | None = None
@@ -156,6 +162,9 @@ class Dataset:
     """Whether the share of captions that a model cuts is scored."""
     has_templates: bool = False
     """Whether prompt templates lie beside the published images."""
+    copy_folder: str | None = None
+    """Folder of the copy in WebDataset shards that stands in for the publisher's files
+    (`uniclip.evaluate.datasets.copies`); names and templates are those of the copy."""
     all_images: tuple[str, SplitReader] | None = None
     """Folder of all images, and what reads them, where a protocol tests on all of them."""
 
@@ -166,7 +175,12 @@ class Dataset:
         return (*stored, "validation") if self.held_out and "train" in stored else stored
 
     def with_all_as_test(self) -> Dataset:
-        """Return the data set with all its images as the test split, and no other split."""
+        """Return the data set with all its images as the test split, and no other split.
+
+        Of a copy in shards, the test split is all that there is.
+        """
+        if self.copy_folder is not None:
+            return replace(self, files={"test": self.files["test"]}, held_out=False)
         assert self.all_images is not None, self.name
         folder, reader = self.all_images
         return replace(

@@ -18,13 +18,14 @@ SUFFIX = "_fewshot"
 def build_few_shot_datasets(sources: Sequence[Dataset]) -> tuple[Dataset, ...]:
     """Return the data set of few shots of each classification data set with training images."""
     return tuple(
-        _build_few_shot_dataset(source)
+        build_few_shot_dataset(source)
         for source in sources
         if source.kind == "classification" and {"train", "validation"} <= set(source.splits)
     )
 
 
-def _build_few_shot_dataset(source: Dataset) -> Dataset:
+def build_few_shot_dataset(source: Dataset) -> Dataset:
+    """Return the data set of few shots of one classification data set."""
     stored_splits = {s: "train" if s not in source.files else s for s in source.splits}
     return replace(
         source,

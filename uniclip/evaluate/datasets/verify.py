@@ -57,6 +57,8 @@ class DatasetStatus:
         """Yield one line for each finding, the counts first."""
         if self.counts:
             yield ", ".join(self._format_count(split) for split in self.counts)
+        if self.dataset.copy_folder is not None:
+            yield f"read from the copy {self.dataset.copy_folder}/"
         if self.read_error is not None:
             yield self.read_error
         if self.missing_reason is not None:

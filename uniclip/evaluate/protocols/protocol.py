@@ -250,7 +250,8 @@ class EvaluationProtocol:
                     f"class of {dataset} in protocol {self.name}", key, classes
                 )
         source = datasets.get(dataset).class_names_from or dataset
-        return {**prompts.get_class_names(source, classes, self.base or self.name), **custom_names}
+        unnamed = [key for key in classes if key not in custom_names]
+        return {**prompts.get_class_names(source, unnamed, self.base or self.name), **custom_names}
 
     def for_dataset(self, dataset: str, classes: Sequence[str]) -> DatasetProtocol:
         """Return the protocol of one data set; `classes`: its keys, in the order of its labels."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import dataset_trees
+from tests.helpers import dataset_copies, dataset_trees
 from tests.helpers.command_line import execute
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import verify
@@ -199,3 +199,14 @@ def test_data_sets_without_files_of_their_own_are_not_exported(
     for name, message in (("digits_fewshot", "export that"), ("winogavil", "no wrong captions")):
         assert execute("data", "export", name, f"to={tmp_path}") == 2
         assert message in capsys.readouterr().err
+
+
+def test_copies_in_shards_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("wds_vtab-dtd_test", "wds_mnist"):
+        dataset_copies.write_classification(tmp_path / folder, ("one", "two"), test=[0, 1, 1])
+    assert execute("data", "check", f"data_root={tmp_path}") == 1
+    lines = printed_words(capsys)
+    expected = "mismatch test 3 (published: 1,880); read from the copy wds_vtab-dtd_test/; there is"
+    assert " ".join(lines["dtd"][1:]).startswith(expected)
+    assert "wds_mnist/;" in lines["mnist"]
+    assert "wds_mnist/;" not in lines["cifar10"]

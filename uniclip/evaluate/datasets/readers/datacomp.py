@@ -1,10 +1,11 @@
-"""Copies of evaluation sets as DataComp publishes them: WebDataset shards and their prompts.
+"""Copies of evaluation sets as DataComp and CLIP_benchmark publish them: shards and prompts.
 
     wds_<key>_test/{classnames.txt, zeroshot_classification_templates.txt}
     wds_<key>_test/test/{nshards.txt, 0.tar, 1.tar, ...}
 
-The layout is that of DataComp's `download_evalsets.py` and `eval_utils/wds_eval.py`. Where a worst
-group is scored, a sample has its metadata as `.npy`, a row of whole numbers whose columns
+The layout is that of DataComp's `download_evalsets.py` and `eval_utils/wds_eval.py`, and of
+CLIP_benchmark's `webdataset_builder.py`, whose copies may have a folder `train` as well. Where a
+worst group is scored, a sample has its metadata as `.npy`, a row of whole numbers whose columns
 `eval_utils/wilds_eval.py` and `eval_utils/fairness_eval.py` list.
 """
 
@@ -22,6 +23,7 @@ from uniclip.evaluate.datasets.dataset import Dataset, SplitReader
 from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.datasets.readers.webdataset import (
     CLASSES_FILE,
+    LABEL_EXTENSION,
     TEMPLATES_FILE,
     ShardReader,
     ShardSample,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatacompReader(SplitReader):
-    """Reads the test split of a copy."""
+    """Reads a copy."""
 
     folder: str
     """Folder of the copy under the data root."""
@@ -49,6 +51,8 @@ class DatacompReader(SplitReader):
     """Column of the metadata with the group of an image; None: there are no groups."""
     groups_left_out: tuple[int, ...] = ()
     """Groups that are not scored."""
+    class_keys: tuple[str, ...] = ()
+    """The key of each class, by label; empty: its name in the copy."""
 
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         folder = root / self.folder
@@ -58,9 +62,12 @@ class DatacompReader(SplitReader):
             for i in range(num_shards)
             for sample in read_samples(folder / split / f"{i}.tar")
         ]
-        require_members(samples, "cls", *([] if self.group_column is None else ["npy"]))
+        group_members = [] if self.group_column is None else ["npy"]
+        require_members(samples, LABEL_EXTENSION[dataset.kind], *group_members)
         if not samples:
             raise UserError(f"{folder / split} has no samples; {dataset.download_hint}")
+        keys = {"classes": tuple(self.read_class_names(root))} if self.class_keys else {}
+        truth = decode_labels(dataset.kind, folder, [sample.fields for sample in samples]) | keys
         return ImageDataset(
             name=dataset.name,
             split=split,
@@ -69,11 +76,23 @@ class DatacompReader(SplitReader):
             ids=tuple(sample.key for sample in samples),
             reader=StoredShardReader(tuple(s.location for s in samples if s.location is not None)),
             groups=self._read_groups(samples),
-            **decode_labels("classification", folder, [sample.fields for sample in samples]),
+            **truth,
         )
+
+    def read_class_names(self, root: Path) -> dict[str, tuple[str, ...]]:
+        path = root / self.folder / CLASSES_FILE
+        if not path.is_file():
+            return {}
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        keys = self.class_keys or names
+        if len(keys) != len(names):
+            raise UserError(f"{path} has {len(names)} names, and not {len(keys)}; get it again")
+        return {key: (name,) for key, name in zip(keys, names)}
 
     def read_templates(self, root: Path) -> tuple[str, ...]:
         path = root / self.folder / TEMPLATES_FILE
+        if not path.is_file():
+            return ()
         rows = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         templates = [row.replace("{c}", "{}") for row in rows if row]
         return prompts.validate_templates(templates, str(path))
@@ -103,11 +122,11 @@ class StoredShardReader(ShardReader):
                 return image.convert("RGB")
 
 
-def list_files(folder: str) -> tuple[str, ...]:
-    """Return the files and folders of a copy, relative to the data root."""
+def list_files(folder: str, split: SplitName = "test", has_classes: bool = True) -> tuple[str, ...]:
+    """Return the files and folders of a split of a copy, relative to the data root."""
+    prompt_files = (CLASSES_FILE, TEMPLATES_FILE) if has_classes else ()
     return (
-        f"{folder}/test/nshards.txt",
-        f"{folder}/test",
-        f"{folder}/{CLASSES_FILE}",
-        f"{folder}/{TEMPLATES_FILE}",
+        f"{folder}/{split}/nshards.txt",
+        f"{folder}/{split}",
+        *(f"{folder}/{name}" for name in prompt_files),
     )

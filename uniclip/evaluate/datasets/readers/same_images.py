@@ -23,5 +23,11 @@ class SameImagesReader(SplitReader):
         opened = self.source.open(root, split)
         return replace(opened, name=dataset.name, kind=dataset.kind, metric=dataset.metric)
 
+    def read_templates(self, root: Path) -> tuple[str, ...]:
+        return self.source.reader.read_templates(root)
+
+    def read_class_names(self, root: Path) -> dict[str, tuple[str, ...]]:
+        return self.source.reader.read_class_names(root)
+
     def list_files(self, root: Path, split: SplitName) -> list[str] | None:
         return self.source.reader.list_files(root, split)

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset, SplitReader
 from uniclip.evaluate.datasets.images import FileReader, ImageDataset
+from uniclip.evaluate.datasets.readers.caption_choices import Box, BoxReader
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +57,48 @@ class Voc2007Reader(SplitReader):
             difficult=truth == 0,
             classes=CLASSES,
         )
+
+
+class Voc2007BoxesReader(SplitReader):
+    """Each object, difficult or not, cut out of its image, with one label.
+
+    As `PASCALVoc2007Cropped` of CLIP_benchmark 1.6 (`datasets/voc2007.py`), whose copy DataComp
+    scores.
+    """
+
+    def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
+        import numpy as np
+
+        folder = root / "VOCdevkit/VOC2007"
+        names = _read_lines(folder / f"ImageSets/Main/{SPLIT_NAMES[split]}.txt")
+        ids, paths, boxes, labels = [], [], [], []
+        for name in names:
+            root_element = ElementTree.parse(folder / f"Annotations/{name}.xml")
+            for number, element in enumerate(root_element.iter("object")):
+                ids.append(f"{name}/{number}")
+                paths.append(folder / f"JPEGImages/{name}.jpg")
+                boxes.append(_read_box(element))
+                labels.append(CLASSES.index(str(element.findtext("name")).strip()))
+        if not ids:
+            raise UserError(f"{dataset.name} lists no {split} images; {dataset.download_hint}")
+        return ImageDataset(
+            name=dataset.name,
+            split=split,
+            kind=dataset.kind,
+            metric=dataset.metric,
+            ids=tuple(ids),
+            reader=BoxReader(tuple(paths), tuple(boxes)),
+            labels=np.array(labels, np.int64),
+            classes=CLASSES,
+        )
+
+
+def _read_box(element: ElementTree.Element) -> Box:
+    """Return left, upper, right and lower of an object."""
+    left, upper, right, lower = (
+        int(str(element.findtext(f"bndbox/{side}"))) for side in ("xmin", "ymin", "xmax", "ymax")
+    )
+    return left, upper, right, lower
 
 
 def _read_lists(list_folder: Path, split: str, names: Sequence[str]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.helpers import dataset_trees
 from uniclip.evaluate import datasets
@@ -35,3 +36,30 @@ def test_difficult_objects_are_marked(tmp_path: Path) -> None:
     again = dataset.open(tmp_path, "test")  # now from the annotations
     assert np.array_equal(again.labels, pictures.labels)
     assert np.array_equal(again.difficult, pictures.difficult)
+
+
+def test_objects_are_cut_out(tmp_path: Path) -> None:
+    """Difficult objects, too, and each with the box as CLIP_benchmark cuts it."""
+    truth = dataset_trees.voc2007(tmp_path)
+    objects = datasets.get("voc2007_boxes").open(tmp_path, "test")
+    assert objects.classes == truth.classes
+    assert objects.ids[:4] == ("000200/0", "000200/1", "000200/2", "000201/0")
+    assert objects.labels is not None
+    labels = [objects.classes[label] for label in objects.labels]
+    assert labels == [
+        *("dog", "person", "person", "dog", "train", "train", "diningtable", "person"),
+    ]
+    assert objects.load_image(0).size == (5, 6)
+    assert dataset_trees.label_of(objects.load_image(3), range(4)) == 1
+
+
+def test_objects_are_those_of_clip_benchmark(tmp_path: Path) -> None:
+    theirs = pytest.importorskip("clip_benchmark.datasets.voc2007")
+    dataset_trees.voc2007(tmp_path)
+    objects = datasets.get("voc2007_boxes").open(tmp_path, "test")
+    expected = theirs.PASCALVoc2007Cropped(str(tmp_path), "test")
+    assert objects.labels is not None
+    assert objects.labels.tolist() == [label for _, _, label in expected.bndboxes]
+    assert list(objects.classes) == expected.classes
+    for i in range(len(expected)):
+        assert np.array_equal(objects.load_image(i), expected[i][0])
