@@ -16,11 +16,14 @@ from sweeps.costs.estimate import COST_HEADINGS, CostEstimate, format_cost_colum
 from sweeps.monitor.columns import Column, layout_table, wrap_text
 from sweeps.monitor.status import CellRow
 from uniclip.config.compose import flatten
+from uniclip.evaluate.datasets.acquisition import describe_ways
 from uniclip.store import Plan
 
 INDENT = "  "
 MIN_TABLE_LINES, MIN_DIFFERENCE_LINES, MIN_NOTE_LINES = 6, 3, 4
 """Lines that each part of a plan has on a screen, if it needs so many."""
+SHORT_TABLE_LINES = 4
+"""Lines of the table of cells where notes say how to get many data sets."""
 MAX_NAMES = 6
 """Names of missing data sets that are listed on a screen."""
 MORE_HINT = "plan --full lists every cell, difference and note"
@@ -133,17 +136,15 @@ def describe_differences(
         text = f"in all {num_matched} contrasts both sides have equal counts"
         return wrap_text(text, width, INDENT)
     heading = "the two sides of a contrast differ in:"
+    short_text = f"in {num_matched} of {len(plan.contrasts)} contrasts both sides have equal counts"
     if num_matched:
-        heading = (
-            f"in {num_matched} of {len(plan.contrasts)} contrasts both sides have equal counts; "
-            "the others differ in:"
-        )
+        heading = f"{short_text}; the others differ in:"
     lines = wrap_text(heading, width, INDENT)
     if max_lines is None:
         return lines + _join_differences(texts, width, max_lines_each=None)
     room = max_lines - len(lines)
     if room < 1:
-        return limit_lines(lines, max_lines, "lines")
+        return limit_lines(wrap_text(short_text, width, INDENT), max_lines, "lines")
     for max_lines_each in (4, 3, 2, 1):
         difference_lines = _join_differences(texts, width, max_lines_each=max_lines_each)
         if len(difference_lines) <= room:
@@ -180,16 +181,30 @@ def _list_differences(comparison: comparability.ConditionComparison | None) -> l
 
 
 def describe_missing_data(
-    missing_datasets: Mapping[str, str], *, whole: bool, kind: str = ""
+    missing_datasets: Mapping[str, str], *, whole: bool, kind: str = "", data_root: str = ""
 ) -> list[str]:
-    """Return how missing data sets are obtained: a line each, or one for all unless `whole`."""
+    """Return how missing data sets are obtained: a line each, or a few for all unless `whole`.
+
+    Args:
+        missing_datasets: data set -> how to get it.
+        whole: whether each data set has a line.
+        kind: what precedes a name, such as "linear probe on ".
+        data_root: the data root, for lines that say how all are obtained; empty: one line.
+    """
     if whole or len(missing_datasets) <= 1:
         return [f"n/a: {kind}{name}: {hint}" for name, hint in missing_datasets.items()]
     names = list(missing_datasets)
+    if data_root and len(names) > MAX_NAMES:
+        ways = describe_ways(names, data_root)
+        heading = (
+            f"n/a: {len(names)} data sets are missing under data_root={data_root}; "
+            "data check NAME says more:"
+        )
+        return [heading, *(f"{INDENT}{way}" for way in ways)]
     more_text = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return [
         f"n/a: {kind}{', '.join(names[:MAX_NAMES])}{more_text} are missing; "
-        "python sweep.py data shows how to get them"
+        "python sweep.py data check shows how to get them"
     ]
 
 
@@ -309,7 +324,10 @@ def build_plan_lines(
     header += designs.get(False, ())
     room = height - len(header) - len(closing) - len(footer)
     needs = [len(table), len(notes), len(differences)]
-    minimums = [MIN_TABLE_LINES, MIN_NOTE_LINES, MIN_DIFFERENCE_LINES]
+    num_missing_lines = len(_describe_missing_datasets(plan, width, whole=False))
+    min_notes = max(MIN_NOTE_LINES, num_missing_lines + 1)
+    min_table = min(MIN_TABLE_LINES, max(SHORT_TABLE_LINES, room - min_notes - 1))
+    minimums = [min_table, min_notes, MIN_DIFFERENCE_LINES]
     table_room, note_room, difference_room = share_lines(needs, minimums, room)
     return [
         *header,
@@ -323,11 +341,25 @@ def build_plan_lines(
 
 def _build_notes(plan: Plan, width: int, *, whole: bool) -> list[str]:
     """Return what is to be known of data, recipes, skipped arms and missing data sets."""
+    missing_lines = _describe_missing_datasets(plan, width, whole=whole)
     texts = [*plan.split_caveats, *(f"data: {note}" for note in plan.data_notes)]
     texts += _describe_recipes(plan, whole=whole)
     texts += plan.skipped
-    texts += describe_missing_data(plan.missing_datasets, whole=whole)
-    texts += describe_missing_data(plan.missing_probe_data, whole=whole, kind="linear probe on ")
+    probe_texts = describe_missing_data(
+        plan.missing_probe_data, whole=whole, kind="linear probe on "
+    )
+    lines, probe_lines = (
+        [line for text in part for line in wrap_text(text, width, INDENT * 2)]
+        for part in (texts, probe_texts)
+    )
+    if len(missing_lines) > 1 and not whole:
+        return [*missing_lines, *lines, *probe_lines]
+    return [*lines, *missing_lines, *probe_lines]
+
+
+def _describe_missing_datasets(plan: Plan, width: int, *, whole: bool) -> list[str]:
+    data_root = str(plan.base_config.get("runtime", {}).get("data_root", ""))
+    texts = describe_missing_data(plan.missing_datasets, whole=whole, data_root=data_root)
     return [line for text in texts for line in wrap_text(text, width, INDENT * 2)]
 
 

@@ -15,12 +15,15 @@ from uniclip.config.overrides import TEXT, parse_overrides
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import copies, verify
+from uniclip.evaluate.datasets.acquisition import describe_ways
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.protocols.published import DEFAULT_PROTOCOL, get_published_protocol
 
 ACTIONS = ("check", "download", "export", "hash", "pack")
 EXIT_CHECK_FAILED = 1
 DEFAULT_DATA_ROOT = "data"
+MAX_HINTS = 6
+"""Missing data sets after which the check ends with the ways to get them all."""
 SECTION_KEYS = {
     "hash": ("data.path", "data.where"),
     "pack": ("data.path", "data.image_column", "data.caption_column", "data.separator", "to"),
@@ -101,6 +104,11 @@ def check_datasets(
         num_present = sum(state in ("complete", "partial", "mismatch") for state in availabilities)
         summary = f"{num_present} of {len(selected_datasets)} data sets under data_root={root}"
         console.print(summary, markup=False)
+        missing = [d.name for d, s in zip(selected_datasets, availabilities) if s == "missing"]
+        if len(missing) > MAX_HINTS:
+            console.print(f"{len(missing)} are missing:", markup=False)
+            for way in describe_ways(missing, str(root)):
+                console.print(f"  {way}", markup=False, soft_wrap=True)
     failures = {"mismatch", "corrupt"} | ({"missing"} if names else set())
     return EXIT_CHECK_FAILED if failures & set(availabilities) else 0
 
@@ -117,7 +125,10 @@ def _make_record(status: verify.DatasetStatus, root: Path) -> dict[str, object]:
 
 
 def download_datasets(root: Path, names: list[str], *, as_json: bool = False) -> list[str]:
-    """Download the named data sets that are missing, and return the names of all of them."""
+    """Download the named data sets that are missing, and return the names of all of them.
+
+    Of a list, those that torchvision downloads; the check that follows says how to get the others.
+    """
     from uniclip.evaluate.datasets.download import download  # here: it imports torch
 
     if not names:
@@ -125,9 +136,11 @@ def download_datasets(root: Path, names: list[str], *, as_json: bool = False) ->
             "data download takes the names of data sets: see python sweep.py data check"
         )
     selected_datasets = _select_datasets(names)
+    own_names = {datasets.get(n).name for n in names if n not in datasets.list_benchmarks()}
     with divert_text(is_diverted=as_json):
         for dataset in selected_datasets:
-            if dataset.describe_missing(root) is not None:
+            is_fetched = dataset.torchvision is not None or dataset.name in own_names
+            if is_fetched and dataset.describe_missing(root) is not None:
                 download(dataset, root)
     return [dataset.name for dataset in selected_datasets]
 

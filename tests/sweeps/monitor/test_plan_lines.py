@@ -12,6 +12,8 @@ from sweeps.monitor import plan_lines
 from sweeps.monitor.plan_lines import PlannedCell, build_plan_lines, build_planned_cells
 from sweeps.monitor.status import CellRow
 from tests.sweeps.monitor import make_plan
+from uniclip.evaluate import datasets
+from uniclip.evaluate.datasets.acquisition import describe_ways
 from uniclip.store import Cell, Contrast, Plan, RunStatus
 
 SEEDS = (0, 1, 2)
@@ -154,17 +156,47 @@ def test_contrasts_that_are_all_equal_are_one_line() -> None:
     assert lines[1] == "  first against arm 1: not stated"
 
 
+def test_contrasts_without_room_are_counted() -> None:
+    plan = make_seeds_plan()
+    assert plan_lines.describe_differences(plan, {}, 80, max_lines=1) == [
+        "in 0 of 2 contrasts both sides have equal counts"
+    ]
+    assert plan_lines.describe_differences(plan, {}, 80, max_lines=0) == []
+
+
 def test_missing_data_sets_are_one_line_on_a_screen() -> None:
     missing = {f"set{i}": f"get it at {i}" for i in range(9)}
     assert plan_lines.describe_missing_data(missing, whole=False) == [
         "n/a: set0, set1, set2, set3, set4, set5 and 3 more are missing; "
-        "python sweep.py data shows how to get them"
+        "python sweep.py data check shows how to get them"
     ]
     assert plan_lines.describe_missing_data(missing, whole=True)[8] == "n/a: set8: get it at 8"
     one = {"set0": "get it at 0"}
     assert plan_lines.describe_missing_data(one, whole=False, kind="linear probe on ") == [
         "n/a: linear probe on set0: get it at 0"
     ]
+
+
+def test_how_to_get_all_lists_is_on_a_screen() -> None:
+    """Nothing is on the disk: no line that says how to get it is cut off."""
+    lists = ("bench14", "shifts", "composition", "fewshot", "long", "datacomp38")
+    names = dict.fromkeys(name for lst in lists for name in datasets.read_benchmark(lst))
+    plan = make_seeds_plan(40)
+    plan = replace(
+        plan,
+        missing_datasets={name: "hint" for name in names},
+        base_config={**plan.base_config, "runtime": {"device": "cpu", "data_root": "data"}},
+    )
+    lines = build(plan, width=80, height=23)
+    assert len(lines) <= 23
+    first = next(i for i, line in enumerate(lines) if line.startswith("n/a: "))
+    assert lines[first] == (
+        "n/a: 61 data sets are missing under data_root=data; data check NAME says more:"
+    )
+    ways = describe_ways(list(names), "data")
+    assert lines[first + 1 : first + 6] == [f"  {way}" for way in ways]
+    assert "hint" not in str(lines)
+    assert sum(line.endswith(": hint") for line in build(plan, width=80, height=None)) == 61
 
 
 def test_lines_that_a_part_does_not_need_go_to_the_others() -> None:

@@ -78,6 +78,7 @@ DATACOMP_DATASETS = (
         expected_counts={"test": 14_976},
         class_names_from="voc2007",
         templates_from="voc2007",
+        torchvision=VOC2007.torchvision,
         split_rule="one image for each object, as CLIP_benchmark and DataComp",
         download_hint=VOC2007.download_hint,
     ),

@@ -210,3 +210,20 @@ def test_copies_in_shards_are_checked(tmp_path: Path, capsys: pytest.CaptureFixt
     assert " ".join(lines["dtd"][1:]).startswith(expected)
     assert "wds_mnist/;" in lines["mnist"]
     assert "wds_mnist/;" not in lines["cifar10"]
+
+
+def test_of_a_list_is_downloaded_what_can_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[str] = []
+    monkeypatch.setattr(
+        "uniclip.evaluate.datasets.download.download",
+        lambda dataset, root: requests.append(dataset.name),
+    )
+    assert execute("data", "download", "bench14", "mnist", f"data_root={tmp_path}") == 1
+    assert requests == [
+        *("food101", "cifar10", "cifar100", "sun397", "fgvc_aircraft", "dtd", "oxford_pets"),
+        *("caltech101", "flowers102", "voc2007", "mnist"),
+    ]
+    lines = printed_words(capsys)
+    assert lines["imagenet"][1] == lines["stanford_cars"][1] == "missing"
