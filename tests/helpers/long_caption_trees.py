@@ -61,7 +61,7 @@ def dci(root: Path) -> Rows:
         if i == 0:
             record["extra_caption"] = ""
         (folder / f"annotations/sa_{i}.json").write_text(json.dumps(record))
-        rows.append((f"sa_{i}", record["extra_caption"] or "short 0"))
+        rows.append((f"sa_{i}", f"short {i}\n{record['extra_caption']}".strip()))
     return rows
 
 

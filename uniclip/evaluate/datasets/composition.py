@@ -1,7 +1,7 @@
 """The data sets of `benchmark=composition`: captions of the same words or shape.
 
 Sizes are those of the papers. The formats of SugarCrepe and of ARO are those of the authors' code.
-The names of Winoground's files and fields are not confirmed: access to them has to be applied for.
+Winoground's, to which access has to be applied for, is that of its authors' loading script.
 """
 
 from __future__ import annotations

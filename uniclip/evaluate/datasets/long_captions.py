@@ -1,9 +1,8 @@
 """The data sets of `benchmark=long`: retrieval with captions of many sentences.
 
 A caption is embedded as it is, without a template, cut at the context length of the model; the
-share of captions that were cut is a score of its own. The formats of DOCCI and Urban-1k are those
-of code that reads them; of IIW-400 the names of the images are not confirmed, and of DCI which
-images and which caption a paper tests.
+share of captions that were cut is a score of its own. The formats are those of the code that the
+readers cite.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ def _build_dataset(
     reader: SplitReader,
     size: int,
     download_hint: str,
+    split_rule: str = "as published",
 ) -> Dataset:
     return Dataset(
         name=name,
@@ -38,6 +38,7 @@ def _build_dataset(
         expected_counts={"test": size},
         templates=CAPTION_TEMPLATE,
         has_long_captions=True,
+        split_rule=split_rule,
         download_hint=download_hint,
     )
 
@@ -59,8 +60,8 @@ LONG_CAPTION_DATASETS = (
         DciReader(),
         7_805,
         "get dci.tar.gz and the images by the README of https://github.com/facebookresearch/DCI, "
-        "and put annotations/ and photos/ into densely_captioned_images/ (which images and "
-        "captions papers test is not confirmed)",
+        "and put annotations/ and photos/ into densely_captioned_images/",
+        "all images; short and extra caption",
     ),
     _build_dataset(
         "iiw",
@@ -69,8 +70,7 @@ LONG_CAPTION_DATASETS = (
         IiwReader(),
         400,
         "get datasets/IIW-400/data.jsonl of https://github.com/google/imageinwords into iiw-400/, "
-        f"and unpack {DOCCI_DATA}/docci_images_aar.tar.gz in docci/ (names of its files not "
-        "confirmed)",
+        f"and unpack {DOCCI_DATA}/docci_images_aar.tar.gz in docci/",
     ),
     _build_dataset(
         "urban1k",

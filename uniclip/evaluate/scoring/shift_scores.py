@@ -5,7 +5,8 @@
     ood.aupr        ImageNet-O: area under the precision-recall curve of detecting its images
     ood.auroc       the same under the receiver operating characteristic
 
-ImageNet-O (Hendrycks et al., CVPR 2021) is scored as by its authors: its images, which are of no
+ImageNet-O (Hendrycks et al., CVPR 2021) is scored as by its authors (`get_measures` in
+`calibration_tools.py` of github.com/hendrycks/natural-adv-examples): its images, which are of no
 class, are the positive ones, ImageNet's of its 200 classes the negative ones, and the score of an
 image is the negative of the largest softmax probability over these classes. A zero-shot model has
 the probabilities at its own temperature.

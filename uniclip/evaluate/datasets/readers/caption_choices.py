@@ -59,7 +59,11 @@ class SugarcrepeReader(SplitReader):
 
 
 class WinogroundReader(SplitReader):
-    """Winoground (Thrush et al. 2022): pairs of images whose captions have the same words."""
+    """Winoground (Thrush et al. 2022): pairs of images whose captions have the same words.
+
+    Files and fields are those of `winoground.py`, the loading script of
+    huggingface.co/datasets/facebook/winoground: `examples.jsonl`, and `images/<image_0>.png`.
+    """
 
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         folder = root / "winoground"

@@ -34,7 +34,10 @@ class DocciReader(SplitReader):
 class IiwReader(SplitReader):
     """IIW-400 (Garg et al., EMNLP 2024): `data.jsonl`; the images are of DOCCI's AAR part.
 
-    The key of an image in the file is confirmed; that its file is `<key>.jpg` is not.
+    The fields are those of `datasets/IIW-400/README.md` of github.com/google/imageinwords: the key
+    of an image is DOCCI's id of it. DOCCI's loading script (`docci.py` of
+    huggingface.co/datasets/google/docci) has the id in the name of the file,
+    `images_aar/<id>.jpg`.
     """
 
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
@@ -49,8 +52,11 @@ class IiwReader(SplitReader):
 class DciReader(SplitReader):
     """DCI (Urbanek et al., CVPR 2024): a file of annotations for each image, and `photos/`.
 
-    The caption is `extra_caption`, or `short_caption` where that is empty; all images are tested,
-    as in the retrieval of later papers.
+    The caption is `short_caption` and `extra_caption`, as `get_extended_caption` in
+    `dense_image.py` of github.com/facebookresearch/DCI joins them. All 7,805 images of the
+    authors' three splits are tested, as LoTLIP (github.com/wuw2019/LoTLIP,
+    `dataloaders/dci_retrieval.py`) and FLAIR (github.com/ExplainableML/flair, `src/flair/data.py`)
+    do; both also put a full stop and a space between sentences.
     """
 
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
@@ -58,7 +64,7 @@ class DciReader(SplitReader):
         rows = []
         for path in sorted((folder / "annotations").glob("*.json")):
             record = json.loads(path.read_text(encoding="utf-8"))
-            caption = record["extra_caption"] or record["short_caption"]
+            caption = f"{record['short_caption']}\n{record['extra_caption']}"
             rows.append((path.stem, folder / "photos" / record["image"], caption))
         return _build_dataset(dataset, split, rows)
 
