@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 from pathlib import Path
@@ -38,6 +39,22 @@ def test_subsets_have_the_published_sizes_and_are_classes_of_imagenet() -> None:
         subset = list_imagenet_classes(name)
         assert len(set(subset)) == 200
         assert list(subset) == sorted(set(imagenet) & set(subset))
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("clip_benchmark"), reason="needs CLIP_benchmark")
+@pytest.mark.parametrize("name", ["imagenet_a", "imagenet_r", "imagenet_o"])
+def test_subsets_are_those_of_clip_benchmark(name: str) -> None:
+    """Its lists stand in the code of `build_dataset`."""
+    spec = importlib.util.find_spec("clip_benchmark")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0]) / "datasets/builder.py"
+    (expected,) = (
+        ast.literal_eval(node.value)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == f"{name}_wnids"
+    )
+    assert sorted(expected) == list(list_imagenet_classes(name))
 
 
 def test_folders_of_imagenet_v2_are_numbers_and_not_text(tmp_path: Path) -> None:
