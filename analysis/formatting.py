@@ -50,6 +50,7 @@ SCORE_LABELS = {
     "composition": "composition",
     "association": "association",
     "fewshot": "few shots",
+    "finetune": "fine-tuned",
     "ood": "out of distribution",
     "shift": "shift",
     "knn": "nearest neighbors",

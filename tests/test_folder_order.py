@@ -11,11 +11,11 @@ ORDER: dict[str, str] = {
     "uniclip": """
         dependencies errors < io < rng < config < distributed < numerics < store < identity
         < augmentation < models losses < data < methods < checkpoints < training evaluate
-        < shared_evaluation < frames run commands < cell
+        < shared_evaluation evaluation_heartbeat < frames run commands < cell
     """,
     "uniclip.evaluate": """
-        cache metrics prompts < datasets < protocols < features < checks < scoring < benchmarks
-        < comparison loaded_model __init__ < planned < __main__
+        cache metrics prompts progress < datasets < protocols < features < checks < scoring
+        < benchmarks < comparison loaded_model __init__ < planned < __main__
     """,
     "ablations": "schema < designs listed < plan < audit",
     "analysis": """

@@ -8,11 +8,8 @@ linked after everything else that a model needs, so a run that has them is not t
 from __future__ import annotations
 
 import io
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Literal
@@ -29,12 +26,12 @@ from uniclip.config.yaml_file import format_config
 from uniclip.errors import DataChangedError, StopRequested, UserError, make_not_evaluated_error
 from uniclip.evaluate.datasets import fingerprint_cache, fresh_fingerprint_cache
 from uniclip.evaluate.planned import check_user_datasets, require_protocol
+from uniclip.evaluation_heartbeat import EvaluationHeartbeat
 from uniclip.io.atomic import atomic_write, link_once, read_jsonl, write_once
 from uniclip.io.hashing import digest_file
 from uniclip.store import AttemptFolder, DatasetScores, ExitKind, Outcome, RunFolder
 from uniclip.store.json_io import to_json_bytes
 from uniclip.training.heartbeat import repeat_heartbeats
-from uniclip.training.metrics_log import HEARTBEAT_INTERVAL_S, tolerate_full_disk
 from uniclip.training.trainer import TrainResult, train_model
 
 COST_METRICS = ("seconds_per_step", "parameters", "checkpoint_bytes", "peak_memory_bytes")
@@ -301,19 +298,12 @@ def _evaluate(
     pretrained = load_from_folder(run, config)
     failures: dict[str, UserError] = {}
     for name, evaluation_hash in evaluations.items():
-        write_heartbeat = partial(
-            attempt.write_heartbeat,
-            step=outcome.step,
-            total_steps=config.train.steps,
-            steps_per_second=0.0,
-            phase=f"evaluating {name}",
-        )
-        should_stop = _StopCheckWithHeartbeat(stop, write_heartbeat)
-        if should_stop():
+        heartbeat = EvaluationHeartbeat(attempt, name, outcome.step, config.train.steps, stop)
+        if heartbeat.should_stop():
             return "interrupted"
         try:
             shared_evaluation.embed_with_others(
-                run, name, pretrained, config, outcome.weights_digest, should_stop
+                run, name, pretrained, config, outcome.weights_digest, heartbeat.should_stop
             )
             is_published = name in evaluate.datasets.DATASETS  # such files are not rewritten
             with fingerprint_cache() if is_published else fresh_fingerprint_cache():
@@ -324,7 +314,7 @@ def _evaluate(
                     outcome.weights_digest,
                     name,
                     evaluation_hash,
-                    should_stop,
+                    heartbeat,
                 )
             if not is_published:
                 with fresh_fingerprint_cache():
@@ -347,22 +337,6 @@ def _evaluate(
     return None
 
 
-@dataclass
-class _StopCheckWithHeartbeat:
-    """Calls `stop`, and at most once per `HEARTBEAT_INTERVAL_S` writes a heartbeat."""
-
-    stop: Callable[[], bool]
-    write_heartbeat: Callable[[], None]
-    last_heartbeat: float = -math.inf
-
-    def __call__(self) -> bool:
-        if time.monotonic() - self.last_heartbeat >= HEARTBEAT_INTERVAL_S:
-            with tolerate_full_disk():
-                self.write_heartbeat()
-            self.last_heartbeat = time.monotonic()
-        return self.stop()
-
-
 def _score_dataset(
     run: RunFolder,
     config: RunConfig,
@@ -370,7 +344,7 @@ def _score_dataset(
     weights_digest: str,
     name: str,
     evaluation_hash: str,
-    stop: Callable[[], bool],
+    heartbeat: EvaluationHeartbeat,
 ) -> tuple[DatasetScores, dict[str, Any]]:
     """Return scores and predictions on one data set.
 
@@ -379,7 +353,9 @@ def _score_dataset(
     """
     protocol = require_protocol(name, evaluation_hash, config, run.cache_path)
     scores, predictions = evaluate.evaluate(
-        name, pretrained, config, run.cache_path, weights_digest, stop
+        *(name, pretrained, config, run.cache_path, weights_digest),
+        should_stop=heartbeat.should_stop,
+        report_progress=heartbeat.report_progress,
     )
     near_duplicates = evaluate.find_near_duplicates(name, config, run.cache_path)
     if near_duplicates is not None:

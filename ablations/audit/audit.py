@@ -119,11 +119,15 @@ def _build_probe_record(arm_name: str, probe: ArmProbe, evaluation_seconds: floa
 
 
 def _time_evaluations(plan: Plan, reference: ArmProbe) -> float:
-    """Return the wall seconds of what a run does beside its steps: validations and benchmarks."""
+    """Return the wall seconds of what a run does beside its steps: validations and benchmarks.
+
+    But for fine-tuning, whose cost is that of training steps.
+    """
     start, config = time.perf_counter(), reference.config
     for _ in range(-(-config.train.steps // config.train.validate_every)):
         reference.state.validate(lambda pretrained: evaluate.validate(pretrained, config.data))
     with reference.state.no_side_effects():
         for name in plan.evaluation_hashes[plan.reference]:
-            evaluate.evaluate(name, reference.state.pretrained, config)
+            if not evaluate.datasets.is_fine_tuning(name):
+                evaluate.evaluate(name, reference.state.pretrained, config)
     return time.perf_counter() - start

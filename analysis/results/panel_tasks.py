@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets.images import CAPTIONED_KINDS
+from uniclip.evaluate.datasets.same_images import SAME_IMAGES_KINDS
 from uniclip.evaluate.protocols.protocol import COMPOSITION_SCORES, RECALL_KS, FewShotConfig
 from uniclip.evaluate.scoring.shift_scores import OUT_OF_DISTRIBUTION
 
@@ -29,6 +30,7 @@ PANEL_TASKS = {
         "Probes of a few training images of each class, and nearest neighbors",
         (*(f"fewshot.{shots}" for shots in FewShotConfig.shots), "knn"),
     ),
+    "fine_tuning": ("Full fine-tuning", ("finetune",)),
 }
 """Name of a panel -> title, and the scores of each data set."""
 SHIFT_TASKS = ("effective_robustness", "detection")
@@ -50,7 +52,7 @@ def supports_task(dataset: str, task: str) -> bool:
         is_detected = dataset == OUT_OF_DISTRIBUTION
         return dataset_info.reference is not None and is_detected == (task == "detection")
     task_kind = "retrieval" if task.endswith("retrieval") else task
-    if {task_kind, dataset_info.kind} & {*CAPTIONED_KINDS, "few_shot"}:
+    if {task_kind, dataset_info.kind} & {*CAPTIONED_KINDS, *SAME_IMAGES_KINDS}:
         return task_kind == dataset_info.kind
     return task == "zero_shot" or {"train", "validation"} <= set(dataset_info.splits)
 

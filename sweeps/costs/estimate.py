@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from statistics import median
 from typing import Any
 
 from analysis.collect.run_time import SECONDS_PER_STEP, format_duration, measure_run_time
 from sweeps.costs.audit_scope import parse_device_type
+from sweeps.costs.fine_tuning import count_pending_steps
 from uniclip.config.compose import flatten
 from uniclip.io.atomic import append_jsonl, read_jsonl
 from uniclip.io.hashing import digest
-from uniclip.store import Arm, Cell, Plan, Store, SweepFolder
+from uniclip.store import Arm, Cell, Plan, RunFolder, Store, SweepFolder
 
 RELATIVE_UNCERTAINTY = 0.25
 """Assumed relative uncertainty of an estimate from a probe or from few runs."""
@@ -88,7 +90,10 @@ def estimate_costs(
     for arms in arms_by_cost_class.values():
         names = [arm.name for arm in arms]
         past_estimate = _estimate_from_past_runs(
-            store, [run for run, arm_name in arm_by_run.items() if arm_name in names], device_type
+            store,
+            [run for run, arm_name in arm_by_run.items() if arm_name in names],
+            device_type,
+            partial(count_pending_steps, plan, arms[0]),
         )
         for arm in arms:
             probe = next((arm_probes[n] for n in (arm.name, *names) if n in arm_probes), None)
@@ -96,6 +101,7 @@ def estimate_costs(
                 cost_estimates[arm.name] = past_estimate
             elif probe is not None:
                 steps = (flatten(plan.base_config) | arm.config_diff)["train.steps"]
+                steps += count_pending_steps(plan, arm)
                 cost_estimates[arm.name] = _estimate_from_probe(probe, steps)
     return cost_estimates
 
@@ -209,10 +215,18 @@ def record_estimates(
 
 
 def _estimate_from_past_runs(
-    store: Store, runs: Collection[str], device_type: str
+    store: Store,
+    runs: Collection[str],
+    device_type: str,
+    count_missing_steps: Callable[[RunFolder], float],
 ) -> CostEstimate | None:
-    """Return the estimate from those of the runs that finished on a device of this type."""
-    finished_runs = list(islice(_iterate_finished_runs(store, runs, device_type), MAX_PAST_RUNS))
+    """Return the estimate from those of the runs that finished on a device of this type.
+
+    count_missing_steps: returns the training steps that cost as much as what a run still lacks.
+    """
+    finished_runs = list(
+        islice(_iterate_finished_runs(store, runs, device_type, count_missing_steps), MAX_PAST_RUNS)
+    )
     if not finished_runs:
         return None
     seconds = [productive_seconds for productive_seconds, _ in finished_runs]
@@ -234,7 +248,10 @@ def _estimate_from_past_runs(
 
 
 def _iterate_finished_runs(
-    store: Store, runs: Collection[str], device_type: str
+    store: Store,
+    runs: Collection[str],
+    device_type: str,
+    count_missing_steps: Callable[[RunFolder], float],
 ) -> Iterator[tuple[float, Mapping[str, float]]]:
     """Yield productive seconds and measured costs of the runs that finished on such a device."""
     for run_id in runs:
@@ -244,11 +261,12 @@ def _iterate_finished_runs(
             continue
         run_time = measure_run_time(run, outcome)
         if outcome.numerics_class.get("device") == device_type and run_time is not None:
-            yield run_time.productive_seconds, outcome.cost
+            missing_seconds = count_missing_steps(run) * outcome.cost.get(SECONDS_PER_STEP, 0.0)
+            yield run_time.productive_seconds + missing_seconds, outcome.cost
 
 
-def _estimate_from_probe(probe: Mapping[str, Any], steps: int) -> CostEstimate:
-    """Return the estimate of a run of so many training steps."""
+def _estimate_from_probe(probe: Mapping[str, Any], steps: float) -> CostEstimate:
+    """Return the estimate of a run of so many training steps, those of fine-tuning among them."""
     step_seconds, fixed_seconds = probe["seconds_per_step"], probe["setup_and_eval_seconds"]
     fastest_step, slowest_step = probe.get("step_seconds_range", (step_seconds, step_seconds))
     seconds = step_seconds * steps + fixed_seconds

@@ -19,6 +19,7 @@ from uniclip.config.binding import to_builtins
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.progress import ReportProgress, ignore_progress
 from uniclip.io import hashing
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def evaluate(
     cache_folder: Path | None = None,
     weights_hash: str = "",
     should_stop: Callable[[], bool] = lambda: False,
+    report_progress: ReportProgress = ignore_progress,
 ) -> Results:
     """Return the scores of a model on benchmark `name`, and the predictions.
 
@@ -132,9 +134,11 @@ def evaluate(
         weights_hash: Hash of the model's weights.
         should_stop: Called during the evaluation of a published data set, which raises
             `StopRequested` once it returns True; with a cache, the same call resumes from there.
+        report_progress: Called during an evaluation that trains the model (`finetune`).
     """
     cache = Cache(cache_folder, weights_hash)
-    return _load_benchmark(name, config, cache, should_stop).evaluate(pretrained)
+    benchmark = _load_benchmark(name, config, cache, should_stop, report_progress)
+    return benchmark.evaluate(pretrained)
 
 
 def embed_share(
@@ -271,13 +275,14 @@ def _load_benchmark(
     config: RunConfig,
     cache: Cache,
     should_stop: Callable[[], bool] = lambda: False,
+    report_progress: ReportProgress = ignore_progress,
 ) -> Benchmark:
     _require_known(name)
     if name in BENCHMARKS:
         module = cast("BenchmarkModule", import_module(BENCHMARKS[name]))
         benchmark = module.build_benchmark(config.data)
     else:
-        benchmark = _build_published(name, config.runtime, cache, should_stop)
+        benchmark = _build_published(name, config.runtime, cache, should_stop, report_progress)
     return _select_split(name, benchmark, config.runtime.evaluation_split)
 
 
@@ -294,14 +299,22 @@ def _select_split(name: str, benchmark: Benchmark, split_name: SplitName) -> Ben
 
 
 def _build_published(
-    name: str, runtime: RuntimeConfig, cache: Cache, should_stop: Callable[[], bool]
+    name: str,
+    runtime: RuntimeConfig,
+    cache: Cache,
+    should_stop: Callable[[], bool],
+    report_progress: ReportProgress = ignore_progress,
 ) -> PublishedBenchmark:
-    """Return the benchmark of a published data set; without a cache if its size limit is 0."""
+    """Return the benchmark of a published data set; without a cache if its size limit is 0.
+
+    Fine-tuning caches no embeddings, but its checkpoints whatever the limit.
+    """
     from uniclip.evaluate.benchmarks.published import build_published_benchmark
 
     max_bytes = runtime.embedding_cache_max_gb * GIGABYTE
-    limited_cache = Cache(cache.folder, cache.weights_hash, max_bytes) if max_bytes else Cache()
-    return build_published_benchmark(name, runtime, limited_cache, should_stop)
+    has_cache = max_bytes > 0 or datasets.is_fine_tuning(name)
+    limited_cache = Cache(cache.folder, cache.weights_hash, max_bytes) if has_cache else Cache()
+    return build_published_benchmark(name, runtime, limited_cache, should_stop, report_progress)
 
 
 def _require_known(name: str) -> None:

@@ -37,6 +37,7 @@ from uniclip.errors import UserError, make_not_evaluated_error, make_unknown_nam
 from uniclip.evaluate import datasets
 from uniclip.evaluate.checks import near_duplicates
 from uniclip.evaluate.loaded_model import LoadedModel, find_run, load_model
+from uniclip.evaluate.progress import EvaluationProgress
 from uniclip.evaluate.protocols import custom
 from uniclip.io.atomic import atomic_write
 from uniclip.store import get_score_kind_traits
@@ -276,7 +277,8 @@ class ModelEvaluation:
         """Evaluate one data set, and return its rows of the table."""
         model, config, cache_dir = self.model, self.config, self.cache_dir
         scores, predictions = evaluate.evaluate(
-            name, model.pretrained, config, cache_dir, model.weights_hash
+            *(name, model.pretrained, config, cache_dir, model.weights_hash),
+            report_progress=lambda progress: _print_progress(name, progress),
         )
         protocol = evaluate.build_protocol(name, config, cache_dir)
         verdicts = None
@@ -310,6 +312,10 @@ class ModelEvaluation:
         }
         self.results.outcomes[name] = scores, needed
         return rows
+
+
+def _print_progress(name: str, progress: EvaluationProgress) -> None:
+    print(f"uniclip.evaluate: {name}: {progress.describe()}", file=sys.stderr, flush=True)
 
 
 def _score_without_duplicates(

@@ -17,6 +17,7 @@ from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import copies, verify
 from uniclip.evaluate.datasets.acquisition import describe_ways
 from uniclip.evaluate.datasets.dataset import Dataset
+from uniclip.evaluate.datasets.same_images import SAME_IMAGES_KINDS
 from uniclip.evaluate.protocols.published import DEFAULT_PROTOCOL, get_published_protocol
 
 ACTIONS = ("check", "download", "export", "hash", "pack")
@@ -81,7 +82,7 @@ def check_datasets(
 
     Args:
         root: Folder of the data sets.
-        names: Data sets or benchmarks; if empty, every data set but those of few shots.
+        names: Data sets or benchmarks; if empty, every data set but those with the files of others.
         verify_checksums: Whether files are compared with their published checksums.
         as_json: Whether a JSON record per data set is printed instead.
     """
@@ -160,7 +161,7 @@ def export_dataset(
     dataset, output_path = datasets.get(names[0]), Path(str(output_dir)).expanduser()
     if dataset.kind in ("composition", "association"):
         raise UserError(f"{dataset.name} cannot be exported: shards have no wrong captions")
-    if dataset.kind == "few_shot" and dataset.source is not None:
+    if dataset.kind in SAME_IMAGES_KINDS and dataset.source is not None:
         raise UserError(f"{dataset.name} has the images of {dataset.source.name}: export that")
     splits = [split for split in dataset.splits if dataset.describe_missing(root, (split,)) is None]
     if not splits:

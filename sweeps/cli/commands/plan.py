@@ -25,6 +25,7 @@ from sweeps.controller.controller import SweepController
 from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.costs import estimate, limit
 from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
+from sweeps.costs.fine_tuning import describe_fine_tuning
 from sweeps.monitor.design_lines import describe_design
 from sweeps.monitor.display import Display
 from sweeps.monitor.plan_lines import build_plan_lines, build_planned_cells, collect_facts
@@ -108,6 +109,7 @@ def run(arguments: Namespace) -> int:
         [
             *_describe_planning(request, plan, planning, cost_estimates, gpus_per_run),
             _describe_estimate(request, plan, runs, cost_estimates),
+            *describe_fine_tuning(plan),
             *_describe_expected_start(settings.launcher, plan.num_cores),
         ],
         width=console.width,

@@ -24,6 +24,8 @@ from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets import copies
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.datasets.images import CAPTIONED_KINDS
+from uniclip.evaluate.datasets.same_images import SAME_IMAGES_KINDS
+from uniclip.evaluate.progress import ReportProgress, ignore_progress
 from uniclip.evaluate.protocols import custom
 from uniclip.evaluate.protocols.protocol import (
     COMPOSITION_VERSION,
@@ -53,7 +55,11 @@ NOTED_FIELDS = ("kind", "files", "held_out", "templates", "class_names")
 
 
 def build_published_benchmark(
-    name: str, runtime: RuntimeConfig, cache: Cache, should_stop: Callable[[], bool]
+    name: str,
+    runtime: RuntimeConfig,
+    cache: Cache,
+    should_stop: Callable[[], bool],
+    report_progress: ReportProgress = ignore_progress,
 ) -> PublishedBenchmark:
     """Return the benchmark of a published or user-defined data set, by its name.
 
@@ -61,7 +67,9 @@ def build_published_benchmark(
     """
     root = str(resolve_staged_path(runtime.data_root))
     protocol = custom.build_protocol(runtime.protocol)
-    return PublishedBenchmark(datasets.get(name).name, root, protocol, cache, should_stop)
+    return PublishedBenchmark(
+        datasets.get(name).name, root, protocol, cache, should_stop, report_progress
+    )
 
 
 @dataclass(frozen=True)
@@ -76,17 +84,20 @@ class PublishedBenchmark(Benchmark):
     cache: Cache = field(default_factory=Cache)
     should_stop: Callable[[], bool] = lambda: False
     """Called during an evaluation, which raises `StopRequested` once it returns True."""
+    report_progress: ReportProgress = ignore_progress
+    """Called during a long evaluation."""
 
     def describe_missing(self) -> str | None:
         dataset = self.resolve_dataset()
-        needed = _required_splits(dataset) if dataset.kind == "few_shot" else ("test",)
+        needs_training_images = dataset.kind in SAME_IMAGES_KINDS
+        needed = _required_splits(dataset) if needs_training_images else ("test",)
         reason = dataset.describe_missing(self.root, needed)
         return None if self._read_note(dataset) else reason
 
     def describe_missing_probe_data(self) -> str | None:
         dataset = self.resolve_dataset()
         required_splits = _required_splits(dataset)
-        if dataset.kind in (*CAPTIONED_KINDS, "few_shot"):
+        if dataset.kind in (*CAPTIONED_KINDS, *SAME_IMAGES_KINDS):
             return None
         splits, _ = self._resolve_data(dataset)
         if splits == required_splits:
@@ -97,20 +108,21 @@ class PublishedBenchmark(Benchmark):
         dataset = self.resolve_dataset()
         protocol = self._with_stored_templates(dataset)
         splits, fingerprint = self._resolve_data(dataset)
-        has_probe = dataset.kind not in CAPTIONED_KINDS and splits == _required_splits(dataset)
-        is_few_shot = dataset.kind == "few_shot"
-        class_names = None if is_few_shot else protocol.get_class_name_entry(self.name)
+        is_few_shot, name = dataset.kind == "few_shot", _get_prompts_name(dataset)
+        is_probed = dataset.kind not in (*CAPTIONED_KINDS, "fine_tuning")
+        has_probe = is_probed and splits == _required_splits(dataset)
+        class_names = None if is_few_shot else protocol.get_class_name_entry(name)
         return {
             "protocol": protocol.name,
             "data": fingerprint,
-            "metric": protocol.get_metric(self.name),
-            "templates": [] if is_few_shot else list(protocol.get_templates(self.name)),
+            "metric": protocol.get_metric(name),
+            "templates": [] if is_few_shot else list(protocol.get_templates(name)),
             "names": hashing.digest(class_names),
             "preprocessing": to_builtins(protocol.preprocessing),
             "linear_probe": to_builtins(protocol.probe_config) if has_probe else None,
             "difficult_objects": protocol.difficult_objects,
             "deviations": list(protocol.deviations),
-            **_build_version_record(dataset, splits),
+            **_build_version_record(dataset, splits, protocol),
             **_build_shift_record(self._resolve_reference(dataset)),
         }
 
@@ -138,6 +150,7 @@ class PublishedBenchmark(Benchmark):
             ),
             self._with_stored_templates(dataset),
             self._build_splits(dataset),
+            self.report_progress,
         )
 
     def resolve_dataset(self) -> Dataset:
@@ -275,7 +288,16 @@ class PublishedBenchmark(Benchmark):
         return hashing.digest([dataset.name, root, dataset.split_rule])
 
 
-def _build_version_record(dataset: Dataset, splits: Splits) -> dict[str, Any]:
+def _get_prompts_name(dataset: Dataset) -> str:
+    """Return the name of the data set whose prompts and metric a data set has."""
+    if dataset.kind == "fine_tuning" and dataset.source is not None:
+        return dataset.source.name
+    return dataset.name
+
+
+def _build_version_record(
+    dataset: Dataset, splits: Splits, protocol: EvaluationProtocol
+) -> dict[str, Any]:
     """Return the version of the scores, and what else those of retrieval depend on.
 
     Without validation images no temperature is fitted, and there is no log likelihood.
@@ -284,6 +306,8 @@ def _build_version_record(dataset: Dataset, splits: Splits) -> dict[str, Any]:
         return {"version": COMPOSITION_VERSION}
     if dataset.kind == "few_shot":
         return {"version": FEW_SHOT_VERSION, "few_shot": to_builtins(FewShotConfig())}
+    if dataset.kind == "fine_tuning":
+        return {"version": VERSION, "fine_tuning": protocol.fine_tuning.build_record()}
     if dataset.kind != "retrieval":
         return {"version": VERSION}
     temperature = TEMPERATURE_RECORD if "validation" in splits else None

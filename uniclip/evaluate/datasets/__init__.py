@@ -22,8 +22,10 @@ from uniclip.evaluate.datasets import (
     custom,
     datacomp,
     few_shot,
+    fine_tuning,
     long_captions,
     more_datasets,
+    same_images,
     shifts,
 )
 from uniclip.evaluate.datasets.dataset import (
@@ -46,6 +48,8 @@ __all__ = [
 
 CONF = Path(__file__).parents[2] / "conf"
 
+_LABELLED_DATASETS = (*bench14.CLASSIFICATION_DATASETS, *more_datasets.MORE_DATASETS)
+
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (
@@ -56,14 +60,13 @@ DATASETS: dict[str, Dataset] = {
         *composition.COMPOSITION_DATASETS,
         *datacomp.DATACOMP_DATASETS,
         *long_captions.LONG_CAPTION_DATASETS,
-        *few_shot.build_few_shot_datasets(
-            (*bench14.CLASSIFICATION_DATASETS, *more_datasets.MORE_DATASETS)
-        ),
+        *few_shot.build_few_shot_datasets(_LABELLED_DATASETS),
+        *fine_tuning.build_fine_tuning_datasets(_LABELLED_DATASETS),
     )
 }
 """Every published data set of the catalogue, by name."""
 
-LISTS_WITH_OWN_MEAN = ("shifts", "composition", "fewshot", "long")
+LISTS_WITH_OWN_MEAN = ("shifts", "composition", "fewshot", "finetune", "long")
 """Lists of data sets of which tables have a mean of their own, mixed with no other data sets."""
 
 ALIASES = {
@@ -107,8 +110,13 @@ def get(name: str) -> Dataset:
 
 
 def list_stored_datasets() -> list[Dataset]:
-    """Return the catalogue without the data sets of few shots, which have the files of others."""
-    return [dataset for dataset in DATASETS.values() if dataset.kind != "few_shot"]
+    """Return the catalogue without the data sets that have the files of others."""
+    return [d for d in DATASETS.values() if d.kind not in same_images.SAME_IMAGES_KINDS]
+
+
+def is_fine_tuning(name: str) -> bool:
+    """Return whether a benchmark trains the model, which takes hours."""
+    return name in DATASETS and DATASETS[name].kind == "fine_tuning"
 
 
 def get_mean_list(name: str) -> str:

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from uniclip.evaluate.metrics import Metric
 
 DatasetKind = Literal[
-    "classification", "multilabel", "retrieval", "composition", "association", "few_shot"
+    "classification",
+    "multilabel",
+    "retrieval",
+    "composition",
+    "association",
+    "few_shot",
+    "fine_tuning",
 ]
 CAPTIONED_KINDS = ("retrieval", "composition", "association")
 """Kinds of data sets whose images have captions; the others have class names."""

@@ -8,6 +8,7 @@
       fashion_mnist: {T-shirt/top: [t-shirt, top]}    # the data set's key of a class: its names
     metrics:
       fashion_mnist: mean_per_class
+    fine_tuning: {epochs: 5, learning_rates: [1e-5]}  # the rest of the recipe as it is stated
 
 Its scores are stored under an evaluation hash like those of any protocol: finished runs need
 evaluation only, and are scored from cached embeddings.
@@ -25,6 +26,7 @@ from uniclip.config.binding import bind, config_field
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets, prompts
 from uniclip.evaluate.datasets.images import CAPTIONED_KINDS
+from uniclip.evaluate.protocols.fine_tuning import FineTuningConfig
 from uniclip.evaluate.protocols.protocol import DEFAULT_DATASET, EvaluationProtocol
 from uniclip.evaluate.protocols.published import PROTOCOLS, get_published_protocol
 
@@ -50,6 +52,8 @@ class CustomProtocol:
     names: dict[str, dict[str, Union[str, tuple[str, ...]]]] = config_field(dict)
     """Prompt names by data set and class; the other classes are named as in `base`."""
     metrics: dict[str, Literal["accuracy", "mean_per_class", "map11", "map"]] = config_field(dict)
+    fine_tuning: FineTuningConfig = config_field(FineTuningConfig)
+    """The recipe of full fine-tuning."""
 
 
 def resolve_protocol(name: str, folders: Sequence[Path]) -> str | dict[str, Any]:
@@ -112,6 +116,7 @@ def build_protocol(definition: str | Mapping[str, Any]) -> EvaluationProtocol:
         custom_templates=templates,
         custom_names=names,
         metrics=tuple(metrics.items()),
+        fine_tuning=custom_protocol.fine_tuning,
     )
 
 

@@ -13,6 +13,7 @@ from uniclip.config.binding import to_builtins
 from uniclip.errors import make_unknown_name_error
 from uniclip.evaluate import datasets, prompts
 from uniclip.evaluate.datasets.images import CAPTIONED_KINDS
+from uniclip.evaluate.protocols.fine_tuning import FineTuningConfig
 
 if TYPE_CHECKING:
     from uniclip.evaluate.metrics import Metric
@@ -204,6 +205,8 @@ class EvaluationProtocol:
     """User-defined templates, by data set or `DEFAULT_DATASET`."""
     custom_names: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     """User-defined names, by data set and the data set's key of a class."""
+    fine_tuning: FineTuningConfig = FineTuningConfig()
+    """The recipe of full fine-tuning."""
 
     def get_metric(self, dataset: str) -> Metric:
         """Return the metric of a data set; for multi-label ones, by default that of VOC 2007."""

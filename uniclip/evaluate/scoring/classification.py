@@ -146,9 +146,22 @@ def score_probe(
     score_card.add_array("probe.validation", np.array([probe_result.validation_score]))
 
 
+def score_fine_tuning(
+    score_card: ScoreCard,
+    dataset_protocol: DatasetProtocol,
+    outcome: Float,
+    prediction: NDArray[np.int64],
+    truth: GroundTruth,
+) -> None:
+    """Add `finetune`, the score of a fine-tuned model's outcomes and predictions, each (n,)."""
+    _add_single_label_scores(
+        score_card, "finetune", dataset_protocol.metric, outcome, prediction, truth
+    )
+
+
 def _add_single_label_scores(
     score_card: ScoreCard,
-    name: Literal["zeroshot", "probe"],
+    name: Literal["zeroshot", "probe", "finetune"],
     metric: Metric,
     outcome: Float,
     prediction: NDArray[np.int64],

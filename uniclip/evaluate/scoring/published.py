@@ -19,6 +19,7 @@ from uniclip.config.binding import to_builtins
 from uniclip.evaluate.datasets.images import CAPTIONED_KINDS, ImageDataset
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.metrics import Numbers
+from uniclip.evaluate.progress import ReportProgress, ignore_progress
 from uniclip.evaluate.protocols.protocol import (
     DatasetProtocol,
     EvaluationProtocol,
@@ -65,15 +66,20 @@ class DatasetScorer:
     encoder: CachedEncoder
     protocol: EvaluationProtocol
     splits: DatasetSplits
+    report_progress: ReportProgress = ignore_progress
 
     def score(self, score_card: ScoreCard) -> bool:
         """Add the data set's scores and the sample ids (n,) uint64.
 
-        Returns whether the image features of the test split are cached.
+        Returns whether what they are computed from is cached: the image features of the test split,
+        or the outcomes of fine-tuning.
         """
         test = self.splits.open("test")
-        protocol = self.protocol.for_dataset(self.splits.dataset.name, test.classes)
         score_card.add_array("ids", np.array([rng.hash_sample_id(i) for i in test.ids], np.uint64))
+        if self.splits.dataset.kind == "fine_tuning":
+            self._score_fine_tuning(score_card, test)
+            return self.encoder.cache.folder is not None
+        protocol = self.protocol.for_dataset(self.splits.dataset.name, test.classes)
         embedding = embed_split(self.encoder, self.splits, test, protocol.preprocessing)
         if self.splits.dataset.kind == "retrieval":
             self._score_retrieval(score_card, protocol, test, embedding)
@@ -90,6 +96,8 @@ class DatasetScorer:
 
     def embed_share(self, rank: int, world_size: int) -> None:
         """Cache the share of a process in the image features that `score` needs."""
+        if self.splits.dataset.kind == "fine_tuning":
+            return  # its encoder is another one in every step
         test = self.splits.open("test")
         protocol = self.protocol.for_dataset(self.splits.dataset.name, test.classes)
         is_classified = self.splits.dataset.kind not in CAPTIONED_KINDS
@@ -243,6 +251,26 @@ class DatasetScorer:
         ).add_scores(score_card)
         for split_embedding in embeddings:
             split_embedding.remove_partial_features()
+
+    def _score_fine_tuning(self, score_card: ScoreCard, test: ImageDataset) -> None:
+        """Add the score of the model after all of its image encoder was trained."""
+        from uniclip.evaluate.scoring.fine_tuning import FineTuning  # here: it imports torch
+
+        assert self.splits.source is not None
+        assert test.labels is not None
+        protocol = self.protocol.for_dataset(self.splits.source.dataset.name, test.classes)
+        result = FineTuning(
+            *(self.encoder, protocol, self.protocol.fine_tuning, self.splits),
+            self.report_progress,
+        ).get_result(test)
+        score_card.add_array("labels", test.labels.astype(np.int16))
+        truth = classification.build_ground_truth(test.labels, test.classes)
+        classification.score_fine_tuning(
+            score_card, protocol, result.outcome, result.prediction, truth
+        )
+        score_card.add_array("finetune.learning_rate", np.array([result.learning_rate]))
+        score_card.add_array("finetune.step", np.array([result.step]))
+        score_card.add_array("finetune.validation", np.array([result.validation_score]))
 
 
 @dataclass(frozen=True)
