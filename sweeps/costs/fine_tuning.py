@@ -48,8 +48,9 @@ def describe_fine_tuning(plan: Plan) -> Iterator[str]:
     names = list_fine_tuning(plan, arm)
     if names:
         steps = flatten(plan.base_config)["train.steps"]
+        noun = "data set" if len(names) == 1 else "data sets"
         yield (
-            f"fine-tuning: {len(names)} data sets, which cost a run about as much as "
+            f"fine-tuning on {len(names)} {noun} costs a run about as much as "
             f"{count_pending_steps(plan, arm):,.0f} training steps (it has {steps:,})"
         )
 

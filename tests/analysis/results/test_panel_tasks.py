@@ -12,6 +12,7 @@ from analysis.results.panel_tasks import PANEL_TASKS, format_score_heading, supp
     [
         ("cifar10", ["zero_shot", "linear_probe"]),
         ("cifar10_fewshot", ["few_shot"]),
+        ("cifar10_finetune", ["fine_tuning"]),
         ("imagenet_r", ["zero_shot", "effective_robustness"]),
         ("imagenet_o", ["zero_shot", "detection"]),
         ("objectnet", ["zero_shot"]),
@@ -30,6 +31,7 @@ def test_headings_say_what_is_scored() -> None:
         ("dtd_fewshot", "fewshot.1"): "dtd_fewshot 1 shot",
         ("dtd_fewshot", "fewshot.16"): "dtd_fewshot 16 shots",
         ("dtd_fewshot", "knn"): "dtd_fewshot neighbors",
+        ("dtd_finetune", "finetune"): "dtd_finetune",
         ("winoground", "composition.group"): "winoground group",
         ("coco", "retrieval.i2t.r5"): "coco R@5",
         ("imagenet_a", "shift.robust"): "imagenet_a",

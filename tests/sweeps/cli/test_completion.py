@@ -39,7 +39,7 @@ def complete(line: str) -> list[str]:
         ("export tens", ["tensorboard"]),
         ("list ke", ["keys"]),
         ("data che", ["check"]),
-        ("data check dt", ["dtd", "dtd_fewshot"]),
+        ("data check dt", ["dtd", "dtd_fewshot", "dtd_finetune"]),
         ("completion ", ["bash", "zsh", "fish"]),
         ("init ", []),
         ("plan train.steps=", []),

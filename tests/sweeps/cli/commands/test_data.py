@@ -34,7 +34,9 @@ def test_check_prints_what_is_present_or_how_to_get_it(
     assert execute("data", "check", f"data_root={tmp_path}") == 0
     lines = printed_words(capsys)
     assert {d.name for d in datasets.list_stored_datasets()} < set(lines)
-    assert not [name for name in lines if name.endswith("_fewshot")], "they have no files"
+    assert not [name for name in lines if name.endswith(("_fewshot", "_finetune"))], (
+        "they have no files"
+    )
     assert lines["dtd"][1:] == ["complete", "train", "9,", "validation", "6,", "test", "6"]
     assert lines["imagenet"][1:5] == ["partial", "test", "9;", "there"]
     assert lines["cifar10"][1] == "missing"
@@ -196,7 +198,7 @@ def test_bad_arguments_are_one_line(
 def test_data_sets_without_files_of_their_own_are_not_exported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, message in (("digits_fewshot", "export that"), ("winogavil", "no wrong captions")):
+    for name, message in (("digits_finetune", "export that"), ("winogavil", "no wrong captions")):
         assert execute("data", "export", name, f"to={tmp_path}") == 2
         assert message in capsys.readouterr().err
 

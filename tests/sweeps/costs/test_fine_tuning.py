@@ -1,0 +1,80 @@
+"""The price of fine-tuning: in training steps before anything is measured, then in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeps.costs import fine_tuning
+from sweeps.costs.estimate import estimate_costs
+from tests.sweeps.costs.test_estimate import PROBE, add_attempt, outcome
+from uniclip.io import atomic
+from uniclip.store import Arm, Cell, DatasetScores, Plan, PrimaryMetric, Store
+from uniclip.store.json_io import to_json_bytes
+
+RECIPE = {"epochs": 2, "min_steps": 1, "learning_rates": [1e-3], "num_validations": 1}
+DTD_SAMPLES = 30 * 128 + round((1_880 + 1_880) / 3)
+"""2 passes over 1,880 images in batches of 128, one validation and the test."""
+BATCH_SIZE = 64
+
+
+@pytest.fixture
+def plan() -> Plan:
+    arms = tuple(
+        Arm(name=name, label="", role="crossed", levels={}, config_diff=diff)
+        for name, diff in (("full", {}), ("plain", {"model.embed_dim": 8}))
+    )
+    protocol = {"name": "mine", "fine_tuning": RECIPE}
+    return Plan(
+        sweep_id="s", ablation="a", title="t", budget="quick", data="scenes", design="crossed",
+        arms=arms, reference="full", components=(), contrasts=(),
+        primary_metric=PrimaryMetric(dataset="scenes", metric="x"), seeds=(0,),
+        cells=tuple(Cell(arm=a.name, seed=0, run_id=a.name.ljust(16, "0")) for a in arms),
+        evaluation_hashes={"full": {"dtd": "1", "dtd_finetune": "2"}, "plain": {"dtd": "1"}},
+        missing_datasets={},
+        base_config={
+            "train": {"steps": 100, "batch_size": BATCH_SIZE},
+            "runtime": {"device": "cpu", "protocol": protocol},
+        },
+    )  # fmt: skip
+
+
+def test_steps_of_training_that_cost_as_much(plan: Plan) -> None:
+    full, plain = plan.arms
+    assert fine_tuning.list_fine_tuning(plan, full) == {"dtd_finetune": "2"}
+    steps = DTD_SAMPLES / BATCH_SIZE
+    assert fine_tuning.count_pending_steps(plan, full) == steps
+    assert fine_tuning.count_pending_steps(plan, plain) == 0
+    larger = replace(full, config_diff={"train.batch_size": 2 * BATCH_SIZE})
+    assert fine_tuning.count_pending_steps(plan, larger) == steps / 2
+    (line,) = fine_tuning.describe_fine_tuning(plan)
+    assert line == (
+        "fine-tuning on 1 data set costs a run about as much as 80 training steps (it has 100)"
+    )
+    assert not list(fine_tuning.describe_fine_tuning(replace(plan, reference="plain")))
+
+
+def test_a_probe_prices_it_at_the_time_of_training_samples(tmp_path: Path, plan: Plan) -> None:
+    store = Store(tmp_path)
+    for arm in ("full", "plain"):
+        record = {**PROBE, "arm": arm, "seconds_per_step": 2.0}
+        atomic.append_jsonl(store.get_sweep("s").probes_path, record)
+    costs = estimate_costs(store, plan)
+    assert costs["plain"].seconds == 200
+    assert costs["full"].seconds == pytest.approx(200 + 2 * DTD_SAMPLES / BATCH_SIZE)
+
+
+def test_past_runs_that_were_not_fine_tuned_are_priced_with_it(tmp_path: Path, plan: Plan) -> None:
+    store = Store(tmp_path)
+    run = store.get_run(plan.cells[0].run_id)
+    run.write_spec({"format": 1})
+    add_attempt(run, 40.0, "trained")
+    missing_seconds = outcome(1, "cpu").cost["seconds_per_step"] * DTD_SAMPLES / BATCH_SIZE
+    assert estimate_costs(store, plan)["full"].seconds == pytest.approx(40 + missing_seconds)
+    scores = DatasetScores(
+        dataset="dtd_finetune", evaluation_hash="2", protocol={}, weights_digest="", scores=()
+    )
+    atomic.write_once(run.scores_path("dtd_finetune", "2"), to_json_bytes(scores))
+    assert estimate_costs(store, plan)["full"].seconds == pytest.approx(40)
