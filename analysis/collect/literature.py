@@ -52,7 +52,7 @@ TRAINING_ONLY_OPTIONS = (
 """Options that change how a model is trained, not its architecture."""
 WEIGHT_KEYS = ("pretrained", "model.image.pretrained", "model.text.pretrained")
 """Keys that name weights from other data."""
-CUSTOM_SOURCES = ("csv", "webdataset")
+CUSTOM_SOURCES = ("csv", "webdataset", "huggingface")
 """Data sources without a known content; `runtime.pretraining_data` may state it."""
 
 

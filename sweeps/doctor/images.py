@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from sweeps.doctor.context import DoctorContext
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
 from uniclip import data
-from uniclip.config import CsvData, RunConfig, WebdatasetData
+from uniclip.config import CsvData, HuggingfaceData, RunConfig, WebdatasetData
 from uniclip.data.csv import verification
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import verify
@@ -33,6 +33,7 @@ def check_user_images(context: DoctorContext) -> Iterator[Diagnostic]:
     images than may be replaced are a `UserError`.
     """
     yield from _index_shards(context)
+    yield from _index_datasets(context)
     evaluated = list(_verify_evaluated_images(context))
     broken = [findings for findings in evaluated if findings.unreadable]
     yield from map(_report_unreadable, broken)
@@ -98,6 +99,21 @@ def _index_shards(context: DoctorContext) -> Iterator[Diagnostic]:
         for name in ("validation", "test"):
             data.open_split(section, name)
         yield ok(CHECK, f"{len(index):,} samples of {len(index.shards):,} shards are indexed")
+
+
+def _index_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
+    """Index the data sets with embedded images, likewise."""
+    from uniclip.data.huggingface.index import open_index  # here: it imports numpy
+
+    sections = dict.fromkeys(config.data for config in _list_configs(context))
+    for section in sections:
+        if not isinstance(section, HuggingfaceData) or data.describe_missing(section) is not None:
+            continue
+        index = open_index(section)
+        for name in ("validation", "test"):
+            data.open_split(section, name)
+        num_files = len(index.data_folder.files)
+        yield ok(CHECK, f"{index.content.num_samples:,} samples of {num_files:,} files are indexed")
 
 
 def _make_shard_line(context: DoctorContext, path: str) -> Callable[[int, int], None]:

@@ -11,6 +11,7 @@ from uniclip.config.data import (
     WebdatasetData,
 )
 from uniclip.config.derived import CLIP_VOCAB_SIZE
+from uniclip.config.huggingface_data import HuggingfaceData
 from uniclip.config.methods import (
     METHODS,
     ClipMethod,
@@ -40,6 +41,7 @@ __all__ = [
     "DATA",
     "DataConfig",
     "DeclipMethod",
+    "HuggingfaceData",
     "ImageConfig",
     "METHODS",
     "MethodConfig",

@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import Field, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import Literal
 
 from uniclip.config.binding import config_field
+from uniclip.config.data_section import DataConfig as DataConfig
+from uniclip.config.data_section import count_allowed
+from uniclip.config.huggingface_data import HuggingfaceData
 from uniclip.config.sample_filter import SampleFilter
 from uniclip.errors import UserError
-
-
-class DataConfig(Protocol):
-    """The interface of a data source's configuration, built in or from a plug-in.
-
-    An implementation is a frozen dataclass that inherits from this class and has the fields `name`
-    and `image_size`. The other members are optional: what this class defines is their default.
-    """
-
-    name: str
-    """The value of `data.name` by which the source is selected."""
-    image_size: int
-    """Side of a source image, in pixels."""
-    primary_score: ClassVar[str | None] = None
-    """The score on which contrasts are tested, comparable with the literature; an ablation may name
-    another. None = every ablation on these data must name one."""
-    sensitive_score: ClassVar[str | None] = None
-    """The co-primary score, which finds an effect of the same size with fewer seeds; None = none.
-    """
-
-    if TYPE_CHECKING:  # what every frozen dataclass has
-        __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-        def __hash__(self) -> int:
-            return id(self)
-
-    @property
-    def labelled(self) -> bool:
-        """Whether training batches have labels."""
-        return False
-
-    def check_batch_size(self, batch_size: int) -> None:
-        """Raise `UserError` unless every training batch of this size can be filled."""
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,11 +155,7 @@ class CsvData(DataConfig):
 
     def count_allowed_broken(self, num_training: int) -> int:
         """Return how many of `num_training` training rows or images may be skipped."""
-        return _count_allowed(self.max_broken, num_training)
-
-
-def _count_allowed(max_broken: float, num_samples: int) -> int:
-    return max(1, int(max_broken * num_samples)) if max_broken else 0
+        return count_allowed(self.max_broken, num_training)
 
 
 def _reduce_weights(weights: tuple[float, ...]) -> tuple[float, ...]:
@@ -332,7 +297,7 @@ class WebdatasetData(DataConfig):
 
     def count_allowed_broken(self, num_samples: int) -> int:
         """Return how many of `num_samples` samples may be skipped or replaced."""
-        return _count_allowed(self.max_broken, num_samples)
+        return count_allowed(self.max_broken, num_samples)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,5 +335,6 @@ DATA: dict[str, type[DataConfig]] = {
     "csv": CsvData,
     "mix": MixData,
     "webdataset": WebdatasetData,
+    "huggingface": HuggingfaceData,
 }
 """The configuration class of each data source, by name; plug-ins add theirs."""

@@ -204,9 +204,9 @@ class RuntimeConfig:
     at most this large, in GB; 0 = no cache. At 768 features CIFAR's training images take 0.14 GB,
     ImageNet's 3.5 GB."""
     pretraining_data: str = ""
-    """Name of the pre-training data set, such as YFCC15M: of the images of data=csv or
-    webdataset, or of those that `pretrained` was trained on. The report compares with values
-    published for this name."""
+    """Name of the pre-training data set, such as YFCC15M: of the images of data=csv,
+    webdataset or huggingface, or of those that `pretrained` was trained on. The report compares
+    with values published for this name."""
     plugins: tuple[str, ...] = ()
     """Your modules, imported before names such as that of `method=` are looked up."""
     stop_fraction: float | None = config_field(None, above=0, high=1)

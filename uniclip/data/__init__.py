@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from uniclip.config.binding import to_builtins
 from uniclip.data.csv import source as csv
+from uniclip.data.huggingface import source as huggingface
 from uniclip.data.mix import source as mix
 from uniclip.data.openmoji import source as openmoji
 from uniclip.data.scenes import source as scenes
@@ -58,6 +59,7 @@ SOURCES: dict[str, DataSource[Any]] = {
     "csv": csv,
     "mix": mix,
     "webdataset": webdataset,
+    "huggingface": huggingface,
 }
 """Name of a data section -> the module of its source."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from uniclip import data
-from uniclip.config import WebdatasetData
+from uniclip.config import HuggingfaceData, WebdatasetData
 from uniclip.config.binding import to_builtins
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
@@ -43,6 +43,7 @@ BENCHMARKS: dict[str, str] = {
     "csv": "uniclip.evaluate.benchmarks.csv",
     "mix": "uniclip.evaluate.benchmarks.mix",
     "webdataset": "uniclip.evaluate.benchmarks.webdataset",
+    "huggingface": "uniclip.evaluate.benchmarks.huggingface",
 }
 """Benchmarks on training sources, and the module of each (see `benchmarks.base.BenchmarkModule`).
 Published and user-defined data sets are benchmarks too: `uniclip.evaluate.datasets`."""
@@ -50,6 +51,10 @@ Published and user-defined data sets are benchmarks too: `uniclip.evaluate.datas
 GIGABYTE = 10**9
 SHARD_SELECTION_KEYS = ("where", "validation_fraction", "test_fraction")
 """Keys of the section of shards that select the samples of a split."""
+DATASET_SELECTION_KEYS = (*SHARD_SELECTION_KEYS, "caption_column", "key_column", "image_column")
+"""Likewise of the section of a data set with embedded images."""
+MAX_DECODED = 200_000
+"""Embedded training images up to which all are decoded for the search for copies among them."""
 
 
 def expand_benchmarks(
@@ -219,6 +224,12 @@ def _find_train_thumbnails(data_config: DataConfig) -> Callable[[], NDArray[np.u
     """
     from uniclip.evaluate.checks import near_duplicates, shard_thumbnails  # here: numpy
 
+    if isinstance(data_config, HuggingfaceData):
+        from uniclip.data.huggingface.source import count_training_samples
+
+        shares = count_training_samples(data_config, MAX_DECODED)
+        if shares is None or shares[0].stop > MAX_DECODED:
+            return None
     if not isinstance(data_config, WebdatasetData):
         return lambda: near_duplicates.compute_split_thumbnails(
             data.open_split(data_config, "train")
@@ -255,6 +266,8 @@ def _fingerprint_images(data_config: DataConfig, split_name: SplitName) -> dict[
     content = {**data.fingerprint(data_config), "split": split_name}
     if isinstance(data_config, WebdatasetData):
         return {**content, **{key: getattr(data_config, key) for key in SHARD_SELECTION_KEYS}}
+    if isinstance(data_config, HuggingfaceData):
+        return {**content, **{key: getattr(data_config, key) for key in DATASET_SELECTION_KEYS}}
     if data_config.name != "csv":
         return content
     from uniclip.evaluate.features import split_features  # here: it imports numpy

@@ -48,6 +48,8 @@ class ImageLocation:
     start: int = 0
     length: int | None = None
     """Bytes within a larger file; None = the whole file."""
+    read: Callable[[], bytes] | None = field(default=None, compare=False)
+    """Returns the bytes where they are not in one piece: `start` then is a number in the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,9 @@ def check_images(
 def _examine(location: ImageLocation, image_size: int) -> str:
     """Return `GOOD`, `ONE_COLOR`, or why an image cannot be read."""
     try:
-        if location.length is None:
+        if location.read is not None:
+            image = rgb_image.decode_rgb_image(BytesIO(location.read()), 2 * image_size)
+        elif location.length is None:
             image = rgb_image.decode_rgb_image(location.path, 2 * image_size)
         else:
             with open(location.path, "rb") as stream:

@@ -66,7 +66,7 @@ def test_every_key_is_listed_once_with_a_meaning() -> None:
         assert len(lines) == 2
         assert lines[1].strip(), listed.key.name
     by_name = {listed.key.name: listed for listed in key_list.find_keys("", [])}
-    assert by_name["data.path"].choices == ("data=csv", "data=webdataset")
+    assert by_name["data.path"].choices == ("data=csv", "data=webdataset", "data=huggingface")
     assert set(by_name["data.image_size"].choices) == {f"data={name}" for name in DATA}
     assert {"data", "method", "model", "launcher"} <= set(names)
     assert by_name["method.ssl_mlp_dim"].choices == ("method=slip", "method=declip")

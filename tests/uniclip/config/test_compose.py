@@ -20,12 +20,12 @@ FOLDERS = [compose.CONF]
 
 def test_groups_and_options_are_what_the_folder_holds() -> None:
     assert {"data", "model", "method", "budget"} <= set(compose.list_groups(FOLDERS))
-    sources = {"openmoji", "scenes", "csv", "mix", "webdataset"}
+    sources = {"openmoji", "scenes", "csv", "mix", "webdataset", "huggingface"}
     assert sources == set(compose.list_choices("data", FOLDERS))
     assert compose.list_choices("no-such-group", FOLDERS) == []
 
 
-@pytest.mark.parametrize("data", ["openmoji", "scenes", "csv", "webdataset"])
+@pytest.mark.parametrize("data", ["openmoji", "scenes", "csv", "webdataset", "huggingface"])
 @pytest.mark.parametrize("budget", ["smoke", "quick", "study"])
 @pytest.mark.parametrize("method", ["uniclip", "clip"])
 def test_every_choice_makes_a_run(data: str, budget: str, method: str) -> None:

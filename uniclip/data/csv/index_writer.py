@@ -83,16 +83,16 @@ def write_index(config: CsvData, folder: Path) -> IndexContent:
         is_training = declared == SPLIT_NUMBERS["train"]
         declared[is_training & (rows.get("tables")[samples.first] == 0)] = UNDECLARED
     ids, splits = _assign_splits(rows, samples, declared, SplitRule.from_config(config))
-    labels, class_names = _number_labels(rows, samples, tables.labels)
+    labels, class_names = number_labels(rows, samples, tables.labels)
     sizes: dict[str, SplitSizes] = {
-        name: _write_split(folder / name, rows, samples, splits == SPLIT_NUMBERS[name], ids, labels)
+        name: write_split(folder / name, rows, samples, splits == SPLIT_NUMBERS[name], ids, labels)
         for name in SPLIT_NAMES
     }
-    num_distinct, distinct = _choose_distinct_captions(rows, samples)
+    num_distinct, distinct = choose_distinct_captions(rows, samples)
     content = IndexContent(
         splits=sizes,
         class_names=class_names,
-        label_counts=_count_labels(rows, samples, tables.labels),
+        label_counts=count_labels(rows, samples, tables.labels),
         same_images=_list_same_images(rows, samples),
         faults=tables.faults,
         num_distinct_captions=num_distinct,
@@ -209,7 +209,7 @@ def _assign_splits(
     return ids, splits
 
 
-def _number_labels(
+def number_labels(
     rows: RowArrays, samples: SampleRows, labels: dict[str, int]
 ) -> tuple[NDArray[np.int64] | None, list[str]]:
     """Return the class of each sample, -1 for none, and the names of classes, sorted."""
@@ -222,7 +222,7 @@ def _number_labels(
     return numbers[rows.get("labels")[samples.first]], class_names
 
 
-def _count_labels(
+def count_labels(
     rows: RowArrays, samples: SampleRows, labels: dict[str, int]
 ) -> list[tuple[str | None, int]]:
     counts = np.bincount(rows.get("labels")[samples.first] + 1, minlength=len(labels) + 1)
@@ -241,7 +241,7 @@ def _list_same_images(rows: RowArrays, samples: SampleRows) -> list[list[str]]:
     return [list(names[sample]) for sample in sorted(names)]
 
 
-def _choose_distinct_captions(rows: RowArrays, samples: SampleRows) -> tuple[int, list[str]]:
+def choose_distinct_captions(rows: RowArrays, samples: SampleRows) -> tuple[int, list[str]]:
     """Return the number of distinct captions, and some of them."""
     keys = rows.get("caption_keys")[samples.caption_rows]
     first = np.sort(np.unique(keys, return_index=True)[1])
@@ -249,7 +249,7 @@ def _choose_distinct_captions(rows: RowArrays, samples: SampleRows) -> tuple[int
     return len(first), [rows.captions[row] for row in chosen.tolist()]
 
 
-def _write_split(
+def write_split(
     folder: Path,
     rows: RowArrays,
     samples: SampleRows,

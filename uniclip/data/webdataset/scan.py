@@ -224,6 +224,12 @@ def _read_fields(
         except (ValueError, RecursionError):
             content = None
         fields = content if isinstance(content, dict) else {}
+    add_caption_fields(fields, caption)
+    return fields
+
+
+def add_caption_fields(fields: dict[str, Any], caption: str) -> None:
+    """Add what follows from the caption, and from width and height, to the metadata of a sample."""
     width, height = fields.get("width"), fields.get("height")
     if isinstance(width, (int, float)) and isinstance(height, (int, float)) and height:
         with suppress(OverflowError):  # an integer beyond the range of floats
@@ -231,7 +237,6 @@ def _read_fields(
     fields["caption"] = caption
     fields["caption_length"] = len(caption)
     fields["caption_words"] = len(caption.split())
-    return fields
 
 
 def _strip_current_folder(name: str) -> str:
