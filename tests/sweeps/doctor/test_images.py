@@ -16,6 +16,7 @@ from sweeps.doctor.diagnostic import Diagnostic
 from sweeps.doctor.images import check_user_images
 from tests.helpers.command_line import execute
 from tests.helpers.csv_data import break_images, write_image_set
+from tests.helpers.embedded_data import make_rows, make_table, save_to_disk
 from tests.helpers.shards import write_shards as write_pairs
 from uniclip import data
 from uniclip.config import CsvData
@@ -165,3 +166,11 @@ def test_good_images_are_remembered_unless_a_small_check_found_a_problem(table: 
     Path(broken).write_bytes(content)
     check(table)
     assert len(list(memory.iterdir())) == 2, "of held-out and of training images"
+
+
+def test_data_sets_with_embedded_images_are_indexed_and_decoded(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
+    folder = save_to_disk(tmp_path / "a" / "pairs", make_table(make_rows(range(60))))
+    changes = ("data=huggingface", "data.validation_fraction=0.2", "data.test_fraction=0.2")
+    (diagnostic,) = check(Path(folder), *changes)
+    assert diagnostic.message == "60 samples of 1 file are indexed"

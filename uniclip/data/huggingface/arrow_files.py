@@ -115,12 +115,13 @@ def _read_batch(
 
     images = batch.column(image.split(".")[0])
     paths: list[str | None] = [None] * len(batch)
-    is_valid = images.is_valid()
+    is_valid = images.is_valid().to_numpy(zero_copy_only=False)
     if image.endswith(".bytes"):
         if images.type.get_field_index("path") >= 0:
-            paths = images.field("path").to_pylist()
+            stated = images.field("path").to_pylist()
+            paths = [path or None if valid else None for path, valid in zip(stated, is_valid)]
         images = images.field("bytes")
-    is_valid = np.logical_and(is_valid, images.is_valid())
+    is_valid = is_valid & images.is_valid().to_numpy(zero_copy_only=False)
     starts, lengths = _find_places(file, images, address)
     lengths[~is_valid] = NOT_IN_PLACE
     values = {name: batch.column(name).to_pylist() for name in columns}

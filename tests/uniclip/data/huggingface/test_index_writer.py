@@ -1,0 +1,147 @@
+"""The samples of a data set: splits, captions, classes, keys, filters, rows that cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.embedded_data import embedded_config, make_rows, make_table, save_to_disk
+from tests.helpers.shards import encode_image
+from uniclip import data
+from uniclip.config import CsvData
+from uniclip.data.huggingface.index import DatasetIndex, open_index
+from uniclip.data.split import SPLIT_NAMES
+from uniclip.errors import UserError
+
+
+def open_rows(tmp_path: Path, rows: dict, **changes) -> DatasetIndex:
+    return open_index(embedded_config(save_to_disk(tmp_path / "d", make_table(rows)), **changes))
+
+
+def list_names(index: DatasetIndex) -> dict[str, list[str]]:
+    return {name: list(index.open_split(name).paths) for name in SPLIT_NAMES}
+
+
+def test_splits_that_are_not_stated_are_held_out_by_a_hash(saved, saved_dict):
+    """Of the training samples alone; an image is held out wherever its row is."""
+    divided, stated = (list_names(open_index(embedded_config(p))) for p in (saved, saved_dict))
+    assert sorted(sum(divided.values(), [])) == [f"{n:05d}.png" for n in range(60)]
+    assert all(len(names) > 3 for names in divided.values())
+    assert stated["test"] == [f"{n:05d}.png" for n in range(40, 60)]
+    assert set(stated["train"] + stated["validation"]) == {f"{n:05d}.png" for n in range(40)}
+    of_40 = {name for name in divided["train"] if name < "00040"}
+    assert of_40 - set(stated["train"]) == set(stated["validation"]) & of_40
+
+
+def test_splits_and_ids_are_those_of_the_same_images_in_a_table(saved, tmp_path):
+    rows = ["picture,caption"]
+    for n in range(60):
+        (tmp_path / f"{n:05d}.png").write_bytes(encode_image(n))
+        rows += [f"{n:05d}.png,one {n}", f"{n:05d}.png,two {n}"]
+    (tmp_path / "data.csv").write_text("\n".join(rows))
+    config = embedded_config(saved)
+    table = CsvData(
+        path=str(tmp_path / "data.csv"), image_size=16, validation_fraction=0.2, test_fraction=0.2
+    )
+    for name in SPLIT_NAMES:
+        one, two = data.open_split(config, name), data.open_split(table, name)
+        assert one.ids.tolist() == two.ids.tolist()
+        assert list(one.captions) == list(two.captions)
+        assert np.array_equal(one.load_pixels(np.arange(3)), two.load_pixels(np.arange(3)))
+
+
+def test_at_most_so_many_samples_are_held_out(tmp_path):
+    index = open_rows(tmp_path, make_rows(range(200)), max_held_out=16)
+    sizes = {name: len(index.open_split(name)) for name in SPLIT_NAMES}
+    assert (sizes["validation"], sizes["test"]) == (16, 16)
+    assert index.content.num_unused == 200 - sum(sizes.values()) > 20
+
+
+def test_rows_of_one_key_are_one_sample_with_all_captions(tmp_path):
+    rows = make_rows([0, 1, 0, 2, 1, *range(3, 30)])
+    rows["caption"][2] = ["three 0", "one 0", "  "]
+    rows["id"] = [str(row["path"]) for row in rows["image"]]
+    index = open_rows(tmp_path, rows, key_column="id")
+    assert index.content.num_samples == 30
+    captions = {}
+    for name in SPLIT_NAMES:
+        split = data.open_split(embedded_config(tmp_path / "d", key_column="id"), name)
+        captions.update(zip(split.sample_names, split.captions))
+    assert captions["00000.png"] == ("one 0", "two 0", "three 0")
+    assert captions["00001.png"] == ("one 1", "two 1")
+    assert index.content.num_repeated == 0
+    rows["label"][2] = 2
+    with pytest.raises(UserError, match=r"rows of 00000.png \(data.key_column=id\) differ"):
+        open_rows(tmp_path / "differ", rows, key_column="id", label_column="label")
+
+
+def test_without_a_key_each_row_is_a_sample(tmp_path):
+    rows = make_rows([0, 0, *range(2, 30)])
+    for row in rows["image"][5:]:
+        row["path"] = None
+    index = open_rows(tmp_path, rows)
+    assert index.content.num_samples == 30
+    assert index.content.num_repeated == 1
+    assert "row/000000029" in sum(list_names(index).values(), [])
+
+
+def test_classes_have_the_names_of_the_features_or_their_own(tmp_path):
+    rows = make_rows(range(30), kind=["b", None, "a"] * 10)
+    rows["label"][3] = -1
+    config = embedded_config(save_to_disk(tmp_path / "d", make_table(rows)), label_column="label")
+    split = data.open_split(config, "train")
+    assert split.class_names["label"] == ("cat", "dog", "owl")
+    by_name = dict(zip(split.sample_names, split.labels["label"].tolist()))
+    expected = {f"{n:05d}.png": {0: 2, 1: 0, 2: 1}[n % 3] for n in range(30)} | {"00003.png": -1}
+    assert by_name.items() <= expected.items()
+    assert split.training_labels is not None
+    texts = data.open_split(embedded_config(tmp_path / "d", label_column="kind"), "train")
+    assert texts.class_names["label"] == ("a", "b")
+    assert set(texts.labels["label"].tolist()) == {-1, 0, 1}
+    assert data.open_split(embedded_config(tmp_path / "d"), "train").labels == {}
+
+
+def test_images_without_captions_get_those_of_their_class(tmp_path):
+    rows = make_rows(range(30))
+    del rows["caption"]
+    rows["label"][4] = -1
+    index = open_rows(
+        tmp_path, rows, label_column="label", label_templates=("a {}.", "the {}."), max_broken=0.1
+    )
+    assert index.content.counts == {"no class": 1}
+    captions = {c for name in SPLIT_NAMES for c in index.open_split(name).captions}
+    assert captions == {
+        f"{word} {name}." for word in ("a", "the") for name in ("owl", "cat", "dog")
+    }
+
+
+def test_the_condition_reads_columns_and_the_first_caption(tmp_path):
+    rows = make_rows(range(30), width=[20] * 30, height=[*range(1, 31)])
+    rows["score"][20] = None
+    where = "score >= 0.1 and caption_words == 2 and aspect > 20 / 26"
+    index = open_rows(tmp_path, rows, where=where)
+    names = sum(list_names(index).values(), [])
+    assert sorted(names) == [f"{n:05d}.png" for n in range(10, 25) if n != 20]
+    assert index.content.num_filtered == 15
+    assert index.content.missing_fields == {"score": 1}
+    with pytest.raises(UserError, match=r"leaves none of 30 rows of .*; relax it"):
+        open_rows(tmp_path / "none", rows, where="score > 5")
+
+
+def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path):
+    rows = make_rows(range(40))
+    rows["image"][3] = None
+    rows["caption"][5], rows["caption"][6], rows["caption"][7] = None, ["", " "], []
+    index = open_rows(tmp_path, rows, max_broken=0.1)
+    assert index.content.counts == {"no image": 1, "no caption": 3}
+    path = tmp_path / "d" / "data-00000-of-00001.arrow"
+    assert index.content.named[:2] == [f"{path} row 4: no image", f"{path} row 6: no caption"]
+    assert index.content.num_samples == 36
+    with pytest.raises(
+        UserError, match=r"4 of 40 rows of .* more than data.max_broken=0.05 allows"
+    ):
+        open_index(embedded_config(tmp_path / "d", max_broken=0.05))
+    with pytest.raises(UserError, match="has no row that can be used"):
+        open_rows(tmp_path / "empty", make_rows([]))

@@ -1,0 +1,90 @@
+"""The benchmark of a run's data set with embedded images: the scores of the same files as a CSV."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers import stub_models
+from tests.helpers.embedded_data import (
+    CLASSES,
+    make_rows,
+    make_table,
+    save_dict_to_disk,
+    save_to_disk,
+)
+from tests.helpers.shards import encode_image
+from uniclip import evaluate
+
+FRACTIONS = {"validation_fraction": 0.3, "test_fraction": 0.4, "image_size": 16}
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A folder of `Dataset.save_to_disk` with 150 rows."""
+    return save_to_disk(tmp_path / "saved", make_table(make_rows(range(150))))
+
+
+def see(pixels, vectors=None):
+    return pixels.reshape(len(pixels), -1)[:, :64] / 255 - 0.5
+
+
+def read(texts):
+    return stub_models.word_vectors(texts)
+
+
+def configure(name, path, **changes):
+    return stub_models.config({"name": name, "path": str(path), **FRACTIONS, **changes})
+
+
+def score(name, path):
+    config = configure(name, path, label_column="label")
+    scores, predictions = evaluate.evaluate(name, stub_models.Stub(config, see, read), config)
+    return {s.name: s.value for s in scores}, predictions
+
+
+def test_scores_are_those_of_the_same_images_in_a_csv(path, tmp_path):
+    lines = ["picture,caption,label"]
+    for n in range(150):
+        (tmp_path / f"{n:05d}.png").write_bytes(encode_image(n))
+        lines += [f"{n:05d}.png,{word} {n},{CLASSES[n % 3]}" for word in ("one", "two")]
+    (tmp_path / "data.csv").write_text("\n".join(lines))
+    scores, predictions = score("huggingface", path)
+    expected, _ = score("csv", tmp_path / "data.csv")
+    assert scores == expected
+    assert "retrieval.r1" in scores
+    assert any(name.startswith("zeroshot") for name in scores)
+    assert predictions["examples.image_names"][0].endswith(".png")
+
+
+def test_the_protocol_states_what_a_score_depends_on(path):
+    record = evaluate.build_protocol("huggingface", configure("huggingface", path))
+    assert record["data"]["files"]["number"] == 1
+    assert record["shares"] == {"validation": 0.3, "test": 0.4}
+    hashes = {
+        evaluate.evaluation_hash("huggingface", configure("huggingface", path, **changes))
+        for changes in (
+            {},
+            {"where": "score > 0.5"},
+            {"label_column": "label"},
+            {"key_column": "label"},
+        )
+    }
+    assert len(hashes) == 4
+
+
+def test_what_is_missing_is_said(path, tmp_path):
+    def describe(path, **changes):
+        return evaluate.describe_missing("huggingface", configure("huggingface", path, **changes))
+
+    assert describe(path) is None
+    assert "raise data.test_fraction" in describe(path, test_fraction=0)
+    table = make_table(make_rows(range(9)))
+    stated = save_dict_to_disk(tmp_path / "stated", {"train": table, "test": table})
+    assert describe(stated, test_fraction=0) is None
+    other = stub_models.config({"name": "scenes"})
+    assert "data=huggingface only" in evaluate.describe_missing("huggingface", other)
