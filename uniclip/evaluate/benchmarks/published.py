@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.data.split import SplitName
     from uniclip.evaluate.benchmarks.base import Results
+    from uniclip.evaluate.datasets.images import ImageDataset
     from uniclip.evaluate.scoring.dataset_splits import DatasetSplits
     from uniclip.evaluate.scoring.published import DatasetScorer
 
@@ -123,7 +124,7 @@ class PublishedBenchmark(Benchmark):
             "difficult_objects": protocol.difficult_objects,
             "deviations": list(protocol.deviations),
             **_build_version_record(dataset, splits, protocol),
-            **_build_shift_record(self._resolve_reference(dataset)),
+            **self._build_shift_record(dataset),
         }
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
@@ -200,6 +201,10 @@ class PublishedBenchmark(Benchmark):
         copy = copies.build_copy(dataset, self.root, folders[0])
         return dataset if self._read_note(copy) is None else copy
 
+    def open_test_split(self) -> ImageDataset:
+        """Open the test split, with its index from the cache if it was opened before."""
+        return self._build_splits(self.resolve_dataset()).open("test")
+
     def _resolve_data(self, dataset: Dataset) -> tuple[Splits, dict[str, Any]]:
         """Return the splits that are evaluated, and the fingerprint of their data.
 
@@ -242,6 +247,19 @@ class PublishedBenchmark(Benchmark):
             return None
         reference = benchmark.resolve_dataset()
         return reference, *self._resolve_data(reference)
+
+    def _build_shift_record(self, dataset: Dataset) -> dict[str, Any]:
+        """Return what scores relative to the data set without the shift depend on.
+
+        Of its files, those of the test split.
+        """
+        resolved = self._resolve_reference(dataset)
+        if resolved is None:
+            return {}
+        reference, _, fingerprint = resolved
+        names = {pattern.split("|")[0] for pattern in reference.files["test"]}
+        files = {n: digest for n, digest in fingerprint["files"].items() if n in names}
+        return {"reference": {**fingerprint, "files": files}, "shift_version": SHIFT_VERSION}
 
     def _build_splits(self, dataset: Dataset) -> DatasetSplits:
         from uniclip.evaluate.scoring.dataset_splits import DatasetSplits  # here: numpy
@@ -312,15 +330,6 @@ def _build_version_record(
         return {"version": VERSION}
     temperature = TEMPERATURE_RECORD if "validation" in splits else None
     return {"version": RETRIEVAL_VERSION, "temperature": temperature}
-
-
-def _build_shift_record(
-    reference: tuple[Dataset, Splits, dict[str, Any]] | None,
-) -> dict[str, Any]:
-    """Return what scores relative to the data set without the shift depend on."""
-    if reference is None:
-        return {}
-    return {"reference": reference[2], "shift_version": SHIFT_VERSION}
 
 
 def _required_splits(dataset: Dataset) -> Splits:

@@ -82,3 +82,19 @@ def test_without_imagenet_a_shift_has_zero_shot_accuracy_alone(tmp_path: Path) -
     assert model.num_embedded == num_images, "the images of both are cached"
     names = {s.name for s in scores}
     assert {"shift.clean", "shift.robust", "zeroshot"} <= names
+
+
+def test_training_images_of_imagenet_are_no_part_of_a_shift(tmp_path: Path) -> None:
+    dataset_trees.imagenet(tmp_path / "sets")
+    shift_trees.imagenet_r(tmp_path / "sets")
+    of = stub_models.config({"name": "scenes"})
+    of = replace(of, runtime=replace(of.runtime, data_root=str(tmp_path / "sets")))
+    before = [evaluate.build_protocol(name, of) for name in ("imagenet", "imagenet_r")]
+    image = next((tmp_path / "sets/imagenet/train").rglob("*.*"))
+    image.write_bytes(image.read_bytes() + b"longer")
+    imagenet, shift = (evaluate.build_protocol(name, of) for name in ("imagenet", "imagenet_r"))
+    assert imagenet != before[0]
+    assert shift == before[1]
+    image = next((tmp_path / "sets/imagenet/val").rglob("*.*"))
+    image.write_bytes(image.read_bytes() + b"longer")
+    assert evaluate.build_protocol("imagenet_r", of) != shift
