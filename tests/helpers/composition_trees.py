@@ -33,6 +33,10 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content))
 
 
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
 def sugarcrepe(root: Path) -> list[Row]:
     rows: list[Row] = []
     for label, category in enumerate(SUGARCREPE_CATEGORIES):

@@ -190,6 +190,10 @@ def find_near_duplicates(
 
     benchmark = _build_published(name, config.runtime, Cache(cache_folder), lambda: False)
     dataset, root = benchmark.resolve_dataset(), benchmark.root
+    if dataset.source is not None:
+        verdicts = find_near_duplicates(dataset.source.name, config, cache_folder)
+        pictures = None if verdicts is None else benchmark.open_test_split().picture_rows
+        return verdicts if verdicts is None or pictures is None else verdicts[pictures]
     finder = near_duplicates.DuplicateFinder(
         cache=Cache(cache_folder / "leakage"),
         test_location={

@@ -156,11 +156,19 @@ def _digest_pixels(image: NDArray[np.uint8]) -> int:
 
 
 def compute_dataset_thumbnails(dataset: ImageDataset) -> GreyThumbnails:
-    """Return (n, 8, 9) grey levels of an evaluation split; each image is decoded once."""
-    thumbnails = np.empty((len(dataset), ROWS, COLUMNS), np.uint8)
-    for i in range(len(dataset)):
-        thumbnails[i] = compute_thumbnail(dataset.load_image(i))
-    return thumbnails
+    """Return (n, 8, 9) grey levels of an evaluation split; each photograph is decoded once.
+
+    Those of an image are of the whole photograph of which it is a part.
+    """
+    first, photographs = np.arange(len(dataset)), np.arange(len(dataset))
+    if dataset.cluster_rows is not None:
+        _, first, photographs = np.unique(
+            dataset.cluster_rows, return_index=True, return_inverse=True
+        )
+    thumbnails = np.empty((len(first), ROWS, COLUMNS), np.uint8)
+    for row, i in enumerate(first.tolist()):
+        thumbnails[row] = compute_thumbnail(dataset.load_photograph(i))
+    return thumbnails[photographs]
 
 
 def compute_split_thumbnails(split: Split) -> GreyThumbnails:

@@ -23,7 +23,7 @@ from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.datasets.dataset import Dataset, fresh_fingerprint_cache
 from uniclip.evaluate.datasets.images import ImageDataset
 
-ARRAY_FIELDS = ("labels", "groups", "difficult", "pairs", "picture_rows")
+ARRAY_FIELDS = ("labels", "groups", "difficult", "pairs", "picture_rows", "photograph_rows")
 JSON_FIELDS = ("ids", "classes", "captions")
 
 

@@ -21,6 +21,7 @@ ARO_IMAGES = (
     "https://github.com/mertyg/vision-language-models-are-bows, put the file into aro/ and the "
     "images into aro/images/"
 )
+ARO_RULE = "images are cut to the box of both objects; those of one photograph are a cluster"
 
 
 def build_order_dataset(retrieval: Dataset) -> Dataset:
@@ -70,6 +71,7 @@ COMPOSITION_DATASETS = (
         files={"test": ("aro/visual_genome_relation.json", "aro/images")},
         reader=AroReader("visual_genome_relation.json", "relation_name"),
         expected_counts={"test": 23_937},
+        split_rule=ARO_RULE,
         download_hint=ARO_IMAGES.format("visual_genome_relation.json"),
     ),
     Dataset(
@@ -79,6 +81,7 @@ COMPOSITION_DATASETS = (
         files={"test": ("aro/visual_genome_attribution.json", "aro/images")},
         reader=AroReader("visual_genome_attribution.json", "attributes"),
         expected_counts={"test": 28_748},
+        split_rule=ARO_RULE,
         download_hint=ARO_IMAGES.format("visual_genome_attribution.json"),
     ),
     *(build_order_dataset(retrieval) for retrieval in RETRIEVAL_DATASETS),

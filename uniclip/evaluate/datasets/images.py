@@ -83,6 +83,9 @@ class ImageDataset:
     picture_rows: NDArray[np.int64] | None = None
     """(n,) number of the picture that each image shows, where several show the same: its row in the
     split of `Dataset.source`, or else counted by first appearance. None: all are different."""
+    photograph_rows: NDArray[np.int64] | None = None
+    """(n,) number of the photograph of which each image is a part, counted by first appearance.
+    None: an image is a whole picture."""
 
     def __post_init__(self) -> None:
         shape = (len(self), len(self.classes)) if self.kind == "multilabel" else (len(self),)
@@ -110,6 +113,16 @@ class ImageDataset:
                 f"{self.name}: image {self.ids[i]} cannot be read ({message}); {fix}"
             ) from None
 
+    def load_photograph(self, i: int) -> Image.Image:
+        """Return all of the photograph of which image `i` is a part; errors as of `load_image`."""
+        whole = getattr(self.reader, "whole", None)
+        return (self if whole is None else replace(self, reader=whole)).load_image(i)
+
+    @property
+    def cluster_rows(self) -> NDArray[np.int64] | None:
+        """(n,) number of the photograph of each image; None if all are different."""
+        return self.picture_rows if self.photograph_rows is None else self.photograph_rows
+
     def find_distinct_images(self) -> NDArray[np.int64] | None:
         """Return the first image of each picture, (m,); None if all n show different ones."""
         import numpy as np
@@ -127,7 +140,7 @@ class ImageDataset:
         """Return the images `index` (m,), in that order, as split `split`."""
         import numpy as np
 
-        assert self.picture_rows is None, "a subset would have to number its pictures anew"
+        assert self.cluster_rows is None, "a subset would have to number its pictures anew"
         return replace(
             self,
             split=split,

@@ -36,7 +36,7 @@ def score_composition(
 
     Args:
         score_card: Where they are added, with the categories (n,) int16 as `labels`, and the
-            picture that each image shows, where several show the same, (n,) uint64 as `family`.
+            photograph of each image, where several are parts of one, (n,) uint64 as `family`.
         images: (n, D) unit rows.
         captions: (n, K, D) unit rows of the captions of each image, the correct one first.
         test: The images, their categories and pairs.
@@ -45,8 +45,8 @@ def score_composition(
     score_card.add_array("labels", test.labels.astype(np.int16))
     similarity = np.nan_to_num(np.einsum("nd,nkd->nk", images, captions))
     is_text_correct = similarity[:, 0] > similarity[:, 1:].max(axis=1)
-    if test.pairs is None and test.picture_rows is not None:
-        score_card.add_array("family", test.picture_rows.astype(np.uint64))
+    if test.pairs is None and test.cluster_rows is not None:
+        score_card.add_array("family", test.cluster_rows.astype(np.uint64))
     if test.pairs is None:
         outcomes = {"text": is_text_correct}
         chances, categories = {"text": 1 / captions.shape[1]}, test.labels

@@ -71,11 +71,16 @@ class DatasetScorer:
     def score(self, score_card: ScoreCard) -> bool:
         """Add the data set's scores and the sample ids (n,) uint64.
 
-        Returns whether what they are computed from is cached: the image features of the test split,
-        or the outcomes of fine-tuning.
+        With them the photograph of each image (n,) as `photographs`, where several images are of
+        one, and the pair or cue of each image (n,) as `pairs`. Returns whether what the scores are
+        computed from is cached: the image features of the test split, or the outcomes of
+        fine-tuning.
         """
         test = self.splits.open("test")
         score_card.add_array("ids", np.array([rng.hash_sample_id(i) for i in test.ids], np.uint64))
+        for name, rows in (("photographs", test.cluster_rows), ("pairs", test.pairs)):
+            if rows is not None:
+                score_card.add_array(name, rows)
         if self.splits.dataset.kind == "fine_tuning":
             self._score_fine_tuning(score_card, test)
             return self.encoder.cache.folder is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from uniclip.config import RunConfig
 from uniclip.evaluate import datasets
 
 
-def build_config(root: Path) -> RunConfig:
-    of = stub_models.config({"name": "scenes"})
+def build_config(root: Path, section: Mapping[str, object] = {"name": "scenes"}) -> RunConfig:
+    of = stub_models.config(dict(section))
     return replace(of, runtime=replace(of.runtime, data_root=str(root)))
 
 
@@ -32,7 +33,7 @@ def test_pictures_of_several_captions_are_embedded_once(
     assert len(rows) == len(predictions["ids"]) == 14
     assert model.num_embedded == 7
     monkeypatch.setattr(
-        "uniclip.evaluate.datasets.readers.caption_choices._count_pictures", lambda choices: None
+        "uniclip.evaluate.datasets.readers.caption_choices._number_equal", lambda values: None
     )
     whole_model = stub_models.ColourModel(of)
     assert evaluate.evaluate("sugarcrepe", whole_model, of)[0] == scores

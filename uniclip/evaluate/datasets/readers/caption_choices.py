@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -195,6 +195,11 @@ class BoxReader(FileReader):
         image, box = super().__call__(i), self.boxes[i]
         return image if box is None else image.crop(box)
 
+    @property
+    def whole(self) -> FileReader:
+        """The reader of the images with all their parts."""
+        return FileReader(self.paths)
+
 
 @dataclass(frozen=True)
 class _RepeatedReader:
@@ -223,15 +228,18 @@ def _build_dataset(
         captions=[choice.captions for choice in choices],
         categories=[choice.category for choice in choices],
         pairs=[c.pair for c in choices] if choices[0].pair is not None else None,
-        picture_rows=_count_pictures(choices),
+        picture_rows=_number_equal([(c.path, c.box) for c in choices]),
+        photograph_rows=_number_equal([c.path for c in choices])
+        if any(c.box is not None for c in choices)
+        else None,
     )
 
 
-def _count_pictures(choices: Sequence[CaptionChoice]) -> list[int] | None:
-    """Return the number of the picture of each choice; None if all are different."""
-    numbers: dict[tuple[Path, Box | None], int] = {}
-    rows = [numbers.setdefault((c.path, c.box), len(numbers)) for c in choices]
-    return rows if len(numbers) < len(choices) else None
+def _number_equal(values: Sequence[Hashable]) -> list[int] | None:
+    """Return the number of each value, by first appearance; None if all are different."""
+    numbers: dict[Hashable, int] = {}
+    rows = [numbers.setdefault(value, len(numbers)) for value in values]
+    return rows if len(numbers) < len(values) else None
 
 
 def _pack(
@@ -244,6 +252,7 @@ def _pack(
     categories: Sequence[str],
     pairs: Sequence[int | None] | None = None,
     picture_rows: Sequence[int] | None = None,
+    photograph_rows: Sequence[int] | None = None,
 ) -> ImageDataset:
     import numpy as np
 
@@ -261,6 +270,7 @@ def _pack(
         captions=tuple(captions),
         pairs=None if pairs is None else np.array(pairs, np.int64),
         picture_rows=None if picture_rows is None else np.array(picture_rows, np.int64),
+        photograph_rows=None if photograph_rows is None else np.array(photograph_rows, np.int64),
     )
 
 

@@ -1,0 +1,71 @@
+"""Scores without the test items that show, or are about, an image of the training data.
+
+An item is what a score is the mean over: an image, a caption, a pair of images, a cue with its
+candidates. It is contaminated if any of its images is a near-duplicate of a training image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uniclip.evaluate.checks.near_duplicates import DUPLICATE
+
+VERDICTS, PHOTOGRAPHS, PAIRS = "near_duplicate", "photographs", "pairs"
+"""Saved arrays (n,): verdict on each test image, its photograph, its pair or cue."""
+IMAGE_OF_CAPTION = ".t2i.image"
+"""End of the name of the array that says of which image each caption is."""
+
+Flags = NDArray[np.bool_]
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def list_needed_arrays(score: str) -> list[str]:
+    """Return the names of the arrays from which `find_contaminated_items` finds the items."""
+    first, *others = score.partition("[")[0].split(".")
+    labels = [f"labels.{word}" for word in others[:1]]
+    return [VERDICTS, PHOTOGRAPHS, PAIRS, f"{first}{IMAGE_OF_CAPTION}", *labels]
+
+
+def find_contaminated_items(score: str, num_items: int, arrays: Arrays) -> Flags | None:
+    """Return which items of a score are contaminated, (num_items,).
+
+    Args:
+        score: Its name.
+        num_items: Number of its outcomes.
+        arrays: Arrays that were saved with it.
+
+    Returns:
+        The flags; None if the images were not searched, or if the images of the items are unknown.
+    """
+    if VERDICTS not in arrays:
+        return None
+    is_copy: Flags = arrays[VERDICTS] == DUPLICATE
+    word = score.partition("[")[0].split(".")
+    captions = arrays.get(f"{word[0]}{IMAGE_OF_CAPTION}") if ".t2i." in score else None
+    labels = arrays.get(f"labels.{word[1]}") if len(word) > 1 else None
+    if captions is not None:
+        flags = is_copy[captions] if captions.max(initial=-1) < len(is_copy) else None
+    elif num_items == len(is_copy):
+        flags = is_copy
+    elif labels is not None:
+        flags = is_copy[labels >= 0] if len(labels) == len(is_copy) else None
+    elif PAIRS in arrays and len(arrays[PAIRS]) == len(is_copy):
+        _, items = np.unique(arrays[PAIRS], return_inverse=True)
+        flags = np.bincount(items, is_copy) > 0
+    else:
+        return None
+    return flags if flags is not None and len(flags) == num_items else None
+
+
+def count_photographs(verdict: int | None, arrays: Arrays) -> int:
+    """Return the number of photographs of the test images with a verdict; None: of all."""
+    verdicts = arrays[VERDICTS]
+    has_verdict = np.ones(len(verdicts), bool) if verdict is None else verdicts == verdict
+    photographs = arrays.get(PHOTOGRAPHS)
+    if photographs is None or len(photographs) != len(has_verdict):
+        return int(has_verdict.sum())
+    return len(np.unique(photographs[has_verdict]))
