@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 from analysis.collect import literature
 from analysis.collect.frame import SweepData
-from uniclip.evaluate.checks import label_order, near_duplicates
+from uniclip.evaluate.checks import contaminated_items, label_order, near_duplicates
 from uniclip.frames.records import load_arrays
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import Cell, RunFolder, Store
 
-OUTCOME_NAMES = ("zeroshot", "zeroshot.accuracy", "retrieval.i2t.r1")
+OUTCOME_NAMES = (
+    *("zeroshot", "zeroshot.accuracy", "retrieval.i2t.r1"),
+    *("composition.text", "association.jaccard"),
+)
 """Per-sample outcomes of test images; the first one that a run saved is used."""
 UNREADABLE_COLUMN, UNREADABLE_EVENT = "unreadable_images", "unreadable_image"
 """Training images that were replaced, in the metrics of a run and in its events."""
@@ -50,12 +53,14 @@ class DataCheck:
     value_without_duplicates: float | None
     """Value without near-duplicates; None if no image is left, or if they are not comparable."""
     duplicates_comparable: bool = True
-    """Whether near-duplicates were searched among the images that were scored."""
+    """Whether it is known which of the scored items have near-duplicates."""
     num_near_duplicates: int | None
     """Number of test images that are near-duplicates of training images."""
     num_undecidable: int | None
     """Number of test images that are too plain to be compared."""
     num_samples: int
+    num_images: int = 0
+    """Number of test images that were searched, those of one photograph counted once."""
 
 
 def check_published_scores(store: Store, sweep_data: SweepData) -> list[DataCheck]:
@@ -116,8 +121,8 @@ def _check_run(
     array_names = (
         "zeroshot.permuted_accuracy",
         "zeroshot.labels_misordered",
-        "near_duplicate",
         *OUTCOME_NAMES,
+        *contaminated_items.list_needed_arrays("retrieval"),
     )
     saved_arrays = load_arrays(store.get_run(cell.run_id), dataset, evaluation_hash, array_names)
     if not saved_arrays and above_chance is None:
@@ -125,13 +130,14 @@ def _check_run(
     accuracies = saved_arrays.get("zeroshot.permuted_accuracy")
     misordered = saved_arrays.get("zeroshot.labels_misordered")
     score = next((n for n in OUTCOME_NAMES if n in saved_arrays), "")
-    outcomes, duplicate_labels = saved_arrays.get(score), saved_arrays.get("near_duplicate")
+    outcomes = saved_arrays.get(score)
+    duplicate_labels = saved_arrays.get(contaminated_items.VERDICTS)
     value_without_duplicates, duplicates_comparable = None, True
     if outcomes is not None and duplicate_labels is not None:
-        duplicates_comparable = outcomes.shape == duplicate_labels.shape
-        if duplicates_comparable:
-            is_distinct = duplicate_labels != near_duplicates.DUPLICATE
-            value_without_duplicates = _compute_mean(outcomes[is_distinct])
+        flags = contaminated_items.find_contaminated_items(score, len(outcomes), saved_arrays)
+        duplicates_comparable = flags is not None
+        if flags is not None:
+            value_without_duplicates = _compute_mean(outcomes[~flags])
     scored_array = outcomes if duplicate_labels is None else duplicate_labels
     return DataCheck(
         dataset=dataset,
@@ -146,9 +152,10 @@ def _check_run(
         value=None if outcomes is None else _compute_mean(outcomes),
         value_without_duplicates=value_without_duplicates,
         duplicates_comparable=duplicates_comparable,
-        num_near_duplicates=_count(duplicate_labels, near_duplicates.DUPLICATE),
-        num_undecidable=_count(duplicate_labels, near_duplicates.UNDECIDABLE),
+        num_near_duplicates=_count_images(saved_arrays, near_duplicates.DUPLICATE),
+        num_undecidable=_count_images(saved_arrays, near_duplicates.UNDECIDABLE),
         num_samples=0 if scored_array is None else len(scored_array),
+        num_images=_count_images(saved_arrays) or 0,
     )
 
 
@@ -167,8 +174,11 @@ def _test_against_chance(sweep_data: SweepData, dataset: str) -> dict[tuple[str,
     return above_chance
 
 
-def _count(labels: NDArray[np.generic] | None, label: int) -> int | None:
-    return None if labels is None else int(np.equal(labels, label).sum())
+def _count_images(saved_arrays: dict[str, NDArray[Any]], verdict: int | None = None) -> int | None:
+    """Return the number of test images with a verdict, or of all; None if none was searched."""
+    if contaminated_items.VERDICTS not in saved_arrays:
+        return None
+    return contaminated_items.count_photographs(verdict, saved_arrays)
 
 
 def _compute_mean(outcomes: NDArray[np.generic]) -> float | None:

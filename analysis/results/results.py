@@ -16,6 +16,7 @@ from analysis.formatting import NumberFormat, choose_score_format, make_number_f
 from analysis.results import alarms, tuning, tuning_trials
 from analysis.results.alarms import DataCheck
 from analysis.results.baselines import Baseline, list_baselines
+from analysis.results.contamination import Contamination, collect_contamination
 from analysis.results.item_squares import ItemSquares, collect_item_squares
 from analysis.results.sign_flips import SignFlip, find_sign_flips
 from analysis.results.variance import analyze_variance, find_noise_arms
@@ -76,6 +77,8 @@ class Results:
     audit_checks: tuple[AuditCheck, ...]
     data_checks: list[DataCheck]
     """Checks of the scores on published data sets and on the user's table."""
+    contamination: Contamination
+    """Scores and effects without test items whose images are copies of training images."""
     training_data_warnings: list[str]
     """Sentences on training images that could not be read."""
     tuning_comparison: tuning.TuningComparison | None
@@ -262,6 +265,7 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
         },
         audit_checks=store.get_sweep(plan.sweep_id).read_audit_checks(),
         data_checks=alarms.check_published_scores(store, sweep_data),
+        contamination=collect_contamination(store, sweep_data),
         training_data_warnings=alarms.describe_unreadable_images(store, sweep_data),
         tuning_comparison=tuning.compare_with_default(store, plan, observations[scores[0].key]),
         tuning_trials=tuning_trials.collect_tuning_trials(store, plan),

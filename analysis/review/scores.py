@@ -123,7 +123,7 @@ def check_leakage(review: ReviewInput) -> Iterator[Finding]:
     worst: dict[str, DataCheck] = {}
     for check in review.results.data_checks:
         count = check.num_near_duplicates or 0
-        if check.num_samples and count > LEAKED_SHARE * check.num_samples:
+        if check.num_images and count > LEAKED_SHARE * check.num_images:
             best = worst.get(check.dataset)
             if best is None or count > (best.num_near_duplicates or 0):
                 worst[check.dataset] = check
@@ -145,7 +145,7 @@ def check_leakage(review: ReviewInput) -> Iterator[Finding]:
 
 def _describe_leak(check: DataCheck) -> str:
     text = (
-        f"{check.dataset}: {check.num_near_duplicates} of {check.num_samples:,} test images are "
+        f"{check.dataset}: {check.num_near_duplicates} of {check.num_images:,} test images are "
         f"near-duplicates of training images ({check.arm}/{check.seed})"
     )
     if check.value is None or check.value_without_duplicates is None:

@@ -14,6 +14,7 @@ from analysis.tables.benchmark import build_benchmark_tables
 from analysis.tables.command_checks import build_command_check_table
 from analysis.tables.comparability import build_comparability_table
 from analysis.tables.components import build_component_table
+from analysis.tables.contamination import build_contamination_tables
 from analysis.tables.dataset_means import build_dataset_mean_tables
 from analysis.tables.designs import build_alias_table, build_dose_table, build_shapley_table
 from analysis.tables.effects import build_effect_table, build_other_effects_table
@@ -48,6 +49,7 @@ def build_tables(results: Results) -> list[Table]:
     tables += [*build_benchmark_tables(results), *build_dataset_mean_tables(results)]
     if results.data_checks:
         tables.append(build_data_checks_table(results.data_checks, plan.get_arm(plan.reference)))
+    tables += build_contamination_tables(results)
     if results.variance_components:
         tables.append(build_variance_table(results))
     if plan.components:

@@ -13,6 +13,7 @@ from uniclip.store import Arm
 
 OUTCOME_LABELS = {"zeroshot": "zero-shot accuracy", "zeroshot.accuracy": "zero-shot accuracy"}
 NOT_CHECKED = "not checked"
+LEAKAGE_UNCHECKED = "leakage unchecked"
 
 
 def build_data_checks_table(data_checks: Sequence[DataCheck], reference: Arm) -> Table:
@@ -52,6 +53,8 @@ def build_data_checks_table(data_checks: Sequence[DataCheck], reference: Arm) ->
             f"the accuracy on the other half {label_order.MIN_ACCURACY_RATIO:g} times as high, by "
             f"more than {label_order.MIN_SIGN_TEST_Z:g} standard deviations.",
             "Above chance: by more than three standard deviations of the test set.",
+            f"{LEAKAGE_UNCHECKED.capitalize()}: the test images were not searched for copies of "
+            "training images.",
             "Near-duplicates: the 64-bit difference hashes of the images' central squares differ "
             f"in at most {near_duplicates.MAX_HASH_DISTANCE} bits, and their grey levels by at "
             f"most {near_duplicates.MAX_GREY_DIFFERENCE:g} of 255 on average. Mirrored or cropped "
@@ -117,13 +120,13 @@ def _build_chance_cell(dataset_checks: Sequence[DataCheck]) -> TableCell:
 def _describe_near_duplicates(dataset_checks: Sequence[DataCheck]) -> str:
     performed_checks = [c for c in dataset_checks if c.num_near_duplicates is not None]
     if not performed_checks:
-        return NOT_CHECKED
+        return LEAKAGE_UNCHECKED
     counts = sorted({c.num_near_duplicates or 0 for c in performed_checks})
     count_text = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     num_undecidable = max(c.num_undecidable or 0 for c in performed_checks)
     undecidable_text = f" ({num_undecidable:,} too plain to decide)" if num_undecidable else ""
     return (
-        f"{count_text} of {performed_checks[0].num_samples:,} test images are near-duplicates of "
+        f"{count_text} of {performed_checks[0].num_images:,} test images are near-duplicates of "
         f"training images{undecidable_text}"
     )
 
@@ -175,6 +178,7 @@ def _build_record(data_check: DataCheck) -> dict[str, object]:
         "above_chance": data_check.above_chance,
         "num_near_duplicates": data_check.num_near_duplicates,
         "num_undecidable": data_check.num_undecidable,
+        "num_images": data_check.num_images,
         "num_samples": data_check.num_samples,
         "score": data_check.score,
         "value": data_check.value,

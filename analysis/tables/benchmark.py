@@ -25,9 +25,10 @@ TABLE_NAME_PREFIXES = (
     "calibration",
     "dataset_means",
     "data_checks",
+    "contamination",
 )
 """Prefixes of the names of these tables, of that of effects averaged over data sets, and of the
-table of their data checks."""
+tables of their data checks."""
 PUBLISHED_HEADINGS = (
     "method",
     "backbone",

@@ -43,7 +43,7 @@ def test_warnings_have_their_numbers(tmp_path: Path) -> None:
         "40 of 400 test images are near-duplicates of training images (10 too plain to decide)",
         "zero-shot accuracy 30.0 %, without them 22.2 %",
     ]
-    assert rows["flickr30k"][1:] == ["not checked", "12 of 12", "not checked", ""]
+    assert rows["flickr30k"][1:] == ["not checked", "12 of 12", "leakage unchecked", ""]
     row = select_record(table, dataset="dtd", arm="full", seed="1")
     assert float(row["value_without_near_duplicates"]) == pytest.approx(80 / 360)
     assert row["run"] == fake_sweep.run_id("full", 1)

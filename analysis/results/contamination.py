@@ -1,0 +1,173 @@
+"""Scores and effects without the test items whose images are near-duplicates of training images.
+
+The items are those of `uniclip.evaluate.checks.contaminated_items`. An effect is computed without
+the items that are contaminated for any of its arms: they may have different training data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.collect import literature, predictions
+from analysis.collect.frame import SweepData
+from analysis.statistics.item_clusters import ItemUncertainty, estimate_item_uncertainty
+from analysis.statistics.verdicts import ScoreKey
+from uniclip.evaluate.checks import contaminated_items
+from uniclip.frames.records import load_arrays
+from uniclip.store import Contrast, Plan, Store
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmScore:
+    """The mean of a score over the seeds of an arm, with and without contaminated items."""
+
+    num_items: int
+    num_contaminated: int
+    """Largest number over the seeds."""
+    value: float
+    value_without: float | None
+    """None if no item is left."""
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContaminatedScore:
+    """A score with contaminated items."""
+
+    key: ScoreKey
+    arms: dict[str, ArmScore]
+    effects: dict[str, tuple[ItemUncertainty | None, ItemUncertainty | None]]
+    """Contrast -> its effect on all items, and without the contaminated ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contamination:
+    """What the search for near-duplicates of training images found in all data sets."""
+
+    scores: tuple[ContaminatedScore, ...] = ()
+    clean: dict[str, int] = field(default_factory=dict)
+    """Data set without near-duplicates -> number of its test images."""
+    unchecked: tuple[str, ...] = ()
+    """Data sets that were not searched."""
+
+
+def collect_contamination(store: Store, sweep_data: SweepData) -> Contamination:
+    """Return scores and effects without contaminated items, of all scores with saved outcomes."""
+    plan = sweep_data.plan
+    scores: list[ContaminatedScore] = []
+    clean, unchecked = {}, []
+    for dataset in _list_datasets(sweep_data):
+        searched = _read_arrays(store, plan, dataset, contaminated_items.list_needed_arrays(""))
+        searched = {c: a for c, a in searched.items() if contaminated_items.VERDICTS in a}
+        num_images = [contaminated_items.count_photographs(None, a) for a in searched.values()]
+        if not searched:
+            unchecked.append(dataset)
+        elif not any(_has_copies(arrays) for arrays in searched.values()):
+            clean[dataset] = max(num_images)
+        else:
+            keys = [key for key in sweep_data.list_score_keys() if key[0] == dataset]
+            usable = [key for key in keys if not sweep_data.is_report_only(*key)]
+            found = [_compare_score(store, plan, key) for key in usable]
+            scores += [score for score in found if score is not None]
+    return Contamination(scores=tuple(scores), clean=clean, unchecked=tuple(unchecked))
+
+
+def _list_datasets(sweep_data: SweepData) -> list[str]:
+    """Return the data sets with scores that may have copies of training images."""
+    plan = sweep_data.plan
+    if plan.is_scored_by_program:
+        return []
+    published = literature.list_published_datasets(plan.evaluation_hashes, ())
+    scored = dict.fromkeys(dataset for dataset, _ in sweep_data.list_score_keys())
+    return [d for d in scored if d in published or d in literature.CUSTOM_SOURCES]
+
+
+def _read_arrays(
+    store: Store, plan: Plan, dataset: str, names: list[str]
+) -> dict[tuple[str, int], dict[str, NDArray[Any]]]:
+    """Return (arm, seed) -> those of the named arrays that its run saved on a data set."""
+    arrays_of_run: dict[str, dict[str, NDArray[Any]]] = {}
+    for cell in plan.cells:
+        if cell.run_id not in arrays_of_run:
+            evaluation_hash = plan.evaluation_hashes[cell.arm].get(dataset)
+            arrays_of_run[cell.run_id] = load_arrays(
+                store.get_run(cell.run_id), dataset, evaluation_hash, names
+            )
+    return {(cell.arm, cell.seed): arrays_of_run[cell.run_id] for cell in plan.cells}
+
+
+def _has_copies(arrays: Mapping[str, NDArray[Any]]) -> bool:
+    return contaminated_items.count_photographs(contaminated_items.DUPLICATE, arrays) > 0
+
+
+def _compare_score(store: Store, plan: Plan, key: ScoreKey) -> ContaminatedScore | None:
+    """Return a score with and without contaminated items; None without outcomes or such items."""
+    dataset, score = key
+    names = [score, *contaminated_items.list_needed_arrays(score)]
+    outcomes: dict[str, dict[int, predictions.Floats]] = {}
+    flags: dict[str, dict[int, Flags]] = {}
+    for (arm, seed), arrays in _read_arrays(store, plan, dataset, names).items():
+        if score not in arrays:
+            continue
+        found = contaminated_items.find_contaminated_items(score, len(arrays[score]), arrays)
+        if found is not None:
+            outcomes.setdefault(arm, {})[seed] = arrays[score].astype(np.float64)
+            flags.setdefault(arm, {})[seed] = found
+    if not any(f.any() for by_seed in flags.values() for f in by_seed.values()):
+        return None
+    clusters = predictions.load_clusters(store, plan, dataset, score)
+    return ContaminatedScore(
+        key=key,
+        arms={arm: _compare_arm(outcomes[arm], flags[arm]) for arm in outcomes},
+        effects={
+            c.name: _compare_effect(c, outcomes, flags, clusters)
+            for c in plan.contrasts
+            if set(c.weights) <= set(outcomes)
+        },
+    )
+
+
+def _compare_arm(outcomes: dict[int, predictions.Floats], flags: dict[int, Flags]) -> ArmScore:
+    without = [o[~flags[seed]] for seed, o in outcomes.items()]
+    return ArmScore(
+        num_items=max(len(o) for o in outcomes.values()),
+        num_contaminated=max(int(f.sum()) for f in flags.values()),
+        value=_average([float(o.mean()) for o in outcomes.values()]),
+        value_without=_average([float(o.mean()) for o in without])
+        if all(len(o) for o in without)
+        else None,
+        seeds=tuple(sorted(outcomes)),
+    )
+
+
+def _average(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _compare_effect(
+    contrast: Contrast,
+    outcomes: dict[str, dict[int, predictions.Floats]],
+    flags: dict[str, dict[int, Flags]],
+    clusters: NDArray[np.generic] | None,
+) -> tuple[ItemUncertainty | None, ItemUncertainty | None]:
+    """Return an effect on all items, and on those that are contaminated for none of its arms."""
+    arms = list(contrast.weights)
+    all_flags = [f for arm in arms for f in flags[arm].values()]
+    effect = estimate_item_uncertainty(contrast.weights, outcomes, clusters)
+    if effect is None or len({len(f) for f in all_flags}) != 1:
+        return effect, None
+    is_clean = ~reduce(np.logical_or, all_flags)
+    if not is_clean.any():
+        return effect, None
+    clean_outcomes = {arm: {s: o[is_clean] for s, o in outcomes[arm].items()} for arm in arms}
+    clean_clusters = None if clusters is None else clusters[is_clean]
+    return effect, estimate_item_uncertainty(contrast.weights, clean_outcomes, clean_clusters)

@@ -1,0 +1,118 @@
+"""Scores and effects without contaminated items, by hand, and what their tables say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.statistics.item_clusters import estimate_item_uncertainty
+from tests.helpers import fake_published_sets
+from tests.helpers.analyzed_sweeps import analyze_sweep, tables_by_name
+from tests.helpers.fake_published_sets import NUM_SAMPLES
+from uniclip.evaluate.checks import near_duplicates
+from uniclip.store import Cell
+
+FAMILY = np.arange(NUM_SAMPLES) // 2
+IMAGE_OF_CAPTION = np.arange(2 * NUM_SAMPLES) // 2
+
+
+def plant_copies(arm: str) -> np.ndarray:
+    """Return verdicts: 40 copies, and ten more in the training data of arm `clip`."""
+    verdicts = np.full(NUM_SAMPLES, near_duplicates.DISTINCT, np.int8)
+    verdicts[: 50 if arm == "clip" else 40] = near_duplicates.DUPLICATE
+    return verdicts
+
+
+def draw_outcomes(cell: Cell, num_items: int = NUM_SAMPLES) -> np.ndarray:
+    """Return outcomes of which copies are always right, in arm `full` all of the first hundred."""
+    random = np.random.default_rng([cell.seed, len(cell.arm), num_items])
+    outcomes = random.random(num_items) < 0.4
+    outcomes[: 100 if cell.arm == "full" else 40] = True
+    return outcomes
+
+
+def save(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
+    if dataset == "dtd":
+        return {
+            "near_duplicate": plant_copies(cell.arm),
+            "zeroshot": draw_outcomes(cell),
+            "family": FAMILY,
+        }
+    if dataset == "coco":
+        return {
+            "near_duplicate": plant_copies(cell.arm),
+            "retrieval.t2i.r1": draw_outcomes(cell, 2 * NUM_SAMPLES),
+            "retrieval.t2i.image": IMAGE_OF_CAPTION,
+        }
+    if dataset == "cifar10":
+        return {"near_duplicate": np.zeros(NUM_SAMPLES, np.int8), "zeroshot": draw_outcomes(cell)}
+    return {}
+
+
+def test_scores_and_effects_without_the_items(tmp_path: Path) -> None:
+    results = analyze_sweep(*fake_published_sets.make(tmp_path, extra=save))
+    contamination = results.contamination
+    assert contamination.clean == {"cifar10": NUM_SAMPLES}
+    assert set(contamination.unchecked) == {"flowers102", "voc2007", "flickr30k"}
+    scores = {score.key: score for score in contamination.scores}
+    assert set(scores) == {("dtd", "zeroshot"), ("coco", "retrieval.t2i.r1")}
+
+    seeds = results.plan.seeds
+    outcomes = {
+        arm: {c.seed: draw_outcomes(c).astype(float) for c in results.plan.cells if c.arm == arm}
+        for arm in fake_published_sets.ARMS
+    }
+    full, clip = (scores["dtd", "zeroshot"].arms[arm] for arm in ("full", "clip"))
+    assert (full.num_contaminated, clip.num_contaminated) == (40, 50)
+    assert (full.num_items, full.seeds) == (NUM_SAMPLES, tuple(sorted(seeds)))
+    assert full.value == pytest.approx(np.mean([o.mean() for o in outcomes["full"].values()]))
+    assert full.value_without == pytest.approx(
+        np.mean([o[40:].mean() for o in outcomes["full"].values()])
+    )
+    captions = scores["coco", "retrieval.t2i.r1"].arms["full"]
+    assert (captions.num_contaminated, captions.num_items) == (80, 2 * NUM_SAMPLES)
+
+    contrast = next(c for c in results.plan.contrasts if set(c.weights) == {"full", "clip"})
+    every, without = scores["dtd", "zeroshot"].effects[contrast.name]
+    rest = {arm: {s: o[50:] for s, o in by_seed.items()} for arm, by_seed in outcomes.items()}
+    assert every == estimate_item_uncertainty(contrast.weights, outcomes, FAMILY)
+    assert without == estimate_item_uncertainty(contrast.weights, rest, FAMILY[50:])
+    assert without is not None
+    assert without.num_clusters == (NUM_SAMPLES - 50) // 2
+
+
+def test_the_tables_say_what_is_unchecked(tmp_path: Path) -> None:
+    tables = tables_by_name(analyze_sweep(*fake_published_sets.make(tmp_path, extra=save)))
+    rows = [[cell.text for cell in row] for row in tables["contamination"].rows]
+    dtd = next(row for row in rows if row[0] == "dtd")
+    assert dtd[3] == "40 of 400 (10 %)"
+    assert float(dtd[4].split()[0]) > float(dtd[5].split()[0]), "copies were all right"
+    assert ["cifar10", "", "", "0 of 400 images", "", "", ""] in rows
+    assert ["voc2007", "", "", "leakage unchecked", "", "", ""] in rows
+    records = tables["contamination_effects"].records
+    assert {r["num_items_without"] for r in records if r["dataset"] == "dtd"} <= {350, 360}
+
+
+def test_without_any_search_there_are_no_effects(tmp_path: Path) -> None:
+    results = analyze_sweep(*fake_published_sets.make(tmp_path))
+    assert not results.contamination.scores
+    assert set(results.contamination.unchecked) == set(fake_published_sets.PRESENT)
+    tables = tables_by_name(results)
+    assert "contamination_effects" not in tables
+    assert all(row[3].text == "leakage unchecked" for row in tables["contamination"].rows)
+
+
+def test_where_no_item_is_left_there_is_no_value(tmp_path: Path) -> None:
+    def save_copies(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
+        verdicts = np.full(NUM_SAMPLES, near_duplicates.DUPLICATE, np.int8)
+        return {"near_duplicate": verdicts, "zeroshot": draw_outcomes(cell)}
+
+    results = analyze_sweep(*fake_published_sets.make(tmp_path, extra=save_copies))
+    score = next(s for s in results.contamination.scores if s.key == ("dtd", "zeroshot"))
+    assert {arm.value_without for arm in score.arms.values()} == {None}
+    assert {without for _, without in score.effects.values()} == {None}
+    rows = tables_by_name(results)["contamination"].rows
+    assert rows[0][5].text == "no item is left"
