@@ -19,7 +19,7 @@ from analysis.collect import literature, predictions
 from analysis.collect.frame import SweepData
 from analysis.statistics.item_clusters import ItemUncertainty, estimate_item_uncertainty
 from analysis.statistics.verdicts import ScoreKey
-from uniclip.evaluate.checks import contaminated_items
+from uniclip.evaluate.checks import contaminated_items, near_duplicates
 from uniclip.frames.records import load_arrays
 from uniclip.store import Contrast, Plan, Store
 
@@ -106,7 +106,7 @@ def _read_arrays(
 
 
 def _has_copies(arrays: Mapping[str, NDArray[Any]]) -> bool:
-    return contaminated_items.count_photographs(contaminated_items.DUPLICATE, arrays) > 0
+    return contaminated_items.count_photographs(near_duplicates.DUPLICATE, arrays) > 0
 
 
 def _compare_score(store: Store, plan: Plan, key: ScoreKey) -> ContaminatedScore | None:
