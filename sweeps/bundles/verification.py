@@ -90,7 +90,7 @@ def check_run(run: RunFolder) -> Iterator[str]:
         scores = read_record(DatasetScores, path)
         if scores is None or path != run.scores_path(scores.dataset, scores.evaluation_hash):
             yield f"{run.id}: {path.name} has scores of another evaluation"
-        elif scores.weights_digest != weights_digest:
+        elif weights_digest is not None and scores.weights_digest != weights_digest:
             yield f"{run.id}: {path.name} has scores of other weights"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from uniclip.commands.score_file import flatten_scores
+from uniclip.commands.score_file import flatten_scores, to_float
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
 from uniclip.io.hashing import digest_file
@@ -188,7 +188,8 @@ def _read_last_scores(folder: Path, lines: list[str]) -> Mapping[str, float]:
     records = read_jsonl(folder / "checkpoints" / "results.jsonl")
     if records:
         values = flatten_scores(records[-1])
-        return {k: float(v) for k, v in values.items() if isinstance(v, (int, float))}
+        numbers = {name: to_float(value) for name, value in values.items()}
+        return {name: number for name, number in numbers.items() if number is not None}
     for line in reversed(lines):
         if match := EVAL_LINE.search(line):
             return {n: float(v) for n, v in re.findall(r"([\w@/.-]+): (\S+)", match[2])}

@@ -49,6 +49,7 @@ def build_plan(
     """Return the plan of imported runs, and run id -> run.
 
     Seeds that are not consecutive are numbered, since verdicts count seeds from the first one on.
+    The id of the sweep covers runs, reference and scores: with another reference it is another one.
 
     Args:
         name: Name of the sweep.
@@ -74,7 +75,7 @@ def build_plan(
     evaluation_hash = digest({"imported": dict(kinds)}, 12)
     look = Look(num_seeds=len(seeds), level=0.05)
     plan = Plan(
-        sweep_id=f"{name}-imported-{digest(sorted(runs_by_id), 8)}",
+        sweep_id=f"{name}-imported-{digest([sorted(runs_by_id), reference, [*kinds.items()]], 8)}",
         ablation=name,
         title=title or f"Imported runs: {name}",
         budget="imported",

@@ -11,6 +11,8 @@ from uniclip.commands.definition import CONSTANT, CommandDefinition
 from uniclip.io.atomic import JSON_ERRORS, parse_json
 
 Record = dict[str, Any]
+TAIL_BYTES = 256
+"""Bytes before the current position that are compared, to notice a file that was begun anew."""
 
 
 class LogReader:
@@ -27,6 +29,7 @@ class LogReader:
     ) -> None:
         self.path, self.definition = path, definition
         self._offset = _get_size(path) if offset is None else offset
+        self._tail = self._read_tail()
         self._incomplete_line = b""
         self._newest: Record = {}
 
@@ -34,10 +37,11 @@ class LogReader:
         """Return the records that were appended since the last call.
 
         A record holds what the records before it logged at the same step, too, such as the
-        training loss beside that of the validation.
+        training loss beside that of the validation. A file that was truncated or replaced by
+        another one is read from its start.
         """
-        if _get_size(self.path) < self._offset:  # the program has begun its file anew
-            self._offset, self._incomplete_line, self._newest = 0, b"", {}
+        if self._read_tail() != self._tail:
+            self._offset, self._tail, self._incomplete_line, self._newest = 0, b"", b"", {}
         try:
             with open(self.path, "rb") as stream:
                 stream.seek(self._offset)
@@ -45,8 +49,19 @@ class LogReader:
         except FileNotFoundError:
             return []
         self._offset += len(content)
+        self._tail = (self._tail + content)[-TAIL_BYTES:]
         *lines, self._incomplete_line = (self._incomplete_line + content).split(b"\n")
         return list(self._parse_lines(line.decode(errors="replace") for line in lines))
+
+    def _read_tail(self) -> bytes:
+        """Return the bytes before the current position."""
+        start = max(0, self._offset - TAIL_BYTES)
+        try:
+            with open(self.path, "rb") as stream:
+                stream.seek(start)
+                return stream.read(self._offset - start)
+        except FileNotFoundError:
+            return b""
 
     def _parse_lines(self, lines: Iterator[str]) -> Iterator[Record]:
         for line in lines:

@@ -28,14 +28,14 @@ def read_scores(path: Path, definitions: Mapping[str, ScoreDefinition]) -> tuple
     scores = []
     for name, definition in definitions.items():
         key = definition.key or name
-        value = values.get(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        value = to_float(values.get(key))
+        if value is None:
             names = ", ".join(list(values)[:12]) or "nothing"
             raise UserError(f"{path}: no number {key!r} for the score {name}; it has {names}")
         scores.append(
             Score(
                 name=name,
-                value=float(value),
+                value=value,
                 kind=definition.kind,
                 chance=definition.chance,
                 num_samples=definition.num_samples,
@@ -51,6 +51,16 @@ def compute_evaluation_hash(definition: CommandDefinition) -> str:
         for name, s in definition.scores.items()
     }
     return digest({"file": definition.scores_file, "scores": scores}, 12)
+
+
+def to_float(value: object) -> float | None:
+    """Return a JSON number as a float; None if it is no number, or a whole one beyond the range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -38,7 +38,11 @@ def test_the_plan_says_what_it_is() -> None:
     assert plan.caveats == (
         "Imported from runs.csv: not audited, not planned here, provenance unverified.",
     )
-    assert make_plan(2, 3, 4)[0].sweep_id == plan.sweep_id
+    again, runs = make_plan(2, 3, 4, reference="b")
+    assert again.sweep_id == plan.sweep_id
+    other, other_runs = make_plan(2, 3, 4)
+    assert other.sweep_id != plan.sweep_id, "a plan with another reference replaces no plan"
+    assert [*other_runs] == [*runs]
 
 
 def test_seeds_with_gaps_are_numbered() -> None:

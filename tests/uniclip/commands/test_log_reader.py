@@ -52,6 +52,20 @@ def test_a_file_that_is_begun_anew_is_read_from_its_start(tmp_path: Path) -> Non
     reader = LogReader(path, define(metrics_file="metrics.jsonl"))
     path.write_text('{"step": 1}\n')
     assert reader.read_records() == [{"step": 1}]
+    path.write_text('{"step": 3}\n{"step": 4}\n')
+    assert [r["step"] for r in reader.read_records()] == [3, 4], "it is longer than before"
+
+
+def test_a_log_that_is_rotated_is_read_on(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 7}\n')
+    reader = LogReader(path, define(metrics_file="metrics.jsonl"))
+    assert reader.read_records() == []
+    path.rename(tmp_path / "metrics.jsonl.1")
+    assert reader.read_records() == []
+    path.write_text('{"step": 8}\n{"step": 9}\n')
+    assert [r["step"] for r in reader.read_records()] == [8, 9]
+    assert reader.read_records() == []
 
 
 def test_records_of_one_step_are_joined(tmp_path: Path) -> None:

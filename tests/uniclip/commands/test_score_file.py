@@ -43,6 +43,7 @@ def test_a_score_that_is_not_finite_is_no_score(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ('{"rank": ' + "9" * 5000 + "}", "is not JSON"),
         ('{"rank": 1}', "no number 'test.R@1' for the score r1; it has rank"),
+        ('{"test": {"R@1": ' + "9" * 400 + '}, "rank": 1}', "no number 'test.R@1'"),
         ('{"test": {"R@1": true}, "rank": 1}', "no number 'test.R@1'"),
     ],
 )
