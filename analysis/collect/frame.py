@@ -32,7 +32,7 @@ from uniclip.store import (
     Store,
     get_score_kind_traits,
 )
-from uniclip.store.history import build_columns
+from uniclip.store.history import Columns, build_columns
 from uniclip.store.results_index import use_index
 
 FRAME_COLUMNS = (
@@ -155,7 +155,7 @@ class _RunData:
     """By data set."""
     num_attempts: int
     run_time: RunTime | None
-    history: dict[str, list[Any]]
+    history: Columns
     """By column (`uniclip.store.history`)."""
     provenance: RunProvenance | None
 
@@ -196,11 +196,13 @@ def collect_plan_data(store: Store, plan: Plan) -> SweepData:
 
 def _collect_plan_data(store: Store, plan: Plan) -> SweepData:
     folder = store.get_sweep(plan.sweep_id)
+    required_evaluations = plan.required_evaluations()
     with use_index(store) as indexed_store:
-        runs = {
-            run_id: _read_run(indexed_store.get_run(run_id), required_evaluations)
-            for run_id, required_evaluations in plan.required_evaluations().items()
+        run_by_id = {  # sorted, as the index is
+            run_id: _read_run(indexed_store.get_run(run_id), required_evaluations[run_id])
+            for run_id in sorted(required_evaluations)
         }
+    runs = {run_id: run_by_id[run_id] for run_id in required_evaluations}
     cell_records = [
         {"arm": c.arm, "seed": c.seed, "run": c.run_id, "status": runs[c.run_id].status}
         for c in plan.cells

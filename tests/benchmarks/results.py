@@ -26,6 +26,7 @@ from uniclip.frames.history import build_history_frame
 from uniclip.frames.store_frames import StoreFrames
 from uniclip.io import file_digests
 from uniclip.store import Plan, Store
+from uniclip.store.history import Columns
 from uniclip.store.results_index import locate_index, use_index
 
 NUM_RUNS, QUICK_NUM_RUNS = 10_000, 24
@@ -94,7 +95,7 @@ def measure_parts(store: Store, plan: Plan, num_runs: int) -> list[dict[str, Any
     """Return a row for each part of a gathering with a whole index."""
     run_ids = list(plan.required_evaluations())
     collect_sweep_data(store, plan.sweep_id)
-    histories: dict[str, dict[str, list[Any]]] = {}
+    histories: dict[str, Columns] = {}
 
     def read_histories() -> None:
         histories.update({i: indexed.get_run(i).read_history_columns() for i in run_ids})

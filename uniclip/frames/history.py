@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from uniclip.store import Cell
-from uniclip.store.history import concatenate_columns
+from uniclip.store.history import Columns, concatenate_columns
 
 
-def build_history_frame(
-    cells: Iterable[Cell], histories: Mapping[str, dict[str, list[Any]]]
-) -> pd.DataFrame:
+def build_history_frame(cells: Iterable[Cell], histories: Mapping[str, Columns]) -> pd.DataFrame:
     """Return one row for each record of each cell: arm, seed, run, phase, step and the metrics.
 
     Args:
@@ -29,7 +28,10 @@ def build_history_frame(
         "seed": repeat_values([cell.seed for cell, _ in logged], lengths),
         "run": repeat_values([cell.run_id for cell, _ in logged], lengths),
     }
-    columns = concatenate_columns(history for _, history in logged)
+    columns = {
+        name: values if isinstance(values, list) else np.asarray(values)
+        for name, values in concatenate_columns(history for _, history in logged).items()
+    }
     return pd.DataFrame(constants | columns | constants)  # no record names another arm or run
 
 

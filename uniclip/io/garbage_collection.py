@@ -13,11 +13,17 @@ from contextlib import contextmanager
 
 @contextmanager
 def pause_garbage_collection() -> Iterator[None]:
-    """Search for no cycles in the block; objects without cycles are freed as ever."""
+    """Search for no cycles in the block; objects without cycles are freed as ever.
+
+    What is left of them counts as old afterwards, or the first search would look through it.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()  # into the oldest generation
             gc.enable()

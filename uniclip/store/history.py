@@ -1,10 +1,22 @@
-"""The logged metrics of a run, by column: records of one phase lack the metrics of the others."""
+"""The logged metrics of a run, by column: records of one phase lack the metrics of the others.
+
+A column is a list, or an array of float64 where all of its values are floats: these need an eighth
+of the time and memory of as many objects.
+"""
 
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
+
+Column: TypeAlias = "list[Any] | array[float]"
+Columns: TypeAlias = "dict[str, Column]"
+EncodedColumns = dict[str, list[Any] | bytes]
+"""Columns as types that msgpack has."""
+FLOAT64 = "d"
+"""Type code of an array of float64."""
 
 DEFAULTS = {"phase": "train", "step": 0}
 """Values of records without these names."""
@@ -40,27 +52,54 @@ def build_columns(records: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
     return columns
 
 
-def select_phase(columns: dict[str, list[Any]], phase: str) -> dict[str, list[Any]]:
+def encode_columns(columns: dict[str, list[Any]]) -> EncodedColumns:
+    """Return name -> the column, or the bytes of its float64 where all of its values are floats."""
+    return {
+        name: array(FLOAT64, values).tobytes() if {*map(type, values)} == {float} else values
+        for name, values in columns.items()
+    }
+
+
+def decode_columns(encoded: EncodedColumns) -> Columns:
+    """Return the columns that were encoded.
+
+    Raises:
+        ValueError: The bytes are not those of float64.
+    """
+    return {
+        name: array(FLOAT64, values) if isinstance(values, bytes) else values
+        for name, values in encoded.items()
+    }
+
+
+def select_phase(columns: Columns, phase: str) -> Columns:
     """Return the columns of the records of one phase, without columns that they lack."""
     rows = [i for i, value in enumerate(columns["phase"]) if value == phase]
     selected = {name: [values[i] for i in rows] for name, values in columns.items()}
     return {n: v for n, v in selected.items() if n in DEFAULTS or not all(map(_is_nan, v))}
 
 
-def concatenate_columns(parts: Iterable[dict[str, list[Any]]]) -> dict[str, list[Any]]:
+def concatenate_columns(parts: Iterable[Columns]) -> Columns:
     """Return the columns of several runs as one, NaN where a run lacks a column."""
-    columns: dict[str, list[Any]] = {}
+    columns: Columns = {}
     num_rows = 0
     for part in parts:
         length = len(part["step"])
         for name, values in part.items():
             if name not in columns:
-                columns[name] = [math.nan] * num_rows
+                columns[name] = _repeat_nan(values, num_rows)
+            elif isinstance(values, list) and isinstance(columns[name], array):
+                columns[name] = columns[name].tolist()
             columns[name] += values
         num_rows += length
         for name in columns.keys() - part.keys():
-            columns[name] += [math.nan] * length
+            columns[name] += _repeat_nan(columns[name], length)
     return columns
+
+
+def _repeat_nan(column: Column, number: int) -> Column:
+    """Return so many values NaN, as a column of this kind."""
+    return [math.nan] * number if isinstance(column, list) else array(FLOAT64, [math.nan]) * number
 
 
 def _is_nan(value: Any) -> bool:

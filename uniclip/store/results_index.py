@@ -139,9 +139,10 @@ class ResultsIndex:
             self.save()
 
     def close(self) -> None:
-        """Write what is to be written."""
+        """Write what is to be written, and forget the runs, which refer to this index."""
         self.save()
         self._disconnect()
+        self._runs.clear()
 
     def save(self) -> None:
         """Write the rows that were put, and remove those of runs that are gone.
@@ -255,9 +256,11 @@ class _IndexedRunFiles(RunFiles):
         signatures = tuple([self._get_signature(source) for source in sources])
         entry = self._get_row(part).get(name)
         if entry is not None and entry.signatures == signatures:
-            with suppress(msgspec.MsgspecError):
+            try:
                 indexed: Value = _make_decoder(value_type).decode(entry.value)
                 return indexed
+            except msgspec.MsgspecError:
+                pass  # damaged: it is computed again
         value = compute()
         if all(map(is_settled, signatures)) and self._are_current(sources, signatures):
             with suppress(TypeError, ValueError, OverflowError):  # such as a number of 100 digits
@@ -275,19 +278,22 @@ class _IndexedRunFiles(RunFiles):
 
     def _get_row(self, part: str) -> _Row:
         """Return the entries of a part of the run: what the index has, and what was put there."""
+        row = self._rows.get(part)
+        if row is not None:
+            return row
         if self._encoded_rows is None:
             self._encoded_rows = self._index.read_rows(self._run_id)
-        if part not in self._rows:
-            self._rows[part] = {}
-            with suppress(msgspec.MsgspecError):  # damaged: all is computed again
-                self._rows[part] = _row_decoder.decode(self._encoded_rows.get(part, EMPTY_ROW))
+        self._rows[part] = {}
+        with suppress(msgspec.MsgspecError):  # damaged: all is computed again
+            self._rows[part] = _row_decoder.decode(self._encoded_rows.get(part, EMPTY_ROW))
         return self._rows[part]
 
     def _get_signature(self, name: str) -> tuple[int, ...]:
         """Return the stat signature of a file when it was first asked for; () without a file."""
-        if name not in self._signatures:
-            self._signatures[name] = _read_signature(f"{self.folder}/{name}")
-        return self._signatures[name]
+        signature = self._signatures.get(name)
+        if signature is None:
+            signature = self._signatures[name] = _read_signature(f"{self.folder}/{name}")
+        return signature
 
 
 def _read_signature(path: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, atomic_write, read_jsonl, write_once
-from uniclip.store.history import build_columns
+from uniclip.store import history
 from uniclip.store.json_io import to_json_bytes
 from uniclip.store.permissions import find_unreadable, find_unwritable
 from uniclip.store.run_files import RunFiles
@@ -367,14 +367,15 @@ class RunFolder:
                     by_step[step, phase] = record
         return [by_step[k] for k in sorted(by_step)]
 
-    def read_history_columns(self) -> dict[str, list[Any]]:
+    def read_history_columns(self) -> history.Columns:
         """Return `read_history` by column; see `uniclip.store.history.build_columns`."""
         names = [f"attempts/{number}/metrics.jsonl" for number in self.list_attempts()]
 
-        def compute() -> dict[str, list[Any]]:
-            return build_columns(self.read_history())
+        def compute() -> history.EncodedColumns:
+            return history.encode_columns(history.build_columns(self.read_history()))
 
-        return self.files.derive("history", names, dict[str, list[Any]], compute)
+        encoded = self.files.derive("history", names, history.EncodedColumns, compute)
+        return history.decode_columns(encoded)
 
     def read_usage(self) -> list[dict[str, Any]]:
         """Return the samples of the use of the machine, an attempt after the other."""

@@ -32,3 +32,10 @@ def test_it_stays_disabled_for_who_disabled_it() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_what_was_made_meanwhile_counts_as_old() -> None:
+    with pause_garbage_collection():
+        records = [[i] for i in range(20_000)]
+    assert len(gc.get_objects(generation=0)) < len(records) / 10
+    assert gc.get_freeze_count() == 0

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import math
+from array import array
 
-from uniclip.store.history import build_columns, concatenate_columns, flatten_record, select_phase
+import pytest
+
+from uniclip.store.history import (
+    build_columns,
+    concatenate_columns,
+    decode_columns,
+    encode_columns,
+    flatten_record,
+    select_phase,
+)
 
 NAN = math.nan
 
@@ -46,3 +56,28 @@ def test_columns_that_a_run_lacks_are_filled() -> None:
             "scale": [NAN, 7, 8],
         }
     )
+
+
+def test_floats_become_arrays_and_nothing_else_does() -> None:
+    columns = {"loss": [-0.0, NAN, math.inf], "step": [1, 2, 3], "images": [1, NAN, 2.0], "new": []}
+    encoded = encode_columns(columns)
+    assert isinstance(encoded["loss"], bytes)
+    assert repr(decode_columns(encoded)) == repr(columns | {"loss": array("d", columns["loss"])})
+    with pytest.raises(ValueError, match="item size"):
+        decode_columns({"loss": b"123"})
+
+
+def test_lists_and_arrays_are_concatenated_as_lists_are() -> None:
+    columns = [
+        build_columns([{"step": 1, "loss": 2.0, "gap": 0.5}, {"step": 2, "loss": NAN}]),
+        build_columns([{"step": 1, "loss": 3}, {"step": 2, "loss": True, "scale": 8.5}]),
+        build_columns([{"step": 1, "scale": 9.5}]),
+        build_columns([{"step": 1, "loss": 1.0, "scale": 2}]),
+    ]
+    mixed = concatenate_columns(decode_columns(encode_columns(part)) for part in columns)
+    expected = concatenate_columns(columns)
+    assert repr({name: [*values] for name, values in mixed.items()}) == repr(expected)
+    assert isinstance(mixed["gap"], array)
+    assert isinstance(mixed["loss"], list)
+    assert isinstance(columns[0]["loss"], list), "the parts stay as they are"
+    assert len(columns[0]["loss"]) == 2

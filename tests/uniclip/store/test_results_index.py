@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.helpers.fake_sweep import EVALUATION, Truth
 from uniclip.errors import UserError
 from uniclip.io import file_digests
 from uniclip.io.atomic import append_jsonl, atomic_write
+from uniclip.io.garbage_collection import pause_garbage_collection
 from uniclip.store import RunFolder, Store, history, results_index, run_files
 from uniclip.store.results_index import locate_index, use_index
 
@@ -61,6 +63,14 @@ def read_all(store: Store) -> dict[str, dict[str, Any]]:
 def read_indexed(store: Store) -> dict[str, dict[str, Any]]:
     with use_index(store) as indexed:
         return read_all(indexed)
+
+
+def test_the_runs_are_freed_without_a_search_for_cycles(store: Store) -> None:
+    with pause_garbage_collection():
+        with use_index(store) as indexed:
+            files = weakref.ref(indexed.get_run(fake_sweep.run_id("full", 0)).files)
+            assert files() is not None
+        assert files() is None
 
 
 def get_run(store: Store, arm: str = "full") -> RunFolder:
