@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uniclip.evaluate.datasets import composition, few_shot
+from uniclip.evaluate.datasets import composition, few_shot, fine_tuning
 from uniclip.evaluate.datasets.dataset import Dataset
 from uniclip.evaluate.datasets.readers.datacomp import DatacompReader, list_files
 from uniclip.evaluate.datasets.readers.imagenet_shifts import list_imagenet_classes
@@ -81,7 +81,8 @@ OTHER_COUNTS = {"caltech101": None, "eurosat": 5_400, "fer2013": None, "sun397":
 def resolve_dataset(dataset: Dataset, root: str | Path) -> Dataset:
     """Return the data set, or the copy of it that is under `root` where its own files are not.
 
-    A data set that has the images of another one (few shots, order of words) follows that.
+    A data set that has the images of another one (few shots, fine-tuning, order of words) follows
+    that.
     """
     if dataset.source is not None:
         source = resolve_dataset(dataset.source, root)
@@ -138,6 +139,8 @@ def _rebuild(dataset: Dataset, source: Dataset) -> Dataset:
         return composition.build_order_dataset(source)
     if "train" not in source.files:
         return dataset
+    if dataset.kind == "fine_tuning":
+        return fine_tuning.build_fine_tuning_dataset(source)
     return few_shot.build_few_shot_dataset(source)
 
 

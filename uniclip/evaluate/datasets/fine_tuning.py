@@ -16,10 +16,12 @@ SUFFIX = "_finetune"
 
 def build_fine_tuning_datasets(sources: Sequence[Dataset]) -> tuple[Dataset, ...]:
     """Return the data set of fine-tuning of each classification data set with training images."""
-    return tuple(
-        build_same_images_dataset(source, SUFFIX, "fine-tuned", "fine_tuning")
-        for source in select_trainable(sources)
-    )
+    return tuple(build_fine_tuning_dataset(source) for source in select_trainable(sources))
+
+
+def build_fine_tuning_dataset(source: Dataset) -> Dataset:
+    """Return the data set of fine-tuning on one classification data set."""
+    return build_same_images_dataset(source, SUFFIX, "fine-tuned", "fine_tuning")
 
 
 def count_published_images(dataset: Dataset) -> tuple[int, int, int]:

@@ -191,6 +191,16 @@ def test_training_images_of_a_copy_are_probed(tmp_path: Path) -> None:
     assert stub_models.values(scores)["fewshot.1"] == 1
 
 
+def test_fine_tuning_and_few_shots_have_the_images_of_the_copy(tmp_path: Path) -> None:
+    folder = tmp_path / "wds_mnist"
+    dataset_copies.write_classification(folder, NAMES, train=[0, 1, 2] * 8, test=LABELS)
+    for name, kind in (("mnist_fewshot", "few_shot"), ("mnist_finetune", "fine_tuning")):
+        resolved = copies.resolve_dataset(datasets.get(name), tmp_path)
+        assert resolved.kind == kind
+        assert resolved.source is not None
+        assert resolved.source.copy_folder == "wds_mnist"
+
+
 def test_few_shots_need_training_images(tmp_path: Path) -> None:
     dataset_copies.write_classification(tmp_path / "wds_mnist_test", NAMES, test=LABELS)
     config = build_config(tmp_path)
