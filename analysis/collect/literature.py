@@ -22,11 +22,14 @@ from uniclip.store import Arm
 
 SCORE_NAMES = {
     ("zero_shot", "accuracy"): "zeroshot",
+    ("supervised", "accuracy"): "zeroshot",
     ("linear_probe", "accuracy"): "probe",
+    ("fine_tuning", "accuracy"): "finetune",
     **{("retrieval", f"text_retrieval_r@{k}"): f"retrieval.i2t.r{k}" for k in (1, 5, 10)},
     **{("retrieval", f"image_retrieval_r@{k}"): f"retrieval.t2i.r{k}" for k in (1, 5, 10)},
 }
-"""(task, metric) of a row -> name of the score. Rows of other tasks are in no table."""
+"""(task, metric) of a row -> name of the score. Rows of other tasks are in no table. After training
+on labels, UniCL's code classifies by class names, as without (`main.py` of its repository)."""
 
 BACKBONES: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {
     ("vit_base_patch32_clip_quickgelu_224", ()): "ViT-B/32",

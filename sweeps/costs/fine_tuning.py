@@ -37,7 +37,7 @@ def count_pending_steps(plan: Plan, arm: Arm, run: RunFolder | None = None) -> f
     ]
     if not names:
         return 0.0
-    num_samples = sum(_count_training_samples(plan, name) for name in names)
+    num_samples = sum(_count_training_samples(plan, arm, name) for name in names)
     batch_size: int = (flatten(plan.base_config) | arm.config_diff)["train.batch_size"]
     return num_samples / batch_size
 
@@ -55,8 +55,9 @@ def describe_fine_tuning(plan: Plan) -> Iterator[str]:
         )
 
 
-def _count_training_samples(plan: Plan, name: str) -> int:
-    """Return the samples of training that cost as much as fine-tuning on a data set."""
-    protocol = plan.base_config.get("runtime", {}).get("protocol", DEFAULT_PROTOCOL)
+def _count_training_samples(plan: Plan, arm: Arm, name: str) -> int:
+    """Return the samples of training that cost as much as fine-tuning an arm on a data set."""
+    base_protocol = plan.base_config.get("runtime", {}).get("protocol", DEFAULT_PROTOCOL)
+    protocol = arm.config_diff.get("runtime.protocol", base_protocol)
     recipe = custom.build_protocol(protocol).fine_tuning
     return recipe.count_training_samples(*count_published_images(datasets.get(name)))

@@ -113,7 +113,7 @@ def test_a_killed_evaluation_continues_from_its_last_checkpoint(tmp_path: Path) 
     assert heartbeat is not None
     assert heartbeat.phase.startswith(f"evaluating {NAME}")
     (checkpoint,) = run.cache_path.glob(f"{FOLDER}/*.safetensors")
-    assert run.list_score_paths() == []
+    assert not run.list_score_paths()
 
     assert execute() == "evaluated"
     assert not checkpoint.exists()
