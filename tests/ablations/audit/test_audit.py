@@ -54,6 +54,19 @@ def test_every_check_of_every_arm_passes(resolved_plan: ResolvedPlan) -> None:
     assert all(p.device_name for p in result.probes)
 
 
+def test_fine_tuning_is_not_timed(
+    resolved_plan: ResolvedPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes hours, and is priced as training steps."""
+    plan, evaluated = resolved_plan.plan, []
+    hashes = {"scenes": "1", "cifar10_finetune": "1"}
+    plan = replace(plan, evaluation_hashes={plan.reference: hashes})
+    probe = arm_probe.probe_arm(resolved_plan.configs[plan.reference])
+    monkeypatch.setattr(audit.evaluate, "evaluate", lambda name, *_: evaluated.append(name))
+    audit._time_evaluations(plan, probe)
+    assert evaluated == ["scenes"]
+
+
 @pytest.mark.parametrize(
     ("num_workers", "expected", "fastest"),
     [(0, 7.0, 6.0), (1, 5.0, 5.0), (2, 2.5, 2.5), (8, 2.0, 1.0)],
