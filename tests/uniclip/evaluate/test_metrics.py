@@ -170,3 +170,37 @@ def test_metrics_are_clip_benchmarks_where_the_definitions_agree():
     assert metrics.compute_score("map", scores, several) == pytest.approx(
         float(reference[1:].mean())
     )
+
+
+def test_f1_is_that_of_wilds():
+    """`f1_score(y_true, y_pred, average="macro", labels=torch.unique(y_true))` in its metrics."""
+    from sklearn.metrics import f1_score
+
+    random = np.random.default_rng(8)
+    for num_classes in (2, 5, 40):
+        labels = random.integers(0, max(2, num_classes - 3), 200)  # some classes are predicted only
+        prediction = np.where(
+            random.random(200) < 0.6, labels, random.integers(0, num_classes, 200)
+        )
+        expected = f1_score(labels, prediction, average="macro", labels=np.unique(labels))
+        assert metrics.f1_macro(prediction, labels) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_the_worst_group_is_that_of_wilds(k):
+    """Sums of hits by group, divided by its counts; the lowest of the groups that are not empty."""
+    random = np.random.default_rng(9)
+    labels, groups = random.integers(0, 12, 300), random.choice([0, 1, 2, 5], 300)
+    scores = random.normal(size=(300, 12)) + 1.5 * np.eye(12)[labels]
+    chosen = np.argsort(-scores, axis=1)[:, :k]
+    sums, counts = np.zeros(6), np.zeros(6)
+    for row in range(300):
+        sums[groups[row]] += labels[row] in chosen[row]
+        counts[groups[row]] += 1
+    means = metrics.group_means(metrics.top_k_correct(scores, labels, k), groups)
+    assert set(means) == {0, 1, 2, 5}
+    worst = min(sums[counts > 0] / counts[counts > 0])
+    assert min(means.values()) == pytest.approx(worst, abs=1e-12)
+    # A group that is left out does not count, whatever its mean.
+    left_out = metrics.group_means(np.zeros(300), np.where(groups == 5, -1, groups))
+    assert set(left_out) == {0, 1, 2}

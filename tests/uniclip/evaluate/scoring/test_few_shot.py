@@ -116,6 +116,22 @@ def test_one_embedding_of_each_picture_serves_zero_shot_probes_and_few_shots(
     assert evaluate.evaluate("digits_fewshot", model, of)[0] == scores, "without a cache, too"
 
 
+@pytest.mark.slow
+def test_every_model_is_fitted_to_the_same_images() -> None:
+    """The features of the second are those of the first in another basis: equal draws give equal
+    probes, and the accuracies of three draws of one image are not equal otherwise."""
+    of = stub_models.config({"name": "scenes"})
+    basis, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(64, 64)))
+    draws = []
+    for rotation in (np.eye(64), basis):
+        model = stub_models.Stub(of, trunk=lambda pixels, by=rotation: read_pixels(pixels) @ by)
+        _, predictions = evaluate.evaluate("digits_fewshot", model, of)
+        draws.append([predictions[f"fewshot.{k}.draws"].tolist() for k in (1, 2, 4)])
+    one, other = np.array(draws)
+    assert one == pytest.approx(other, abs=0.004)
+    assert (np.ptp(one[:2], axis=1) > 0.008).all()
+
+
 def test_the_protocol_states_draws_and_neighbors_but_no_prompts() -> None:
     of = stub_models.config({"name": "scenes"})
     protocol = evaluate.build_protocol("digits_fewshot", of)
