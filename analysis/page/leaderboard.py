@@ -308,12 +308,13 @@ def _build_imported_rows(
 
 
 def _build_difference_rows(differences: Sequence[ModelDifference]) -> list[LeaderboardRow]:
-    """Return a line for each difference of a score that a section shows."""
-    shown = {score for _, scores in PANEL_TASKS.values() for score in scores}
+    """Return a line for each difference of a score that a section shows, with its title."""
+    titles = {score: title for title, scores in PANEL_TASKS.values() for score in scores}
     return [
         LeaderboardRow(
             f"{d.run} minus {d.baseline}",
             (
+                titles[d.score],
                 format_score_heading(d.dataset, d.score),
                 _format_value(d.difference, d.kind, sign="+"),
                 " to ".join(_format_value(v, d.kind, sign="+") for v in (d.low, d.high))
@@ -323,7 +324,7 @@ def _build_difference_rows(differences: Sequence[ModelDifference]) -> list[Leade
             ),
         )
         for d in differences
-        if d.score in shown
+        if d.score in titles
     ]
 
 

@@ -13,8 +13,9 @@ protocol then needs no images. Test images that are near-duplicates of a run's t
 counted (`uniclip.evaluate.checks.near_duplicates`), and scores are given without them. In a sweep,
 `sweep.py` stores every score.
 
-Of several models each has a table, and then the differences to the first one are listed, with 95 %
-intervals for new test samples, paired by sample (`uniclip.evaluate.comparison`).
+Of several models each has a table, then the main scores stand side by side, and the differences to
+the first model are listed, with 95 % intervals for new test samples, paired by sample
+(`uniclip.evaluate.comparison`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from uniclip.evaluate.checks import near_duplicates
 from uniclip.evaluate.loaded_model import LoadedModel, find_run, load_model
 from uniclip.evaluate.progress import EvaluationProgress
 from uniclip.evaluate.protocols import custom
+from uniclip.evaluate.side_by_side import format_side_by_side, format_value
 from uniclip.io.atomic import atomic_write
 from uniclip.store import get_score_kind_traits
 from uniclip.store.json_io import to_json_bytes
@@ -74,8 +76,8 @@ DIFFERENCE_HEAD = (
 )
 
 
-CLUSTER_NAMES = re.compile(r"ids|family|labels\..*|.*\.t2i\.image")
-"""Arrays of predictions that say which test samples belong together."""
+CLUSTER_NAMES = re.compile(r"ids|family|labels(\..*)?|.*\.t2i\.image")
+"""Arrays of predictions that say which test samples belong together, or to a class."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,6 +148,15 @@ def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
         yield from ([""] if len(runs) > 1 else [])
         if output is not None:
             atomic_write(output, to_json_bytes(_build_record(results)))
+    if len(runs) > 1:
+        yield from ("### side by side", "")
+        yield from format_side_by_side(
+            {
+                run: {name: scores for name, (scores, _) in model_results.outcomes.items()}
+                for run, model_results in results.items()
+            }
+        )
+        yield ""
     yield from _format_differences(results)
     errors = {name: error for r in results.values() for name, error in r.errors.items()}
     if errors:
@@ -337,14 +348,10 @@ def _score_without_duplicates(
 
 def _format_score(name: str, score: Score) -> str:
     """Return a score's row of the table; a report-only score is marked with *."""
-    is_percent = get_score_kind_traits(score.kind).is_percent
-
-    def format_value(value: float) -> str:
-        return f"{100 * value:.2f} %" if is_percent else f"{value:.4f}"
-
-    chance = "" if score.chance is None else format_value(score.chance)
+    chance = "" if score.chance is None else format_value(score, score.chance)
     label = score.name.replace("|", r"\|") + ("*" if score.report_only else "")
-    return f"| {name} | {label} | {format_value(score.value)} | {chance} | {score.num_samples} |"
+    value = format_value(score, score.value)
+    return f"| {name} | {label} | {value} | {chance} | {score.num_samples} |"
 
 
 def _require_folder(name: str) -> Path:

@@ -94,7 +94,8 @@ def test_the_page_has_the_differences_and_escapes_names(tmp_path: Path) -> None:
         "differences": [difference, hidden, {**difference, "low": None, "high": None}],
     }
     page = build_page(read_results([write(tmp_path / "scores.json", content)]))
-    assert "<td>+5.0</td><td>-1.0 to +11.0</td><td>1,880</td>" in page
+    cells = "<td>Zero-shot classification</td><td>dtd</td><td>+5.0</td><td>-1.0 to +11.0</td>"
+    assert f"{cells}<td>1,880</td>" in page
     assert "<td>+5.0</td><td></td>" in page
     assert "&lt;b&gt; minus a" in page
     assert "top5" not in page

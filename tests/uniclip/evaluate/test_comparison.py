@@ -91,3 +91,63 @@ def test_captions_are_of_the_cluster_of_their_image() -> None:
     arrays["labels.skin"] = np.array([0, -1, 1])
     assert find_clusters("zeroshot.skin", arrays, 2).tolist() == [7, 8]
     assert find_clusters("zeroshot.other", arrays, 2) is None
+
+
+def test_a_mean_per_class_has_the_interval_of_its_classes() -> None:
+    """The error is that of independent means of classes, each with its own variance."""
+    generator = np.random.default_rng(3)
+    classes = np.repeat([0, 1, 2], [30, 10, 5])
+    first, second = generator.normal(size=(2, 45)) + classes
+    interval = estimate_paired_difference(first, second, classes=classes)
+    assert interval is not None
+    differences = second - first
+    parts = [differences[classes == c] for c in range(3)]
+    mean = np.mean([part.mean() for part in parts])
+    error = math.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) / 3
+    half_width = stats.t.ppf(0.975, 44) * error * math.sqrt(45 / 44)
+    assert (interval.low, interval.high) == pytest.approx((mean - half_width, mean + half_width))
+    assert estimate_paired_difference(first, second, classes=np.arange(45)) is None
+
+
+def test_the_interval_of_a_mean_per_class_covers_the_true_difference() -> None:
+    """Samples are drawn from classes of unequal shares and effects, as those of a data set are."""
+    generator = np.random.default_rng(4)
+    effects, shares = np.array([-0.2, 0.1, 0.4]), [0.6, 0.3, 0.1]
+    covered = 0
+    for _ in range(400):
+        classes = generator.choice(3, 200, p=shares)
+        difference = (
+            effects[classes]
+            + generator.normal(0, [0.3, 0.6, 0.9], (200, 3))[np.arange(200), classes]
+        )
+        interval = estimate_paired_difference(np.zeros(200), difference, classes=classes)
+        assert interval is not None
+        covered += interval.low <= effects.mean() <= interval.high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mean_per_class"])
+def test_means_per_class_are_compared_whichever_metric_is_the_main_one(metric: str) -> None:
+    labels = np.repeat([0, 1], [6, 2])
+
+    def make(outcome: list[float]):
+        score_card = ScoreCard()
+        score_card.add_array("ids", np.arange(8, dtype=np.uint64))
+        score_card.add_array("labels", labels.astype(np.int16))
+        values = np.array(outcome)
+        mean = (values[:6].mean() + values[6:].mean()) / 2
+        main = {"accuracy": "zeroshot", "mean_per_class": "zeroshot.accuracy"}[metric]
+        other = {"accuracy": "zeroshot.mean_per_class", "mean_per_class": "zeroshot"}[metric]
+        score_card.add_outcomes(main, values, kind="accuracy", chance=0.5)
+        score_card.add_scalar(other, mean, kind="accuracy", samples=8, chance=0.5)
+        score_card.add_scalar("zeroshot.worst", 0.3, kind="worst_group", samples=8)
+        return score_card.get_results()
+
+    first, second = make([1, 1, 1, 0, 0, 0, 1, 0]), make([1, 1, 1, 1, 0, 0, 1, 1])
+    differences = {d.score: d for d in compare_scores(first, second)}
+    name = "zeroshot" if metric == "mean_per_class" else "zeroshot.mean_per_class"
+    difference = differences[name]
+    assert difference.difference == pytest.approx((1 / 6 + 1 / 2) / 2)
+    assert difference.low is not None
+    assert difference.low < difference.difference < difference.high
+    assert differences["zeroshot.worst"].low is None

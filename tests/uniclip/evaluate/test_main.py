@@ -183,6 +183,11 @@ def test_several_models_are_compared_side_by_side(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.index(f"### {first}\n") < printed.index(f"### {second}\n")
     assert f"### {second} minus {first}\n" in printed
+    table = printed.split("### side by side\n\n")[1].split("\n\n")[0].splitlines()
+    assert table[0] == f"| data set | score | {first} | {second} | chance |"
+    assert "cifar10 | zeroshot |" in table[2]
+    assert all(line.count("|") == 6 for line in table)
+    assert not [line for line in table if "ece" in line or "[" in line.split("|")[2]]
     content = json.loads(out.read_text())
     assert list(content["runs"]) == [str(first), str(second)]
     by_score = {(d["dataset"], d["score"]): d for d in content["differences"]}
@@ -198,6 +203,7 @@ def test_several_models_are_compared_side_by_side(tmp_path, capsys):
     assert retrieval["low"] <= retrieval["difference"] <= retrieval["high"]
     assert retrieval["num_clusters"] < retrieval["num_samples"]
     assert by_score["cifar10", "zeroshot.ece"]["low"] is None
+    assert by_score["cifar10", "zeroshot.mean_per_class"]["low"] is None, "a class has one image"
     assert command([f"run={first},{first}", *words]) == 2
     assert command([f"run={first},nowhere", *words]) == 2
     error_lines = capsys.readouterr().err.splitlines()
