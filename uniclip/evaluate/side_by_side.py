@@ -35,10 +35,8 @@ def format_side_by_side(
             for score in filter(_is_main_score, scores):
                 rows.setdefault((dataset, score.name), {})[model] = score
     for (dataset, name), scores_of_row in rows.items():
-        cells = [
-            "" if (score := scores_of_row.get(model)) is None else format_value(score, score.value)
-            for model in models
-        ]
+        values = {model: format_value(score, score.value) for model, score in scores_of_row.items()}
+        cells = [values.get(model, "") for model in models]
         first = next(iter(scores_of_row.values()))
         chance = "" if first.chance is None else format_value(first, first.chance)
         label = name.replace("|", r"\|")
