@@ -51,12 +51,21 @@ def check_override_conflicts(
 
 
 def check_evaluation_splits(configs: Mapping[str, RunConfig]) -> None:
-    """Raise `UserError` if arms are scored on different splits, so that they cannot be compared."""
+    """Raise `UserError` if arms are scored differently, so that they cannot be compared.
+
+    On different splits, or in different precisions.
+    """
     arm_by_split = {config.runtime.evaluation_split: name for name, config in configs.items()}
     if len(arm_by_split) > 1:
         raise UserError(
             "arms are scored on different splits: runtime.evaluation_split is test in "
             f"{arm_by_split['test']}, and validation in {arm_by_split['validation']}; set the same"
+        )
+    by_precision = {config.runtime.evaluation_precision: name for name, config in configs.items()}
+    if len(by_precision) > 1:
+        raise UserError(
+            "arms are scored in different precisions: runtime.evaluation_precision is fp32 in "
+            f"{by_precision['fp32']}, and bf16 in {by_precision['bf16']}; set the same"
         )
 
 

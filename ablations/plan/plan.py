@@ -389,6 +389,9 @@ def _compute_sweep_id(
 ) -> str:
     content = {"base": to_hashable_config(base), "arms": describe_seedless_runs(configs)}
     content["base"].pop("seed", None)
-    if next(iter(configs.values())).runtime.evaluation_split == "validation":
+    runtime = next(iter(configs.values())).runtime
+    if runtime.evaluation_split == "validation":
         content["evaluation_split"] = "validation"  # else it replaced the report on the test split
+    if runtime.evaluation_precision != "fp32":
+        content["evaluation_precision"] = runtime.evaluation_precision  # likewise
     return f"{request.ablation.name}-{request.budget}-{digest(content, 8)}"

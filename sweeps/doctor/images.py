@@ -114,7 +114,9 @@ def _index_datasets(context: DoctorContext) -> Iterator[Diagnostic]:
             data.open_split(section, name)
         num_files = len(index.data_folder.files)
         noun = "file" if num_files == 1 else "files"
-        yield ok(CHECK, f"{index.content.num_samples:,} samples of {num_files:,} {noun} are indexed")
+        yield ok(
+            CHECK, f"{index.content.num_samples:,} samples of {num_files:,} {noun} are indexed"
+        )
 
 
 def _make_shard_line(context: DoctorContext, path: str) -> Callable[[int, int], None]:

@@ -342,7 +342,11 @@ def build_plan_lines(
 def _build_notes(plan: Plan, width: int, *, whole: bool) -> list[str]:
     """Return what is to be known of data, recipes, skipped arms and missing data sets."""
     missing_lines = _describe_missing_datasets(plan, width, whole=whole)
-    texts = [*plan.split_caveats, *(f"data: {note}" for note in plan.data_notes)]
+    texts = [
+        *plan.split_caveats,
+        *plan.precision_caveats,
+        *(f"data: {note}" for note in plan.data_notes),
+    ]
     texts += _describe_recipes(plan, whole=whole)
     texts += plan.skipped
     probe_texts = describe_missing_data(

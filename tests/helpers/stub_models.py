@@ -32,6 +32,7 @@ class Stub:
         texts: Callable = lambda texts: np.ones((len(texts), 4)),
         trunk: Callable = lambda pixels: np.zeros((len(pixels), 2)),
     ) -> None:
+        self.precision = "fp32"
         self.config, self._images, self._texts, self._trunk = of, images, texts, trunk
         self.method = SimpleNamespace()
         self.tokenizer = SimpleNamespace(encode_uncut=encode_lower_case, num_special_tokens=2)

@@ -6,7 +6,7 @@ Letters: n images or texts, A columns of an augmentation vector, F features, D e
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from uniclip import numerics
 from uniclip.augmentation import apply, transform
 from uniclip.augmentation.transform import AugmentationParams
 from uniclip.checkpoints import model_input
@@ -44,6 +45,15 @@ class PretrainedModel:
         self.method = method
         self.tokenizer = tokenizer
         self.config = config
+        self.precision: Literal["fp32", "bf16"] = "fp32"
+        """Precision in which images and texts are embedded."""
+
+    def in_bfloat16(self) -> PretrainedModel:
+        """Return the same model, which embeds in bfloat16 (autocast) and returns float32."""
+        embedder = cast(Embedder, numerics.Autocast(self.embedder, self.device))
+        copy = PretrainedModel(embedder, self.method, self.tokenizer, self.config)
+        copy.precision = "bf16"
+        return copy
 
     def embed_images(
         self,

@@ -199,6 +199,10 @@ class RuntimeConfig:
     """Split on which `benchmark` openmoji and scenes are scored. validation is for choices between
     arms, which would make scores on the test split too good; scores are stored under a hash of
     it. openmoji then has no linear probe, which is fit on that split too."""
+    evaluation_precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision in which a model embeds what is evaluated, part of every evaluation protocol: with
+    bf16 encoders and heads compute in bfloat16 (autocast), and embeddings are normalized in
+    float32. Scores and cached embeddings of bf16 are stored beside those of fp32."""
     embedding_cache_max_gb: float = config_field(0.25, low=0)
     """Embeddings of a split of a published data set are cached for later scoring if their file is
     at most this large, in GB; 0 = no cache. At 768 features CIFAR's training images take 0.14 GB,

@@ -91,8 +91,14 @@ def build_protocol(
     or for a CSV that cannot be read.
     """
     benchmark = _load_benchmark(name, config, Cache(cache_folder))
+    precision = config.runtime.evaluation_precision
     record: dict[str, Any] = to_builtins(
-        {"benchmark": name.partition(":")[0], "split": "test", **benchmark.build_protocol()}
+        {
+            "benchmark": name.partition(":")[0],
+            "split": "test",
+            **benchmark.build_protocol(),
+            **({"precision": precision} if precision != "fp32" else {}),
+        }
     )
     return record
 
@@ -143,7 +149,7 @@ def evaluate(
     """
     cache = Cache(cache_folder, weights_hash)
     benchmark = _load_benchmark(name, config, cache, should_stop, report_progress)
-    return benchmark.evaluate(pretrained)
+    return benchmark.evaluate(_set_precision(pretrained, config))
 
 
 def embed_share(
@@ -165,7 +171,12 @@ def embed_share(
     if name not in BENCHMARKS:
         cache = Cache(cache_folder, weights_hash)
         benchmark = _build_published(name, config.runtime, cache, should_stop)
-        benchmark.embed_share(pretrained, rank, world_size)
+        benchmark.embed_share(_set_precision(pretrained, config), rank, world_size)
+
+
+def _set_precision(pretrained: PretrainedModel, config: RunConfig) -> PretrainedModel:
+    """Return the model, which embeds in the precision of the protocol."""
+    return pretrained if config.runtime.evaluation_precision == "fp32" else pretrained.in_bfloat16()
 
 
 def find_near_duplicates(

@@ -304,6 +304,7 @@ class Plan:
             *self.provenance_notes,
             *self.recipe_caveats,
             *self.split_caveats,
+            *self.precision_caveats,
             *self.rule_changes,
         )
 
@@ -320,6 +321,13 @@ class Plan:
         runtime = self.run_only_values(self.arms[0].name).get("runtime", {})
         caveat = "Scores are of the validation split (runtime.evaluation_split), not of the test."
         return (caveat,) if runtime.get("evaluation_split") == "validation" else ()
+
+    @property
+    def precision_caveats(self) -> tuple[str, ...]:
+        """A sentence if scores are of embeddings that are not computed in float32."""
+        runtime = self.run_only_values(self.arms[0].name).get("runtime", {})
+        caveat = "Scores are of embeddings in bfloat16 (runtime.evaluation_precision=bf16)."
+        return (caveat,) if runtime.get("evaluation_precision") == "bf16" else ()
 
     @property
     def plugins(self) -> tuple[str, ...]:

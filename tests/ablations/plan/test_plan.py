@@ -184,6 +184,20 @@ def test_arms_that_are_scored_on_different_splits_are_refused(tmp_path: Path) ->
     plan = plan_from_words(*words, "data=scenes", "arms=[two]").plan
     assert plan.run_only_values("two")["runtime"]["evaluation_split"] == "validation"
     assert len(plan.caveats) == 1
+    ablation = Path(tmp_path).rglob("*.yaml")
+    (path,) = [path for path in ablation if "Splits" in path.read_text()]
+    path.write_text(path.read_text().replace("split: validation", "precision: bf16"))
+    assert_refused("evaluation_precision is fp32 in one, and bf16 in two", *words, "data=scenes")
+
+
+def test_scores_in_bfloat16_have_a_sweep_and_a_caveat_of_their_own(crossed: ResolvedPlan) -> None:
+    bfloat16 = plan_from_words(*SCENES, "runtime.evaluation_precision=bf16")
+    assert bfloat16.specs == crossed.specs, "the runs are the same"
+    assert bfloat16.plan.sweep_id != crossed.plan.sweep_id
+    hashes = [p.plan.evaluation_hashes["full"]["scenes"] for p in (crossed, bfloat16)]
+    assert len(set(hashes)) == 2
+    (caveat,) = bfloat16.plan.caveats
+    assert "embeddings in bfloat16" in caveat
 
 
 def test_selected_arms_have_the_same_runs(crossed: ResolvedPlan) -> None:

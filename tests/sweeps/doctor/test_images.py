@@ -168,7 +168,9 @@ def test_good_images_are_remembered_unless_a_small_check_found_a_problem(table: 
     assert len(list(memory.iterdir())) == 2, "of held-out and of training images"
 
 
-def test_data_sets_with_embedded_images_are_indexed_and_decoded(tmp_path: Path, monkeypatch) -> None:
+def test_data_sets_with_embedded_images_are_indexed_and_decoded(
+    tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
     folder = save_to_disk(tmp_path / "a" / "pairs", make_table(make_rows(range(60))))
     changes = ("data=huggingface", "data.validation_fraction=0.2", "data.test_fraction=0.2")

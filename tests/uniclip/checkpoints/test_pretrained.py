@@ -52,6 +52,22 @@ def test_embeddings_are_normalized_float32(model, n):
     )
 
 
+def test_embeddings_in_bfloat16_are_unit_rows_near_those_in_float32(model):
+    images, in_bfloat16 = make_images(), model.in_bfloat16()
+    before = model.embed_images(images)
+    assert (model.precision, in_bfloat16.precision) == ("fp32", "bf16")
+    for name, inputs in (("embed_images", images), ("embed_texts", CAPTIONS)):
+        rows, exact = (getattr(m, name)(inputs) for m in (in_bfloat16, model))
+        assert_unit(rows, len(inputs))
+        assert 1e-5 < np.abs(rows - exact).max() < 0.05, "8 bits of mantissa"
+    features = in_bfloat16.compute_image_features(images)
+    assert not np.array_equal(features, model.compute_image_features(images))
+    np.testing.assert_allclose(
+        in_bfloat16.project_image(features), in_bfloat16.embed_images(images), atol=1e-6
+    )
+    assert np.array_equal(model.embed_images(images), before), "the model itself is as it was"
+
+
 def test_the_default_is_the_evaluation_transform(model):
     images = make_images(side=40)
     evaluation = transform.build_evaluation_params(len(images))

@@ -92,7 +92,7 @@ def write_index(config: CsvData, folder: Path) -> IndexContent:
     content = IndexContent(
         splits=sizes,
         class_names=class_names,
-        label_counts=count_labels(rows, samples, tables.labels),
+        label_counts=_count_labels(rows, samples, tables.labels),
         same_images=_list_same_images(rows, samples),
         faults=tables.faults,
         num_distinct_captions=num_distinct,
@@ -222,7 +222,7 @@ def number_labels(
     return numbers[rows.get("labels")[samples.first]], class_names
 
 
-def count_labels(
+def _count_labels(
     rows: RowArrays, samples: SampleRows, labels: dict[str, int]
 ) -> list[tuple[str | None, int]]:
     counts = np.bincount(rows.get("labels")[samples.first] + 1, minlength=len(labels) + 1)

@@ -111,7 +111,6 @@ def _read_batch(
     file: DataFile, batch: pyarrow.RecordBatch, address: int, image: str, columns: Sequence[str]
 ) -> RowGroup:
     """Return the rows of a record batch of a file that is mapped at an address."""
-    import numpy as np
 
     images = batch.column(image.split(".")[0])
     paths: list[str | None] = [None] * len(batch)

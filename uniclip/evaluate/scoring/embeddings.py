@@ -60,7 +60,13 @@ class CachedEncoder:
             "image_size": image_size,
             "features": "backbone",
             "version": VERSION,
+            **self._build_precision_key(),
         }
+
+    def _build_precision_key(self) -> dict[str, Any]:
+        """Return what the precision of rows adds to their key: nothing for float32."""
+        precision = self.pretrained.precision
+        return {} if precision == "fp32" else {"precision": precision}
 
     def compute_image_features(
         self,
@@ -161,6 +167,7 @@ class CachedEncoder:
             "weights": self.cache.weights_hash,
             "texts": hashing.digest(texts, 32),
             "version": VERSION,
+            **self._build_precision_key(),
         }
 
 

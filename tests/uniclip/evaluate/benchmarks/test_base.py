@@ -9,9 +9,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tests.helpers import stub_models
-from uniclip import data, evaluate
+from tests.helpers import small_models, stub_models
+from uniclip import data, evaluate, methods
+from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.config import ScenesData
+from uniclip.data.text.tokenizer import train_bpe
 from uniclip.errors import UserError
 from uniclip.evaluate.benchmarks.base import Benchmark, SourceBenchmark
 from uniclip.evaluate.features import test_views
@@ -102,3 +104,27 @@ def test_other_benchmarks_have_no_validation_scores(name):
     )
     with pytest.raises(UserError, match=rf"benchmark {name} is scored on its test split only"):
         evaluate.build_protocol(name, config)
+
+
+def test_scores_in_bfloat16_have_a_hash_of_their_own_and_differ_slightly():
+    values = {"name": "scenes", "num_train": 64, "num_test": 64}
+    configs = {
+        precision: stub_models.config(
+            values, model=stub_models.SMALL_MODEL, runtime={"evaluation_precision": precision}
+        )
+        for precision in ("fp32", "bf16")
+    }
+    default = stub_models.config(values, model=stub_models.SMALL_MODEL)
+    records = {name: evaluate.build_protocol("scenes", c) for name, c in configs.items()}
+    assert records["fp32"] == evaluate.build_protocol("scenes", default)
+    assert records["bf16"] == {**records["fp32"], "precision": "bf16"}
+    vocabulary = train_bpe(small_models.CAPTIONS, 300)
+    embedder = small_models.build_small_embedder(default, vocabulary)
+    model = PretrainedModel(embedder, methods.build_method(default), vocabulary, default)
+    scores = {
+        name: stub_models.values(evaluate.evaluate("scenes", model, config)[0])
+        for name, config in configs.items()
+    }
+    assert scores["fp32"].keys() == scores["bf16"].keys()
+    name = "retrieval.caption.log_likelihood"
+    assert 0 < abs(scores["fp32"][name] - scores["bf16"][name]) < 0.02

@@ -145,3 +145,22 @@ def test_a_temperature_is_fitted_to_the_images_that_it_needs(tmp_path, monkeypat
     assert DatasetScorer(encoder, None, splits)._fit_temperature(protocol, None) is not None
     assert split.reader.loaded == temperature.select_images(70).tolist()
     assert len(split.reader.loaded) == 50
+
+
+def test_rows_of_another_precision_are_cached_apart(tmp_path):
+    split, preprocessing = make_validation_split(7), Preprocessing("bicubic")
+    encoder = make_encoder(tmp_path)
+    for precision in ("fp32", "bf16"):
+        encoder.pretrained.precision = precision
+        encoder.compute_image_features({}, split, preprocessing)
+        encoder.embed_texts(["a", "b"])
+    assert split.reader.loaded == [*range(7), *range(7)]
+    names = list((tmp_path / "embeddings").iterdir())
+    assert len(names) == 4
+    encoder.compute_image_features({}, split, preprocessing)
+    assert len(split.reader.loaded) == 14
+    exact, other = (
+        encoder.build_feature_key({}, "test", preprocessing),
+        make_encoder(tmp_path).build_feature_key({}, "test", preprocessing),
+    )
+    assert exact == {**other, "precision": "bf16"}, "the keys of float32 are as they always were"
