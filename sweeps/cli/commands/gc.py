@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sweeps.monitor.terminal import print_json
 from uniclip.config.overrides import TEXT, parse_overrides
+from uniclip.data.outdated_indices import list_outdated_folders
 from uniclip.errors import UserError
 from uniclip.store import RunFolder, Store
 
@@ -19,7 +20,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """List superseded runs, caches, and checkpoints of finished runs; --yes deletes them."""
+    """List superseded runs, caches, and checkpoints of finished runs; --yes deletes them.
+
+    In the user's cache folder, indices of data that have changed are listed too.
+    """
     values = parse_overrides(arguments.overrides, {"store": TEXT})
     unknown_keys = set(values) - {"store"}
     if unknown_keys:
@@ -31,6 +35,7 @@ def run(arguments: Namespace) -> int:
     for run_folder in store.iter_runs():
         if run_folder.is_readable() and run_folder.read_outcome() is not None:
             folders += _list_checkpoint_folders(run_folder)
+    folders += list_outdated_folders()
     sizes = {folder: _measure_size(folder) for folder in folders}
     for folder, num_bytes in sizes.items():
         if not arguments.json:

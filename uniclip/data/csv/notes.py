@@ -38,7 +38,7 @@ def describe_index(config: CsvData, text_config: TextConfig) -> list[str]:
     return [
         *(sentence for columns in index.tables for sentence in _describe_format(columns)),
         _describe_splits(summary),
-        *_describe_look_up(index),
+        *(() if config.verify else _describe_look_up(index)),
         *_describe_skipped_rows(summary),
         *_describe_repeated_images(summary),
         *_describe_useless_labels(config, summary),

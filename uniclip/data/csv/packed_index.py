@@ -31,6 +31,7 @@ from uniclip.io.file_digests import read_signature
 from uniclip.io.hashing import digest
 from uniclip.io.memo import get_cache_folder
 from uniclip.io.published_folder import get_or_publish
+from uniclip.io.source_record import write_sources
 
 VERSION = 1
 """Raised when the same tables get another index."""
@@ -147,6 +148,8 @@ def _write(
         raise DataChangedError(
             f"{config.path} was changed while it was read; {CHANGED_DATA_ADVICE}"
         )
+    sources = ((os.path.abspath(p), s[2], s[3]) for p, s in zip(paths, signatures))
+    write_sources(folder, VERSION, sources)
     atomic_write(folder / CONTENT_FILE, json.dumps(asdict(content)).encode())
 
 

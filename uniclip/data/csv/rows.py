@@ -206,8 +206,8 @@ class _Table:
 
 
 def must_look_up(config: CsvData) -> bool:
-    """Return whether the images are looked up: of tables that are not large, or verified."""
-    return config.verify or _count_bytes(config) <= MAX_LOOKED_UP_BYTES
+    """Return whether the images are looked up: of tables that are not large."""
+    return _count_bytes(config) <= MAX_LOOKED_UP_BYTES
 
 
 def _count_bytes(config: CsvData) -> int:

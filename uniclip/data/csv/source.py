@@ -14,6 +14,7 @@ from uniclip.config import CsvData, ModelConfig
 from uniclip.data import views
 from uniclip.data.csv.content import digest_image_contents, digest_table
 from uniclip.data.csv.index import recall_index
+from uniclip.data.csv.rows import must_look_up
 from uniclip.data.source import DataWarning
 from uniclip.data.split import SourceShare
 from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
@@ -51,8 +52,17 @@ def fingerprint(config: CsvData) -> dict[str, object]:
     if same_images := recall_index(config).summary.same_images:
         content["same_images"] = digest(same_images, 32)
     if config.verify:
-        content["images"] = digest_image_contents(config)
+        content["images"] = _digest_images(config)
     return content
+
+
+def _digest_images(config: CsvData) -> str:
+    """Return 32 hex digits over names and content of all images of the tables."""
+    if must_look_up(config):
+        return digest_image_contents(config)
+    from uniclip.data.csv import image_digests, packed_index  # import numpy: see `uniclip.data`
+
+    return image_digests.digest_image_contents(packed_index.open_index(config))
 
 
 def describe_fingerprint(config: CsvData) -> str:

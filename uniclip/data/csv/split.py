@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from uniclip.augmentation.resample import Photograph
 from uniclip.config import CsvData
-from uniclip.data.csv import content, packed_index
+from uniclip.data.csv import content, image_digests, packed_index
 from uniclip.data.csv.image_cache import ImageCache
 from uniclip.data.csv.packed_split import CaptionLists, ChosenTokens, PackedSplit
 from uniclip.data.csv.rows import locate_images, must_look_up, read_index
@@ -45,7 +45,7 @@ class CsvSplit(ImageFileSplit):
     """Path of the CSV file, for messages."""
     line_numbers: Sequence[int] | NDArray[np.uint32]
     image_paths: Sequence[str]
-    image_digests: tuple[str, ...] = ()
+    image_digests: Sequence[str] = ()
     """Digest of the content of each image file with `data.verify=true`, else empty."""
     image_cache: ImageCache[NDArray[np.uint8]] = field(
         default_factory=lambda: ImageCache(IMAGE_CACHE_BYTES), compare=False
@@ -166,6 +166,7 @@ def _open_packed_split(config: CsvData, split_name: SplitName) -> PackedCsvSplit
         csv_path=index.name_table(split_name),
         line_numbers=packed.lines,
         image_paths=index.locate_images(split_name),
+        image_digests=image_digests.read_digests(index, split_name) if config.verify else (),
         image_size=config.image_size,
         max_broken=config.max_broken,
         num_allowed=config.count_allowed_broken(len(packed) + num_skipped),

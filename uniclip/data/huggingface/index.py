@@ -28,6 +28,7 @@ from uniclip.io.atomic import atomic_write
 from uniclip.io.hashing import digest
 from uniclip.io.memo import get_cache_folder
 from uniclip.io.published_folder import get_or_publish
+from uniclip.io.source_record import write_sources
 
 VERSION = 1
 """Raised when the same files get another index."""
@@ -130,6 +131,7 @@ def _write(config: HuggingfaceData, data_folder: DataFolder, folder: Path) -> No
         raise DataChangedError(
             f"{config.path} was changed while it was read; {CHANGED_DATA_ADVICE}"
         )
+    write_sources(folder, VERSION, ((f.path, f.size, f.mtime_ns) for f in data_folder.files))
     atomic_write(folder / CONTENT_FILE, json.dumps(asdict(content)).encode())
 
 

@@ -35,6 +35,7 @@ from uniclip.io.atomic import atomic_write
 from uniclip.io.hashing import digest
 from uniclip.io.memo import get_cache_folder
 from uniclip.io.published_folder import get_or_publish
+from uniclip.io.source_record import write_sources
 
 VERSION = 2
 """Raised when the same shards get another index."""
@@ -326,6 +327,7 @@ def _write_index(
         missing_fields=dict(totals.missing_fields),
         num_repeated=len(ids) - len(np.unique(ids)),
     )
+    write_sources(folder, VERSION, (shard.signature for shard in shards))
     atomic_write(folder / SUMMARY_FILE, json.dumps(asdict(summary)).encode())
 
 

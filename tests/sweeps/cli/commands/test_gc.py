@@ -8,6 +8,8 @@ import pytest
 
 from sweeps.claims import process
 from tests.helpers.command_line import execute, read_files, write_finished_cell
+from tests.helpers.shards import shards_config, write_shards
+from uniclip.data.webdataset.index import open_index
 from uniclip.store import Plan, Store
 
 
@@ -34,3 +36,24 @@ def test_gc_deletes_only_what_it_lists_and_only_with_yes(
     deleted_files = set(files) - set(read_files(work_folder))
     assert deleted_files == {str(finished_run.get_attempt(1).checkpoints_path / "10.safetensors")}
     assert not (store.root / "superseded").exists()
+
+
+def test_gc_lists_indices_of_data_that_have_changed(
+    work_folder: Path,
+    plan: Plan,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("UNICLIP_CACHE", str(work_folder / "cache"))
+    write_finished_cell(Store(work_folder / "store"), plan)
+    shard = Path(write_shards(work_folder / "shards", 20, 1)).parent / "00000.tar"
+    config = shards_config(shard)
+    old = open_index(config).folder
+    assert execute("gc") == 0
+    assert str(old) not in capsys.readouterr().out
+    with open(shard, "ab") as stream:
+        stream.write(bytes(512))
+    new = open_index(config).folder
+    assert execute("gc", "--yes") == 0
+    assert f"deleted: {old} (" in capsys.readouterr().out
+    assert (old.exists(), new.exists()) == (False, True)

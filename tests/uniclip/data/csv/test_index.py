@@ -26,7 +26,7 @@ def test_the_samples_of_a_large_table_are_in_files(folder: Path, large: Callable
     assert isinstance(index, PackedIndex)
     assert index.summary == small_index.summary
     assert index.summary.num_samples == 40
-    assert isinstance(recall_index(csv_config(folder, verify=True)), rows.CsvIndex)
+    assert isinstance(recall_index(csv_config(folder, verify=True)), PackedIndex)
 
 
 @pytest.mark.parametrize("is_large", [False, True])

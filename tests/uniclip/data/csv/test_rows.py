@@ -181,7 +181,6 @@ def test_images_of_a_large_table_are_not_looked_up_unless_they_are_verified(fold
     ]
     monkeypatch.undo()
     monkeypatch.setattr(rows, "MAX_LOOKED_UP_BYTES", 10)
-    assert read_index(csv_config(folder, verify=True)).samples == small.samples
     assert any("not looked up" in s for s in notes.describe_index(config, tiny().model.text))
 
 

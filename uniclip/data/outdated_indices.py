@@ -1,0 +1,31 @@
+"""Indices in the user's cache folder that can never be used again."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from uniclip.io.memo import get_cache_folder
+from uniclip.io.source_record import RECORD_FILE, is_outdated
+
+MODULES = {
+    "shards": "uniclip.data.webdataset.index",
+    "tables": "uniclip.data.csv.packed_index",
+    "datasets": "uniclip.data.huggingface.index",
+}
+"""Folder of indices -> the module with their `VERSION`."""
+
+
+def list_outdated_folders() -> list[Path]:
+    """Return the folders of outdated indices, and those of tokens and the like beside them."""
+    folders: list[Path] = []
+    for name, module_name in MODULES.items():
+        records = sorted((get_cache_folder() / name).glob(f"*/{RECORD_FILE}"))
+        if not records:
+            continue
+        version: int = import_module(module_name).VERSION  # here: it imports numpy
+        for index in (record.parent for record in records):
+            if is_outdated(index, version):
+                beside = sorted(path for path in index.parent.glob(f"{index.name}-*"))
+                folders += [index, *(path for path in beside if path.is_dir())]
+    return folders
