@@ -2,8 +2,8 @@
 
 Rank 0 evaluates. Before each data set it names it to the others, and every process embeds its share
 of the images into the store's cache, where rank 0 finds them. It embeds itself what is missing
-there, in the same batches: scores do not depend on the number of processes. Data sets of fewer
-images than a segment of the cache are embedded by rank 0 alone.
+there, in the same batches: scores do not depend on the number of processes. Test splits of training
+sources, and single batches, are embedded by rank 0 alone.
 """
 
 from __future__ import annotations

@@ -23,10 +23,15 @@ SETS = ("cifar10", "flickr30k", "scenes")
 """Classification with a linear probe, retrieval, and a set that is not shared."""
 
 
-@pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
-    """A configuration whose data sets have several segments."""
-    monkeypatch.setattr(cache, "SEGMENT_ROWS", 8)
+@pytest.fixture(params=[pytest.param("segments", marks=pytest.mark.slow), "batches"])
+def config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> RunConfig:
+    """A configuration whose data sets have several segments, or several batches."""
+    if request.param == "segments":
+        monkeypatch.setattr(cache, "SEGMENT_ROWS", 8)
+    else:
+        monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 4)
     for name in ("cifar10", "flickr30k"):
         dataset_trees.WRITERS[name](tmp_path / "sets")
     base = tiny(train={"steps": 2, "validate_every": 2})

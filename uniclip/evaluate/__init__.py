@@ -165,8 +165,8 @@ def embed_share(
 ) -> None:
     """Cache the share of one process in the image features that `evaluate` needs.
 
-    For published and user-defined data sets that are cached in several segments; for others it does
-    nothing. The processes must have the cache in common. Arguments and errors as of `evaluate`.
+    For published and user-defined data sets of several batches; for others it does nothing. The
+    processes must have the cache in common. Arguments and errors as of `evaluate`.
     """
     if name not in BENCHMARKS:
         cache = Cache(cache_folder, weights_hash)

@@ -72,6 +72,8 @@ class Cache:
         cached = None if path is None else _open_memmap(path, n)
         if cached is not None:
             return cached
+        if path is not None and "rows" not in key and n <= SEGMENT_ROWS:
+            embed = partial(self._read_or_embed_batch, key, embed)
         batches = _embed_batches(n, embed)
         first_batch = next(batches, None)
         if first_batch is None:
@@ -99,9 +101,18 @@ class Cache:
     def _embed_segments(
         self, key: Mapping[str, Any], n: int, embed: EmbedFunction
     ) -> Iterator[NDArray[np.float32]]:
-        for start, segment_key in _iterate_segments(key, n):
-            size = min(SEGMENT_ROWS, n - start)
+        for start, segment_key in _iterate_parts(key, n):
+            size = segment_key["rows"][1] - start
             yield self.get_or_embed(segment_key, size, partial(_embed_with_offset, embed, start))
+
+    def _read_or_embed_batch(
+        self, key: Mapping[str, Any], embed: EmbedFunction, index: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        """Return the rows of a batch, which another process may have stored (`embed_share`)."""
+        start, stop = int(index[0]), int(index[-1]) + 1
+        path = self._path("embeddings", {**key, "rows": [start, stop]})
+        stored = None if path is None else _open_memmap(path, stop - start)
+        return embed(index) if stored is None else stored
 
     def embed_share(
         self,
@@ -112,23 +123,29 @@ class Cache:
         rank: int,
         world_size: int,
     ) -> None:
-        """Store every `world_size`-th segment of what `get_or_embed` returns, from number `rank`.
+        """Store the share of process `rank` in the segments of what `get_or_embed` returns.
 
-        What is not stored in segments, or stored whole already, is left to `get_or_embed`.
+        Of rows that are not stored in segments, its share in the batches. What is stored whole
+        already is left out.
         """
         path = self._path("embeddings", key)
-        if path is None or n <= SEGMENT_ROWS or _open_memmap(path, n) is not None:
+        if path is None or _open_memmap(path, n) is not None:
             return
-        for start, segment_key in [*_iterate_segments(key, n)][rank::world_size]:
-            size = min(SEGMENT_ROWS, n - start)
-            rows = self.get_or_embed(segment_key, size, partial(_embed_with_offset, embed, start))
+        parts = [*_iterate_parts(key, n)]
+        if n > SEGMENT_ROWS:
+            parts = parts[rank::world_size]
+        else:  # neighbors, which are decoded ahead
+            parts = parts[len(parts) * rank // world_size : len(parts) * (rank + 1) // world_size]
+        for start, part_key in parts:
+            size = part_key["rows"][1] - start
+            rows = self.get_or_embed(part_key, size, partial(_embed_with_offset, embed, start))
             if rows.flags.writeable:
                 return  # not stored: the disk is full, or the cache too small
 
     def remove_segments(self, key: Mapping[str, Any], n: int) -> None:
-        """Remove the segments of rows (n, F) that are stored whole or no longer needed."""
-        for _, segment_key in _iterate_segments(key, n) if n > SEGMENT_ROWS else ():
-            self.remove("embeddings", segment_key)
+        """Remove the parts of rows (n, F) that are stored whole or no longer needed."""
+        for _, part_key in _iterate_parts(key, n):
+            self.remove("embeddings", part_key)
 
     def get_or_compute(
         self,
@@ -195,10 +212,16 @@ class Cache:
         return False
 
 
-def _iterate_segments(key: Mapping[str, Any], n: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the first row and the key of each segment."""
-    for start in range(0, n, SEGMENT_ROWS):
-        yield start, {**key, "rows": [start, min(start + SEGMENT_ROWS, n)]}
+def _iterate_parts(key: Mapping[str, Any], n: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the first row and the key of each part that is stored for itself.
+
+    Segments of many rows or, of fewer, batches, which processes share; none of a single batch.
+    """
+    num_rows = SEGMENT_ROWS if n > SEGMENT_ROWS else EMBED_BATCH_SIZE
+    if n <= num_rows or (n <= SEGMENT_ROWS and "rows" in key):
+        return
+    for start in range(0, n, num_rows):
+        yield start, {**key, "rows": [start, min(start + num_rows, n)]}
 
 
 def _embed_with_offset(embed: EmbedFunction, start: int, index: NDArray[np.int64]) -> NDArray[Any]:

@@ -244,3 +244,31 @@ def test_fast_results_are_not_stored(tmp_path):
     assert len(made) == 3
     Cache(tmp_path).remove("arrays", WHAT)
     assert names(tmp_path) == []
+
+
+def test_processes_share_the_batches_of_few_rows(tmp_path, monkeypatch):
+    """Each embeds neighbors; what is missing, or was damaged, is embedded by who asks for all."""
+    monkeypatch.setattr(cache, "EMBED_BATCH_SIZE", 4)
+    expected = Cache(None).get_or_embed(WHAT, 21, counting()[0])
+    shared = Cache(tmp_path)
+    for rank, num_rows in enumerate((8, 8, 5)):
+        embed, calls = counting()
+        shared.embed_share(WHAT, 21, embed, rank=rank, world_size=3)
+        assert sum(calls) == num_rows
+    parts = sorted((tmp_path / "embeddings").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert len(parts) == 6
+    parts[0].write_bytes(b"damaged")
+    embed, calls = counting()
+    rows = shared.get_or_embed(WHAT, 21, embed)
+    assert calls == [4]
+    assert rows.tobytes() == expected.tobytes()
+    assert len(list((tmp_path / "embeddings").iterdir())) == 1, "the parts are removed"
+    embed, calls = counting()
+    shared.embed_share(WHAT, 21, embed, rank=0, world_size=3)
+    assert calls == []
+
+
+def test_a_single_batch_is_not_shared(tmp_path):
+    embed, calls = counting()
+    Cache(tmp_path).embed_share(WHAT, 21, embed, rank=0, world_size=2)
+    assert calls == []

@@ -148,8 +148,8 @@ def _digest_sorted(index: PackedIndex, digests: dict[SplitName, StoredDigests]) 
         streams: list[IO[str]] = []
         try:
             for number, lines in enumerate(_sort_chunks(index, digests)):
-                with open(Path(folder, str(number)), "w", encoding="utf-8") as stream:
-                    stream.writelines(lines)
+                with open(Path(folder, str(number)), "w", encoding="utf-8") as sorted_file:
+                    sorted_file.writelines(lines)
                 streams.append(open(Path(folder, str(number)), encoding="utf-8"))
             for path, _, digest in heapq.merge(*(map(json.loads, stream) for stream in streams)):
                 content_hash.update(f"{path}\0{digest}\n".encode())
