@@ -19,6 +19,7 @@ from typing import IO, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip.data.csv.faults import RowFault, check_faults
 from uniclip.data.csv.packed_index import PackedIndex
 from uniclip.data.split import SPLIT_NAMES, SplitName
 from uniclip.errors import UserError
@@ -98,8 +99,13 @@ def read_digests(index: PackedIndex, split_name: SplitName) -> StoredDigests:
 
 
 def digest_image_contents(index: PackedIndex) -> str:
-    """Return 32 hex digits over names and content of all images, those of `content` in memory."""
+    """Return 32 hex digits over names and content of all images, those of `content` in memory.
+
+    Raises:
+        UserError: More training images than allowed are missing, or a validation or test image.
+    """
     digests = {name: read_digests(index, name) for name in SPLIT_NAMES}
+    _check_missing(index, digests)
     key = blake2b(index.folder.name.encode(), digest_size=16)
     for stored in digests.values():
         for start in range(0, len(stored), CHUNK_SIZE):
@@ -107,6 +113,26 @@ def digest_image_contents(index: PackedIndex) -> str:
     return str(
         disk_memoize("image-contents", key.hexdigest(), lambda: _digest_sorted(index, digests))
     )
+
+
+def _check_missing(index: PackedIndex, digests: dict[SplitName, StoredDigests]) -> None:
+    """Raise `UserError` if more images cannot be opened than a configuration allows."""
+    faults = []
+    for name, stored in digests.items():
+        paths, lines = index.locate_images(name), index.open_split(name).lines
+        faults += [
+            RowFault(
+                index.name_table(name),
+                int(lines[i]),
+                paths[i],
+                f"there is no image {paths[i]}",
+                name,
+            )
+            for i in np.flatnonzero(~stored.records[:, 1:].any(axis=1)).tolist()
+        ]
+    num_training = index.summary.split_counts["train"]
+    num_missing = sum(fault.declared_split == "train" for fault in faults)
+    check_faults(index.config, faults, index.get_split, num_training - num_missing)
 
 
 def _map_records(path: Path, num_images: int) -> Records | None:

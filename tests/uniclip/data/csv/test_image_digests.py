@@ -15,7 +15,7 @@ from tests.helpers.csv_data import csv_config, write_csv
 from uniclip import data
 from uniclip.data.csv import content, image_digests, packed_index
 from uniclip.data.csv.split import PackedCsvSplit
-from uniclip.errors import DataChangedError
+from uniclip.errors import DataChangedError, UserError
 
 
 @pytest.fixture
@@ -85,6 +85,21 @@ def test_an_image_that_changes_after_the_split_was_opened_is_refused(
     shutil.copy2(old_images / "39.png", split.image_paths[1])
     with pytest.raises(DataChangedError, match="has changed since the plan; run again"):
         split.load_pixels(np.array([1]))
+
+
+def test_missing_images_are_found_before_training(
+    old_images: Path, large: Callable[[], None]
+) -> None:
+    large()
+    config = csv_config(old_images, verify=True)
+    train, test = (data.open_split(config, name) for name in ("train", "test"))
+    Path(train.image_paths[0]).unlink()
+    data.fingerprint(config)  # one is allowed
+    with pytest.raises(UserError, match=rf"1 of \d+ .* there is no image {train.image_paths[0]}"):
+        data.fingerprint(csv_config(old_images, verify=True, max_broken=0.0))
+    Path(test.image_paths[0]).unlink()
+    with pytest.raises(UserError, match="1 validation or test row cannot be used: .* no image"):
+        data.fingerprint(config)
 
 
 def test_damaged_records_are_written_again(old_images: Path, large: Callable[[], None]) -> None:

@@ -89,7 +89,7 @@ def make_config(path: str, num_workers: int = 0, **changes: object):
     return of_method(
         "unicl",
         data=section,
-        train={"batch_size": 8, "validate_every": 20, "steps": 5},
+        train={"batch_size": 8, "validate_every": 20, "steps": 3},
         model={"image": {"image_size": 32}},
         runtime={"num_workers": num_workers, "log_every": 1},
     )

@@ -107,7 +107,7 @@ def test_other_benchmarks_have_no_validation_scores(name):
 
 
 def test_scores_in_bfloat16_have_a_hash_of_their_own_and_differ_slightly():
-    values = {"name": "scenes", "num_train": 64, "num_test": 64}
+    values = {"name": "scenes", "num_train": 16, "num_test": 16}
     configs = {
         precision: stub_models.config(
             values, model=stub_models.SMALL_MODEL, runtime={"evaluation_precision": precision}
@@ -127,4 +127,4 @@ def test_scores_in_bfloat16_have_a_hash_of_their_own_and_differ_slightly():
     }
     assert scores["fp32"].keys() == scores["bf16"].keys()
     name = "retrieval.caption.log_likelihood"
-    assert 0 < abs(scores["fp32"][name] - scores["bf16"][name]) < 0.02
+    assert 0 < abs(scores["fp32"][name] - scores["bf16"][name]) < 0.05
