@@ -66,7 +66,7 @@ def draw_subset(split: Split, size: int | None, key: int) -> NDArray[np.int64] |
     if split.source_shares or split.shard_groups is not None:
         raise UserError(
             "train.subset_size needs data of one source that are shuffled as a whole "
-            "(webdataset: data.order=full, no labelled images)"
+            "(data.order=full, no labelled images)"
         )
     if size > len(split):
         raise UserError(f"train.subset_size={size} is more than the {len(split)} training samples")

@@ -57,13 +57,13 @@ def find_columns(config: HuggingfaceData, folder: DataFolder) -> DataColumns:
     schema = read_schema(file)
     features = _read_features(schema, folder)
     image = _find_image_column(config, schema, file)
-    label = _require_column(schema, file, "label_column", config.label_column)
+    label = _require_scalars(schema, file, "label_column", config.label_column)
     return DataColumns(
         image=image,
         caption=_find_caption_column(config, schema, file, image),
         label=label,
         label_names=_find_label_names(features, label),
-        key=_require_column(schema, file, "key_column", config.key_column),
+        key=_require_scalars(schema, file, "key_column", config.key_column),
         fields=_find_fields(config, schema),
     )
 
@@ -183,6 +183,23 @@ def _require_column(
     if name is not None and name not in schema.names:
         raise UserError(
             f"{file.path} has no column {name!r} (data.{key}); {_list_columns(schema.names)}"
+        )
+    return name
+
+
+def _require_scalars(
+    schema: pyarrow.Schema, file: DataFile, key: str, name: str | None
+) -> str | None:
+    """Return the name of a column of texts or numbers; `UserError` if there is no such column."""
+    from pyarrow import types
+
+    if _require_column(schema, file, key, name) is None:
+        return None
+    kind = schema.field(name).type
+    if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind):
+        raise UserError(
+            f"{file.path}: column {name!r} has neither texts nor numbers ({kind}): name another "
+            f"one with data.{key}"
         )
     return name
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uniclip.data.csv.image_cache import ImageCache
 from uniclip.data.huggingface.arrow_files import convert_errors
@@ -32,6 +34,23 @@ GROUP_CACHE_BYTES = 2**29
 """Memory for row groups of Parquet files, in bytes for a process and its data workers."""
 MAX_OPEN = 64
 """Parquet files that a process has open."""
+
+
+@dataclass(frozen=True)
+class _ParquetFile:
+    """An open Parquet file."""
+
+    reader: parquet.ParquetFile
+    group_ends: NDArray[np.int64]
+    """(G,) number of rows up to the end of each row group."""
+
+    @classmethod
+    def open(cls, path: str) -> _ParquetFile:
+        from pyarrow import parquet
+
+        reader = parquet.ParquetFile(path)
+        groups = (reader.metadata.row_group(i) for i in range(reader.num_row_groups))
+        return cls(reader, np.cumsum([group.num_rows for group in groups], dtype=np.int64))
 
 
 class EmbeddedImages:
@@ -59,7 +78,7 @@ class EmbeddedImages:
         self._lengths = map_array(self._index_folder / "lengths.npy")
         shards = [Shard(f.path, f.name, 0, f.size, f.mtime_ns) for f in self._files]
         self._arrow_files = ShardFiles(shards)
-        self._parquet_files: OrderedDict[int, parquet.ParquetFile] = OrderedDict()
+        self._parquet_files: OrderedDict[int, _ParquetFile] = OrderedDict()
         """Number of a file -> the open file, in the order of use."""
         self._groups: ImageCache[pyarrow.ChunkedArray] = ImageCache(self._max_bytes)
         """First row of a row group -> its images."""
@@ -120,11 +139,10 @@ class EmbeddedImages:
         """Return the image in a row of a Parquet file; None for null."""
         self._require_unchanged(number)
         with convert_errors(self._files[number]):
-            reader = self._open_parquet(number)
-            group = 0
-            while row >= (num_rows := reader.metadata.row_group(group).num_rows):
-                row, group = row - num_rows, group + 1
-            value = self._read_group(number, group)[row]
+            ends = self._open_parquet(number).group_ends
+            group = int(np.searchsorted(ends, row, side="right"))
+            start = int(ends[group - 1]) if group else 0
+            value = self._read_group(number, group)[row - start]
         if self._image.endswith(".bytes"):
             value = value["bytes"] if value.is_valid else value
         content: bytes | None = value.as_py()
@@ -134,22 +152,20 @@ class EmbeddedImages:
         key = (number << 32) + group
         images = self._groups.get(key)
         if images is None:
-            reader = self._open_parquet(number)
+            reader = self._open_parquet(number).reader
             table = reader.read_row_group(group, columns=[self._image], use_threads=False)
             images = table.column(0)
             self._groups.max_bytes = max(self._max_bytes, images.nbytes)
             self._groups.add(key, images, images.nbytes)
         return images
 
-    def _open_parquet(self, number: int) -> parquet.ParquetFile:
-        from pyarrow import parquet
-
+    def _open_parquet(self, number: int) -> _ParquetFile:
         if number in self._parquet_files:
             self._parquet_files.move_to_end(number)
             return self._parquet_files[number]
-        self._parquet_files[number] = parquet.ParquetFile(self._files[number].path)
+        self._parquet_files[number] = _ParquetFile.open(self._files[number].path)
         if len(self._parquet_files) > MAX_OPEN:
-            self._parquet_files.popitem(last=False)[1].close()
+            self._parquet_files.popitem(last=False)[1].reader.close()
         return self._parquet_files[number]
 
     def _require_unchanged(self, number: int) -> None:

@@ -76,6 +76,8 @@ def test_without_captions_a_column_of_classes_is_needed(tmp_path):
         ({"caption_column": "title"}, r"no column 'title' .* the columns are 'image', 'caption'"),
         ({"caption_column": "score"}, "'score' has neither texts nor lists of texts"),
         ({"label_column": "class"}, r"no column 'class' \(data.label_column\)"),
+        ({"label_column": "caption"}, "'caption' has neither texts nor numbers"),
+        ({"key_column": "image"}, "'image' has neither texts nor numbers"),
         ({"key_column": "id"}, r"no column 'id' \(data.key_column\)"),
         ({"where": "similarity > 0.3"}, "reads similarity, which is no column"),
     ],
