@@ -1,5 +1,8 @@
 """Scores and effects without the test items whose images are near-duplicates of training images.
 
+Near-duplicates by hash are those that a run saved; those by embedding were searched later, by
+`python -m uniclip.evaluate`, for one run with the same training data at least.
+
 The items are those of `uniclip.evaluate.checks.contaminated_items`. An effect is computed without
 the items that are contaminated for any of its arms: they may have different training data.
 """
@@ -20,10 +23,13 @@ from analysis.collect.frame import SweepData
 from analysis.statistics.item_clusters import ItemUncertainty, estimate_item_uncertainty
 from analysis.statistics.verdicts import ScoreKey
 from uniclip.evaluate.checks import contaminated_items, near_duplicates
+from uniclip.evaluate.checks.copy_search import CopyVerdicts, read_verdicts
 from uniclip.frames.records import load_arrays
 from uniclip.store import Contrast, Plan, Store
 
 Flags = NDArray[np.bool_]
+BLIND = ".blind."
+"""Part of the names of scores that do not look at images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +64,8 @@ class Contamination:
     """Data set without near-duplicates -> number of its test images."""
     unchecked: tuple[str, ...] = ()
     """Data sets that were not searched."""
+    by_embedding: dict[str, CopyVerdicts] = field(default_factory=dict)
+    """Data set -> the first verdicts by embedding."""
 
 
 def collect_contamination(store: Store, sweep_data: SweepData) -> Contamination:
@@ -65,8 +73,13 @@ def collect_contamination(store: Store, sweep_data: SweepData) -> Contamination:
     plan = sweep_data.plan
     scores: list[ContaminatedScore] = []
     clean, unchecked = {}, []
+    by_embedding = {}
     for dataset in _list_datasets(sweep_data):
-        searched = _read_arrays(store, plan, dataset, contaminated_items.list_needed_arrays(""))
+        copies = _read_copies(store, plan, dataset)
+        if copies:
+            by_embedding[dataset] = next(iter(copies.values()))
+        names = contaminated_items.list_needed_arrays("")
+        searched = _read_arrays(store, plan, dataset, names, copies)
         searched = {c: a for c, a in searched.items() if contaminated_items.VERDICTS in a}
         num_images = [contaminated_items.count_photographs(None, a) for a in searched.values()]
         if not searched:
@@ -75,10 +88,14 @@ def collect_contamination(store: Store, sweep_data: SweepData) -> Contamination:
             clean[dataset] = max(num_images)
         else:
             keys = [key for key in sweep_data.list_score_keys() if key[0] == dataset]
-            usable = [key for key in keys if not sweep_data.is_report_only(*key)]
-            found = [_compare_score(store, plan, key) for key in usable]
+            found = [_compare_score(store, plan, k, copies) for k in keys if BLIND not in k[1]]
             scores += [score for score in found if score is not None]
-    return Contamination(scores=tuple(scores), clean=clean, unchecked=tuple(unchecked))
+    return Contamination(
+        scores=tuple(scores),
+        clean=clean,
+        unchecked=tuple(unchecked),
+        by_embedding=by_embedding,
+    )
 
 
 def _list_datasets(sweep_data: SweepData) -> list[str]:
@@ -91,10 +108,36 @@ def _list_datasets(sweep_data: SweepData) -> list[str]:
     return [d for d in scored if d in published or d in literature.CUSTOM_SOURCES]
 
 
+def _read_copies(store: Store, plan: Plan, dataset: str) -> dict[str, CopyVerdicts]:
+    """Return arm -> verdicts by embedding for its training data, which arms have in common."""
+    copies: dict[tuple[Any, ...], CopyVerdicts] = {}
+    for cell in plan.cells:
+        evaluation_hash = plan.evaluation_hashes[cell.arm].get(dataset)
+        training_data = _describe_training_data(plan, cell.arm)
+        if evaluation_hash is not None and training_data not in copies:
+            found = read_verdicts(store.cache_path, cell.run_id, dataset, evaluation_hash)
+            copies.update({} if found is None else {training_data: found})
+    training_data_by_arm = {arm.name: _describe_training_data(plan, arm.name) for arm in plan.arms}
+    return {arm: copies[key] for arm, key in training_data_by_arm.items() if key in copies}
+
+
+def _describe_training_data(plan: Plan, arm: str) -> tuple[Any, ...]:
+    """Return the keys of the data in which an arm differs from the base, and their values."""
+    config_diff = plan.get_arm(arm).config_diff
+    return tuple(sorted((k, repr(v)) for k, v in config_diff.items() if k.startswith("data")))
+
+
 def _read_arrays(
-    store: Store, plan: Plan, dataset: str, names: list[str]
+    store: Store,
+    plan: Plan,
+    dataset: str,
+    names: list[str],
+    copies: Mapping[str, CopyVerdicts],
 ) -> dict[tuple[str, int], dict[str, NDArray[Any]]]:
-    """Return (arm, seed) -> those of the named arrays that its run saved on a data set."""
+    """Return (arm, seed) -> those of the named arrays that its run saved on a data set.
+
+    Where there are verdicts by embedding, an image is a copy if either search says so.
+    """
     arrays_of_run: dict[str, dict[str, NDArray[Any]]] = {}
     for cell in plan.cells:
         if cell.run_id not in arrays_of_run:
@@ -102,20 +145,28 @@ def _read_arrays(
             arrays_of_run[cell.run_id] = load_arrays(
                 store.get_run(cell.run_id), dataset, evaluation_hash, names
             )
-    return {(cell.arm, cell.seed): arrays_of_run[cell.run_id] for cell in plan.cells}
+    return {
+        (cell.arm, cell.seed): contaminated_items.add_verdicts(
+            arrays_of_run[cell.run_id],
+            copies[cell.arm].verdicts if cell.arm in copies else None,
+        )
+        for cell in plan.cells
+    }
 
 
 def _has_copies(arrays: Mapping[str, NDArray[Any]]) -> bool:
     return contaminated_items.count_photographs(near_duplicates.DUPLICATE, arrays) > 0
 
 
-def _compare_score(store: Store, plan: Plan, key: ScoreKey) -> ContaminatedScore | None:
+def _compare_score(
+    store: Store, plan: Plan, key: ScoreKey, copies: Mapping[str, CopyVerdicts]
+) -> ContaminatedScore | None:
     """Return a score with and without contaminated items; None without outcomes or such items."""
     dataset, score = key
     names = [score, *contaminated_items.list_needed_arrays(score)]
     outcomes: dict[str, dict[int, predictions.Floats]] = {}
     flags: dict[str, dict[int, Flags]] = {}
-    for (arm, seed), arrays in _read_arrays(store, plan, dataset, names).items():
+    for (arm, seed), arrays in _read_arrays(store, plan, dataset, names, copies).items():
         if score not in arrays:
             continue
         found = contaminated_items.find_contaminated_items(score, len(arrays[score]), arrays)

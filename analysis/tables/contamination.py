@@ -10,6 +10,8 @@ from analysis.results.results import Results
 from analysis.statistics.item_clusters import ItemUncertainty
 from analysis.tables.alarms import LEAKAGE_UNCHECKED
 from analysis.tables.table import Table, TableCell, make_row
+from uniclip.evaluate.checks.copy_search import CopyVerdicts
+from uniclip.evaluate.checks.near_duplicates import DUPLICATE
 from uniclip.store import Contrast
 
 NO_ITEM_LEFT = "no item is left"
@@ -57,9 +59,28 @@ def _build_score_table(results: Results, contamination: Contamination) -> Table:
             "An item (image, caption, pair of images, cue) is contaminated if one of its images is "
             "a near-duplicate of a training image, as in the table of data checks. Means over "
             "seeds.",
+            *(
+                _describe_search(dataset, copies)
+                for dataset, copies in contamination.by_embedding.items()
+            ),
             f"{LEAKAGE_UNCHECKED.capitalize()}: not searched for copies of training images. The "
             "training images of a starting checkpoint are not known.",
         ),
+    )
+
+
+def _describe_search(dataset: str, copies: CopyVerdicts) -> str:
+    """Return what a search by embedding was made with, and what it finds."""
+    calibration = copies.calibration
+    num_copies = int((copies.verdicts == DUPLICATE).sum())
+    return (
+        f"{dataset}: searched by embedding, too ({copies.model}): {num_copies:,} of "
+        f"{len(copies.verdicts):,} images have a training image at a cosine similarity of at least "
+        f"{calibration.similarity:.4f} and a correlation of thumbnails of at least "
+        f"{calibration.correlation:.3f}. Of copies that were made of {calibration.num_images} "
+        f"training images {100 * calibration.found_share:.0f} % are found, and "
+        f"{100 * calibration.similar_share:.2g} % of these images are taken for copies of other "
+        "training images."
     )
 
 

@@ -15,7 +15,7 @@ from tests.benchmarks.table import Options
 SUBJECTS = (
     *("views", "objectives", "evaluation", "overhead", "front_door", "training_step"),
     *("epoch_order", "shards", "index_scale", "table_scale", "results"),
-    *("whole_trainer", "step_scaling", "activation_checkpointing", "checkpoints"),
+    *("all_lists", "whole_trainer", "step_scaling", "activation_checkpointing", "checkpoints"),
 )
 
 

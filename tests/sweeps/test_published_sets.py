@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from io import BytesIO
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from tests.helpers import dataset_trees
 from tests.helpers.command_line import Driver
 from uniclip import data
 from uniclip.config import CsvData
+from uniclip.evaluate.__main__ import main as evaluate_command
 from uniclip.evaluate.cache import CHECKSUM_BYTES
 
 PRESENT = ("cifar10", "dtd", "flickr30k")
 LEAKED_IMAGES = ("banded/banded_test0000", "zigzagged/zigzagged_test0001")
+MIRRORED_IMAGE = "flickr30k/13.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Driver:
         with Image.open(table.parent / name) as source:
             smaller_copy = source.resize((70, 70), Image.Resampling.BICUBIC)
             smaller_copy.save(folder / f"sets/dtd/dtd/images/{image}.jpg", quality=80)
+    with Image.open(table.parent / train_names[5]) as source:
+        mirrored = source.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        mirrored.save(folder / "sets" / MIRRORED_IMAGE, quality=90)
     driver = Driver(folder / "store", "arms=[full,clip]", "seeds=1", "train.steps=2")
     driver.words = (
         *(w for w in driver.words if not w.startswith("data")),
@@ -118,3 +124,31 @@ def test_near_duplicates_are_counted_and_excluded(swept: Driver) -> None:
         np.load(BytesIO(p.read_bytes()[:-CHECKSUM_BYTES]))["array"].ndim for p in cached_arrays
     ]
     assert shapes.count(3) == 1 + len(PRESENT), "gray values, of each data set once"
+
+
+def test_copies_that_are_found_by_embedding_are_in_the_next_report(
+    swept: Driver, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    contaminated = {(r["dataset"], r["arm"]): r for r in rows(swept, "contamination")}
+    assert contaminated["dtd", "full"]["num_contaminated"] == "2"
+    assert contaminated["flickr30k", ""]["num_contaminated"] == "0"
+    run_id = next(c.run_id for c in swept.plan().cells if c.arm == "full")
+    words = ["benchmark=flickr30k", "copies=embedding", f"output={tmp_path / 'scores.json'}"]
+    assert evaluate_command([f"run={run_id}", f"store={swept.folder}", *words]) == 0
+    printed = capsys.readouterr()
+    assert "| flickr30k | copies by embedding | 1 | |" in printed.out
+    assert "training images embedded" in printed.err
+    record = json.loads((tmp_path / "scores.json").read_text())["flickr30k"]["copies_by_embedding"]
+    assert record["copies"] == 1
+    assert 0 < record["similarity"] <= 1
+    assert set(record["without"]) >= {"retrieval.i2t.r1", "retrieval.t2i.r1"}
+    swept.run("report")
+    row = next(
+        r
+        for r in rows(swept, "contamination")
+        if (r["dataset"], r["score"], r["arm"]) == ("flickr30k", "retrieval.i2t.r1", "clip")
+    )
+    assert row["num_contaminated"] == "1", "an arm with the same training data"
+    assert "searched by embedding, too" in swept.tables()["contamination.md"].decode()
+    assert evaluate_command([f"run={run_id}", f"store={swept.folder}", *words]) == 0
+    assert "training images embedded" not in capsys.readouterr().err, "they are cached"

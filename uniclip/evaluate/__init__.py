@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SourceBenchmark,
     )
     from uniclip.evaluate.benchmarks.published import PublishedBenchmark
+    from uniclip.evaluate.checks.copy_search import CopySearch, CopyVerdicts
 
 BENCHMARKS: dict[str, str] = {
     "openmoji": "uniclip.evaluate.benchmarks.openmoji",
@@ -230,6 +231,28 @@ def find_near_duplicates(
         lambda: near_duplicates.compute_dataset_thumbnails(dataset.open(root, "test")),
         read_train_thumbnails,
     )
+
+
+def find_copies_by_embedding(
+    name: str, config: RunConfig, search: CopySearch
+) -> CopyVerdicts | None:
+    """Return which test images of a data set are copies of training images by their embedding.
+
+    None for the benchmarks of training sources, and where images of either are missing. All
+    training images are embedded first, if the cache lacks them.
+    """
+    if name in BENCHMARKS or data.describe_missing(config.data) is not None:
+        return None
+    cache = Cache(search.cache_folder)
+    benchmark = _build_published(name, config.runtime, cache, lambda: False)
+    dataset = benchmark.resolve_dataset()
+    if dataset.source is None:
+        return search.find(benchmark, config.data, _fingerprint_images(config.data, "train"))
+    copies = find_copies_by_embedding(dataset.source.name, config, search)
+    pictures = None if copies is None else benchmark.open_test_split().picture_rows
+    if copies is None or pictures is None:
+        return copies
+    return replace(copies, verdicts=copies.verdicts[pictures])
 
 
 def _find_train_thumbnails(data_config: DataConfig) -> Callable[[], NDArray[np.uint8]] | None:

@@ -4,6 +4,7 @@
         [benchmark=bench14] [data_root=data] [protocol=clip2021] [conf_dir=<folder>]
         [store=store] [cache_dir=<folder>] [allow_torchscript=true] [quick_gelu=true]
         [output=scores.json] [plugins=[module]]
+        [copies=embedding] [copies_model=<checkpoint>]
 
 `run=` is a run (with the `plugins=` that it was trained with; an id, or a prefix of one, is looked
 up in `store`) or a checkpoint that `uniclip.checkpoints.importing` reads. Missing data sets are
@@ -12,6 +13,10 @@ others. Embeddings are cached in `cache_dir`, by default in the cache of the run
 protocol then needs no images. Test images that are near-duplicates of a run's training images are
 counted (`uniclip.evaluate.checks.near_duplicates`), and scores are given without them. In a sweep,
 `sweep.py` stores every score.
+
+`copies=embedding` searches for them by embedding, too (`uniclip.evaluate.checks.embedding_copies`):
+by that of the run, or of the checkpoint `copies_model=`. It embeds all training images once, and
+says on standard error how long that takes. The next report of a sweep of the run counts them.
 
 Of several models each has a table, then the main scores stand side by side, and the differences to
 the first model are listed, with 95 % intervals for new test samples, paired by sample
@@ -35,8 +40,7 @@ from uniclip.config import RunConfig, RuntimeConfig, plugins
 from uniclip.config.binding import bind, to_builtins
 from uniclip.config.overrides import TEXT, TEXT_OR_LIST, ValueForm, parse_overrides
 from uniclip.errors import UserError, make_not_evaluated_error, make_unknown_name_error
-from uniclip.evaluate import datasets
-from uniclip.evaluate.checks import near_duplicates
+from uniclip.evaluate import datasets, leakage
 from uniclip.evaluate.loaded_model import LoadedModel, find_run, load_model
 from uniclip.evaluate.progress import EvaluationProgress
 from uniclip.evaluate.protocols import custom
@@ -46,6 +50,7 @@ from uniclip.store import get_score_kind_traits
 from uniclip.store.json_io import to_json_bytes
 
 if TYPE_CHECKING:
+    from uniclip.evaluate.checks.copy_search import CopySearch
     from uniclip.evaluate.comparison import ScoreDifference
     from uniclip.store import Score
 
@@ -53,7 +58,7 @@ RUNTIME_KEYS = ("data_root", "protocol")
 BOOLEAN_KEYS = ("allow_torchscript", "quick_gelu")
 KEYS = (
     *("run", "benchmark", *RUNTIME_KEYS, "conf_dir", "store", "cache_dir"),
-    *(*BOOLEAN_KEYS, "output", "plugins"),
+    *(*BOOLEAN_KEYS, "output", "plugins", "copies", "copies_model"),
 )
 VALUE_FORMS = {
     **dict.fromkeys(KEYS, TEXT),
@@ -111,6 +116,10 @@ def _parse_arguments(argv: Sequence[str]) -> dict[str, Any]:
             if meant:
                 raise UserError(f"unknown key {key!r}: did you mean {meant[0]}?")
             raise make_unknown_name_error("key", key, KEYS)
+    if arguments.get("copies", "embedding") != "embedding":
+        raise UserError(f"copies= takes embedding, got {arguments['copies']!r}")
+    if "copies_model" in arguments and "copies" not in arguments:
+        raise UserError("copies_model= needs copies=embedding")
     if "run" not in arguments:
         raise UserError("run= is missing: name a run's folder or id, or a checkpoint")
     for key in BOOLEAN_KEYS:
@@ -142,7 +151,9 @@ def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
             print(f"uniclip.evaluate: {model.activation_warning}", file=sys.stderr)
         config = _with_runtime_values(model.pretrained.config, runtime_values)
         cache_dir = Path(str(arguments["cache_dir"])) if "cache_dir" in arguments else None
-        evaluation = ModelEvaluation(model, config, cache_dir or model.cache_dir, results[run])
+        folder = cache_dir or model.cache_dir
+        search = leakage.build_copy_search(run, model, folder, arguments)
+        evaluation = ModelEvaluation(model, config, folder, results[run], search)
         yield from ([f"### {run}", ""] if len(runs) > 1 else [])
         yield from evaluation.evaluate(names)
         yield from ([""] if len(runs) > 1 else [])
@@ -260,6 +271,8 @@ class ModelEvaluation:
     config: RunConfig
     cache_dir: Path | None
     results: ModelResults
+    copy_search: CopySearch | None = None
+    """The search for copies by embedding, if it was asked for."""
 
     def evaluate(self, names: Sequence[str]) -> Iterator[str]:
         """Evaluate the model, and yield the lines of its table."""
@@ -284,6 +297,29 @@ class ModelEvaluation:
         if reason is not None:
             yield f"| {name} | n/a: {reason} | | | |"
 
+    def _search_copies(
+        self,
+        name: str,
+        search: CopySearch,
+        result: dict[str, Any],
+        scored: tuple[Sequence[Score], dict[str, Any]],
+    ) -> list[str]:
+        """Add the copies that are found by embedding to a result; return their rows."""
+        copies = evaluate.find_copies_by_embedding(name, self.config, search)
+        if copies is None:
+            return [f"| {name} | copies by embedding | n/a: not searched | | |"]
+        leakage.note_copies(search, self.model.run_id, name, self.config, copies)
+        counts = leakage.count_verdicts(scored[1], copies.verdicts)
+        without = leakage.score_without_copies(*scored, copies.verdicts)
+        result["copies_by_embedding"] = {
+            "copies": counts["copies"],
+            "model": copies.model,
+            **vars(copies.calibration),
+            "without": without,
+        }
+        row = f"| {name} | copies by embedding | {counts['copies']} | | {counts['decided']} |"
+        return [row, *_format_without(name, scored[0], without, "copies by embedding")]
+
     def _evaluate_benchmark(self, name: str) -> list[str]:
         """Evaluate one data set, and return its rows of the table."""
         model, config, cache_dir = self.model, self.config, self.cache_dir
@@ -298,22 +334,17 @@ class ModelEvaluation:
         result: dict[str, Any] = {"protocol": protocol, "scores": [to_builtins(s) for s in scores]}
         rows = [_format_score(name, score) for score in scores]
         if verdicts is not None:
-            num_duplicates = int((verdicts == near_duplicates.DUPLICATE).sum())
-            num_decidable = int((verdicts != near_duplicates.UNDECIDABLE).sum())
-            result["near_duplicates"] = num_duplicates
-            result["without_near_duplicates"] = _score_without_duplicates(
-                scores, predictions, verdicts == near_duplicates.DUPLICATE
-            )
+            counts = leakage.count_verdicts(predictions, verdicts)
+            result["near_duplicates"] = counts["copies"]
+            without = leakage.score_without_copies(scores, predictions, verdicts)
+            result["without_near_duplicates"] = without
             rows.append(
-                f"| {name} | near-duplicate test images | {num_duplicates} | | {num_decidable} |"
+                f"| {name} | near-duplicate test images | {counts['copies']} | | "
+                f"{counts['decided']} |"
             )
-            rows += [
-                _format_score(
-                    name, replace(score, name=f"{score.name} without near-duplicates", value=value)
-                )
-                for score in scores
-                if (value := result["without_near_duplicates"].get(score.name)) is not None
-            ]
+            rows += _format_without(name, scores, without, "near-duplicates")
+        if self.copy_search is not None and cache_dir is not None:
+            rows += self._search_copies(name, self.copy_search, result, (scores, predictions))
         self.results.records[name] = result
         score_names = {score.name for score in scores}
         needed = {
@@ -329,21 +360,17 @@ def _print_progress(name: str, progress: EvaluationProgress) -> None:
     print(f"uniclip.evaluate: {name}: {progress.describe()}", file=sys.stderr, flush=True)
 
 
-def _score_without_duplicates(
-    scores: Sequence[Score], predictions: Mapping[str, Any], is_duplicate: Any
-) -> dict[str, float]:
-    """Return the scores that are means over images, over those that are no near-duplicates.
-
-    is_duplicate: (n,) bool. Empty if there are none.
-    """
-    if not is_duplicate.any() or is_duplicate.all():
-        return {}
-    outcomes = {score.name: predictions.get(score.name) for score in scores}
-    return {
-        name: float(outcome[~is_duplicate].mean())
-        for name, outcome in outcomes.items()
-        if outcome is not None and len(outcome) == len(is_duplicate) and ".t2i." not in name
-    }
+def _format_without(
+    name: str, scores: Sequence[Score], values: Mapping[str, float], what: str
+) -> list[str]:
+    """Return the rows of the scores without contaminated items."""
+    return [
+        _format_score(
+            name, replace(score, name=f"{score.name} without {what}", value=values[score.name])
+        )
+        for score in scores
+        if score.name in values
+    ]
 
 
 def _format_score(name: str, score: Score) -> str:

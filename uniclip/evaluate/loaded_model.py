@@ -30,6 +30,8 @@ class LoadedModel:
     cache_dir: Path | None
     is_run: bool
     """Whether it is a run, so that its training data are known."""
+    run_id: str = ""
+    """Empty for a checkpoint."""
     activation_warning: str = ""
     """An assumption about what the checkpoint does not state, if any."""
 
@@ -59,7 +61,11 @@ def load_model(name: str, arguments: Mapping[str, Any]) -> LoadedModel:
         weights_path = folder.weights_path if path.is_dir() else path
         is_in_store = folder.path.parent.name == "runs"
         return LoadedModel(
-            pretrained, digest_file(weights_path), folder.cache_path if is_in_store else None, True
+            pretrained,
+            digest_file(weights_path),
+            folder.cache_path if is_in_store else None,
+            True,
+            folder.path.name,
         )
     quick_gelu = arguments.get("quick_gelu")
     pretrained = importing.load_model(
@@ -69,7 +75,7 @@ def load_model(name: str, arguments: Mapping[str, Any]) -> LoadedModel:
     )
     activation = pretrained.config.model.text.activation
     warning = ASSUMED_GELU_MESSAGE if quick_gelu is None and activation == "gelu" else ""
-    return LoadedModel(pretrained, f"{digest_file(path)} {activation}", None, False, warning)
+    return LoadedModel(pretrained, f"{digest_file(path)} {activation}", None, False, "", warning)
 
 
 def find_run(run_id_or_path: str, store: object) -> Path:

@@ -17,8 +17,9 @@ from tests.helpers import ROOT, dataset_trees
 from tests.helpers import published_models as models
 from tests.helpers.small_runs import claimed, opened, tiny
 from uniclip import run as run_module
-from uniclip.evaluate.__main__ import _parse_arguments, _score_without_duplicates
+from uniclip.evaluate.__main__ import _parse_arguments
 from uniclip.evaluate.__main__ import main as command
+from uniclip.evaluate.leakage import score_without_copies
 from uniclip.evaluate.scoring.score_card import ScoreCard
 
 
@@ -218,8 +219,7 @@ def test_scores_without_near_duplicates_are_means_over_the_other_images():
     score_card.add_outcomes("retrieval.i2t.r1", np.ones(4) / 2, kind="recall", chance=0.1)
     score_card.add_scalar("zeroshot.ece", 0.5, kind="error", samples=4)
     results = score_card.get_results()
-    is_duplicate = np.array([True, False, False, False])
-    without = _score_without_duplicates(*results, is_duplicate)
+    without = score_without_copies(*results, np.array([1, 0, 0, -1], np.int8))
     assert without == {"zeroshot": 1 / 3, "retrieval.i2t.r1": 1 / 2}, "captions are not images"
-    for nothing in (np.zeros(4, bool), np.ones(4, bool)):
-        assert _score_without_duplicates(*results, nothing) == {}
+    for nothing in (np.zeros(4, np.int8), np.ones(4, np.int8)):
+        assert score_without_copies(*results, nothing) == {}

@@ -47,6 +47,8 @@ def find_contaminated_items(score: str, num_items: int, arrays: Arrays) -> Flags
     word = score.partition("[")[0].split(".")
     captions = arrays.get(f"{word[0]}{IMAGE_OF_CAPTION}") if ".t2i." in score else None
     labels = arrays.get(f"labels.{word[1]}") if len(word) > 1 else None
+    if ".t2i." in score and captions is None:
+        return None
     if captions is not None:
         flags = is_copy[captions] if captions.max(initial=-1) < len(is_copy) else None
     elif num_items == len(is_copy):
@@ -59,6 +61,21 @@ def find_contaminated_items(score: str, num_items: int, arrays: Arrays) -> Flags
     else:
         return None
     return flags if flags is not None and len(flags) == num_items else None
+
+
+def add_verdicts(
+    arrays: dict[str, NDArray[Any]], verdicts: NDArray[np.int8] | None
+) -> dict[str, NDArray[Any]]:
+    """Return arrays whose verdicts are `DUPLICATE` where those of either search are.
+
+    verdicts: (n,) of another search; None: there was none.
+    """
+    if not arrays or verdicts is None:
+        return arrays
+    saved = arrays.get(VERDICTS, verdicts)
+    if len(saved) != len(verdicts):
+        return arrays
+    return {**arrays, VERDICTS: np.maximum(saved, verdicts)}
 
 
 def count_photographs(verdict: int | None, arrays: Arrays) -> int:

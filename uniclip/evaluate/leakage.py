@@ -1,0 +1,126 @@
+"""Copies of training images among test images, as the command line counts and searches them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from uniclip import evaluate
+from uniclip.errors import UserError
+
+if TYPE_CHECKING:
+    from uniclip.config import RunConfig
+    from uniclip.evaluate.checks.copy_search import CopySearch, CopyVerdicts
+    from uniclip.evaluate.loaded_model import LoadedModel
+    from uniclip.store import Score
+
+PROGRESS_INTERVAL_S = 10.0
+
+
+def count_verdicts(predictions: Mapping[str, Any], verdicts: Any) -> dict[str, int]:
+    """Return the number of photographs that are copies, and of those with a verdict.
+
+    verdicts: (n,) of the test images.
+    """
+    from uniclip.evaluate.checks import contaminated_items, near_duplicates  # here: numpy
+
+    arrays = {**predictions, contaminated_items.VERDICTS: verdicts}
+    copies, undecided, total = (
+        contaminated_items.count_photographs(verdict, arrays)
+        for verdict in (near_duplicates.DUPLICATE, near_duplicates.UNDECIDABLE, None)
+    )
+    return {"copies": copies, "decided": total - undecided}
+
+
+def score_without_copies(
+    scores: Sequence[Score], predictions: Mapping[str, Any], verdicts: Any
+) -> dict[str, float]:
+    """Return the scores that are means over items, over those that are not contaminated.
+
+    verdicts: (n,) of the test images. A score of which none or all items are contaminated, or of
+    which it is not known, is left out.
+    """
+    from uniclip.evaluate.checks import contaminated_items  # here: it imports numpy
+
+    arrays = {**predictions, contaminated_items.VERDICTS: verdicts}
+    values = {}
+    for name in (score.name for score in scores if score.name in predictions):
+        outcome = predictions[name]
+        flags = contaminated_items.find_contaminated_items(name, len(outcome), arrays)
+        if flags is not None and flags.any() and not flags.all():
+            values[name] = float(outcome[~flags].mean())
+    return values
+
+
+def build_copy_search(
+    run: str, model: LoadedModel, cache_folder: Path | None, arguments: Mapping[str, Any]
+) -> CopySearch | None:
+    """Return the search for copies of the training images of a run by embedding, if asked for.
+
+    Args:
+        run: What `run=` calls it.
+        model: It.
+        cache_folder: Where embeddings and verdicts are stored.
+        arguments: Those of the command: `copies`, `copies_model` and how a checkpoint is loaded.
+
+    Raises:
+        UserError: It is no run, has no cache, or the other model cannot be loaded.
+    """
+    from uniclip.evaluate.checks.copy_search import CopySearch  # here: it imports numpy
+    from uniclip.evaluate.loaded_model import load_model
+
+    if "copies" not in arguments:
+        return None
+    if not model.is_run:
+        raise UserError(f"copies= needs a run: the training images of {run} are not known")
+    if cache_folder is None:
+        raise UserError(f"copies= needs a folder for its results: name one with cache_dir= ({run})")
+    name = str(arguments.get("copies_model", ""))
+    source = load_model(name, arguments) if name else model
+    return CopySearch(
+        source.pretrained,
+        Path(name).name if name else f"run {model.run_id}",
+        source.weights_hash,
+        cache_folder,
+        ProgressReport(),
+    )
+
+
+def note_copies(
+    search: CopySearch, run_id: str, name: str, config: RunConfig, copies: CopyVerdicts
+) -> None:
+    """Note the verdicts on a data set for the reports on a run."""
+    from uniclip.evaluate.checks.copy_search import note_verdicts  # here: it imports numpy
+
+    evaluation_hash = evaluate.evaluation_hash(name, config, search.cache_folder)
+    note_verdicts(search.cache_folder, run_id, name, evaluation_hash, copies)
+
+
+@dataclass
+class ProgressReport:
+    """Writes to standard error how many training images are embedded, and how long it will take."""
+
+    _start: float = field(default_factory=time.monotonic)
+    _last: float = 0.0
+    _first: int = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Write a line, unless one was written a short time ago."""
+        now = time.monotonic()
+        if not self._last:
+            self._start, self._first = now, done
+        elif now - self._last < PROGRESS_INTERVAL_S and done < total:
+            return
+        self._last = now
+        remaining = ""
+        if done > self._first and done < total:
+            seconds = (now - self._start) / (done - self._first) * (total - done)
+            remaining = f", about {seconds / 60:.0f} min left"
+        print(
+            f"uniclip.evaluate: {done:,} of {total:,} training images embedded{remaining}",
+            file=sys.stderr,
+        )
