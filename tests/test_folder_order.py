@@ -11,7 +11,7 @@ ORDER: dict[str, str] = {
     "uniclip": """
         dependencies errors < io < rng < config < distributed < numerics < store < identity
         < augmentation < models losses < data < methods < checkpoints < training evaluate
-        < shared_evaluation evaluation_heartbeat < frames run commands < cell
+        < shared_evaluation evaluation_heartbeat < run_evaluation < frames run commands < cell
     """,
     "uniclip.evaluate": """
         cache metrics prompts progress < datasets < protocols < features < checks < scoring

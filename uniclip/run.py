@@ -7,30 +7,23 @@ linked after everything else that a model needs, so a run that has them is not t
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Literal
 
-import numpy as np
-
 from uniclip import data, distributed, evaluate, numerics, shared_evaluation
 from uniclip.checkpoints import weight_files
 from uniclip.checkpoints.load import decode_weights, load_from_folder
-from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.checkpoints.tensor_file import bundle_modules, encode
 from uniclip.config import RunConfig
 from uniclip.config.yaml_file import format_config
-from uniclip.errors import DataChangedError, StopRequested, UserError, make_not_evaluated_error
-from uniclip.evaluate.datasets import fingerprint_cache, fresh_fingerprint_cache
-from uniclip.evaluate.planned import check_user_datasets, require_protocol
-from uniclip.evaluation_heartbeat import EvaluationHeartbeat
+from uniclip.evaluate.planned import check_user_datasets
 from uniclip.io.atomic import atomic_write, link_once, read_jsonl, write_once
 from uniclip.io.hashing import digest_file
-from uniclip.store import AttemptFolder, DatasetScores, ExitKind, Outcome, RunFolder
-from uniclip.store.json_io import to_json_bytes
+from uniclip.run_evaluation import OwnEvaluation
+from uniclip.store import AttemptFolder, ExitKind, Outcome, RunFolder
 from uniclip.training.heartbeat import repeat_heartbeats
 from uniclip.training.trainer import TrainResult, train_model
 
@@ -274,7 +267,6 @@ def _collect_cost(run: RunFolder) -> dict[str, float]:
 # ---- evaluation -------------------------------------------------------------------------------
 
 
-@fingerprint_cache()  # of published files, which several data sets may share
 def _evaluate(
     run: RunFolder,
     config: RunConfig,
@@ -282,94 +274,19 @@ def _evaluate(
     evaluations: Mapping[str, str],
     stop: Callable[[], bool],
 ) -> Literal["interrupted", "superseded"] | None:
-    """Evaluate the published weights on each of `evaluations`.
-
-    Returns:
-        Why it ended before the last data set, or None.
-
-    Raises:
-        UserError: data sets could not be evaluated; raised after all others have been.
-        DataChangedError: one of them is not that of the plan.
-    """
+    """Evaluate the published weights on each of `evaluations`; see `run_evaluation`."""
     outcome = run.read_outcome()
     assert outcome is not None
     assert outcome.weights_digest is not None
     numerics.apply(config.train.num_threads)  # exact, whatever numerics the training had
-    pretrained = load_from_folder(run, config)
-    failures: dict[str, UserError] = {}
-    for name, evaluation_hash in evaluations.items():
-        heartbeat = EvaluationHeartbeat(attempt, name, outcome.step, config.train.steps, stop)
-        if heartbeat.should_stop():
-            return "interrupted"
-        try:
-            shared_evaluation.embed_with_others(
-                run, name, pretrained, config, outcome.weights_digest, heartbeat.should_stop
-            )
-            is_published = name in evaluate.datasets.DATASETS  # such files are not rewritten
-            with fingerprint_cache() if is_published else fresh_fingerprint_cache():
-                scores, predictions = _score_dataset(
-                    run,
-                    config,
-                    pretrained,
-                    outcome.weights_digest,
-                    name,
-                    evaluation_hash,
-                    heartbeat,
-                )
-            if not is_published:
-                with fresh_fingerprint_cache():
-                    require_protocol(name, evaluation_hash, config, run.cache_path)
-        except StopRequested:
-            return "interrupted"
-        except UserError as error:
-            failures[name] = error
-            continue
-        if attempt.is_superseded():
-            return "superseded"
-        # Scores last: where they are, the predictions behind them are too.
-        write_once(run.predictions_path(name, evaluation_hash), _to_npz_bytes(predictions))
-        write_once(run.scores_path(name, evaluation_hash), to_json_bytes(scores))
-    if failures:
-        summary = make_not_evaluated_error({name: str(error) for name, error in failures.items()})
-        if any(isinstance(error, DataChangedError) for error in failures.values()):
-            raise DataChangedError(str(summary))
-        raise summary
-    return None
-
-
-def _score_dataset(
-    run: RunFolder,
-    config: RunConfig,
-    pretrained: PretrainedModel,
-    weights_digest: str,
-    name: str,
-    evaluation_hash: str,
-    heartbeat: EvaluationHeartbeat,
-) -> tuple[DatasetScores, dict[str, Any]]:
-    """Return scores and predictions on one data set.
-
-    Raises:
-        DataChangedError: its evaluation hash is not the planned one.
-    """
-    protocol = require_protocol(name, evaluation_hash, config, run.cache_path)
-    scores, predictions = evaluate.evaluate(
-        *(name, pretrained, config, run.cache_path, weights_digest),
-        should_stop=heartbeat.should_stop,
-        report_progress=heartbeat.report_progress,
+    evaluation = OwnEvaluation(
+        run=run,
+        attempt=attempt,
+        pretrained=load_from_folder(run, config),
+        config=config,
+        weights_digest=outcome.weights_digest,
+        step=outcome.step,
+        total_steps=config.train.steps,
+        stop=stop,
     )
-    near_duplicates = evaluate.find_near_duplicates(name, config, run.cache_path)
-    if near_duplicates is not None:
-        predictions = {**predictions, "near_duplicate": near_duplicates}
-    return DatasetScores(
-        dataset=name,
-        evaluation_hash=evaluation_hash,
-        protocol=protocol,
-        weights_digest=weights_digest,
-        scores=scores,
-    ), predictions
-
-
-def _to_npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
-    return stream.getvalue()
+    return evaluation.evaluate(evaluations)

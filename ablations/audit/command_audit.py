@@ -13,6 +13,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ablations.audit.command_probe import (
@@ -45,8 +46,11 @@ class CommandProbeRecord:
     """
     step_seconds_range: tuple[float, float]
     """The same of the faster and of the slower of the short runs."""
+    peak_memory_bytes: int | None
+    """Peak memory of all processes of a short run; None if they compute on a device of its own
+    memory, or ended before they were measured."""
     setup_and_eval_seconds: float
-    """Wall seconds of a short run beside its steps."""
+    """Wall seconds of a short run beside its steps, and of the evaluation of its checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +85,12 @@ def run_command_audit(
     short = {n: with_values(i, definition.check_values) for n, i in invocations.items()}
     probes = {
         name: [
-            probe_command(invocation, folder / f"{name}-{number}", stop)
+            probe_command(
+                invocation,
+                folder / f"{name}-{number}",
+                stop,
+                evaluate=_choose_evaluation(plan, name, invocation) if number == 0 else None,
+            )
             for number in range(NUM_RUNS)
         ]
         for name, invocation in short.items()
@@ -106,10 +115,32 @@ def run_command_audit(
         whole = probe_command(long, folder / "whole", stop)
         killed = probe_command(long, folder / "killed", stop, kill_at=definition.kill_at)
         checks.append(check_resume(plan.reference, whole, killed))
+    evaluation_seconds = probes[plan.reference][0].evaluation_seconds
     records = [
-        _build_record(name, probes[name], short[name].total_steps, device) for name in probes
+        _build_record(name, probes[name], short[name].total_steps, device, evaluation_seconds)
+        for name in probes
     ]
     return CommandAudit(checks=checks, probes=records)
+
+
+def _choose_evaluation(
+    plan: Plan, arm: str, invocation: Invocation
+) -> Callable[[Path], float] | None:
+    """Return what evaluates the checkpoint of a short run; None if nothing evaluates it.
+
+    That of the reference is evaluated on all data sets, which is timed; others are only opened.
+    """
+    if set(plan.base_config["benchmark"]) <= {invocation.definition.dataset}:
+        return None
+    from uniclip.commands.checkpoint import time_evaluation  # imports torch
+
+    datasets = [n for n in plan.evaluation_hashes[arm] if n != invocation.definition.dataset]
+    return partial(
+        time_evaluation,
+        invocation,
+        runtime=plan.base_config["runtime"],
+        names=datasets if arm == plan.reference else (),
+    )
 
 
 def _build_unchecked(arm: Arm, reference: str) -> AuditCheck:
@@ -276,18 +307,23 @@ def check_resume(arm: str, whole: CommandProbe, killed: CommandProbe) -> AuditCh
 
 
 def _build_record(
-    arm: str, probes: Sequence[CommandProbe], num_steps: int, device: str
+    arm: str,
+    probes: Sequence[CommandProbe],
+    num_steps: int,
+    device: str,
+    evaluation_seconds: float = 0.0,
 ) -> CommandProbeRecord:
     timed_seconds = [probe.timer.seconds_per_step for probe in probes]
     step_seconds = [s or p.total_seconds / num_steps for s, p in zip(timed_seconds, probes)]
     total_seconds = sum(probe.total_seconds for probe in probes) / len(probes)
+    peak_bytes = max(probe.meter.peak_bytes for probe in probes)
     return CommandProbeRecord(
         arm=arm,
         device=device,
         device_name=platform.processor() or platform.machine(),
         seconds_per_step=sum(step_seconds) / len(step_seconds),
         step_seconds_range=(min(step_seconds), max(step_seconds)),
-        setup_and_eval_seconds=max(
-            0.0, total_seconds - sum(timed_seconds) / len(timed_seconds) * num_steps
-        ),
+        peak_memory_bytes=(peak_bytes or None) if device == "cpu" else None,
+        setup_and_eval_seconds=evaluation_seconds
+        + max(0.0, total_seconds - sum(timed_seconds) / len(timed_seconds) * num_steps),
     )

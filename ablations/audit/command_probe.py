@@ -13,6 +13,7 @@ from typing import Any
 
 from uniclip.commands.invocation import Invocation
 from uniclip.commands.log_reader import LogReader, StepTimer
+from uniclip.commands.memory import MemoryMeter
 from uniclip.commands.program import run_program
 from uniclip.commands.score_file import read_scores
 from uniclip.errors import StopRequested, UserError
@@ -36,6 +37,9 @@ class CommandProbe:
     scores: dict[str, float] = field(default_factory=dict)
     total_seconds: float = 0.0
     timer: StepTimer = field(default_factory=StepTimer)
+    meter: MemoryMeter = field(default_factory=MemoryMeter)
+    evaluation_seconds: float = 0.0
+    """Wall seconds of the evaluation of its checkpoint."""
 
     def get_quantity(self, name: str) -> tuple[Any, ...]:
         """Return a metric at every step that has it, or a score; empty if there is none."""
@@ -51,7 +55,12 @@ class CommandProbe:
 
 
 def probe_command(
-    invocation: Invocation, folder: Path, stop: Callable[[], bool], *, kill_at: int = 0
+    invocation: Invocation,
+    folder: Path,
+    stop: Callable[[], bool],
+    *,
+    kill_at: int = 0,
+    evaluate: Callable[[Path], float] | None = None,
 ) -> CommandProbe:
     """Run a program with the values of short runs.
 
@@ -60,10 +69,12 @@ def probe_command(
         folder: A folder that is emptied first. It is kept if the program fails.
         stop: Returns True once the audit should stop.
         kill_at: Step at which the program is killed and started again; 0 = never.
+        evaluate: Evaluates the checkpoint in the output folder; returns the wall seconds.
 
     Raises:
         StopRequested: `stop` returned True.
-        UserError: the program failed, logged nothing or wrote no scores.
+        UserError: the program failed, logged nothing or wrote no scores, or its checkpoint cannot
+            be evaluated.
     """
     folder = folder.absolute()
     output = folder / "output"
@@ -77,8 +88,11 @@ def probe_command(
         raise UserError(
             f"the program logged no step: see {folder / 'log'}, and command.log_pattern"
         )
-    scores = read_scores(invocation.get_scores_path(output), invocation.definition.scores)
-    probe.scores = {score.name: score.value for score in scores}
+    if invocation.definition.scores:
+        scores = read_scores(invocation.get_scores_path(output), invocation.definition.scores)
+        probe.scores = {score.name: score.value for score in scores}
+    if evaluate is not None:
+        probe.evaluation_seconds = evaluate(output)
     shutil.rmtree(folder, ignore_errors=True)
     return probe
 
@@ -149,6 +163,7 @@ def _run(
             grace_seconds=0,
             poll_seconds=POLL_SECONDS,
             log=log,
+            meter=probe.meter,
         )
     probe.total_seconds = time.monotonic() - start
     if stop():

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ablations import designs
-from ablations.plan import duplicates, predictions
+from ablations.plan import command_evaluations, duplicates, predictions
 from ablations.plan.plan import PlanRequest, ResolvedPlan, build_cells
 from ablations.schema import Ablation, ArmDefinition, select_active_overrides
 from uniclip.commands.definition import EXECUTOR, CommandDefinition
 from uniclip.commands.invocation import Invocation
 from uniclip.commands.provenance import describe_unverified
-from uniclip.commands.score_file import compute_evaluation_hash
 from uniclip.commands.template import RESERVED_NAMES, list_placeholders, require_known_names
 from uniclip.config.binding import to_builtins
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.io.hashing import digest
-from uniclip.store import Arm, Margin, Plan, PrimaryMetric
+from uniclip.store import Arm, Plan
 
 TEMPLATES = (
     *("run", "steps", "resume", "metrics_file", "log_file", "scores_file", "working_folder"),
@@ -28,6 +27,10 @@ TEMPLATES = (
 """Fields of a command that are templates."""
 RUN_KEYS = ("runtime.device", "train.num_threads")
 """Keys of the user that are no value of the program."""
+EVALUATION_KEYS = (
+    *("benchmark", "runtime.data_root", "runtime.protocol", "runtime.embedding_cache_max_gb"),
+)
+"""The same with a checkpoint, which this package evaluates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,16 +128,29 @@ def check_command_keys(
     names = list_value_names(ablation)
     for name in sorted(set(names) & {*sweep_keys, "ablation", "budget", "launcher", "conf_dir"}):
         raise UserError(f"ablation {ablation.name}: {name!r} is a key of sweeps: rename the value")
+    run_keys = list_run_keys(get_command(ablation))
     for key in user_values:
-        if key not in (*names, *RUN_KEYS):
-            raise make_unknown_name_error("key", key, (*names, *RUN_KEYS, *sweep_keys))
+        if key in EVALUATION_KEYS and key not in run_keys:
+            raise UserError(
+                f"ablation {ablation.name}: {key}= is for a command that names a checkpoint "
+                "(command.checkpoint)"
+            )
+        if key not in (*names, *run_keys):
+            raise make_unknown_name_error("key", key, (*names, *run_keys, *sweep_keys))
+
+
+def list_run_keys(definition: CommandDefinition) -> tuple[str, ...]:
+    """Return the keys of the user that are no value of the program."""
+    return (*RUN_KEYS, *(EVALUATION_KEYS if definition.checkpoint else ()))
 
 
 def build_runtime(request: PlanRequest, definition: CommandDefinition) -> dict[str, Any]:
     """Return the section `runtime`: how cells are executed, and where the program's files lie."""
     runtime = dict(request.compose({})["runtime"])
-    if "runtime.device" in request.overrides:
-        runtime["device"] = request.overrides["runtime.device"]
+    for key in list_run_keys(definition):
+        section, _, name = key.partition(".")
+        if section == "runtime" and key in request.overrides:
+            runtime[name] = request.overrides[key]
     base_values = _collect_base_values(request)
     return {
         **runtime,
@@ -151,7 +167,8 @@ def _collect_base_values(request: PlanRequest) -> dict[str, Any]:
     conditions = {"budget": request.budget}
     active = select_active_overrides(request.ablation.conditional_overrides, conditions)
     declared_values = {**request.ablation.overrides, **active}
-    user_values = {k: v for k, v in request.overrides.items() if k not in RUN_KEYS}
+    run_keys = list_run_keys(get_command(request.ablation))
+    user_values = {k: v for k, v in request.overrides.items() if k not in run_keys}
     for values, folder in ((declared_values, request.ablation.folder), (user_values, os.getcwd())):
         values.update(_resolve_paths(values, get_command(request.ablation), folder))
     return {**declared_values, **user_values}
@@ -265,17 +282,11 @@ def _build_record(
     """Return the plan without cells and contrasts."""
     ablation, definition = request.ablation, get_command(request.ablation)
     reference = ablation.reference if ablation.reference in arms else next(iter(arms))
-    evaluation_hash = compute_evaluation_hash(definition)
-    seed = request.seeds[0]
-    seedless = {
-        name: {**specs[name, seed], "config": {**specs[name, seed]["config"], "seed": None}}
-        for name in arms
-    }
-    primary_metric = ablation.primary_metrics.get(definition.dataset, definition.primary_score)
-    if primary_metric not in definition.scores:
-        raise make_unknown_name_error("score", primary_metric, definition.scores)
+    evaluations = command_evaluations.resolve_evaluations(
+        request, definition, runtime, {name: arm.values for name, arm in arms.items()}
+    )
     return Plan(
-        sweep_id=f"{ablation.name}-{request.budget}-{digest(seedless, 8)}",
+        sweep_id=_compute_sweep_id(request, arms, specs),
         ablation=ablation.name,
         title=ablation.title,
         budget=request.budget,
@@ -290,17 +301,20 @@ def _build_record(
             ablation, request.components, (arm.definition for arm in arms.values())
         ),
         contrasts=(),
-        primary_metric=PrimaryMetric(dataset=definition.dataset, metric=primary_metric),
+        primary_metric=evaluations.primary_metric,
         seeds=request.seeds,
         cells=(),
-        evaluation_hashes={name: {definition.dataset: evaluation_hash} for name in arms},
-        missing_datasets={},
-        base_config=_build_base_config(request, base_values, runtime, total_steps[reference]),
+        evaluation_hashes=evaluations.hashes,
+        missing_datasets=evaluations.missing_datasets,
+        missing_probe_data=evaluations.missing_probe_data,
+        base_config=_build_base_config(
+            request, base_values, runtime, total_steps[reference], evaluations.benchmark
+        ),
         executor=EXECUTOR,
         overrides=request.recorded_overrides,
         first_seed=ablation.first_seed,
         looks=ablation.build_looks(),
-        margins=_select_margins(ablation, definition),
+        margins=evaluations.margins,
         orders=designs.build_orders(ablation),
         fold_overs=designs.build_fold_overs(ablation),
         provenance_notes=describe_unverified(definition),
@@ -316,11 +330,25 @@ def _build_record(
     )
 
 
+def _compute_sweep_id(
+    request: PlanRequest,
+    arms: Iterable[str],
+    specs: Mapping[tuple[str, int], Mapping[str, Any]],
+) -> str:
+    seed = request.seeds[0]
+    seedless = {
+        name: {**specs[name, seed], "config": {**specs[name, seed]["config"], "seed": None}}
+        for name in arms
+    }
+    return f"{request.ablation.name}-{request.budget}-{digest(seedless, 8)}"
+
+
 def _build_base_config(
     request: PlanRequest,
     base_values: Mapping[str, Any],
     runtime: Mapping[str, Any],
     total_steps: int,
+    benchmark: Sequence[str],
 ) -> dict[str, Any]:
     definition = get_command(request.ablation)
     num_threads = int(request.overrides.get("train.num_threads", 1))
@@ -328,19 +356,8 @@ def _build_base_config(
         "values": {k: v for k, v in base_values.items() if k not in definition.paths},
         "train": {"steps": total_steps, "num_threads": num_threads},
         "runtime": dict(runtime),
-        "benchmark": [definition.dataset],
+        "benchmark": list(benchmark),
     }
-
-
-def _select_margins(ablation: Ablation, definition: CommandDefinition) -> tuple[Margin, ...]:
-    margins = ablation.build_margins()
-    for margin in margins:
-        if margin.dataset != definition.dataset or margin.metric not in definition.scores:
-            raise UserError(
-                f"ablation {ablation.name}: margins.{margin.dataset}.{margin.metric}: with a "
-                f"command write margins: {{{definition.dataset}: {{<score>: ...}}}}"
-            )
-    return margins
 
 
 def _build_arm(

@@ -64,7 +64,7 @@ def collect_measured_facts(
         if {"seconds_per_step", "setup_and_eval_seconds"} <= probe.keys():
             seconds = probe["seconds_per_step"] * steps_by_arm.get(probe["arm"], default_steps)
             arm_facts[TIME] = seconds + probe["setup_and_eval_seconds"]
-        if "peak_memory_bytes" in probe:
+        if probe.get("peak_memory_bytes") is not None:
             arm_facts[MEMORY] = probe["peak_memory_bytes"] / 1e6
     return measured_facts
 

@@ -32,6 +32,8 @@ from analysis.statistics.verdicts import (
     estimate_contrasts,
     judge,
 )
+from uniclip.commands.definition import COMMAND_DATASET
+from uniclip.commands.definition import EXECUTOR as COMMAND_EXECUTOR
 from uniclip.store import AuditCheck, Contrast, Plan, Store, get_score_kind_traits
 
 MAX_NAMES = 3
@@ -154,12 +156,14 @@ class Results:
 
     @cached_property
     def published_datasets(self) -> list[str]:
-        """Data sets that a published protocol evaluates, present ones first; none of a program."""
-        if self.plan.is_scored_by_program:
+        """Data sets that a published protocol evaluates, present ones first; of a program those on
+        which its checkpoint is evaluated."""
+        if self.plan.is_scored_by_program and self.plan.executor != COMMAND_EXECUTOR:
             return []
-        return literature.list_published_datasets(
+        names = literature.list_published_datasets(
             self.plan.evaluation_hashes, self.plan.missing_datasets
         )
+        return [name for name in names if name != COMMAND_DATASET]
 
     def select_contrasts(self, *kinds: str) -> list[Contrast]:
         """Return the plan's contrasts of these kinds, in order."""

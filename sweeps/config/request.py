@@ -136,6 +136,8 @@ def parse_request(
     run_values = _apply_sweep_values(values, sweep_values)
     settings: SweepConfig = bind(SweepConfig, sweep_values)
     if ablation.command is not None:
+        if ablation.command.checkpoint:
+            _resolve_custom_names(run_values, conf_dirs)
         check_command_keys(ablation, run_values, sweep_values)
         if isinstance(settings.launcher, SlurmLauncherConfig):
             settings = replace(settings, launcher=settings.launcher.with_one_process())

@@ -11,6 +11,7 @@ from sweeps.costs.probe import run_probe
 from sweeps.doctor import device, filesystem, packages, slurm_cluster, test_job
 from sweeps.doctor.context import DoctorContext, build_requirements, estimate_bytes_needed
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem, warning
+from sweeps.doctor.program import list_program_files
 from uniclip.errors import UserError
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets import copies, verify
@@ -122,6 +123,7 @@ def check_slurm(context: DoctorContext) -> Iterator[Diagnostic]:
                 gpus_per_node=launcher.requested_gpus_per_node,
                 python=launcher.python or shlex.quote(sys.executable),
                 setup=launcher.setup,
+                programs=list_program_files(context.resolved_plan) if context.resolved_plan else (),
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ablations.plan.plan import ResolvedPlan
 from sweeps.config.device import resolve_device
@@ -17,6 +17,8 @@ from sweeps.costs.estimate import CostEstimate, estimate_costs
 from sweeps.doctor.cluster_info import JobRequirements
 from sweeps.launchers.sbatch import build_sbatch_options, find_sbatch_variables
 from sweeps.monitor.status import build_rows
+from uniclip.commands.definition import EXECUTOR
+from uniclip.commands.evaluation import build_evaluation_config
 from uniclip.config import RunConfig
 from uniclip.config.cores import count_requested_cores
 from uniclip.store import Cell, Plan, Store
@@ -80,6 +82,18 @@ class DoctorContext:
     def estimate_costs(self) -> dict[str, CostEstimate]:
         """Return arm -> estimated cost of one of its cells, as far as it was measured."""
         return {} if self.plan is None else estimate_costs(self.store, self.plan)
+
+
+def find_config(resolved_plan: ResolvedPlan) -> RunConfig | None:
+    """Return the configuration of the reference, of a command that of device, cores and evaluation.
+
+    None for the cells of other executors.
+    """
+    plan, configs = resolved_plan.plan, resolved_plan.configs
+    if plan.executor == EXECUTOR:
+        config = build_evaluation_config(plan.base_config["runtime"])
+        return replace(config, train=replace(config.train, num_threads=plan.num_threads))
+    return configs.get(plan.reference) or next(iter(configs.values()), None)
 
 
 def build_requirements(context: DoctorContext, launcher: SlurmLauncherConfig) -> JobRequirements:

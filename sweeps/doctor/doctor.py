@@ -13,10 +13,11 @@ from sweeps.config import request
 from sweeps.config.selection import has_ablation
 from sweeps.doctor import checks
 from sweeps.doctor.checks import SEE_MESSAGE, Check
-from sweeps.doctor.context import DoctorContext
+from sweeps.doctor.context import DoctorContext, find_config
 from sweeps.doctor.data_loading import check_data_loading
 from sweeps.doctor.diagnostic import Diagnostic, ok, problem
 from sweeps.doctor.images import check_user_images
+from sweeps.doctor.program import check_program
 from sweeps.doctor.training_data import check_training_data
 from uniclip.config import build_run_config
 from uniclip.errors import UserError
@@ -29,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     check_training_data,
     check_user_images,
     checks.check_store_folder,
+    check_program,
     checks.check_slurm,
     checks.check_audit,
     check_data_loading,
@@ -106,8 +108,8 @@ def _build_context(
         except UserError:  # the diagnostic above says so
             return None
     else:
-        config = resolved_plan.configs.get(resolved_plan.plan.reference) or build_run_config(
-            sweep_request.plan_request.compose({})  # of a command only device and launcher count
+        config = find_config(resolved_plan) or build_run_config(
+            sweep_request.plan_request.compose({})
         )
         yield ok(check, f"{resolved_plan.plan.sweep_id}, {len(resolved_plan.specs)} runs")
     return DoctorContext(

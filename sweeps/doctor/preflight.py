@@ -12,13 +12,15 @@ from ablations.plan.plan import ResolvedPlan
 from sweeps.config.schema import SweepConfig
 from sweeps.doctor import checks
 from sweeps.doctor.checks import Check
-from sweeps.doctor.context import DoctorContext
+from sweeps.doctor.context import DoctorContext, find_config
 from sweeps.doctor.diagnostic import format_diagnostic
 from sweeps.doctor.doctor import run_checks
 from sweeps.doctor.images import check_user_images
+from sweeps.doctor.program import check_program
 from sweeps.doctor.slurm_cluster import CONTROLLER_CHECK
 from sweeps.doctor.training_data import check_training_data
 from sweeps.slurm import in_follow_up
+from uniclip.commands.definition import EXECUTOR
 from uniclip.errors import RetryLater, UserError
 from uniclip.store import Store
 
@@ -32,6 +34,16 @@ PREFLIGHT_CHECKS: tuple[Check, ...] = (
     checks.check_gpu,
 )
 """Cheap checks first; the last one imports torch in a process of its own, for GPUs only."""
+
+COMMAND_CHECKS: tuple[Check, ...] = (
+    checks.check_requirements,
+    checks.check_store_access,
+    checks.check_disk_space,
+    checks.check_slurm,
+    check_program,
+    check_user_images,
+)
+"""The same before a sweep of commands, which read training data and use devices by themselves."""
 
 _printed_warnings: set[str] = set()
 """Warnings that this process has printed: a command may run several sweeps."""
@@ -56,19 +68,21 @@ def check_sweep(
     Raises:
         UserError: a check found a problem.
     """
-    configs, reference = resolved_plan.configs, resolved_plan.plan.reference
-    if not configs:  # the cells of another executor, of whose configuration nothing is known
+    config = find_config(resolved_plan)
+    if config is None:  # the cells of another executor, of whose configuration nothing is known
         store.require_writable()
         return
+    is_command = resolved_plan.plan.executor == EXECUTOR
     run_preflight(
         DoctorContext(
             settings=settings,
-            config=configs.get(reference) or next(iter(configs.values())),
+            config=config,
             store=store,
             resolved_plan=resolved_plan,
             open_runs=open_runs,
             print_line=print_line,
-        )
+        ),
+        COMMAND_CHECKS if is_command else PREFLIGHT_CHECKS,
     )
 
 

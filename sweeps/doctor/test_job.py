@@ -22,13 +22,16 @@ from typing import TypedDict
 from sweeps.doctor import device, filesystem, packages
 from sweeps.doctor.cluster_info import JobRequirements, extract_last_line
 from sweeps.doctor.diagnostic import Diagnostic, ok, parse_diagnostic, problem, warning
+from sweeps.doctor.program import ProgramFiles, inspect_programs
 from sweeps.slurm import escape_file_pattern, parse_job, run_command
 from sweeps.slurm_environment import select_sbatch_variables
+from uniclip.errors import UserError
 from uniclip.identity import ROOT
 from uniclip.io.atomic import atomic_write
 from uniclip.store.json_io import read_json
 
 TOKEN_FILE, REPORT_FILE, LOG_FILE = "token", "report.json", "log"
+PROGRAMS_FILE = "programs.json"
 TIME_LIMIT_MINUTES = 10
 """Time limit of the job, and how long its report is waited for."""
 MAX_CLOCK_SKEW_SECONDS = 2.0
@@ -66,6 +69,7 @@ def run_test_job(
     gpus_per_node: int,
     python: str,
     setup: tuple[str, ...],
+    programs: Sequence[ProgramFiles] = (),
 ) -> list[Diagnostic]:
     """Submit the job, wait for its report in `report_dir`, and return its diagnostics.
 
@@ -76,8 +80,10 @@ def run_test_job(
         gpus_per_node: GPUs of a job on each node.
         python: shell command that starts Python.
         setup: shell lines that come before it.
+        programs: the programs of a sweep of commands, which are looked for on the node.
     """
     token = uuid.uuid4().hex
+    write_programs(report_dir, programs)
     atomic_write(report_dir / TOKEN_FILE, token.encode())
     node_command = f"PYTHONPATH={shlex.quote(str(ROOT))} {python} -m {__name__} "
     submit_options = requirements.follow_up_options or requirements.sbatch_options
@@ -192,6 +198,7 @@ def inspect_node(
         *filesystem.check_file_system(node_dir),
         *packages.check_packages(ROOT),
         *device.check_device(device_name, gpus_per_node),
+        *inspect_programs(_read_programs(report_dir)),
     ]
     test_result = run_command(
         *("sbatch", "--test-only", *submit_options, "--wrap=true"),
@@ -204,6 +211,21 @@ def inspect_node(
         "can_submit": test_result.returncode == 0,
         "diagnostics": [asdict(diagnostic) for diagnostic in diagnostics],
     }
+
+
+def write_programs(report_dir: Path, programs: Sequence[ProgramFiles]) -> None:
+    """Write the programs for which the node looks."""
+    records = [asdict(program) for program in programs]
+    atomic_write(report_dir / PROGRAMS_FILE, json.dumps(records).encode())
+
+
+def _read_programs(report_dir: Path) -> list[ProgramFiles]:
+    """Return the programs that the login node wrote; none if the node does not see the file."""
+    try:
+        records = read_json(report_dir / PROGRAMS_FILE)
+    except (OSError, UserError):
+        return []
+    return [ProgramFiles(**{**record, "files": tuple(record["files"])}) for record in records]
 
 
 def _wait_for_report(report_dir: Path, job_id: str) -> NodeReport | Diagnostic:

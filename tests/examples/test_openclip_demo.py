@@ -67,6 +67,31 @@ def test_three_arms_are_killed_resumed_and_reported(tmp_path: Path) -> None:
     assert b"SigLIP" in driver.tables()["effects.csv"]
 
 
+def test_checkpoints_are_evaluated_as_open_clip_does(tmp_path: Path) -> None:
+    """Captions without a template: the recall is that of open_clip's own evaluation."""
+    pytest.importorskip("open_clip_train")
+    (tmp_path / "conf" / "protocol").mkdir(parents=True)
+    (tmp_path / "conf" / "protocol" / "plain.yaml").write_text(
+        'base: clip2021\ntemplates: {"*": ["{}"]}\n'
+    )
+    driver = make_driver(tmp_path, "seeds=1", "arms=[clip,siglip]", "protocol=plain")
+    rows = (tmp_path / "images" / "val.csv").read_text().splitlines()[1:]
+    table = ["picture,caption", *(f"images/{row}".replace("\t", ",") for row in rows)]
+    (tmp_path / "test.csv").write_text("\n".join(table) + "\n")
+    driver.words = (
+        *(f"conf_dir={tmp_path / 'conf'}", f"benchmark=csv:{tmp_path / 'test.csv'}", *driver.words),
+    )
+    assert "2 complete" in driver.run()
+    plan = driver.plan()
+    for cell in plan.cells:
+        run, hashes = driver.store.get_run(cell.run_id), plan.evaluation_hashes[cell.arm]
+        evaluated = [run.read_scores(name, value) for name, value in hashes.items()]
+        own, ours = ({s.name: s.value for s in scores.scores} for scores in evaluated if scores)
+        assert ours["retrieval.i2t.r1"] == pytest.approx(own["r1"])
+        assert ours["retrieval.t2i.r1"] == pytest.approx(own["t2i.r1"])
+    assert any(name.startswith("image_to_text") for name in driver.tables())
+
+
 def test_a_broken_switch_is_caught(tmp_path: Path) -> None:
     """A flag that open_clip accepts and that changes nothing on a CPU."""
     pytest.importorskip("open_clip_train")

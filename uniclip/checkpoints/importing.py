@@ -29,6 +29,7 @@ from uniclip.checkpoints.key_mapping import (
     LOGIT_BIAS_KEY,
     KeyMapping,
 )
+from uniclip.checkpoints.open_clip_config import OpenClipConfig
 from uniclip.checkpoints.pretrained import PretrainedModel
 from uniclip.checkpoints.read import read_checkpoint
 from uniclip.config import (
@@ -122,7 +123,11 @@ class CheckpointWeights:
 
 
 def load_model(
-    path: str | Path, *, allow_torchscript: bool = False, quick_gelu: bool | None = None
+    path: str | Path,
+    *,
+    allow_torchscript: bool = False,
+    quick_gelu: bool | None = None,
+    open_clip_config: OpenClipConfig | None = None,
 ) -> ImportedModel:
     """Return the model of a checkpoint of CLIP, open_clip or UniCL, on the CPU.
 
@@ -132,6 +137,7 @@ def load_model(
         quick_gelu: Whether the activation of CLIP's Transformers is quick_gelu, which shapes do not
             determine. None: quick_gelu if the file states that it is OpenAI's, else open_clip's
             default, the GELU. UniCL's activation is known.
+        open_clip_config: What open_clip's JSON states of the model, the activation included.
 
     Raises:
         UserError: There is no such file; a key is missing, unexpected, of another shape or without
@@ -140,7 +146,11 @@ def load_model(
     """
     text_tokenizer = tokenizer.load_clip_tokenizer()
     weights = read_weights(
-        Path(path), text_tokenizer, allow_torchscript=allow_torchscript, quick_gelu=quick_gelu
+        Path(path),
+        text_tokenizer,
+        allow_torchscript=allow_torchscript,
+        quick_gelu=quick_gelu,
+        open_clip_config=open_clip_config,
     )
     return assemble_model(weights, text_tokenizer)
 
@@ -175,8 +185,11 @@ def read_weights(
     *,
     allow_torchscript: bool = False,
     quick_gelu: bool | None = None,
+    open_clip_config: OpenClipConfig | None = None,
 ) -> CheckpointWeights:
     """Return the weights of a published checkpoint, all of them or none; see `load_model`."""
+    facts = open_clip_config or OpenClipConfig()
+    quick_gelu = quick_gelu if open_clip_config is None else open_clip_config.quick_gelu
     contents = read_checkpoint(path, allow_torchscript=allow_torchscript)
     tensors, checkpoint_name = contents.tensors, str(path)
     mapping = key_mapping.detect_format(tensors, checkpoint_name)
@@ -185,7 +198,7 @@ def read_weights(
         tensors = {key.removeprefix(TEXT_TOWER_PREFIX): value for key, value in tensors.items()}
         uses_quick_gelu = contents.is_openai if quick_gelu is None else quick_gelu
     shape_reader = _ShapeReader(tensors, checkpoint_name)
-    model = _infer_model_config(mapping, shape_reader, uses_quick_gelu)
+    model = _infer_model_config(mapping, shape_reader, uses_quick_gelu, facts)
     if model.text.vocab_size != text_tokenizer.vocab_size:
         raise UserError(
             f"{checkpoint_name} has a vocabulary of {model.text.vocab_size} tokens; only CLIP's of "
@@ -209,7 +222,7 @@ def read_weights(
         log_scale=tensors[mapping.logit_scale_key].item(),
         bias=tensors[LOGIT_BIAS_KEY].item() if LOGIT_BIAS_KEY in tensors else None,
         resize_size=round(resize_ratio * model.image.image_size),
-        activation_is_known=mapping.is_unicl or contents.is_openai,
+        activation_is_known=mapping.is_unicl or contents.is_openai or open_clip_config is not None,
     )
 
 
@@ -227,9 +240,21 @@ def build_embedder(
     return Embedder(image_encoder, text_encoder, None, image_head, text_head)
 
 
-def mark_activation_known(weights: CheckpointWeights) -> CheckpointWeights:
-    """Return weights whose activation is stated elsewhere than in their file."""
-    return replace(weights, activation_is_known=True)
+def list_normalization(name: str, stated: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return what is stated of mean and deviation of the pixels where timm's model has another.
+
+    Args:
+        name: Timm's model.
+        stated: "mean" and "std", each None or three numbers.
+    """
+    import timm
+
+    cfg = timm.get_pretrained_cfg(name)
+    return {
+        key: list(value)
+        for key, value in stated.items()
+        if value is not None and (cfg is None or list(value) != list(getattr(cfg, key)))
+    }
 
 
 class _InitializationSkipper(TorchFunctionMode):
@@ -270,7 +295,7 @@ class _ShapeReader:
 
 
 def _infer_model_config(
-    mapping: KeyMapping, shape_reader: _ShapeReader, quick_gelu: bool
+    mapping: KeyMapping, shape_reader: _ShapeReader, quick_gelu: bool, facts: OpenClipConfig
 ) -> ModelConfig:
     vocab_size, width = shape_reader(mapping.map_text_key("embeddings.token_embedding.weight"), 2)
     context_length, _ = shape_reader(
@@ -280,7 +305,7 @@ def _infer_model_config(
     text = TextConfig(
         width=width,
         layers=max(1, shape_reader.count_blocks(re.escape(prefix) + r"(\d+)\.")),
-        heads=max(1, width // HEAD_DIM),
+        heads=facts.text_heads or max(1, width // HEAD_DIM),
         context_length=context_length,
         vocab_size=vocab_size,
         tokenizer="clip" if vocab_size == CLIP_VOCAB_SIZE else "bpe",
@@ -292,13 +317,18 @@ def _infer_model_config(
     elif mapping is key_mapping.CLIP_RESNET:
         image = _infer_resnet_config(shape_reader)
     else:
-        image = _infer_vit_config(shape_reader, quick_gelu)
+        image = _infer_vit_config(shape_reader, quick_gelu, facts.image_head_width)
+    overlay = list_normalization(image.name, {"mean": facts.mean, "std": facts.std})
+    if overlay:
+        image = replace(image, options={**image.options, "pretrained_cfg_overlay": overlay})
     return ModelConfig(
         image=image, text=text, embed_dim=shape_reader(mapping.text_projection_key, 2)[1]
     )
 
 
-def _infer_vit_config(shape_reader: _ShapeReader, quick_gelu: bool) -> ImageConfig:
+def _infer_vit_config(
+    shape_reader: _ShapeReader, quick_gelu: bool, head_width: int | None
+) -> ImageConfig:
     width, _, patch_size, _ = shape_reader("visual.conv1.weight", 4)
     num_positions, _ = shape_reader("visual.positional_embedding", 2)
     mlp_width, _ = shape_reader("visual.transformer.resblocks.0.mlp.c_fc.weight", 2)
@@ -309,7 +339,7 @@ def _infer_vit_config(shape_reader: _ShapeReader, quick_gelu: bool) -> ImageConf
             "patch_size": patch_size,
             "embed_dim": width,
             "depth": max(1, shape_reader.count_blocks(r"visual\.transformer\.resblocks\.(\d+)\.")),
-            "num_heads": max(1, width // HEAD_DIM_BY_WIDTH.get(width, HEAD_DIM)),
+            "num_heads": max(1, width // (head_width or HEAD_DIM_BY_WIDTH.get(width, HEAD_DIM))),
             "mlp_ratio": mlp_width / width,
         },
     )

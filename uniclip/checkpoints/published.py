@@ -6,21 +6,25 @@ from pathlib import Path
 
 from uniclip.checkpoints import importing, transformers_folder, weight_files
 from uniclip.checkpoints.importing import CheckpointWeights, ImportedModel
+from uniclip.checkpoints.open_clip_config import OpenClipConfig, read_open_clip_config
 from uniclip.data.text.tokenizer import Tokenizer, load_clip_tokenizer
 from uniclip.errors import UserError
-from uniclip.io.atomic import JSON_ERRORS, parse_json
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 
 
 def load_model(
-    source: str | Path, *, allow_torchscript: bool = False, quick_gelu: bool | None = None
+    source: str | Path,
+    *,
+    allow_torchscript: bool = False,
+    quick_gelu: bool | None = None,
+    open_clip_config: OpenClipConfig | None = None,
 ) -> ImportedModel:
     """Return a published model, on the CPU.
 
     Args:
         source: A file or folder, `local-dir:<folder>` or `hf-hub:<name>`.
-        allow_torchscript, quick_gelu: As for `importing.load_model`; for files.
+        allow_torchscript, quick_gelu, open_clip_config: As for `importing.load_model`; for files.
 
     Raises:
         UserError: There is no such model, it is incomplete, or its architecture is unknown.
@@ -28,7 +32,10 @@ def load_model(
     path = weight_files.find_pretrained(str(source))
     if not path.is_dir():
         return importing.load_model(
-            path, allow_torchscript=allow_torchscript, quick_gelu=quick_gelu
+            path,
+            allow_torchscript=allow_torchscript,
+            quick_gelu=quick_gelu,
+            open_clip_config=open_clip_config,
         )
     weights, text_tokenizer = read_folder(path)
     return importing.assemble_model(weights, text_tokenizer)
@@ -52,19 +59,8 @@ def read_folder(folder: Path) -> tuple[CheckpointWeights, Tokenizer]:
 
 
 def _read_open_clip_folder(folder: Path) -> tuple[CheckpointWeights, Tokenizer]:
-    try:
-        model_cfg = parse_json((folder / OPEN_CLIP_CONFIG).read_text(encoding="utf-8"))["model_cfg"]
-        uses_quick_gelu = bool(model_cfg.get("quick_gelu", False))
-        towers = {**model_cfg["vision_cfg"], **model_cfg["text_cfg"]}
-    except (OSError, *JSON_ERRORS, KeyError, TypeError, AttributeError):
-        raise UserError(f"{folder / OPEN_CLIP_CONFIG} is damaged") from None
-    for key in ("timm_model_name", "hf_model_name"):
-        if towers.get(key):
-            raise UserError(
-                f"{folder}: open_clip's model has an encoder of another library "
-                f"({key}={towers[key]}), which is not imported"
-            )
+    open_clip_config = read_open_clip_config(folder / OPEN_CLIP_CONFIG)
     text_tokenizer = load_clip_tokenizer()
     (path,) = weight_files.find_weight_files(folder, "pretrained")
-    weights = importing.read_weights(path, text_tokenizer, quick_gelu=uses_quick_gelu)
-    return importing.mark_activation_known(weights), text_tokenizer
+    weights = importing.read_weights(path, text_tokenizer, open_clip_config=open_clip_config)
+    return weights, text_tokenizer

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import CLIPConfig, SiglipConfig
 
 from uniclip.checkpoints import weight_files
-from uniclip.checkpoints.importing import CheckpointWeights, build_embedder
+from uniclip.checkpoints.importing import CheckpointWeights, build_embedder, list_normalization
 from uniclip.checkpoints.key_mapping import CLIP_LAYER_NORM_EPS, LOGIT_BIAS_KEY
 from uniclip.checkpoints.read import read_checkpoint
 from uniclip.config import CLIP_VOCAB_SIZE, ImageConfig, ModelConfig, TextConfig
@@ -153,17 +153,10 @@ def _read_image_config(folder: Path, vision: Any, *, is_siglip: bool) -> ImageCo
 
 def _read_normalization(folder: Path, name: str) -> dict[str, list[float]]:
     """Return mean and deviation of the folder's preprocessing where they differ from timm's."""
-    import timm
-
     path = folder / "preprocessor_config.json"
     values = _read_json(path) if path.is_file() else {}
-    cfg = timm.get_pretrained_cfg(name)
     stated = {"mean": values.get("image_mean"), "std": values.get("image_std")}
-    return {
-        key: list(value)
-        for key, value in stated.items()
-        if value is not None and (cfg is None or list(value) != list(getattr(cfg, key)))
-    }
+    return list_normalization(name, stated)
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:

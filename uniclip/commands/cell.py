@@ -2,7 +2,8 @@
 
 The program runs in `runs/<id>/output/`, which is kept between attempts, so that it can resume from
 what it wrote there. Its output is the attempt's log. Its metrics are copied to the attempt while it
-runs; its scores are published once, after it ended with status 0.
+runs; its scores are published once, after it ended with status 0. Then its checkpoint is evaluated,
+if one is declared; an attempt that is interrupted there is followed by one that evaluates the rest.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pathlib import Path
 from signal import SIGINT, SIGKILL, SIGTERM
 from typing import Any
 
-from uniclip.commands.invocation import Invocation, read_invocation
+from uniclip.commands.evaluation import find_checkpoint
+from uniclip.commands.invocation import OUTPUT_FOLDER, Invocation, read_invocation
 from uniclip.commands.log_reader import LogReader, StepTimer
+from uniclip.commands.memory import MemoryMeter
 from uniclip.commands.program import LOCK_NAME, ProgramEnd, run_program
 from uniclip.commands.provenance import require_fingerprint
 from uniclip.commands.score_file import read_scores
@@ -52,49 +55,91 @@ def execute(
     evaluations: Mapping[str, str],
     stop: Callable[[], bool],
 ) -> ExitKind:
-    """Run the program as far as that is open, and publish its scores.
+    """Run the program as far as that is open, publish its scores and evaluate its checkpoint.
 
     Raises:
         CommandError: the program ended with another status than 0.
         DataChangedError: declared files, packages or data are not those of the plan.
-        UserError: it wrote no scores.
+        UserError: it wrote no scores or no checkpoint, or that cannot be evaluated.
     """
-    spec = run.read_spec()
-    invocation, outcome = read_invocation(spec, run_only), run.read_outcome()
-    output = (run.path / "output").absolute()
-    if outcome is None:
-        require_fingerprint(spec["data"], invocation.collect_fingerprint())
-        execution = Execution(run, attempt, invocation, output, stop)
-        with repeat_heartbeats(attempt):
-            interruption = execution.run_to_end()
-        if interruption is not None:
-            return interruption
-        scores = read_scores(invocation.get_scores_path(output), invocation.definition.scores)
-        numerics_class = resolve_numerics_class(run, run_only)
-        run.write_outcome(
-            execution.build_outcome("trained" if scores else "diverged", numerics_class)
-        )
-    elif outcome.kind == "trained":
-        scores = read_scores(invocation.get_scores_path(output), invocation.definition.scores)
-    if outcome is not None and outcome.kind == "diverged" or not scores:
-        return "diverged"
-    publish_scores(run, scores, evaluations)
-    return "trained" if outcome is None else "evaluated"
+    invocation, is_trained = read_invocation(run.read_spec(), run_only), bool(run.read_outcome())
+    with repeat_heartbeats(attempt):
+        interruption = None if is_trained else _train(run, run_only, attempt, invocation, stop)
+        outcome = run.read_outcome()
+        if interruption is not None or outcome is None:
+            return interruption or "superseded"
+        if outcome.kind == "diverged":
+            return "diverged"
+        interruption = _evaluate(run, run_only, attempt, invocation, evaluations, stop)
+    return interruption or ("evaluated" if is_trained else "trained")
+
+
+def _train(
+    run: RunFolder,
+    run_only: Mapping[str, Any],
+    attempt: AttemptFolder,
+    invocation: Invocation,
+    stop: Callable[[], bool],
+) -> ExitKind | None:
+    """Run the program and write the outcome; return how the attempt ended before that, or None."""
+    require_fingerprint(run.read_spec()["data"], invocation.collect_fingerprint())
+    output, definition = _get_output_folder(run), invocation.definition
+    execution = Execution(run, attempt, invocation, output, stop)
+    interruption = execution.run_to_end()
+    if interruption is not None:
+        return interruption
+    is_diverged = bool(definition.scores) and not read_scores(
+        invocation.get_scores_path(output), definition.scores
+    )
+    if definition.checkpoint and not is_diverged:
+        find_checkpoint(invocation, output)
+    numerics_class = resolve_numerics_class(run, run_only)
+    run.write_outcome(
+        execution.build_outcome("diverged" if is_diverged else "trained", numerics_class)
+    )
+    return None
+
+
+def _evaluate(
+    run: RunFolder,
+    run_only: Mapping[str, Any],
+    attempt: AttemptFolder,
+    invocation: Invocation,
+    evaluations: Mapping[str, str],
+    stop: Callable[[], bool],
+) -> ExitKind | None:
+    """Publish the scores that are missing; return why one is not published, or None."""
+    definition = invocation.definition
+    pending = {n: h for n, h in evaluations.items() if run.read_scores(n, h) is None}
+    if definition.dataset in pending:
+        path = invocation.get_scores_path(_get_output_folder(run))
+        scores = read_scores(path, definition.scores)
+        if not scores:
+            return "diverged"
+        publish_scores(run, scores, definition.dataset, pending.pop(definition.dataset))
+    if not pending:
+        return None
+    from uniclip.commands import checkpoint  # imports torch
+
+    return checkpoint.evaluate_checkpoint(run, attempt, invocation, run_only, pending, stop)
+
+
+def _get_output_folder(run: RunFolder) -> Path:
+    return (run.path / OUTPUT_FOLDER).absolute()
 
 
 def publish_scores(
-    run: RunFolder, scores: tuple[Score, ...], evaluations: Mapping[str, str]
+    run: RunFolder, scores: tuple[Score, ...], dataset: str, evaluation_hash: str
 ) -> None:
-    """Write the scores, once."""
-    for dataset, evaluation_hash in evaluations.items():
-        dataset_scores = DatasetScores(
-            dataset=dataset,
-            evaluation_hash=evaluation_hash,
-            protocol={"scored by": "the program"},
-            weights_digest="",
-            scores=scores,
-        )
-        write_once(run.scores_path(dataset, evaluation_hash), to_json_bytes(dataset_scores))
+    """Write the scores of the program, once."""
+    dataset_scores = DatasetScores(
+        dataset=dataset,
+        evaluation_hash=evaluation_hash,
+        protocol={"scored by": "the program"},
+        weights_digest="",
+        scores=scores,
+    )
+    write_once(run.scores_path(dataset, evaluation_hash), to_json_bytes(dataset_scores))
 
 
 @dataclass
@@ -107,6 +152,7 @@ class Execution:
     output: Path
     stop: Callable[[], bool]
     timer: StepTimer = field(default_factory=StepTimer)
+    meter: MemoryMeter = field(default_factory=MemoryMeter)
     step: int = 0
     """The last step that was logged."""
     is_superseded: bool = False
@@ -140,6 +186,7 @@ class Execution:
             on_poll=self._poll,
             stop=self._should_stop,
             grace_seconds=self.invocation.definition.grace_seconds,
+            meter=self.meter,
         )
         return self._classify(program_end)
 
@@ -152,6 +199,8 @@ class Execution:
         cost = {"training_seconds": seconds_before + seconds}
         if self.timer.seconds_per_step:
             cost["seconds_per_step"] = self.timer.seconds_per_step
+        if self.meter.peak_bytes and numerics_class["device"] == "cpu":  # else it is the device's
+            cost["peak_memory_bytes"] = float(self.meter.peak_bytes)
         step = max(self.step, self._last_step_before)
         record = {"step": step, "phase": "cost", **cost, "attempt_seconds": seconds}
         append_jsonl(self.attempt.metrics_path, record)

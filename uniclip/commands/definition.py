@@ -13,6 +13,8 @@ from uniclip.store.score_kinds import ScoreKind
 
 EXECUTOR = "uniclip.commands.cell"
 """The module that executes cells that a command trains (`Plan.executor`)."""
+COMMAND_DATASET = "program"
+"""What tables call the data set of the scores that a program writes."""
 CONSTANT = "constant"
 """Name of the summand of `step_from` that multiplies no group."""
 
@@ -56,8 +58,16 @@ class CommandDefinition:
     """Group -> factor: the step is their sum, with the summand `constant`; empty = group `step`."""
     scores_file: str = "scores.json"
     """Template of the JSON file of scores, or of JSON lines of which the last one counts."""
-    scores: dict[str, ScoreDefinition]
-    """Score -> what it is; the first one is primary."""
+    scores: dict[str, ScoreDefinition] = config_field(dict)
+    """Score of that file -> what it is; the first one is primary."""
+    checkpoint: str = ""
+    """Template of the checkpoint that is evaluated on `benchmark`, relative to {output}: a file of
+    open_clip or CLIP, a folder of transformers, or a pattern such as `*.pt` of one file."""
+    checkpoint_config: str = ""
+    """Template of open_clip's JSON of the model: it states what the weights do not (activation,
+    attention heads, normalization). Empty = heads 64 wide, GELU and CLIP's normalization."""
+    benchmark: tuple[str, ...] = ()
+    """Data sets on which the checkpoint is evaluated; `benchmark=` of the user replaces them."""
     sources: tuple[str, ...] | None = None
     """Patterns of the program's own files, relative to {here}; their bytes enter the run id. Null =
     not declared, [] = there are none."""
@@ -81,13 +91,13 @@ class CommandDefinition:
 
     @property
     def dataset(self) -> str:
-        """The data set that the scores are of, as tables call it."""
-        return "program"
+        """The data set that the program's own scores are of, as tables call it."""
+        return COMMAND_DATASET
 
     @property
-    def primary_score(self) -> str:
-        """The first score."""
-        return next(iter(self.scores))
+    def primary_score(self) -> str | None:
+        """The first score of the program; None if it writes none."""
+        return next(iter(self.scores), None)
 
     @cached_property
     def compiled_pattern(self) -> re.Pattern[str]:
@@ -100,8 +110,12 @@ class CommandDefinition:
         Raises:
             UserError: a key contradicts another one; one line.
         """
-        if not self.scores:
-            raise UserError("command.scores is empty: name a score that the program writes")
+        if not self.scores and not self.checkpoint:
+            raise UserError(
+                "command.scores is empty: name a score that the program writes, or a checkpoint"
+            )
+        if (self.benchmark or self.checkpoint_config) and not self.checkpoint:
+            raise UserError("command.benchmark and checkpoint_config belong to checkpoint")
         if bool(self.metrics_file) == bool(self.log_pattern):
             raise UserError("command needs one of metrics_file and log_pattern")
         if self.metrics_file and (self.step_from or self.log_file):

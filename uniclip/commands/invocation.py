@@ -17,6 +17,8 @@ from uniclip.errors import UserError
 
 SPEC_KIND = "command"
 """`kind` of the spec of a program's run."""
+OUTPUT_FOLDER = "output"
+"""Folder of the program's files in that of its run."""
 HASHED_FIELDS = ("run", "resume", "steps", "environment", "working_folder")
 """Fields of a definition that enter the run id; the others say how its files are read."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from uniclip.commands import supervisor
+from uniclip.commands.memory import MemoryMeter
 
 POLL_SECONDS = 0.1
 LOCK_NAME = ".lock"
@@ -72,6 +73,11 @@ class Program:
         finally:
             os.close(control)
 
+    @property
+    def pid(self) -> int:
+        """The process below which the program runs."""
+        return self._supervisor.pid
+
     def poll(self) -> int | None:
         """Return the exit status, or None while a process of the program lives."""
         return self._supervisor.poll()
@@ -107,6 +113,7 @@ def run_program(
     grace_seconds: float,
     poll_seconds: float = POLL_SECONDS,
     log: IO[bytes] | None = None,
+    meter: MemoryMeter | None = None,
 ) -> ProgramEnd:
     """Run a program to its end.
 
@@ -120,12 +127,15 @@ def run_program(
         grace_seconds: Time between SIGTERM and SIGKILL; 0 = SIGKILL at once.
         poll_seconds: Time between two looks.
         log: The file that gets its output; None for that of this process.
+        meter: Measures its memory.
     """
     program = Program(words, output_folder, working_folder, environment, log)
     deadline: float | None = None
     try:
         while (exit_status := program.poll()) is None:
             on_poll()
+            if meter is not None:
+                meter.sample(program.pid)
             if deadline is None and stop():
                 deadline = time.monotonic() + grace_seconds
                 if grace_seconds:

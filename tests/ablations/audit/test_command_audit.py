@@ -9,8 +9,10 @@ import pytest
 
 from ablations.audit.command_audit import _build_record, run_command_audit
 from ablations.audit.command_probe import CommandProbe
+from tests.helpers.checkpoint_ablations import make_checkpoint_command, write_captioned_images
 from tests.helpers.command_ablations import plan_command
 from uniclip.commands.invocation import read_invocation
+from uniclip.errors import UserError
 from uniclip.store import AuditCheck
 
 
@@ -25,6 +27,7 @@ def audit(folder: Path, *words: str, **changes: Any) -> dict[str, AuditCheck]:
     result = run_command_audit(plan, invocations, folder / "checks", "cpu", lambda: False)
     assert [p.arm for p in result.probes] == [a.name for a in plan.arms]
     assert all(p.setup_and_eval_seconds > 0 for p in result.probes)
+    assert all(1e6 < (p.peak_memory_bytes or 0) < 1e9 for p in result.probes)
     return {f"{check.arm}: {check.name}": check for check in result.checks}
 
 
@@ -37,6 +40,18 @@ def test_steps_that_could_not_be_timed_are_no_cheap_ones() -> None:
     assert (record.seconds_per_step, record.setup_and_eval_seconds) == (2.0, 6.0)
     record = _build_record("a", [timed_probe, timed_probe], 3, "cpu")
     assert (record.seconds_per_step, record.setup_and_eval_seconds) == (0.5, 4.5)
+
+
+def test_the_evaluation_of_a_checkpoint_is_priced(tmp_path: Path) -> None:
+    name = write_captioned_images(tmp_path / "images", "test")
+    command = make_checkpoint_command(tmp_path)
+    assert list_failures(audit(tmp_path, f"benchmark={name}", command=command)) == []
+    (tmp_path / "model.pt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"model\.pt is damaged or not a checkpoint"):
+        audit(tmp_path, f"benchmark={name}", command=command)
+    audit(tmp_path, command=command)  # nothing evaluates it
+    probe = CommandProbe(total_seconds=6.0, evaluation_seconds=9.0)
+    assert _build_record("a", [probe, probe], 3, "cuda", 9.0).setup_and_eval_seconds == 15.0
 
 
 def list_failures(checks: dict[str, AuditCheck]) -> list[str]:

@@ -88,6 +88,9 @@ def test_a_stopped_run_resumes_where_it_was(tmp_path: Path) -> None:
     assert second[0]["step"] == first[-1]["step"] + 1
     assert second[0]["seconds"] > second[0]["attempt_seconds"] > 0
     assert toy.num_starts == 2
+    outcome = toy.run.read_outcome()
+    assert outcome is not None
+    assert 1e6 < outcome.cost["peak_memory_bytes"] < 1e9
 
 
 def test_what_a_killed_worker_did_not_copy_is_copied_later(tmp_path: Path) -> None:
