@@ -152,6 +152,7 @@ def _run(
 
     start = time.monotonic()
     probe.timer = StepTimer()
+    invocation.write_files(output)
     with open(log_path, "ab") as log:
         program_end = run_program(
             invocation.build_words(output, resumes=resumes),

@@ -251,11 +251,12 @@ def _check_templates(
     names = [*base_values, *(k for arm in arms.values() for k in arm.values), *RESERVED_NAMES]
     for key in TEMPLATES:
         require_known_names(key, getattr(definition, key), names)
-    for template in (*(definition.data or ()), *definition.environment.values()):
-        require_known_names("data and environment", template, names)
+    texts = (*definition.environment.values(), *definition.files.values())
+    for template in (*(definition.data or ()), *texts):
+        require_known_names("data, environment and files", template, names)
     templates = (
         *(definition.run, definition.resume, definition.steps, definition.working_folder),
-        *definition.environment.values(),
+        *texts,
     )
     used_names = set().union(*map(list_placeholders, templates))
     for arm in arms.values():
@@ -263,7 +264,7 @@ def _check_templates(
             if name not in used_names:
                 raise UserError(
                     f"ablation {ablation.name}: arm {arm.name} changes {name}, which is not on the "
-                    f"command line: write {{{name}}} in command.run"
+                    f"command line: write {{{name}}} in command.run or command.files"
                 )
     if "seed" not in used_names:
         raise UserError(f"ablation {ablation.name}: command.run must pass on {{seed}}")

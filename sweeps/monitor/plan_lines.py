@@ -16,8 +16,9 @@ from sweeps.costs.estimate import COST_HEADINGS, CostEstimate, format_cost_colum
 from sweeps.monitor.columns import Column, layout_table, wrap_text
 from sweeps.monitor.status import CellRow
 from uniclip.config.compose import flatten
+from uniclip.config.keys import format_value
 from uniclip.evaluate.datasets.acquisition import describe_ways
-from uniclip.store import Plan
+from uniclip.store import Contrast, Plan
 
 INDENT = "  "
 MIN_TABLE_LINES, MIN_DIFFERENCE_LINES, MIN_NOTE_LINES = 6, 3, 4
@@ -129,7 +130,9 @@ def describe_differences(
         if comparison is not None and comparison.is_matched:
             num_matched += 1
             continue
-        texts.append((contrast.label, _list_differences(comparison)))
+        values = _list_value_differences(plan, contrast)
+        differences = [] if comparison is None and values else _list_differences(comparison)
+        texts.append((contrast.label, [*values, *differences]))
     if not plan.contrasts:
         return []
     if not texts:
@@ -168,6 +171,24 @@ def _join_differences(
         fallback = wrap_text(f"{INDENT}{label}: {len(differences)} differences", width, INDENT * 2)
         lines += fitting[0] if fitting else fallback
     return lines
+
+
+def _list_value_differences(plan: Plan, contrast: Contrast) -> list[str]:
+    """Return the values of a command in which two arms differ; nothing for other contrasts."""
+    base_values = plan.base_config.get("values", {})
+    sides = [[a for a, w in contrast.weights.items() if w * sign > 0] for sign in (1, -1)]
+    if not base_values or any(len(side) != 1 for side in sides):
+        return []
+    left, right = (
+        {f"values.{key}": v for key, v in base_values.items()} | plan.get_arm(side[0]).config_diff
+        for side in sides
+    )
+    return [
+        f"{key.removeprefix('values.')} {format_value(left.get(key))} vs. "
+        f"{format_value(right.get(key))}"
+        for key in {**left, **right}
+        if key.startswith("values.") and left.get(key) != right.get(key)
+    ]
 
 
 def _list_differences(comparison: comparability.ConditionComparison | None) -> list[str]:

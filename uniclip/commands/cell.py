@@ -176,6 +176,8 @@ class Execution:
         )
         self.total_steps = self.invocation.total_steps
         words = self.invocation.build_words(self.output, resumes=self._has_output())
+        self.output.mkdir(exist_ok=True)
+        self.invocation.write_files(self.output)
         self.attempt.log_event("started", words=words)
         self._write_heartbeat("starting")
         program_end = run_program(
@@ -229,7 +231,8 @@ class Execution:
 
     def _has_output(self) -> bool:
         """Return whether an earlier attempt left files."""
-        return self.output.is_dir() and any(p.name != LOCK_NAME for p in self.output.iterdir())
+        own_names = {LOCK_NAME, *self.invocation.definition.files}
+        return self.output.is_dir() and any(p.name not in own_names for p in self.output.iterdir())
 
     def _should_stop(self) -> bool:
         """Return whether to stop the program; it is not asked again once this is True."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from uniclip.config.binding import config_field
@@ -46,10 +47,14 @@ class CommandDefinition:
     """Template of the number of training steps, such as "{steps}"."""
     resume: str = ""
     """What {resume} stands for if an earlier attempt began: words such as `--resume latest`."""
+    files: dict[str, str] = config_field(dict)
+    """Name of a file -> template of its text, such as that of a configuration: it is written to
+    {output} before the program is started. Lists and null are written as JSON."""
     working_folder: str = "{output}"
     """Template of the folder in which the program is started."""
     metrics_file: str = ""
-    """Template of a file of JSON lines with a step each, relative to {output}."""
+    """Template of a file of JSON lines with a step each, relative to {output}; or of a CSV with a
+    column step, if it ends with .csv."""
     log_pattern: str = ""
     """Regular expression of a log line of training; its named groups are metrics, one the step."""
     log_file: str = ""
@@ -57,7 +62,8 @@ class CommandDefinition:
     step_from: dict[str, float] = config_field(dict)
     """Group -> factor: the step is their sum, with the summand `constant`; empty = group `step`."""
     scores_file: str = "scores.json"
-    """Template of the JSON file of scores, or of JSON lines of which the last one counts."""
+    """Template of the JSON file of scores, of JSON lines of which the last one counts, or of a CSV
+    (.csv) with the last number in each column."""
     scores: dict[str, ScoreDefinition] = config_field(dict)
     """Score of that file -> what it is; the first one is primary."""
     checkpoint: str = ""
@@ -122,6 +128,9 @@ class CommandDefinition:
             raise UserError("command.step_from and log_file belong to log_pattern")
         if self.log_pattern:
             self._validate_pattern()
+        for name in self.files:
+            if Path(name).name != name:
+                raise UserError(f"command.files: {name!r} must be a name of a file in {{output}}")
         for name in self.environment:
             if not re.fullmatch(r"[A-Za-z_]\w*", name):
                 raise UserError(f"command.environment: {name!r} is no name of a variable")

@@ -10,17 +10,19 @@ from typing import Any
 
 from uniclip.commands import provenance
 from uniclip.commands.definition import CommandDefinition
-from uniclip.commands.template import render_text, render_words
+from uniclip.commands.template import render_file, render_text, render_words
 from uniclip.config.binding import bind, to_builtins
 from uniclip.config.device import AUTO, detect_device
 from uniclip.errors import UserError
+from uniclip.io.atomic import atomic_write
 
 SPEC_KIND = "command"
 """`kind` of the spec of a program's run."""
 OUTPUT_FOLDER = "output"
 """Folder of the program's files in that of its run."""
 HASHED_FIELDS = ("run", "resume", "steps", "environment", "working_folder")
-"""Fields of a definition that enter the run id; the others say how its files are read."""
+"""Fields of a definition that enter the run id, beside `files` if there are any; the others say how
+its files are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,12 @@ class Invocation:
     def get_working_folder(self, output: Path) -> Path:
         """Return the folder in which the program is started."""
         return Path(render_text(self.definition.working_folder, self.substitute(output)))
+
+    def write_files(self, output: Path) -> None:
+        """Write the files that the program reads, such as its configuration, to its folder."""
+        substitutions = self.substitute(output)
+        for name, template in self.definition.files.items():
+            atomic_write(output / name, render_file(template, substitutions).encode())
 
     def build_environment(self, output: Path) -> dict[str, str]:
         """Return the variables that the program has beside those of this process."""
@@ -98,6 +106,7 @@ class Invocation:
     def build_spec(self, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
         """Return the spec, of which the run id is the hash."""
         hashed = to_builtins(self.definition)
+        names = (*HASHED_FIELDS, *(("files",) if self.definition.files else ()))
         return {
             "kind": SPEC_KIND,
             "config": {
@@ -107,7 +116,7 @@ class Invocation:
                     for k, v in self.values.items()
                     if k not in self.definition.paths
                 },
-                "command": {name: hashed[name] for name in HASHED_FIELDS},
+                "command": {name: hashed[name] for name in names},
             },
             "data": to_builtins(fingerprint),
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class LogReader:
         self._offset = _get_size(path) if offset is None else offset
         self._tail = self._read_tail()
         self._incomplete_line = b""
+        self._columns: list[str] = []
         self._newest: Record = {}
 
     def read_records(self) -> list[Record]:
@@ -42,6 +44,7 @@ class LogReader:
         """
         if self._read_tail() != self._tail:
             self._offset, self._tail, self._incomplete_line, self._newest = 0, b"", b"", {}
+            self._columns = []
         try:
             with open(self.path, "rb") as stream:
                 stream.seek(self._offset)
@@ -65,16 +68,36 @@ class LogReader:
 
     def _parse_lines(self, lines: Iterator[str]) -> Iterator[Record]:
         for line in lines:
-            record = (
-                parse_json_line(line)
-                if self.definition.metrics_file
-                else parse_log_line(line, self.definition)
-            )
+            record = self._parse_line(line)
             if record is not None:
                 if all(record.get(key) == self._newest.get(key) for key in ("step", "phase")):
                     record = {**self._newest, **record}
                 self._newest = record
                 yield record
+
+    def _parse_line(self, line: str) -> Record | None:
+        if not self.definition.metrics_file:
+            return parse_log_line(line, self.definition)
+        if self.path.suffix != ".csv":
+            return parse_json_line(line)
+        if not self._columns:
+            with open(self.path, encoding="utf-8-sig", errors="replace") as stream:
+                self._columns = _split_row(stream.readline())
+        return parse_csv_row(line, self._columns)
+
+
+def parse_csv_row(line: str, columns: Sequence[str]) -> Record | None:
+    """Return the cells of a row that are not empty; None unless there is a whole step."""
+    cells = _split_row(line)
+    record = {name: _parse_number(cell) for name, cell in zip(columns, cells) if cell != ""}
+    return record if type(record.get("step")) is int else None
+
+
+def _split_row(line: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line]), [])]
+    except csv.Error:
+        return []
 
 
 def parse_json_line(line: str) -> Record | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ def read_scores(path: Path, definitions: Mapping[str, ScoreDefinition]) -> tuple
     """Return the declared scores of a file; no scores if one of them is not finite.
 
     Args:
-        path: A JSON object, or JSON lines of which the last one counts; nested names are dotted.
+        path: A JSON object, or JSON lines or a CSV of which the last one counts; nested names are
+            dotted.
         definitions: Score -> what it is.
 
     Raises:
@@ -71,6 +74,8 @@ def _read_object(path: Path) -> dict[str, Any]:
         if not records:
             raise UserError(f"{path} has no JSON line")
         return records[-1]
+    if path.suffix == ".csv":
+        return _read_last_cells(path)
     try:
         content = parse_json(path.read_bytes())
     except JSON_ERRORS as error:
@@ -78,6 +83,20 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a JSON object of scores")
     return content
+
+
+def _read_last_cells(path: Path) -> dict[str, Any]:
+    """Return the last number of every column of a CSV."""
+    values: dict[str, Any] = {}
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            for row in csv.DictReader(stream, skipinitialspace=True):
+                for name, cell in row.items():
+                    with suppress(TypeError, ValueError):
+                        values[str(name)] = float(cell)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no CSV in UTF-8: {error}") from None
+    return values
 
 
 def flatten_scores(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -22,6 +22,8 @@ ScoreKind = Literal[
     "worst_group",
     "share",
     "jaccard",
+    "loss",
+    "value",
 ]
 """What a score measures. Averages are taken within one kind only."""
 
@@ -62,6 +64,8 @@ SCORE_KINDS: dict[str, ScoreKindTraits] = {
     "f1": ScoreKindTraits(higher_is_better=True, is_percent=True),
     "worst_group": ScoreKindTraits(higher_is_better=True, is_percent=True),
     "jaccard": ScoreKindTraits(higher_is_better=True, is_percent=True),
+    "loss": ScoreKindTraits(higher_is_better=False),
+    "value": ScoreKindTraits(higher_is_better=True),
     "share": ScoreKindTraits(higher_is_better=None, is_ranked=False, is_percent=True),
 }
 """Kind -> its traits."""

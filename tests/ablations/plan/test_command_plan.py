@@ -51,6 +51,7 @@ def test_run_ids_cover_what_is_declared(tmp_path: Path) -> None:
         {"command": {"packages": ["numpy"]}},
         {"command": {"resume": "--again"}},
         {"command": {"data": ["program.py"]}},
+        {"command": {"files": {"config.json": "{seed}"}}},
     ]
     for change in changes:
         assert not set(list_run_ids(plan_command(tmp_path, **change).plan)) & set(ids)
@@ -108,6 +109,7 @@ def test_undeclared_provenance_is_stamped(tmp_path: Path) -> None:
         ({"overrides": {"seed": 1}}, (), "'seed' cannot be a value"),
         ({"overrides": {"store": 1, "steps": 1}, "arms": {"base": {}}}, (), "rename the value"),
         ({"arms": {"base": {"groups": {"method": "clip"}}}}, (), "has overrides only"),
+        ({"command": {"files": {"c": "{nothing}"}}}, (), "unknown name '{nothing}'"),
         ({"command": {"check_values": {"stepz": 1}}}, (), "unknown value 'stepz'"),
         ({}, ("gain=2",), "gain is what arm gain changes"),
         ({}, ("stepz=2",), "unknown key 'stepz': did you mean steps"),

@@ -19,6 +19,22 @@ from uniclip.store import Cell, Contrast, Plan, RunStatus
 SEEDS = (0, 1, 2)
 
 
+def test_arms_of_a_command_differ_in_their_values() -> None:
+    plan = make_plan()
+    arms = (
+        replace(plan.arms[0], name="a", config_diff={"values.lr": 0.5}),
+        replace(plan.arms[0], name="b", config_diff={"train.steps": 9}),
+    )
+    weights = {"a": 1.0, "b": -1.0}
+    contrast = Contrast(name="c", label="c", kind="difference", weights=weights, primary=True)
+    values = {"lr": 0.1, "flags": ["--x"]}
+    plan = replace(
+        plan, arms=arms, contrasts=(contrast,), base_config={**plan.base_config, "values": values}
+    )
+    lines = plan_lines.describe_differences(plan, {}, 80)
+    assert lines[-1].strip() == "c: lr 0.5 vs. 0.1"
+
+
 def make_seeds_plan(num_arms: int = 3) -> Plan:
     """Return a plan of three seeds, one contrast for each arm but the first, and two notes."""
     plan = make_plan()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,25 @@ def test_what_a_killed_worker_did_not_copy_is_copied_later(tmp_path: Path) -> No
     assert [r["step"] for r in train] == [*range(1, 13)]
     assert train[0]["loss"] == 2.0
     assert train[5]["loss"] == 7.5
+
+
+def test_files_are_written_before_the_program_starts(tmp_path: Path) -> None:
+    text = '{"gain": {gain}, "flags": {flags}, "out": "{output}"}'
+    command = {"files": {"config.json": text}, "resume": "--ignored 1"}
+    run = (
+        "{python} -S {here}/program.py --seed {seed} --out {output} --steps {steps} "
+        "--gain {gain} --seconds {seconds} {flags} {resume}"
+    )
+    toy = ToyCell(tmp_path, command={**command, "run": run})
+    output = toy.run.path / "output"
+    output.mkdir()
+    (output / "config.json").write_text("of an attempt that was killed before its program began")
+    assert toy.execute() == "trained"
+    assert json.loads((output / "config.json").read_text()) == {
+        "gain": 1.0, "flags": [], "out": str(output),
+    }  # fmt: skip
+    (started,) = [e for e in read_jsonl(toy.attempt.events_path) if e["event"] == "started"]
+    assert "--ignored" not in started["words"], "there was nothing to resume from"
 
 
 def test_a_failed_program_is_named_by_its_last_line(tmp_path: Path) -> None:

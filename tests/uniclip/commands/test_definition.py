@@ -28,6 +28,7 @@ def test_the_first_score_is_primary() -> None:
         ({"log_pattern": "(?P<epoch>.)", "step_from": {"batch": 1}}, r"no group \(\?P<batch>"),
         ({"log_pattern": "(?P<step>"}, "no regular expression"),
         ({"metrics_file": "m", "scores": {}}, "scores is empty"),
+        ({"metrics_file": "m", "files": {"../c": "x"}}, "must be a name of a file"),
         ({"metrics_file": "m", "environment": {"A B": "1"}}, "no name of a variable"),
     ],
 )

@@ -68,6 +68,24 @@ def test_a_log_that_is_rotated_is_read_on(tmp_path: Path) -> None:
     assert reader.read_records() == []
 
 
+def test_rows_of_a_csv(tmp_path: Path) -> None:
+    """As Lightning writes them: empty cells, and all of it anew when there is a new column."""
+    path = tmp_path / "metrics.csv"
+    reader = LogReader(path, define(metrics_file="metrics.csv"))
+    path.write_text("epoch,step,loss\n0,1,2.5\n0,")
+    assert reader.read_records() == [{"epoch": 0, "step": 1, "loss": 2.5}]
+    path.write_text("epoch,step,loss,acc\n0,1,2.5,\n0,2,,0.25\nx,y,z\n")
+    assert reader.read_records() == [
+        {"epoch": 0, "step": 1, "loss": 2.5},
+        {"epoch": 0, "step": 2, "acc": 0.25},
+    ]
+    with open(path, "a") as stream:
+        stream.write("1,3,1.5,0.5\n")
+    later = LogReader(path, define(metrics_file="metrics.csv"), offset=path.stat().st_size - 12)
+    expected = [{"epoch": 1, "step": 3, "loss": 1.5, "acc": 0.5}]
+    assert later.read_records() == reader.read_records() == expected
+
+
 def test_records_of_one_step_are_joined(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     reader = LogReader(path, define(metrics_file="metrics.jsonl"))

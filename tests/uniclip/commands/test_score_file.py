@@ -30,6 +30,16 @@ def test_nested_names_and_the_last_line(tmp_path: Path) -> None:
     assert (rank.name, rank.value) == ("rank", 3.0)
 
 
+def test_the_last_number_of_a_column(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,rank,test.R@1\n1,9,0.1\n2,,0.25\n3,3,\n")
+    r1, rank = read_scores(path, DEFINITIONS)
+    assert (r1.value, rank.value) == (0.25, 3.0)
+    path.write_bytes(b"rank\n\xff\n")
+    with pytest.raises(UserError, match="is no CSV in UTF-8"):
+        read_scores(path, DEFINITIONS)
+
+
 def test_a_score_that_is_not_finite_is_no_score(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text('{"test": {"R@1": NaN}, "rank": 3}')
     assert read_scores(tmp_path / "s.json", DEFINITIONS) == ()

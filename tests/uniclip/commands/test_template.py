@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from uniclip.commands.template import (
     list_placeholders,
+    render_file,
     render_text,
     render_words,
     require_known_names,
@@ -23,6 +26,14 @@ def test_words_are_split_before_values_are_set() -> None:
 def test_brace_ranges_and_values_with_braces_stay() -> None:
     assert render_text("{path}/{000..009}.tar", {"path": "{seed}"}) == "{seed}/{000..009}.tar"
     assert list_placeholders("{a}-{000..009}-{b2}") == {"a", "b2"}
+
+
+def test_files_hold_lists_and_null_as_json() -> None:
+    template = '{"lr": {lr}, "layers": {layers}, "name": "{name}", "on": {on}, "none": {none}}'
+    values = {"lr": 0.1, "layers": [8, "é"], "name": "a", "on": True, "none": None}
+    assert json.loads(render_file(template, values)) == values
+    with pytest.raises(UserError, match=r"\{absent\} .* has no value"):
+        render_file("{absent}", values)
 
 
 def test_truth_values_are_words() -> None:
