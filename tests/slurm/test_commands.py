@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from tests.examples.test_openclip_demo import write_images
+from tests.helpers import ROOT
+from tests.helpers.checkpoint_ablations import write_captioned_images
 from tests.helpers.command_ablations import write_command_ablation
 from tests.helpers.command_line import Driver, assert_finished_once
 from tests.helpers.slurm_cluster import Cluster
 from tests.slurm.test_disturbances import finish, node_of, recorded_end_reasons, under_way
-from uniclip.store import EndReason
+from uniclip.store import EndReason, RunFolder
 
 pytestmark = pytest.mark.soak
 SLURM = ("launcher=slurm", "launcher.timeout_min=30", "launcher.cells_per_job=1")
@@ -94,3 +97,69 @@ def test_a_switch_that_changes_nothing_is_refused(cluster: Cluster, tmp_path: Pa
     assert count_starts(driver) == 0
     assert not any(run.list_attempts() for run in driver.store.iter_runs())
     assert "the audit refuses the sweep" in driver.run(command="status")
+
+
+def kill_the_worker_of(cluster: Cluster, driver: Driver, step: int) -> RunFolder:
+    """Kill the worker of the first run that reaches a step; return the run."""
+    killed: list[RunFolder] = []
+
+    def find() -> bool:
+        for run in driver.store.iter_runs():
+            for attempt in map(run.get_attempt, run.list_attempts()):
+                claim, beat = attempt.read_claim(), attempt.read_heartbeat()
+                if claim and beat and beat.step >= step and not attempt.read_end():
+                    cluster.kill_pid(claim.pid)
+                    killed.append(run)
+                    return True
+        return False
+
+    cluster.wait_until(find, "a program that trains")
+    return killed[0]
+
+
+def assert_resumed(driver: Driver, run: RunFolder) -> None:
+    """Assert that the sweep was finished, and that a run went on after its last checkpoint."""
+    assert_finished_once(driver)
+    outcome = run.read_outcome()
+    assert outcome is not None
+    assert outcome.attempt > 1
+    steps = [r["step"] for r in run.get_attempt(outcome.attempt).read_metrics()]
+    assert steps[0] > 1, steps[:3]
+    assert all(state["status"] == "complete" for state in driver.states().values())
+    (sweep,) = driver.store.iter_sweeps()
+    assert all(check.passed for check in sweep.read_audit_checks())
+    assert sweep.read_audit_checks()[-1].name == "a killed run continues"
+    assert driver.tables()
+
+
+def test_the_example_in_plain_torch(cluster: Cluster, tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "store")
+    driver.words = (
+        *("ablation=plain_torch", f"conf_dir={ROOT / 'examples' / 'plain_torch'}", "seeds=1"),
+        *("arms=[base,dropout]", "steps=6000", *SLURM, f"store={driver.folder}"),
+    )
+    driver.run()
+    run = kill_the_worker_of(cluster, driver, 200)
+    finish(cluster)
+    assert_resumed(driver, run)
+
+
+def test_the_example_of_open_clip(cluster: Cluster, tmp_path: Path) -> None:
+    """Its checkpoints are evaluated on the nodes, too."""
+    pytest.importorskip("open_clip_train")
+    driver = Driver(tmp_path / "store")
+    data_folder = write_images(tmp_path / "images")
+    name = write_captioned_images(tmp_path / "images", "test")
+    driver.words = (
+        *("ablation=openclip_demo", f"data_folder={data_folder}", "arms=[clip,siglip]", "seeds=1"),
+        *("budget=study", f"benchmark={name}", "runtime.device=cpu", *SLURM),
+        f"store={driver.folder}",
+    )
+    driver.run()
+    run = kill_the_worker_of(cluster, driver, 9)
+    finish(cluster)
+    assert_resumed(driver, run)
+    for cell in driver.plan().cells:
+        hashes = driver.plan().evaluation_hashes[cell.arm]
+        assert sorted(hashes) == sorted(["program", name])
+        assert driver.store.get_run(cell.run_id).has_scores(hashes)
