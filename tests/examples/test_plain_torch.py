@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.helpers import ROOT
-from tests.helpers.command_line import Driver
+from tests.helpers.command_line import (
+    TIMEOUT_SECONDS,
+    Driver,
+    assert_finished_once,
+    kill,
+    wait_until,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,6 +28,7 @@ EXAMPLE = ROOT / "examples" / "plain_torch"
 
 
 def make_driver(folder: Path, example: Path, *words: str) -> Driver:
+    folder.mkdir(exist_ok=True)
     driver = Driver(folder / "store")
     driver.words = (
         *("ablation=plain_torch", f"conf_dir={example}", "seeds=1", "launcher.max_workers=1"),
@@ -40,6 +49,60 @@ def test_the_example_runs(tmp_path: Path) -> None:
         "report.html"
     ).read_text(encoding="utf-8")
     assert b"a killed run continues" in driver.tables()["manipulation_checks.csv"]
+
+
+def read_accuracies(driver: Driver) -> dict[str, float]:
+    plan = driver.plan()
+    accuracies = {}
+    for cell in plan.cells:
+        (item,) = plan.evaluation_hashes[cell.arm].items()
+        scores = driver.store.get_run(cell.run_id).read_scores(*item)
+        assert scores is not None
+        accuracies[cell.name] = scores.scores[0].value
+    return accuracies
+
+
+def list_trainers(driver: Driver) -> list[int]:
+    """Return the pids of the program, without those of its supervisors and workers."""
+    return [
+        pid
+        for pid in driver.everything()
+        if (words := psutil.Process(pid).cmdline())[1:2] == [str(EXAMPLE / "ablation/../train.py")]
+        and words
+    ]
+
+
+def test_controller_program_and_everything_are_killed(tmp_path: Path) -> None:
+    """Each time the sweep goes on where its last checkpoint is, with the same scores at its end."""
+    words = ("arms=[base,dropout]", "steps=6000")
+    driver = make_driver(tmp_path / "killed", EXAMPLE, *words)
+    controller = driver.start()
+    wait_until(driver.training)
+    controller.kill()
+    controller.communicate()
+    wait_until(lambda: not list_trainers(driver))
+    controller = driver.start()
+    wait_until(lambda: driver.training() and bool(list_trainers(driver)))
+    kill(list_trainers(driver))
+    output, _ = controller.communicate(timeout=TIMEOUT_SECONDS)
+    assert controller.returncode == 1, output
+    assert "the program ended with status 137 (killed: out of memory?)" in output
+    controller = driver.start(command="retry")
+    wait_until(lambda: driver.training() and bool(list_trainers(driver)))
+    kill(driver.everything(), signal.SIGTERM)
+    controller.communicate(timeout=TIMEOUT_SECONDS)
+    assert "2 complete" in driver.run()
+    assert_finished_once(driver)
+    (killed_run, *_) = (r for r in driver.store.iter_runs() if len(r.list_attempts()) > 2)
+    firsts = [
+        next((r["step"] for r in killed_run.get_attempt(number).read_metrics()), None)
+        for number in killed_run.list_attempts()
+    ]
+    assert firsts[0] == 1
+    assert (firsts[-1] or 0) > 1
+    undisturbed = make_driver(tmp_path / "whole", EXAMPLE, *words)
+    undisturbed.run()
+    assert read_accuracies(driver) == read_accuracies(undisturbed)
 
 
 def test_a_switch_that_is_broken_on_purpose_is_caught(tmp_path: Path) -> None:
