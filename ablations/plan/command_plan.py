@@ -23,6 +23,7 @@ from uniclip.store import Arm, Plan
 
 TEMPLATES = (
     *("run", "steps", "resume", "metrics_file", "log_file", "scores_file", "working_folder"),
+    *("checkpoint", "checkpoint_config"),
 )
 """Fields of a command that are templates."""
 RUN_KEYS = ("runtime.device", "train.num_threads")
@@ -252,8 +253,8 @@ def _check_templates(
     for key in TEMPLATES:
         require_known_names(key, getattr(definition, key), names)
     texts = (*definition.environment.values(), *definition.files.values())
-    for template in (*(definition.data or ()), *texts):
-        require_known_names("data, environment and files", template, names)
+    for template in (*(definition.data or ()), *definition.benchmark, *texts):
+        require_known_names("data, benchmark, environment and files", template, names)
     templates = (
         *(definition.run, definition.resume, definition.steps, definition.working_folder),
         *texts,

@@ -176,7 +176,7 @@ class Execution:
         )
         self.total_steps = self.invocation.total_steps
         words = self.invocation.build_words(self.output, resumes=self._has_output())
-        self.output.mkdir(exist_ok=True)
+        self.output.mkdir(parents=True, exist_ok=True)
         self.invocation.write_files(self.output)
         self.attempt.log_event("started", words=words)
         self._write_heartbeat("starting")

@@ -55,6 +55,7 @@ def test_data_sets_of_the_ablation_and_of_the_user(tmp_path: Path) -> None:
     [
         ({}, ("benchmark=cifar10",), "is for a command that names a checkpoint"),
         ({**CHECKPOINT, "scores": {}}, (), "name the data sets on which it is evaluated"),
+        ({"checkpoint": "{epoch}.pt"}, (), "command.checkpoint: unknown name '{epoch}'"),
         (CHECKPOINT, ("benchmark=cifar11",), "unknown benchmark 'cifar11'"),
         (CHECKPOINT, ("benchmark=openmoji",), "is scored for models that are trained here"),
         ({**CHECKPOINT, "scores": {}}, ("benchmark=winoground",), "names no primary score"),

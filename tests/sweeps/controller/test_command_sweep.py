@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ablations.plan.plan import find_cell
+from sweeps.bundles.verification import check_run
 from sweeps.claims import process
 from sweeps.config.request import parse_request
 from tests.helpers.command_ablations import write_command_ablation
@@ -70,6 +71,7 @@ def test_a_sweep_is_killed_resumed_and_reported(tmp_path: Path) -> None:
         assert len(list_starts(folder)) == expected, name
         steps = [r["step"] for r in folder.read_history() if r["phase"] == "train"]
         assert steps == [*range(1, 31)]
+        assert [*check_run(folder)] == []
     second = read_jsonl(run.get_attempt(2).metrics_path)
     assert second[0]["step"] > 1
     states = driver.states()
