@@ -10,10 +10,13 @@ from analysis.collect.run_time import format_duration
 from analysis.review.finding import CommandWords, Finding, Remedy
 from sweeps.config import stored_sweep
 from sweeps.costs.estimate import CostEstimate
+from uniclip.commands.definition import EXECUTOR
 from uniclip.store import Plan, Store
 from uniclip.store.sweep_records import IMPORTED
 
 DEFAULT_STORE = "store"
+TRAINING_SECTIONS = ("train.", "data.", "model.", "method.", "views.")
+"""Sections of the configuration that a sweep of another program's runs does not have."""
 TUNE_KEYS = (
     *("n_trials", "space", "sampler", "sampler_options", "pruner", "pruner_options", "storage"),
     *("tuning_seeds", "parallel_trials", "sampler_seed"),
@@ -53,7 +56,8 @@ def build_proposal(
 ) -> Proposal:
     """Return a finding with its command lines and their price.
 
-    Runs that were imported have no command that runs more of them.
+    Runs that were imported have no command that runs more of them, those of another program none
+    that sets a key of this package's training.
 
     Args:
         finding: the finding.
@@ -67,9 +71,22 @@ def build_proposal(
         command_lines=tuple(
             shlex.join(build_command_line(words, store, plan))
             for words in finding.remedy.commands
-            if plan.executor != IMPORTED or words.command == "report"
+            if _is_applicable(words, plan)
         ),
         price=estimate_price(finding.remedy, cost_estimates, gpus_per_run),
+    )
+
+
+def _is_applicable(words: CommandWords, plan: Plan) -> bool:
+    """Return whether a command exists for the runs of a plan."""
+    if words.command == "report" or plan.executor not in (IMPORTED, EXECUTOR):
+        return True
+    if plan.executor == IMPORTED:
+        return False
+    keys = {word.partition("=")[0] for word in words.changes}
+    has_checkpoint = bool(plan.base_config["runtime"]["command"]["definition"].get("checkpoint"))
+    return (has_checkpoint or "benchmark" not in keys) and not any(
+        key.startswith(TRAINING_SECTIONS) for key in keys
     )
 
 

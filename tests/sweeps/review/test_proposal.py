@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from analysis.review.finding import CommandWords, Finding, Remedy
 from sweeps.costs.estimate import CostEstimate
 from sweeps.review.proposal import (
@@ -18,6 +20,7 @@ from sweeps.review.proposal import (
 from sweeps.tuning.tuner import TuneConfig
 from tests.helpers import fake_sweep, fake_tuned_sweep
 from tests.helpers.fake_sweep import Truth
+from uniclip.commands.definition import EXECUTOR
 from uniclip.store import Store
 
 PLAN = replace(
@@ -91,3 +94,24 @@ def test_a_proposal_has_commands_as_a_shell_reads_them() -> None:
     proposal = build_proposal(finding, STORE, PLAN, ESTIMATES, 0)
     assert proposal.command_lines == (f"run {PLAN.sweep_id} 'seeds=[0,1]'",)
     assert proposal.price.seconds == 600
+
+
+@pytest.mark.parametrize(
+    ("changes", "checkpoint", "is_listed"),
+    [
+        (("seeds=[0,1]",), "", True),
+        (("seeds=[0]", "train.steps=800"), "", False),
+        (("benchmark=[cifar10]",), "", False),
+        (("benchmark=[cifar10]",), "last.pt", True),
+    ],
+)
+def test_another_program_has_no_keys_of_training(
+    changes: tuple[str, ...], checkpoint: str, is_listed: bool
+) -> None:
+    runtime = {"command": {"definition": {"checkpoint": checkpoint}}}
+    plan = replace(PLAN, executor=EXECUTOR, base_config={**PLAN.base_config, "runtime": runtime})
+    remedy = Remedy(description="d", commands=(CommandWords(changes=changes),), runs={})
+    finding = Finding(
+        check="c", title="t", severity="minor", evidence=("e",), reason="r", remedy=remedy
+    )
+    assert bool(build_proposal(finding, STORE, plan, {}, 0).command_lines) == is_listed
