@@ -216,8 +216,15 @@ def list_ablations(folders: Sequence[Path]) -> list[str]:
     return sorted({p.stem for f in folders for p in (f / "ablation").glob("*.yaml")})
 
 
-def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
+def load_ablation(
+    name: str, folders: Sequence[Path], changes: Mapping[str, Any] | None = None
+) -> Ablation:
     """Return the ablation `name` of the first folder that declares it.
+
+    Args:
+        name: its name.
+        folders: folders of YAML files.
+        changes: keys of its file that are replaced, such as "design".
 
     Raises:
         UserError: there is none, or its file is not valid.
@@ -226,7 +233,7 @@ def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
     if name not in ablation_names:
         raise make_unknown_name_error("ablation", name, ablation_names)
     path = next(p for f in folders if (p := f / "ablation" / f"{name}.yaml").exists())
-    values = read_yaml(path)
+    values = {**read_yaml(path), **(changes or {})}
     if values.get("design") == "add_one_in":
         values = {"reference": "none", **values}
     ablation: Ablation = _bind_file(
@@ -261,8 +268,9 @@ def load_ablation(name: str, folders: Sequence[Path]) -> Ablation:
 def _add_component_rules(ablation: Ablation, components: Mapping[str, Component]) -> Ablation:
     """Return the ablation with the rules and doses that its components declare."""
     declared = {n: components[n] for n in ablation.components if n in components}
+    requires = {n: c.requires for n, c in components.items()} | ablation.requires
     rules = {
-        "requires": {n: c.requires for n, c in declared.items() if c.requires},
+        "requires": {n: _follow_requirements(n, requires, ablation) for n in ablation.components},
         "excludes": {n: c.excludes for n, c in declared.items() if c.excludes},
     }
     doses = {
@@ -270,7 +278,7 @@ def _add_component_rules(ablation: Ablation, components: Mapping[str, Component]
     }
     return replace(
         ablation,
-        requires={**rules["requires"], **ablation.requires},
+        requires={**ablation.requires, **{n: r for n, r in rules["requires"].items() if r}},
         excludes={**rules["excludes"], **ablation.excludes},
         doses={**doses, **ablation.doses},
         controls={
@@ -278,6 +286,21 @@ def _add_component_rules(ablation: Ablation, components: Mapping[str, Component]
             **ablation.controls,
         },
     )
+
+
+def _follow_requirements(
+    name: str, requires: Mapping[str, Sequence[str]], ablation: Ablation
+) -> tuple[str, ...]:
+    """Return what a component requires: directly, or through components that are not varied."""
+    found: list[str] = []
+    pending = list(requires.get(name, ()))
+    while pending:
+        other = pending.pop(0)
+        if other not in found:
+            found.append(other)
+            if other not in ablation.components:
+                pending += requires.get(other, ())
+    return tuple(found)
 
 
 def select_active_overrides(

@@ -97,8 +97,6 @@ def _check_predictions(ablation: Ablation, contrasts_by_name: Mapping[str, Contr
             raise UserError(
                 f"{where}: {make_unknown_name_error('component', prediction.component, names)}"
             )
-        if prediction.sign == "null" and not ablation.margins:
-            raise UserError(f"{where}: {prediction.description} needs a margin: set margins")
 
 
 def select_predicted(prediction: Prediction, contrasts: Iterable[Contrast]) -> list[Contrast]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ablations.designs.validation import select_predicted
 from ablations.schema import Ablation
+from uniclip.errors import UserError
 from uniclip.io.hashing import digest
 from uniclip.store import Contrast, Plan, Prediction
 
@@ -19,6 +20,19 @@ def add_predictions(plan: Plan, ablation: Ablation) -> Plan:
         skipped=(*plan.skipped, *describe_ungraded_predictions(ablation, plan.contrasts)),
     )
     return replace(plan, predictions_digest=compute_predictions_digest(plan))
+
+
+def check_null_predictions(plan: Plan) -> None:
+    """Raise `UserError` if an effect is predicted to be null and its score has no margin."""
+    metric = plan.primary_metric
+    if plan.get_margin(metric.dataset, metric.metric) is not None:
+        return
+    for prediction in plan.predictions:
+        if prediction.sign == "null":
+            raise UserError(
+                f"ablation {plan.ablation}: predictions: {prediction.description} needs a margin "
+                f"of {metric.metric}: declare it in the ablation, or give margin="
+            )
 
 
 def resolve_predictions(

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.frames.tables import add_units, make_numeric, to_data_frame
 from analysis.results.results import Results
 from analysis.statistics.effects import ALPHA, compute_min_spread, paired_t
+from analysis.statistics.looks import adjust_for_looks
 from analysis.statistics.verdicts import ScoreKey, normalize_weights
 from analysis.tables.effects import build_effect_table, build_other_effects_table
 from uniclip.store import Contrast
@@ -68,10 +69,11 @@ def tabulate_correction(results: Results) -> pd.DataFrame:
     """Return how the p-value of each primary contrast was corrected: index (contrast, dataset,
     score), smallest p-value first.
 
-    Columns: label, look_seeds and look_level (the last look that was reached, and its share of
-    alpha), p_look (paired t test of the seeds of the look), p_looks (p_look times alpha /
-    look_level, at most 1), holm_factor (family size minus the number of smaller p-values),
-    p_adjusted (p_looks times holm_factor, at least the one above and at most 1), alpha and verdict.
+    Columns: label, look_seeds and look_level (the last look that was reached, and its level),
+    p_look (paired t test of the seeds of the look), p_looks (p_look times alpha / look_level, at
+    most 1; in an adaptive sweep, the p-value of the sequence of tests), holm_factor (family size
+    minus the number of smaller p-values), p_adjusted (p_looks times holm_factor, at least the one
+    above and at most 1), alpha and verdict.
     Contrasts that compare the same arms are one comparison. Before the first look there are no
     p-values.
     """
@@ -119,4 +121,5 @@ def _describe_test(results: Results, contrast: Contrast, key: ScoreKey) -> dict[
     ]
     min_spread = compute_min_spread(contrast.weights, results.observations[key])
     p_look = float(paired_t(np.array(values), min_spread=min_spread)[2])
-    return row | {"p_look": p_look, "p_looks": min(1.0, p_look * look.alpha / reached.level)}
+    p_looks = adjust_for_looks(p_look, look.looks, reached, len(values), alpha=look.alpha)
+    return row | {"p_look": p_look, "p_looks": p_looks}

@@ -128,6 +128,7 @@ def iterate_store_inputs(store: Store, plan: Plan) -> Iterator[Path]:
     yield folder.path / "plan.json"
     yield from (folder.audit_path, folder.probes_path, folder.cost_estimates_path)
     yield store.origins_path
+    yield from _iterate_related_plans(store, plan)
     for run_id, required_evaluations in plan.required_evaluations().items():
         run = store.get_run(run_id)
         if not run.is_readable():
@@ -151,6 +152,13 @@ def iterate_store_inputs(store: Store, plan: Plan) -> Iterator[Path]:
     if plan.tuning is not None and plan.tuning.study:
         study = store.get_study(plan.tuning.default_sweep, plan.tuning.study)
         yield from study.list_round_paths()
+
+
+def _iterate_related_plans(store: Store, plan: Plan) -> Iterator[Path]:
+    """Yield the plans of the other sweeps of the ablation, which the review compares."""
+    for folder in store.iter_sweeps():
+        if folder.path.name.startswith(f"{plan.ablation}-") and folder.path.name != plan.sweep_id:
+            yield folder.path / "plan.json"
 
 
 def _read_current_manifest(report_folder: Path, input_digest: str) -> dict[str, Any] | None:
@@ -219,6 +227,7 @@ def _write_contents(
     from analysis.report.origins import write_origins
     from analysis.results.planted_effects import check_planted_effects
     from analysis.results.results import analyze
+    from analysis.review.table import review_for_report
     from analysis.tables.costs import build_cost_report
 
     sweep_data = collect_sweep_data(store, sweep_id)
@@ -226,8 +235,15 @@ def _write_contents(
     notebook.add(build_cells(plan.title, sweep_id, is_tuned=plan.tuning is not None))
     results = analyze(store, sweep_data)
     report_tables = tables.build_tables(results)
+    review = review_for_report(store, results)
+    reviews = [] if review is None else [review]
     sentences = summary.build_summary_sentences(results)
-    _write_tables(report_tables, sweep_data, results.tuning_trials, folder)
+    _write_tables(
+        [*report_tables, *(review.build_table(with_commands=False) for review in reviews)],
+        sweep_data,
+        results.tuning_trials,
+        folder,
+    )
     write_origins(store, plan, folder)
     (folder / "figures").mkdir()
     examples = load_examples(store, sweep_data.plan)
@@ -240,7 +256,7 @@ def _write_contents(
     failure_notes = notebooks.describe_failure(executed)
     page = render_html(
         results,
-        report_tables,
+        [*report_tables, *(review.build_table(with_commands=True) for review in reviews)],
         report_figures,
         sentences,
         planted_results,

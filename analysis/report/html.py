@@ -154,6 +154,7 @@ def _build_sections(
             *(table_html.get(name) for name in DESIGN_TABLES),
             figure_html["interactions"],
         ),
+        section("review", "Review", table_html.get("review")),
         section("scores", "Scores", table_html["scores"], *collapsed_tables),
         section("compare", "Compare"),
         section("disagreements", "Disagreements", figure_html.get("disagreements")),

@@ -117,7 +117,7 @@ def _format_mdes(plan: Plan, effect: Effect, scores: Scores) -> str:
     if len(looks) > MAX_LOOKS:  # one at every seed
         looks = (looks[0], looks[len(looks) // 2], looks[-1])
     for look in looks:
-        mde = estimate_look_mde(effect, look, family_size)
+        mde = estimate_look_mde(effect, look, plan.looks, family_size)
         text = append_unit(number_format.format_mde(mde), number_format.difference_unit)
         texts.append(f"{text} at {look.num_seeds} seeds")
     return ", ".join(texts)

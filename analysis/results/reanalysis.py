@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +10,11 @@ from scipy import special
 from analysis.collect.frame import SweepData, collect_sweep_data
 from analysis.results.results import Results, analyze
 from analysis.statistics.effects import ALPHA, Effect
-from analysis.statistics.looks import choose_planning_look, estimate_look_mde
+from analysis.statistics.looks import choose_planning_look, estimate_look_mde, scale_levels
 from analysis.statistics.verdicts import ScoreKey
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.frames.store_frames import StoreFrames, open_store
-from uniclip.store import Look, Plan, PrimaryMetric
+from uniclip.store import Plan, PrimaryMetric
 
 
 def analyze_sweep(
@@ -116,19 +115,12 @@ def _set_effect_alpha(effect: Effect, alpha: float) -> Effect:
         effect = replace(effect, low=effect.mean - half_width, high=effect.mean + half_width)
     if effect.look is None:
         return effect
-    looks = _scale_levels(effect.look.looks, alpha / ALPHA)
+    looks = scale_levels(effect.look.looks, alpha)
     reached = effect.look.reached
-    look = replace(
-        effect.look,
-        alpha=alpha,
-        looks=looks,
-        reached=None if reached is None else _scale_levels((reached,), alpha / ALPHA)[0],
-    )
+    if reached is not None:
+        reached = looks[effect.look.looks.index(reached)]
+    look = replace(effect.look, alpha=alpha, looks=looks, reached=reached)
     planning_look = choose_planning_look(looks, look.reached)
     return replace(
-        effect, look=look, mde=estimate_look_mde(effect, planning_look, look.family_size)
+        effect, look=look, mde=estimate_look_mde(effect, planning_look, looks, look.family_size)
     )
-
-
-def _scale_levels(looks: Sequence[Look], factor: float) -> tuple[Look, ...]:
-    return tuple(replace(look, level=look.level * factor) for look in looks)

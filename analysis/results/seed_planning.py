@@ -118,13 +118,15 @@ def _estimate_spread(effect: Effect) -> float:
 def _find_seeds(plan: Plan, mde: float, spread: float, family_size: int) -> int | None:
     """Return the seeds of the first look that detects the effect, or of a later test at the level
     of the last look."""
+    from analysis.statistics.looks import compute_test_level
     from analysis.statistics.power import find_required_seeds
 
     if not spread:
         return plan.looks[0].num_seeds
     required = None
     for look in plan.looks:
-        required = find_required_seeds(mde / spread, look.level / family_size, equivalence=False)
+        level = compute_test_level(look, plan.looks, family_size)
+        required = find_required_seeds(mde / spread, level, equivalence=False)
         if required is not None and required <= look.num_seeds:
             return look.num_seeds
     return required

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from analysis.collect.frame import collect_plan_data
-from analysis.results.results import analyze
+from analysis.results.results import Results, analyze
 from analysis.review import design, scores, seeds
 from analysis.review import tuning as hyperparameters
 from analysis.review.finding import Finding, ReviewInput
@@ -49,6 +49,16 @@ def review_sweep(store: Store, plan: Plan) -> list[Finding]:
     results = analyze(store, collect_plan_data(store, plan))
     if not any(observations.values for observations in results.observations.values()):
         raise UserError(f"{plan.sweep_id} has no scores yet: review needs a sweep that has run")
+    return review_results(store, results)
+
+
+def review_results(store: Store, results: Results) -> list[Finding]:
+    """Return what a reviewer would attack in results that have scores, in the order of `CHECKS`.
+
+    Raises:
+        UserError: a file of the store is damaged.
+    """
+    plan = results.plan
     related_plans = list(_iterate_related_plans(store, plan))
     review = ReviewInput(
         results=results,

@@ -179,11 +179,14 @@ def _propose_fold_over(plan: Plan) -> Remedy:
     """Return the fold-over that the plan offers first, else the crossed arms that are left out."""
     if plan.fold_overs:
         offer = plan.fold_overs[0]
-        names = ", ".join(offer.components)
+        names = ",".join(offer.components)
         return Remedy(
-            description=f"{offer.num_arms} further arms, which would separate {offer.separates}: "
-            f"write fold_over: [{names}] in the ablation's YAML, then",
-            commands=(CommandWords(changes=(format_seeds(plan.seeds),), same_sweep=False),),
+            description=f"{offer.num_arms} further arms, which would separate {offer.separates}",
+            commands=(
+                CommandWords(
+                    changes=(f"fold_over=[{names}]", format_seeds(plan.seeds)), same_sweep=False
+                ),
+            ),
             runs={plan.reference: float(offer.num_arms * len(plan.seeds))},
         )
     if not any(word.startswith("arms=") for word in plan.overrides):

@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 MIN_DOSES = 3
 """Fewest doses, off and on included, of which a trend is tested."""
 MIN_SEEDS = 2
+CONSTANT_TOLERANCE = 1e-12
+"""Difference of means up to which they are equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +30,15 @@ class DoseTrend:
     """Mean of each dose over seeds, in the order of the doses."""
     fitted: tuple[float, ...]
     """The nearest curve that only rises, or only falls, to these means."""
-    is_rising: bool
+    is_rising: bool | None
+    """None if all means are equal."""
     p: float | None
     """Two-sided p-value of "no trend" (Page); None below three doses or two seeds."""
 
     @property
     def is_monotone(self) -> bool:
         """Whether the means themselves only rise, or only fall."""
-        return bool(np.allclose(self.means, self.fitted, rtol=0, atol=1e-12))
+        return bool(np.allclose(self.means, self.fitted, rtol=0, atol=CONSTANT_TOLERANCE))
 
 
 def estimate_dose_trend(values: Floats) -> DoseTrend:
@@ -50,10 +53,11 @@ def estimate_dose_trend(values: Floats) -> DoseTrend:
         for is_rising in (True, False)
     }
     is_rising = bool(((fits[True] - means) ** 2).sum() <= ((fits[False] - means) ** 2).sum())
+    is_constant = bool(np.allclose(means, means[0], rtol=0, atol=CONSTANT_TOLERANCE))
     return DoseTrend(
         means=tuple(map(float, means)),
         fitted=tuple(map(float, fits[is_rising])),
-        is_rising=is_rising,
+        is_rising=None if is_constant else is_rising,
         p=compute_page_p(values),
     )
 

@@ -8,7 +8,8 @@ not of how often somebody looked.
 The levels of the looks add up to at most 5 % (Bonferroni's inequality over looks). This holds for
 any schedule and any dependence between looks. The boundaries of Lan and DeMets (Biometrika, 1983)
 assume normal statistics; applied to the p-values of t tests of 3 to 12 seeds they had an error of
-5.3 to 5.5 % in simulations (`tests.simulations`).
+5.3 to 5.5 % in simulations (`tests.simulations`). Adaptive sweeps have a look at every number of
+seeds, whose levels hold jointly (`sequential_t`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import special
 
+from analysis.statistics import sequential_t
 from analysis.statistics.effects import (
     ALPHA,
     MIN_SEEDS_FOR_INTERVAL,
@@ -43,6 +45,50 @@ def count_finished(finished_seeds: Collection[int], first_seed: int = 0) -> int:
     while first_seed + num_finished in finished_seeds:
         num_finished += 1
     return num_finished
+
+
+def adjust_for_looks(
+    p: float,
+    looks: Sequence[Look],
+    reached: Look,
+    num_values: int,
+    *,
+    two_sided: bool = True,
+    alpha: float = ALPHA,
+) -> float | None:
+    """Return a p-value corrected for the looks; None if their rule has no test of so few values.
+
+    Args:
+        p: p-value of the test of the look.
+        looks: the schedule.
+        reached: the look.
+        num_values: number of values of the test: seeds of the look that did not diverge.
+        two_sided: whether effects of both signs are tested.
+        alpha: the error of all looks.
+    """
+    if reached.is_joint:
+        p_values = np.array([p])
+        adjusted = sequential_t.adjust_p_values(p_values, num_values, looks, two_sided=two_sided)
+        return None if adjusted is None else float(adjusted[0])
+    return min(1.0, p * alpha / reached.level)
+
+
+def compute_test_level(
+    look: Look, looks: Sequence[Look], num_tests: int, *, two_sided: bool = True
+) -> float:
+    """Return the level of the test at a look, after the correction for all looks and `num_tests`
+    tests."""
+    if look.is_joint:
+        return sequential_t.compute_step_level(look, looks, num_tests, two_sided=two_sided)
+    return look.level / num_tests
+
+
+def scale_levels(looks: Sequence[Look], alpha: float) -> tuple[Look, ...]:
+    """Return looks with levels in the same proportion, whose error is `alpha` instead of 5 %."""
+    factor = alpha / ALPHA
+    if looks and looks[0].is_joint:
+        factor = sequential_t.find_level_factor(looks, alpha)
+    return tuple(replace(look, level=look.level * factor) for look in looks)
 
 
 def equivalence_p_value(values: Floats, margin: float, *, min_spread: float = 0.0) -> Floats:
@@ -109,13 +155,13 @@ def run_look(
     )
     if reached is None or len(values) < MIN_SEEDS_FOR_INTERVAL:
         return result
-    samples, inflation = np.array(values), ALPHA / reached.level
-    mean, _, p, _ = (float(x) for x in paired_t(samples, min_spread=min_spread))
-    p_equivalence = None
+    samples = np.array(values)
+    mean, _, p_look, _ = (float(x) for x in paired_t(samples, min_spread=min_spread))
+    p, p_equivalence = adjust_for_looks(p_look, looks, reached, len(values)), None
     if margin is not None:
-        p_equivalence = float(equivalence_p_value(samples, margin, min_spread=min_spread))
-        p_equivalence = min(1.0, inflation * p_equivalence)
-    return replace(result, mean=mean, p=min(1.0, inflation * p), p_equivalence=p_equivalence)
+        p_look = float(equivalence_p_value(samples, margin, min_spread=min_spread))
+        p_equivalence = adjust_for_looks(p_look, looks, reached, len(values), two_sided=False)
+    return replace(result, mean=mean, p=p, p_equivalence=p_equivalence)
 
 
 def choose_planning_look(looks: Sequence[Look], reached: Look | None) -> Look:
@@ -124,12 +170,13 @@ def choose_planning_look(looks: Sequence[Look], reached: Look | None) -> Look:
 
 
 def estimate_look_mde(
-    effect: Effect, look: Look, family_size: int
+    effect: Effect, look: Look, looks: Sequence[Look], family_size: int
 ) -> MinimumDetectableEffect | None:
-    """Return the MDE of a look at the strictest level of Holm's procedure over `family_size`."""
+    """Return the MDE of one of some looks at the strictest level of Holm's procedure over
+    `family_size` tests."""
     if effect.spread is None:
         return None
-    level = look.level / family_size
+    level = compute_test_level(look, looks, family_size)
     return estimate_mde(effect.spread, len(effect.values) - 1, look.num_seeds, level)
 
 
@@ -152,7 +199,7 @@ def estimate_required_seeds(effect: Effect) -> int | None:
     ratio = size / effect.spread
     required = None
     for look in effect.look.looks:
-        level = look.level / effect.look.family_size
+        level = compute_test_level(look, effect.look.looks, effect.look.family_size)
         required = find_required_seeds(ratio, level, equivalence=is_within)
         if required is not None and required <= look.num_seeds:
             return look.num_seeds

@@ -25,6 +25,7 @@ from enum import StrEnum
 from scipy import special
 
 from analysis.statistics.effects import Effect
+from analysis.statistics.looks import compute_test_level
 from analysis.statistics.verdicts import (
     ALL_DIVERGED,
     EXACTLY_ZERO,
@@ -32,7 +33,6 @@ from analysis.statistics.verdicts import (
     ScoreKey,
     estimate_contrasts,
     judge,
-    normalize_weights,
 )
 from uniclip.store import AdaptiveRule, Contrast, Look
 
@@ -184,12 +184,6 @@ def is_decided(effect: Effect, contrast: Contrast) -> bool:
     return verdict.is_claim or verdict.word in (EXACTLY_ZERO, ALL_DIVERGED)
 
 
-def count_tests(contrasts: Sequence[Contrast], num_scores: int) -> int:
-    """Return the number of tests that Holm's correction covers, as `verdicts` counts them."""
-    comparisons = {normalize_weights(c.weights) for c in contrasts if c.primary}
-    return max(1, num_scores * len(comparisons))
-
-
 def _list_initial_cells(rule: PurchaseRule) -> tuple[CellKey, ...]:
     counts = rule.rule.initial_seeds
     return tuple(
@@ -274,8 +268,8 @@ def _expect_look(looks: Sequence[Look], effect: Effect, num_tests: int) -> int |
         distances.append((margin - abs(effect.mean), 1))
     for look in looks:
         for distance, sides in distances:
-            level = look.level / num_tests / sides
-            needed = -float(special.stdtrit(look.num_seeds - 1, level))
+            level = compute_test_level(look, effect.look.looks, num_tests, two_sided=sides == 2)
+            needed = -float(special.stdtrit(look.num_seeds - 1, level / sides))
             if distance * math.sqrt(look.num_seeds) > needed * effect.spread:
                 return look.num_seeds
     return None

@@ -8,7 +8,8 @@ the verdict of the contrast of these two arms wherever the plan has one.
 A verdict is made at the looks of the ablation (`looks`). Let I be the primary comparisons without
 an effect. In Holm's procedure the first false verdict "helps" or "hurts" needs a p-value of I of at
 most level / |I| at some look. There are |I| comparisons and the levels of the looks add up to 5 %,
-so its probability is at most 5 %, also if comparisons reach their looks at different times.
+so its probability is at most 5 %, also if comparisons reach their looks at different times. (With
+joint levels, `sequential_t`, the p-value of the sequence is at most 5 % / |I|.)
 "Practically nothing" is corrected in the same way, over the comparisons that have a margin and an
 effect of at least that size.
 """
@@ -215,7 +216,7 @@ def _test_contrast(
     return replace(
         effect,
         look=replace(result, family_size=size),
-        mde=look_tests.estimate_look_mde(effect, planning_look, size),
+        mde=look_tests.estimate_look_mde(effect, planning_look, looks, size),
     )
 
 

@@ -51,7 +51,7 @@ def _describe_fold_overs(offers: Sequence[FoldOver]) -> list[str]:
     first, others = offers[0], len(offers) - 1
     others_text = f" The {others} of the other components are alike." if others else ""
     return [
-        f"fold_over: [{', '.join(first.components)}] would separate {first.separates}; it adds "
+        f"fold_over=[{','.join(first.components)}] would separate {first.separates}; it adds "
         f"{first.num_arms} arms.{others_text}"
     ]
 
@@ -247,7 +247,7 @@ def describe_trend(results: Results, key: ScoreKey, curve: DoseCurve) -> str:
     label = f"{_get_label(results, curve.component)} on {results.format_heading(key)}"
     if curve.trend is None:
         return f"{label}: no seed has every dose."
-    direction = "rises" if curve.trend.is_rising else "falls"
+    direction = {True: "rises", False: "falls", None: "is constant"}[curve.trend.is_rising]
     fit = "" if curve.trend.is_monotone else "; the means are not monotone"
     if curve.trend.p is None:
         return f"{label}: the fit {direction}{fit}."

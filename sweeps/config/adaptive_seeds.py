@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ablations.plan.plan import ResolvedPlan
-from ablations.plan.predictions import compute_predictions_digest
+from ablations.plan.predictions import check_null_predictions, compute_predictions_digest
 from analysis.results.purchases import read_purchases
 from sweeps.config.schema import SweepConfig
 from uniclip.errors import UserError, make_unknown_name_error
@@ -27,6 +27,7 @@ def apply_settings(
     The hash of predictions covers both: they are rules by which predictions are graded.
     """
     plan = apply_margin(resolved_plan.plan, settings.margin)
+    check_null_predictions(plan)
     resolved_plan = replace(resolved_plan, plan=plan)
     if settings.is_adaptive:
         resolved_plan = make_adaptive(
@@ -84,8 +85,7 @@ def make_adaptive(
     Raises:
         UserError: there is no primary contrast or no score to decide on.
     """
-    from analysis.statistics.purchases import count_tests  # numpy and scipy: only here
-    from analysis.statistics.sequential_t import build_sequential_looks
+    from analysis.statistics.sequential_t import build_sequential_looks  # numpy and scipy
 
     plan = resolved_plan.plan
     if not any(contrast.primary for contrast in plan.contrasts):
@@ -93,8 +93,7 @@ def make_adaptive(
             f"seeds=adaptive decides primary contrasts, and this plan of {plan.ablation} has none: "
             "give a number of seeds"
         )
-    num_tests = count_tests(plan.contrasts, len(plan.primary_metrics))
-    plan = replace(plan, looks=build_sequential_looks(INITIAL_SEEDS, max_seeds, num_tests))
+    plan = replace(plan, looks=build_sequential_looks(INITIAL_SEEDS, max_seeds))
     rule = AdaptiveRule(initial_seeds={}, max_seeds=max_seeds, max_gpu_hours=max_gpu_hours)
     rule = replace(rule, digest=compute_rule_digest(plan, rule))
     stored_plan = store.get_sweep(plan.sweep_id).read_plan()

@@ -129,7 +129,7 @@ def parse_request(
     ablation_name = values.pop("ablation", None)
     if ablation_name is None and not lists:
         multirun.reject_unknown_lists(words, command_keys)
-    ablation = _load_ablation(ablation_name, lists, conf_dirs)
+    ablation = _load_ablation(ablation_name, lists, conf_dirs, values)
     user_choices, values = _split_group_choices(values, conf_dirs, ablation)
     choices = {**ablation.groups, **user_choices}
     sweep_values = _compose_sweep_values(choices, conf_dirs)
@@ -252,16 +252,23 @@ def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:
     return conf_dirs
 
 
-def _load_ablation(name: object, lists: dict[str, list[str]], conf_dirs: list[Path]) -> Ablation:
+def _load_ablation(
+    name: object, lists: dict[str, list[str]], conf_dirs: list[Path], values: Values
+) -> Ablation:
+    """Return the ablation; keys of its design in `values` replace those of its file."""
+    changes = {key: values[key] for key in sweep_keys.DESIGN_KEYS if values.get(key) is not None}
     if lists:
         multirun.require_one_sweep(lists, has_ablation=name is not None)
+        if changes:
+            raise UserError(f"{next(iter(changes))}= needs ablation=, not a list of values")
         return multirun.build_ablation(lists)
     if name is None:
         ablation_names = ", ".join(ablation_schema.list_ablations(conf_dirs))
         raise UserError(
             f"ablation= is missing: choose from {ablation_names}; or name a sweep (list sweeps)"
         )
-    return ablation_schema.load_ablation(str(name), conf_dirs)
+    bind(SweepConfig, changes)
+    return ablation_schema.load_ablation(str(name), conf_dirs, changes)
 
 
 def _split_group_choices(

@@ -194,8 +194,8 @@ class SweepConfig:
     them. Verdicts are made at certain numbers of seeds, by default 5, 8 and 12 (`plan` shows those
     of an ablation). adaptive = one seed after another for the arms of contrasts that are undecided,
     until every primary contrast is decided, or max_seeds or max_gpu_hours are reached."""
-    max_seeds: int | None = config_field(None, low=4)
-    """With seeds=adaptive: seeds that no arm exceeds; null = 16."""
+    max_seeds: int | None = config_field(None, low=4, high=64)
+    """With seeds=adaptive: seeds that no arm exceeds, at most 64; null = 16."""
     margin: Union[float, dict[str, float], None] = None
     """The largest effect on the primary score that is practically nothing, in the unit of the score
     (0.01 = one percentage point of an accuracy), or one for each primary score; null = that of the
@@ -206,6 +206,29 @@ class SweepConfig:
     """Where cells are executed; launcher=local, slurm or debug chooses the class."""
     arms: tuple[str, ...] | None = None
     """Only these arms of the ablation; null = all."""
+    design: (
+        Literal[
+            "crossed",
+            "leave_one_out",
+            "add_one_in",
+            "cumulative",
+            "paths",
+            "fractional",
+            "plackett_burman",
+            "shapley",
+            "dose",
+        ]
+        | None
+    ) = None
+    """Which combinations of the components are trained (docs/designs.md); null = as the ablation
+    declares."""
+    components: tuple[str, ...] | None = None
+    """The components that the design varies (`list components`); null = those of the ablation."""
+    resolution: int | None = config_field(None, low=3, high=5)
+    """Resolution of a fractional design; null = that of the ablation, or 4."""
+    fold_over: tuple[str, ...] | None = None
+    """Fold-overs of a fractional or Plackett-Burman design: components whose levels are reversed in
+    further arms, or all; null = those of the ablation."""
     retry: Literal["none", "failed", "diverged"] = "none"
     """Runs that are run again although they have ended: none, failed ones or diverged ones."""
     outdated: Literal["keep", "rerun"] = "keep"

@@ -20,6 +20,8 @@ KEY_ALIASES = {
 """Short key -> key of the run's configuration."""
 GROUP_KEYS = ("ablation", "budget", "data", "launcher", "method", "model", "recipe")
 """Keys that choose a file or a class by name."""
+DESIGN_KEYS = ("design", "components", "resolution", "fold_over")
+"""Keys of the sweep that replace those of the ablation's file."""
 GROUP_CLASSES: dict[str, Mapping[str, type]] = {
     "data": DATA,
     "launcher": LAUNCHER_CONFIGS,
@@ -81,7 +83,8 @@ def is_run_only(key: str) -> bool:
     """Return whether a key cannot change which runs a sweep has, apart from their seeds."""
     key = KEY_ALIASES.get(key, key)
     section, _, name = key.partition(".")
-    sweep_keys = {field.name for field in dataclasses.fields(SweepConfig)} - {"arms"}
+    sweep_keys = {field.name for field in dataclasses.fields(SweepConfig)}
+    sweep_keys -= {"arms", *DESIGN_KEYS}
     if section in sweep_keys or section in RUN_ONLY or key in RUN_ONLY:
         return True
     return any(

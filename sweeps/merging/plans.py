@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from ablations.plan.predictions import compute_predictions_digest
 from sweeps.config import sweep_keys
 from uniclip.config.compose import flatten
 from uniclip.errors import UserError
@@ -46,7 +47,7 @@ def unite_plans(first: Plan, second: Plan) -> Plan:
     }
     present = {name for hashes in evaluations.values() for name in hashes}
     is_same = {arm.name for arm in first.arms} == {arm.name for arm in second.arms}
-    return replace(
+    united = replace(
         first,
         sweep_id=first.sweep_id if is_same else _join_ids(first, second),
         arms=arms,
@@ -68,6 +69,9 @@ def unite_plans(first: Plan, second: Plan) -> Plan:
         overrides=first.overrides if is_same else (),
         predictions_date=max(first.predictions_date, second.predictions_date),
     )
+    if is_same:
+        return united
+    return replace(united, predictions_digest=compute_predictions_digest(united))
 
 
 def find_contradictions(first: Plan, second: Plan) -> Iterator[str]:

@@ -114,8 +114,8 @@ def _describe_fold_overs(
     texts = []
     for offer in offers:
         price = price_fold_over(offer, len(plan.seeds), cost_estimates, gpus_per_run)
-        names = ", ".join(offer.components)
-        texts.append(f"fold_over: [{names}] would separate {offer.separates}: {price}")
+        names = ",".join(offer.components)
+        texts.append(f"fold_over=[{names}] would separate {offer.separates}: {price}")
     if len(plan.fold_overs) > len(offers):
         texts[-1] += f"; {len(plan.fold_overs) - len(offers)} more of one component each"
     return texts

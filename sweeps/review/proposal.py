@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analysis.collect.run_time import format_duration
-from analysis.review.finding import CommandWords, Finding, Remedy
-from sweeps.config import stored_sweep
+from analysis.review.commands import format_command_lines
+from analysis.review.finding import Finding, Remedy
 from sweeps.costs.estimate import CostEstimate
-from uniclip.commands.definition import EXECUTOR
 from uniclip.store import Plan, Store
-from uniclip.store.sweep_records import IMPORTED
 
 DEFAULT_STORE = "store"
-TRAINING_SECTIONS = ("train.", "data.", "model.", "method.", "views.")
-"""Sections of the configuration that a sweep of another program's runs does not have."""
-TUNE_KEYS = (
-    *("n_trials", "space", "sampler", "sampler_options", "pruner", "pruner_options", "storage"),
-    *("tuning_seeds", "parallel_trials", "sampler_seed"),
-)
-"""Keys of `sweeps.tuning.tuner.TuneConfig`, which a sweep that is not tuned does not take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +46,6 @@ def build_proposal(
 ) -> Proposal:
     """Return a finding with its command lines and their price.
 
-    Runs that were imported have no command that runs more of them, those of another program none
-    that sets a key of this package's training.
-
     Args:
         finding: the finding.
         store: the store of the sweep.
@@ -68,49 +55,14 @@ def build_proposal(
     """
     return Proposal(
         finding=finding,
-        command_lines=tuple(
-            shlex.join(build_command_line(words, store, plan))
-            for words in finding.remedy.commands
-            if _is_applicable(words, plan)
-        ),
+        command_lines=format_command_lines(finding, plan, list_store_words(store)),
         price=estimate_price(finding.remedy, cost_estimates, gpus_per_run),
     )
 
 
-def _is_applicable(words: CommandWords, plan: Plan) -> bool:
-    """Return whether a command exists for the runs of a plan."""
-    if words.command == "report" or plan.executor not in (IMPORTED, EXECUTOR):
-        return True
-    if plan.executor == IMPORTED:
-        return False
-    keys = {word.partition("=")[0] for word in words.changes}
-    has_checkpoint = bool(plan.base_config["runtime"]["command"]["definition"].get("checkpoint"))
-    return (has_checkpoint or "benchmark" not in keys) and not any(
-        key.startswith(TRAINING_SECTIONS) for key in keys
-    )
-
-
-def build_command_line(words: CommandWords, store: Store, plan: Plan) -> list[str]:
-    """Return the words of a command line.
-
-    A command that extends a sweep takes its id; one that makes another sweep takes the words that
-    made it, with the changes (of a plan from before words were recorded, those that are known).
-    """
-    base_plan = words.plan or plan
-    command = words.command
-    store_words = [] if store.root == Store(DEFAULT_STORE).root else [f"store={store.root}"]
-    if command == "report":
-        return [command, base_plan.sweep_id, *store_words]
-    is_tuned = base_plan.tuning is not None
-    if words.same_sweep:
-        return ["tune" if is_tuned else command, base_plan.sweep_id, *words.changes, *store_words]
-    if base_plan.overrides:
-        merged = stored_sweep.merge_overrides(base_plan, list(words.changes))
-    else:
-        merged = [*stored_sweep.format_known_words(base_plan).split(), *words.changes]
-    if command == "run":
-        merged = [word for word in merged if word.partition("=")[0] not in TUNE_KEYS]
-    return [command, *merged, *store_words]
+def list_store_words(store: Store) -> list[str]:
+    """Return the word that names a store; nothing for the default one."""
+    return [] if store.root == Store(DEFAULT_STORE).root else [f"store={store.root}"]
 
 
 def estimate_price(

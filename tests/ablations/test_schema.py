@@ -256,6 +256,22 @@ def test_rules_and_doses_of_components_are_those_of_the_ablation(tmp_path: Path)
     assert it.doses["a"].overrides == {"0.5": {"k": 1}, "1": {"k": 2}}
 
 
+def test_requirements_are_followed_through_components_that_are_not_varied(tmp_path: Path) -> None:
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "x.yaml").write_text("title: T\ncomponents: [a, c]\ndesign: crossed\n")
+    entry = "label: L, reason: r, off_overrides: {k: 0}, manipulation_check: {kind: settings}"
+    rules = {"a": "[b]", "b": "[c, a]", "c": "[]"}
+    text = "".join(f"{name}: {{{entry}, requires: {rule}}}\n" for name, rule in rules.items())
+    (tmp_path / "components.yaml").write_text(text)
+    assert schema.load_ablation("x", [tmp_path]).requires == {"a": ("b", "c")}
+
+
+def test_keys_of_the_file_can_be_replaced(tmp_path: Path) -> None:
+    write_designed(tmp_path, "design: crossed\n")
+    it = schema.load_ablation("x", [tmp_path], {"design": "add_one_in", "components": ["a"]})
+    assert (it.design, it.components, it.reference) == ("add_one_in", ("a",), "none")
+
+
 def test_the_reference_of_add_one_in_is_the_arm_without_components(tmp_path: Path) -> None:
     assert write_designed(tmp_path, "design: add_one_in\n").reference == "none"
 

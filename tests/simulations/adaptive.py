@@ -65,8 +65,8 @@ seeds (SD). In brackets: exact 95 % intervals (Clopper and Pearson).
 One contrast is tested after every seed until it is found, at most {MAX_SEEDS} seeds, at the level
 of Holm's strictest step for {FAMILY_SIZE} tests: the error may be {100 * 0.05 / FAMILY_SIZE:.2f} %.
 For each effect: how often it was found, and the mean number of seeds. The test of adaptive sweeps
-is the one from 4 seeds with the exact level. The t e-process is valid for any number of seeds; with
-few seeds it needs more of them.
+is the one from 4 seeds with joint levels: they are proportional to the square root of the number of
+seeds. The t e-process is valid for any number of seeds; with few seeds it needs more of them.
 """
 ERRORS = """
 ## Errors at any look

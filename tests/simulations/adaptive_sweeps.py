@@ -18,10 +18,9 @@ from analysis.statistics.looks import equivalence_p_value
 from analysis.statistics.purchases import (
     PurchaseRule,
     Purchases,
-    count_tests,
     replay_purchases,
 )
-from analysis.statistics.sequential_t import build_sequential_looks
+from analysis.statistics.sequential_t import adjust_p_values, build_sequential_looks
 from analysis.statistics.verdicts import (
     PRACTICALLY_NOTHING,
     UNRESOLVED,
@@ -81,7 +80,6 @@ class AdaptiveModel:
             )
             for arm in self.arms[1:]
         )
-        num_tests = count_tests(contrasts, self.num_scores)
         looks = self.looks
         return PurchaseRule(
             rule=AdaptiveRule(
@@ -91,7 +89,7 @@ class AdaptiveModel:
             ),
             arms=self.arms,
             contrasts=contrasts,
-            looks=looks or build_sequential_looks(self.initial_seeds, self.max_seeds, num_tests),
+            looks=looks or build_sequential_looks(self.initial_seeds, self.max_seeds),
         )
 
     def draw(self, g: np.random.Generator, sweeps: int, num_seeds: int) -> tuple[Floats, Floats]:
@@ -212,21 +210,33 @@ def simulate_purchases(
     )
 
 
+def _adjust_for_looks(
+    p_values: Sequence[Floats], looks: Sequence[Look], *, two_sided: bool
+) -> Floats:
+    """Return the p-values at each look, corrected for all of them."""
+    adjusted = [
+        adjust_p_values(p, look.num_seeds, looks, two_sided=two_sided)
+        if look.is_joint
+        else np.minimum(1.0, p * ALPHA / look.level)
+        for p, look in zip(p_values, looks)
+    ]
+    return np.stack([p for p in adjusted if p is not None])
+
+
 class _PrefixTests:
     """The tests of the first n seeds of every contrast, for every n that a sweep may come to."""
 
     def __init__(self, differences: Floats, model: AdaptiveModel) -> None:
         looks = model.rule.looks
         self.first = looks[0].num_seeds
-        inflation = np.array([ALPHA / look.level for look in looks])[:, None, None, None]
         prefixes = [differences[..., : look.num_seeds] for look in looks]
         results = [paired_t(values) for values in prefixes]
         self.mean = np.stack([mean for mean, *_ in results])
-        self.p = np.minimum(1.0, inflation * np.stack([p for _, _, p, _ in results]))
+        self.p = _adjust_for_looks([p for _, _, p, _ in results], looks, two_sided=True)
         self.p_equivalence = None
         if model.margin is not None:
             columns = [equivalence_p_value(values, model.margin) for values in prefixes]
-            self.p_equivalence = np.minimum(1.0, inflation * np.stack(columns))
+            self.p_equivalence = _adjust_for_looks(columns, looks, two_sided=False)
 
     def judge(self, seeds: NDArray[np.int_]) -> Words:
         """Return the verdicts (sweeps, scores, contrasts) of contrasts with so many seeds, an array

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.statistics.effects import paired_t
-from analysis.statistics.sequential_t import calibrate_level
+from analysis.statistics.looks import compute_test_level
+from analysis.statistics.sequential_t import LEVEL_EXPONENT, build_sequential_looks
 from tests.simulations.proportions import Rate
 from uniclip.store import DEFAULT_LOOKS, Look
 
@@ -20,6 +21,8 @@ FAMILY_SIZE = 6
 LEVEL = 0.05 / FAMILY_SIZE
 PRIOR_VARIANCES = (1.0, 4.0, 16.0)
 """Variances of the effects, in SDs squared, for which e-values are tuned."""
+EXPONENTS = {LEVEL_EXPONENT: "", 0.0: ", all equal", 1.0: ", proportional to seeds"}
+"""Exponent of the levels -> what it means."""
 
 
 def compute_e_values(values: Floats, prior_variance: float) -> Floats:
@@ -47,8 +50,8 @@ class SequentialTest:
 
 
 def make_looks_test(label: str, looks: tuple[Look, ...]) -> SequentialTest:
-    """Return the t test at some looks, whose levels are divided by the number of tests."""
-    levels = {look.num_seeds: look.level / FAMILY_SIZE for look in looks}
+    """Return the t test at some looks, whose error is divided by the number of tests."""
+    levels = {look.num_seeds: compute_test_level(look, looks, FAMILY_SIZE) for look in looks}
 
     def rejects(values: Floats) -> NDArray[np.bool_]:
         level = levels.get(values.shape[-1], 0.0)
@@ -63,10 +66,12 @@ def list_tests() -> list[SequentialTest]:
     seeds = range(3, MAX_SEEDS + 1)
     bonferroni = tuple(Look(num_seeds=n, level=0.05 / len(seeds)) for n in seeds)
     tests.append(make_looks_test("every seed from 3, levels add up", bonferroni))
-    for first in (3, 4, 5):
-        level = calibrate_level(first, MAX_SEEDS, FAMILY_SIZE)
-        looks = tuple(Look(num_seeds=n, level=level) for n in range(first, MAX_SEEDS + 1))
-        tests.append(make_looks_test(f"every seed from {first}, exact level {level:g}", looks))
+    for exponent, label in EXPONENTS.items():
+        looks = build_sequential_looks(4, MAX_SEEDS, exponent)
+        tests.append(make_looks_test(f"every seed from 4, joint levels{label}", looks))
+    for first in (3, 5):
+        looks = build_sequential_looks(first, MAX_SEEDS)
+        tests.append(make_looks_test(f"every seed from {first}, joint levels", looks))
     for variance in PRIOR_VARIANCES:
         tests.append(
             SequentialTest(

@@ -64,6 +64,9 @@ class Look:
     finished."""
     level: float
     """Probability of a false verdict that is spent at this look."""
+    is_joint: bool = False
+    """Whether the levels of all looks add up to more than 5 %, and the probability that any of
+    these tests errs is 5 % nevertheless (`analysis.statistics.sequential_t`)."""
 
 
 DEFAULT_LOOKS = (
@@ -286,9 +289,9 @@ class Plan:
     def looks_text(self) -> str:
         """The schedule of verdicts, such as "5 (level 0.02), 8 (0.015) and 12 (0.015) seeds"."""
         first, last = self.looks[0], self.looks[-1]
-        is_every_seed = len(self.looks) == last.num_seeds - first.num_seeds + 1 > 3
-        if is_every_seed and len({look.level for look in self.looks}) == 1:
-            return f"every seed from {first.num_seeds} to {last.num_seeds} (level {first.level:g})"
+        if first.is_joint:
+            levels_text = f"levels {first.level:.3f} to {last.level:.3f}"
+            return f"every seed from {first.num_seeds} to {last.num_seeds} ({levels_text})"
         levels = [f"{look.num_seeds} (level {look.level:g})" for look in self.looks[:1]]
         texts = [*levels, *(f"{look.num_seeds} ({look.level:g})" for look in self.looks[1:])]
         return f"{' and '.join(filter(None, [', '.join(texts[:-1]), texts[-1]]))} seeds"

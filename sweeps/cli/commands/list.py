@@ -12,6 +12,7 @@ from ablations import schema as ablation_schema
 from sweeps.config import multirun
 from sweeps.config.request import list_conf_dirs, parse_overrides
 from sweeps.config.selection import find_sweep, open_store, read_plans
+from sweeps.config.sweep_keys import DESIGN_KEYS
 from sweeps.monitor.columns import Column
 from sweeps.monitor.terminal import make_console, print_json, print_table
 from uniclip import evaluate
@@ -86,7 +87,8 @@ def _list_choices(kind: str, overrides: list[str]) -> Entries:
     values.pop("runtime.plugins", None)
     conf_dirs = list_conf_dirs(values.pop("conf_dir", None))
     if kind == "arms":
-        entries = _list_arms(values.pop("ablation", None), conf_dirs)
+        changes = {key: values.pop(key) for key in DESIGN_KEYS if key in values}
+        entries = _list_arms(values.pop("ablation", None), conf_dirs, changes)
     else:
         entries = _make_listings(conf_dirs)[kind]()
     if values:
@@ -196,11 +198,13 @@ def _list_ablations(conf_dirs: Sequence[Path]) -> Entries:
     return [(name, ablation_schema.load_ablation(name, conf_dirs).title) for name in names]
 
 
-def _list_arms(ablation: object, conf_dirs: Sequence[Path]) -> Entries:
+def _list_arms(
+    ablation: object, conf_dirs: Sequence[Path], changes: Mapping[str, object]
+) -> Entries:
     if ablation is None:
         choices = ", ".join(ablation_schema.list_ablations(conf_dirs))
         raise UserError(f"list arms needs ablation=: choose from {choices}")
-    definition = ablation_schema.load_ablation(str(ablation), conf_dirs)
+    definition = ablation_schema.load_ablation(str(ablation), conf_dirs, changes)
     arms = designs.build_arms(definition)
     components = ablation_schema.load_components(conf_dirs)
     short_labels = {name: c.short_label or c.label for name, c in components.items()}

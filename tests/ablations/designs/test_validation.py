@@ -131,7 +131,6 @@ def test_a_setting_does_not_turn_a_component_on_again() -> None:
         ({}, "each names either a contrast or a component"),
         ({"contrast": "main:z"}, "unknown contrast 'main:z'"),
         ({"component": "z"}, "unknown component 'z'"),
-        ({"component": "a", "sign": "null"}, "a is practically nothing needs a margin"),
         ({"component": "a"}, None),
     ],
 )

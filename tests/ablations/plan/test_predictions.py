@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from ablations.plan.predictions import (
+    check_null_predictions,
     compute_predictions_digest,
     describe_ungraded_predictions,
     resolve_predictions,
@@ -12,7 +15,8 @@ from ablations.plan.predictions import (
 from tests.helpers.designed_sweeps import make_plan
 from tests.helpers.designs import ablation, contrasts
 from tests.helpers.fake_sweep import Truth
-from uniclip.store import Look, Prediction
+from uniclip.errors import UserError
+from uniclip.store import Look, Margin, Prediction
 
 POSITIVE = Prediction(component="a", sign="positive", reason="r")
 NULL = Prediction(contrast="interaction:a*b", sign="null", reason="r")
@@ -51,3 +55,14 @@ def test_the_hash_covers_predictions_and_rules_but_no_seeds() -> None:
     digests = {compute_predictions_digest(replace(plan, **{k: v})) for k, v in changes.items()}  # type: ignore[arg-type]
     assert len({*digests, digest}) == 5
     assert compute_predictions_digest(replace(plan, predictions=())) == ""
+
+
+def test_a_null_effect_needs_the_margin_of_the_primary_score() -> None:
+    plan = make_plan(ablation(2, predictions=(NULL,)), Truth())
+    metric = plan.primary_metric
+    margin = Margin(dataset=metric.dataset, metric=metric.metric, value=0.01, reason="r")
+    check_null_predictions(replace(plan, margins=(margin,)))
+    for margins in ((), (replace(margin, metric="another"),)):
+        with pytest.raises(UserError, match="practically nothing needs a margin of"):
+            check_null_predictions(replace(plan, margins=margins))
+    check_null_predictions(replace(plan, margins=(), predictions=()))

@@ -12,7 +12,7 @@ from tests.helpers.analyzed_sweeps import analyze_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip.store import AdaptiveRule, CellPrices, Plan, Store
 
-LOOKS = build_sequential_looks(4, 6, 3)
+LOOKS = build_sequential_looks(4, 6)
 TRUTH = Truth(seeds=tuple(range(6)), looks=LOOKS, margin=0.02, diverged=(("clip", 1),))
 
 

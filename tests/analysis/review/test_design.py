@@ -74,7 +74,7 @@ def test_a_fraction_offers_the_fold_over_of_its_plan(tmp_path: Path) -> None:
     aliased = replace(plan, contrasts=(contrast,), fold_overs=(offer,))
     (finding,) = [f for f in review_sweep(store, aliased) if f.check == "aliased_effects"]
     assert finding.evidence == ("A cannot be told from b x c",)
-    assert "write fold_over: [a] in the ablation's YAML" in finding.remedy.description
+    assert "fold_over=[a]" in finding.remedy.commands[0].changes
     assert finding.remedy.runs == {REFERENCE: 20.0}
     parts = tuple(Alias(effect=f"b*{n}", coefficient=-1 / 3) for n in "cd")
     partial = replace(aliased, contrasts=(replace(contrast, aliases=parts),))

@@ -17,6 +17,12 @@ def test_a_monotone_curve_is_its_own_fit() -> None:
     assert trend.is_monotone
 
 
+def test_a_constant_curve_neither_rises_nor_falls() -> None:
+    trend = estimate_dose_trend(np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]))
+    assert trend.is_rising is None
+    assert trend.fitted == trend.means == (2.0, 2.0, 2.0)
+
+
 def test_the_fit_is_the_nearest_monotone_curve() -> None:
     means = np.array([0.0, 3.0, 1.0, 4.0])
     trend = estimate_dose_trend(means[None])

@@ -93,7 +93,7 @@ def test_an_effect_within_the_margin_has_no_sign() -> None:
 
 def test_the_mde_of_a_look_has_the_interval_of_the_spread() -> None:
     effect = estimate(VALUES)
-    mde = estimate_look_mde(effect, DEFAULT_LOOKS[0], 3)
+    mde = estimate_look_mde(effect, DEFAULT_LOOKS[0], DEFAULT_LOOKS, 3)
     assert mde is not None
     assert mde.num_seeds == 5
     spread, df = float(np.std(VALUES, ddof=1)), len(VALUES) - 1
@@ -101,7 +101,7 @@ def test_the_mde_of_a_look_has_the_interval_of_the_spread() -> None:
     assert power == pytest.approx(0.8)
     assert mde.low / mde.value == pytest.approx((df / stats.chi2.ppf(0.975, df)) ** 0.5)
     assert mde.high / mde.value == pytest.approx((df / stats.chi2.ppf(0.025, df)) ** 0.5)
-    assert estimate_look_mde(estimate(VALUES[:2]), DEFAULT_LOOKS[0], 3) is None
+    assert estimate_look_mde(estimate(VALUES[:2]), DEFAULT_LOOKS[0], DEFAULT_LOOKS, 3) is None
 
 
 @pytest.mark.parametrize("ratio", [0.3, 1.0, 1.7, 6.0])

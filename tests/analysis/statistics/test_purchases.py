@@ -13,7 +13,6 @@ from analysis.statistics.purchases import (
     PurchaseRule,
     Purchases,
     StopReason,
-    count_tests,
     replay_purchases,
 )
 from analysis.statistics.verdicts import PrimaryScore
@@ -156,10 +155,3 @@ def test_a_score_that_no_run_has_is_not_waited_for() -> None:
     nothing = replay_purchases(MODEL.rule, [*map(drop_values, (first, second))], ALL_CELLS)
     assert nothing.stop_reason is StopReason.NO_SCORES
     assert len(nothing.rounds) == 1
-
-
-def test_comparisons_that_are_declared_twice_are_one_test() -> None:
-    contrasts = MODEL.rule.contrasts
-    doubled = replace(contrasts[0], name="again", weights={"full": -2.0, "off0": 2.0})
-    assert count_tests([*contrasts, doubled], 2) == 6
-    assert count_tests([replace(c, primary=False) for c in contrasts], 2) == 1

@@ -30,7 +30,7 @@ def test_every_alias_is_listed_with_its_effect(tmp_path: Path) -> None:
     assert len(rows) == 7
     listed = read_records(table)
     assert len(listed) == sum(len(c.aliases) for c in results.plan.contrasts)
-    assert any("fold_over: [all] would separate 5 main effects" in note for note in table.notes)
+    assert any("fold_over=[all] would separate 5 main effects" in note for note in table.notes)
 
 
 def test_sampled_shapley_values_have_their_error_and_add_up(tmp_path: Path) -> None:

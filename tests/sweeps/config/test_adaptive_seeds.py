@@ -16,6 +16,7 @@ from sweeps.config.adaptive_seeds import (
 )
 from sweeps.config.schema import SweepConfig
 from tests.helpers.adaptive_sweep import build_full_plan
+from uniclip.config.binding import bind
 from uniclip.errors import UserError
 from uniclip.store import AdaptiveRule, Plan, Prediction, PrimaryMetric, Store
 
@@ -39,7 +40,7 @@ def test_the_hash_of_predictions_covers_margins_and_looks_of_the_settings(tmp_pa
     resolved_plan = build_full_plan()
     predicted = replace(
         resolved_plan.plan,
-        predictions=(Prediction(contrast="c", sign="null", reason="r"),),
+        predictions=(Prediction(contrast="c", sign="positive", reason="r"),),
     )
     settings = [
         SweepConfig(),
@@ -57,7 +58,19 @@ def test_the_hash_of_predictions_covers_margins_and_looks_of_the_settings(tmp_pa
     assert unpredicted.predictions_digest == ""
 
 
+def test_a_null_prediction_takes_the_margin_of_the_command_line(tmp_path: Path) -> None:
+    null = Prediction(contrast="c", sign="null", reason="r")
+    resolved_plan = build_full_plan()
+    plan = replace(resolved_plan.plan, predictions=(null,), margins=())
+    resolved_plan = replace(resolved_plan, plan=plan)
+    apply_settings(resolved_plan, SweepConfig(margin=0.1), Store(tmp_path))
+    with pytest.raises(UserError, match="c is practically nothing needs a margin of .*margin="):
+        apply_settings(resolved_plan, SweepConfig(), Store(tmp_path))
+
+
 def test_max_seeds_need_adaptive_seeds() -> None:
+    with pytest.raises(UserError, match="max_seeds must be at most 64"):
+        bind(SweepConfig, {"seeds": "adaptive", "max_seeds": 65})
     with pytest.raises(UserError, match="max_seeds= needs seeds=adaptive"):
         SweepConfig(max_seeds=8)
     assert SweepConfig(seeds="adaptive").resolve_seeds(100) == tuple(range(100, 116))

@@ -243,6 +243,9 @@ def test_invalid_seeds_are_refused(word: str) -> None:
             (*SLURM, "launcher.additional_parameters={ntasks-per-node: 2}"),
             r"set launcher\.tasks_per_node instead",
         ),
+        ((ABLATION, "design=leave_out"), r"unknown design 'leave_out': did you mean leave_one_out"),
+        ((ABLATION, "resolution=6"), r"resolution must be at most 5"),
+        (("design=shapley", "train.steps=2,4"), r"design= needs ablation="),
         ((ABLATION, "conf_dir=/no/such/folder"), r"conf_dir=/no/such/folder is not a folder"),
         ((ABLATION, ABLATION), r"ablation is given twice"),
     ],
@@ -298,6 +301,20 @@ def test_a_user_folder_may_contain_the_store(tmp_path: Path) -> None:
         [ABLATION, f"conf_dir={tmp_path}", f"store={tmp_path / 'store'}"]
     )
     assert sweep_request.store.root == tmp_path / "store"
+
+
+def test_the_design_of_the_command_line_replaces_that_of_the_ablation() -> None:
+    crossed = parse("ablation=components").build_plan().plan
+    words = ("ablation=components", "design=leave_one_out", "components=[mp_nce,awareness]")
+    plan = parse(*words).build_plan().plan
+    assert plan.design == "leave_one_out"
+    assert [arm.name for arm in plan.arms if arm.role == "crossed"] == [
+        "full", "no-mp-nce", "no-awareness",
+    ]  # fmt: skip
+    assert plan.sweep_id != crossed.sweep_id
+    runs = {(cell.arm, cell.seed): cell.run_id for cell in crossed.cells}
+    assert all(runs[cell.arm, cell.seed] == cell.run_id for cell in plan.cells)
+    assert plan.overrides == words
 
 
 def test_each_composed_configuration_is_a_fresh_copy() -> None:

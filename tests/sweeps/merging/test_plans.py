@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from ablations.plan.predictions import compute_predictions_digest
 from sweeps.merging.plans import unite_plans
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip.errors import UserError
-from uniclip.store import AdaptiveRule, Plan
+from uniclip.store import AdaptiveRule, Plan, Prediction
 
 ADAPTIVE = AdaptiveRule(initial_seeds={}, max_seeds=8, digest="0123456789ab")
 
@@ -46,6 +47,18 @@ def test_data_sets_of_both_are_required() -> None:
     united = unite_plans(first, second)
     assert list(united.evaluation_hashes["full"]) == ["openmoji", "cifar10"]
     assert united.missing_datasets == {}
+
+
+def test_the_hash_of_predictions_is_that_of_the_united_arms() -> None:
+    prediction = Prediction(contrast="full - clip", sign="positive", reason="r")
+    plan = make(0, predictions=(prediction,))
+    plan = dataclasses.replace(plan, predictions_digest=compute_predictions_digest(plan))
+    assert unite_plans(plan, plan).predictions_digest == plan.predictions_digest
+    first = keep_arms(plan, {"full", "clip"}, "components-quick-00000001")
+    second = keep_arms(plan, {"full", "clip-same-views"}, "components-quick-00000002")
+    united = unite_plans(first, second)
+    assert united.predictions_digest == compute_predictions_digest(united)
+    assert united.predictions_digest != plan.predictions_digest
 
 
 def test_arms_of_both_make_another_sweep_whatever_the_order() -> None:

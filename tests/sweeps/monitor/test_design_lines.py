@@ -22,7 +22,7 @@ def test_a_fraction_states_its_size_and_its_aliases() -> None:
     assert texts == [
         "fractional factorial: 8 of 32 combinations of 5 components; 5 of 5 main effects are "
         "aliased with interactions of two",
-        "fold_over: [all] would separate 5 main effects from interactions of two: 8 more arms, "
+        "fold_over=[all] would separate 5 main effects from interactions of two: 8 more arms, "
         "24 cells, not measured",
     ]
     whole = describe_design(plan, {}, 0, whole=True)

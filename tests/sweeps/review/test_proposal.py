@@ -10,15 +10,13 @@ import pytest
 from analysis.review.finding import CommandWords, Finding, Remedy
 from sweeps.costs.estimate import CostEstimate
 from sweeps.review.proposal import (
-    TUNE_KEYS,
     Price,
-    build_command_line,
     build_proposal,
     describe_price,
     estimate_price,
+    list_store_words,
 )
-from sweeps.tuning.tuner import TuneConfig
-from tests.helpers import fake_sweep, fake_tuned_sweep
+from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
 from uniclip.commands.definition import EXECUTOR
 from uniclip.store import Store
@@ -39,33 +37,9 @@ def make_remedy(**runs: float) -> Remedy:
     return Remedy(description="more seeds", commands=(command,), runs=runs)
 
 
-def test_what_extends_a_sweep_takes_its_id() -> None:
-    words = CommandWords(changes=("seeds=[0,1]",))
-    assert build_command_line(words, STORE, PLAN) == ["run", PLAN.sweep_id, "seeds=[0,1]"]
-    elsewhere = build_command_line(words, Store(Path("/data/my store")), PLAN)
-    assert elsewhere[-1] == "store=/data/my store"
-    tuned = replace(fake_tuned_sweep.build_tuned_plan(PLAN), sweep_id="tuned-1")
-    assert build_command_line(words, STORE, tuned)[:2] == ["tune", "tuned-1"]
-    assert build_command_line(CommandWords(command="report"), STORE, PLAN) == [
-        "report",
-        PLAN.sweep_id,
-    ]
-
-
-def test_another_sweep_takes_the_words_that_made_this_one() -> None:
-    words = CommandWords(changes=("train.steps=400",), same_sweep=False)
-    assert build_command_line(words, STORE, PLAN) == [
-        "run", "ablation=components", "train.steps=400",
-    ]  # fmt: skip
-    tune = replace(words, command="tune")
-    assert "n_trials=3" in build_command_line(tune, STORE, PLAN)
-    early = build_command_line(words, STORE, replace(PLAN, overrides=()))
-    assert early[:4] == ["run", "ablation=components", "budget=quick", "data=openmoji"]
-    assert early[4:] == ["train.steps=400"]
-
-
-def test_keys_of_a_tuning_are_those_of_tune() -> None:
-    assert set(TUNE_KEYS) == set(TuneConfig.__dataclass_fields__)
+def test_a_store_that_is_not_the_default_is_named() -> None:
+    assert list_store_words(STORE) == []
+    assert list_store_words(Store(Path("/data/my store"))) == ["store=/data/my store"]
 
 
 def test_a_price_sums_runs_by_arm() -> None:

@@ -238,7 +238,7 @@ def test_a_plan_of_twelve_components_is_one_screen_and_full_lists_every_alias(
     assert max(map(len, lines)) <= 80
     text = " ".join(" ".join(lines).split())
     assert f"{num_arms} of 4,096 combinations of 12 components; {aliases}" in text
-    assert "fold_over: [" in text
+    assert "fold_over=[" in text
     assert "1 prediction of " in text
     assert "estimate: not measured" in text
     assert execute("plan", *words, "--full") == 0
