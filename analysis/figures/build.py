@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -130,18 +131,20 @@ def _draw_doses(results: Results, folder: Path) -> list[ReportFigure]:
 
 
 def _draw_forest(results: Results, folder: Path) -> list[ReportFigure]:
+    scores: list[str | None] = [*forest.list_forest_scores(results)]
     return [
         _draw(
-            "forest",
-            "Effects by data set",
+            f"forest_{score.replace('.', '_')}" if score else "forest",
+            f"Effects by data set{f', {score}' if score else ''}",
             f"Square: effect on a data set, with the {formatting.format_confidence_level()} "
             "interval over seeds. Diamonds: mean over the sets, with the interval for new seeds "
             "and test items on these sets (over seeds alone where a set has no outcomes), and with "
             "that for new sets. Coloured: the interval leaves out 0. Not corrected for one "
             "another.",
-            lambda: forest.draw_forest(results),
+            partial(forest.draw_forest, results, score=score),
             folder,
         )
+        for score in scores or [None]
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -15,16 +16,27 @@ from analysis.results.results import Results
 from analysis.statistics.dataset_means import Interval
 from analysis.statistics.effects import Effect
 
-MAX_CONTRASTS = 4
-"""Contrasts that are drawn side by side: the primary ones first."""
+MAX_CONTRASTS = 12
+"""Contrasts that are drawn: the primary ones first."""
+NUM_COLUMNS = 3
+TITLE_WIDTH = 38
+"""Characters of a line of a title."""
+LATER_RANKS = (".r5", ".r10")
+"""Ends of scores that a report does not draw beside recall at 1."""
 MEAN_LABELS = ("mean, these sets", "mean, new sets")
 NO_MEAN = "no contrast has a score that two data sets share"
+
+
+def list_forest_scores(results: Results) -> list[str]:
+    """Return the scores that a report draws: those that data sets share, of recalls that at 1."""
+    scores = dict.fromkeys(a.column.score for a in average_effects(results))
+    return [score for score in scores if not score.endswith(LATER_RANKS)]
 
 
 def draw_forest(
     results: Results, *, score: str | None = None, ax: style.AxesLike | None = None
 ) -> Figure:
-    """Draw the effects by data set, a panel per contrast, and their means below.
+    """Draw the effects by data set, a panel per contrast on one scale, and their means below.
 
     Args:
         results: results of a sweep.
@@ -40,18 +52,22 @@ def draw_forest(
     drawn = sorted(
         (a for a in averaged_effects if a.column == column), key=lambda a: not a.contrast.primary
     )[:MAX_CONTRASTS]
-    num_sets = len(column.datasets)
-    size = (3.0 + 3.0 * len(drawn), 1.3 + 0.27 * (num_sets + len(MEAN_LABELS)))
-    figure, grid = style.create_panels(ax, 1, len(drawn), size, sharey=True)
-    panels = grid[0]
-    for axes, averaged in zip(panels, drawn):
-        _draw_panel(axes, averaged)
-    for axes in panels[1:]:
-        axes.tick_params(labelleft=False)
     labels = [*column.datasets, *MEAN_LABELS]
-    panels[0].set_yticks(range(len(labels)), labels, color=style.get_ink())
-    for tick in panels[0].get_yticklabels()[num_sets:]:
-        tick.set_fontweight("bold")
+    num_columns = min(NUM_COLUMNS, len(drawn))
+    num_rows = -(-len(drawn) // num_columns)
+    size = (1.5 + 3.0 * num_columns, num_rows * (1.5 + 0.27 * len(labels)))
+    figure, grid = style.create_panels(ax, num_rows, num_columns, size, sharex=True, sharey=True)
+    for axes, averaged in zip(grid.flat, drawn):
+        _draw_panel(axes, averaged)
+        axes.tick_params(labelbottom=True)
+    for axes in grid.flat[len(drawn) :]:
+        axes.set_axis_off()
+    for axes in grid[:, 0]:
+        axes.set_yticks(range(len(labels)), labels, color=style.get_ink())
+        for tick in axes.get_yticklabels()[len(column.datasets) :]:
+            tick.set_fontweight("bold")
+    for axes in grid[:, 1:].flat:
+        axes.tick_params(labelleft=False)
     return figure
 
 
@@ -73,7 +89,8 @@ def _draw_panel(axes: Axes, averaged: AveragedEffect) -> None:
     axes.spines["left"].set_visible(False)
     unit = f" ({number_format.difference_unit})" if number_format.difference_unit else ""
     axes.set_xlabel(f"effect on {averaged.column.score}{unit}")
-    axes.set_title(averaged.contrast.label, fontsize=style.scale_font(9))
+    title = "\n".join(textwrap.wrap(averaged.contrast.label, TITLE_WIDTH))
+    axes.set_title(title, fontsize=style.scale_font(9))
 
 
 def _draw_dataset(axes: Axes, y: int, effect: Effect, factor: float) -> None:

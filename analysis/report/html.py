@@ -63,8 +63,10 @@ TUNING_FIGURES = (
 )
 DESIGN_TABLES = ("predictions", "aliases", "shapley", "doses")
 """Tables that only some designs have, in the section of the effects."""
+FOREST = "forest"
+"""What the names of forest plots begin with, one for each score."""
 VECTOR_FIGURES = (
-    *("effects", "interactions", "doses", "forest", "losses", "curves", "temperatures"),
+    *("effects", "interactions", "doses", "losses", "curves", "temperatures"),
     *TUNING_FIGURES,
 )
 """Figures that are embedded as SVG; the others contain images and are embedded as PNG."""
@@ -137,6 +139,7 @@ def _build_sections(
         for t in tables
         if t.name in ("other_effects", "all_scores")
     ]
+    forests = [html for name, html in figure_html.items() if name.startswith(FOREST)]
     benchmark_tables = [html for n, html in table_html.items() if n.startswith(TABLE_NAME_PREFIXES)]
 
     def section(anchor: str, title: str, *parts: Markup | None) -> PageSection:
@@ -158,7 +161,7 @@ def _build_sections(
         section("scores", "Scores", table_html["scores"], *collapsed_tables),
         section("compare", "Compare"),
         section("disagreements", "Disagreements", figure_html.get("disagreements")),
-        section("benchmark", "Benchmark data sets", *benchmark_tables, figure_html.get("forest")),
+        section("benchmark", "Benchmark data sets", *benchmark_tables, *forests),
         section(
             "tuning",
             "Tuning",
@@ -304,7 +307,7 @@ def _format_card_verdict(results: Results, contrast: Contrast) -> str:
 def _render_figure(figure: ReportFigure, figure_folder: Path) -> Markup:
     if figure.skip_reason is not None:
         return _macro("skipped_figure", figure)
-    is_vector = figure.name in VECTOR_FIGURES
+    is_vector = figure.name in VECTOR_FIGURES or figure.name.startswith(FOREST)
     suffix, media_type = ("svg", "image/svg+xml") if is_vector else ("png", "image/png")
     encoded_image = b64encode((figure_folder / f"{figure.name}.{suffix}").read_bytes()).decode()
     return _macro("figure", figure, media_type, encoded_image)

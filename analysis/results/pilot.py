@@ -21,6 +21,7 @@ MAX_LOOKS = 4
 """Looks at which an MDE is stated; of more, the first, the middle and the last."""
 MDE_LABEL = "minimum detectable effect (80 % power)"
 UNKNOWN = "unknown until pilot seeds ran (plan pilot=3 prices them)"
+TOO_FEW = "unknown: a spread takes 3 seeds, and {} have run"
 
 
 def describe_power(store: Store, plan: Plan, evidence_plan: Plan | None = None) -> list[str]:
@@ -60,7 +61,8 @@ def _describe_mdes(
         if contrast.primary and effects[contrast.name].spread is not None
     ]
     if not texts:
-        return f"{label}: {UNKNOWN}"
+        num_seeds = max(len(effect.values) for effect in effects.values())
+        return f"{label}: {TOO_FEW.format(num_seeds) if num_seeds == 2 else UNKNOWN}"
     more_text = f" and {len(texts) - MAX_CONTRASTS} more" if len(texts) > MAX_CONTRASTS else ""
     num_seeds = max(len(effect.values) for effect in effects.values())
     source = f"from the spread of {num_seeds} seeds, with its 95 % interval"

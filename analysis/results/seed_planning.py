@@ -29,10 +29,11 @@ def describe_pilot(
     """
     hours = format_hours(plan, num_seeds, seconds_by_arm, gpus)
     replaced_words = "" if plan.adaptive is None else " instead of seeds=adaptive and max_seeds="
+    caveat = "" if num_seeds > 2 else "; a minimum detectable effect takes 3"
     return (
         f"pilot: {num_seeds} seeds of {len(plan.arms)} arms, {num_seeds * len(plan.arms)} cells, "
         f"{hours}; run the same words with seeds={num_seeds}{replaced_words} (they are the first "
-        "seeds of the sweep, none is run twice)"
+        f"seeds of the sweep, none is run twice){caveat}"
     )
 
 

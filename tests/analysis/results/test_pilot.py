@@ -62,4 +62,4 @@ def test_two_seeds_have_no_spread_to_rely_on(tmp_path: Path) -> None:
     truth = Truth(seeds=(0, 1))
     store, _ = fake_sweep.make(tmp_path, truth)
     text = describe_power(store, fake_sweep.plan(truth))[1]
-    assert text.endswith("unknown until pilot seeds ran (plan pilot=3 prices them)")
+    assert text.endswith("unknown: a spread takes 3 seeds, and 2 have run")

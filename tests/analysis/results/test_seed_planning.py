@@ -31,6 +31,7 @@ def test_the_price_of_pilot_seeds() -> None:
     assert f"{num_cells} cells, {num_cells:.2g} GPU-hours;" in describe_pilot(plan, 3, seconds, 2)
     assert f", {num_cells / 2:.2g} worker hours;" in describe_pilot(plan, 3, seconds, 0)
     assert "cost not measured" in describe_pilot(plan, 3, {}, 0)
+    assert describe_pilot(plan, 2, {}, 0).endswith("; a minimum detectable effect takes 3")
 
 
 def test_they_are_the_fewest_that_detect_the_effect_with_the_largest_spread(

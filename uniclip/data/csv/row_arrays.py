@@ -55,10 +55,15 @@ class RowWriter:
             path: The path of its image, as the table has it.
             caption: Its caption.
             file_key: Equal for all names of one file.
-            numbers: Its line, and the numbers of its table, label and split.
+            numbers: Its line, and the numbers of its table, label and split, by the names of their
+                arrays.
         """
-        keys = (hash(file_key), hash(path), hash(caption))
-        self._rows.append((path, caption, *numbers.values(), *keys))
+        numbers |= {
+            "file_keys": hash(file_key),
+            "path_keys": hash(path),
+            "caption_keys": hash(caption),
+        }
+        self._rows.append((path, caption, *(numbers[name] for name in NUMBERS)))
         if len(self._rows) >= NUM_BUFFERED:
             self._flush()
 

@@ -27,7 +27,7 @@ def write_rows(folder: Path, num_rows: int) -> RowArrays:
         for i in range(num_rows):
             name = f"{i // 2}.png"
             path = name if i % 2 else f"./{name}"
-            writer.add(path, CAPTIONS[i], name, lines=i + 2, tables=i % 2, labels=-1, splits=i % 3)
+            writer.add(path, CAPTIONS[i], name, splits=i % 3, labels=-1, tables=i % 2, lines=i + 2)
     return RowArrays(folder)
 
 
