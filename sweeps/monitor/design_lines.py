@@ -81,9 +81,10 @@ def describe_aliases(contrasts: Sequence[Contrast]) -> str:
         if contrast.kind == "main"
     )
     part = "parts of " if is_partial else ""
+    clear = ", none with those of two" if order > 2 else ""
     return (
         f"{lowest.count(order)} of {num_main} main effects are aliased with {part}interactions of "
-        f"{NUMBERS[order]}"
+        f"{NUMBERS[order]}{clear}"
     )
 
 
@@ -116,8 +117,8 @@ def _describe_fold_overs(
         price = price_fold_over(offer, len(plan.seeds), cost_estimates, gpus_per_run)
         names = ",".join(offer.components)
         texts.append(f"fold_over=[{names}] would separate {offer.separates}: {price}")
-    if len(plan.fold_overs) > len(offers):
-        texts[-1] += f"; {len(plan.fold_overs) - len(offers)} more of one component each"
+    if num_others := len(plan.fold_overs) - len(offers):
+        texts[-1] += f"; that of another component is possible too ({num_others} of them)"
     return texts
 
 

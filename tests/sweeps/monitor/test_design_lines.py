@@ -33,7 +33,7 @@ def test_a_fraction_states_its_size_and_its_aliases() -> None:
 def test_fold_overs_of_single_components_are_counted_on_a_screen() -> None:
     plan = make_plan(ablation(6, "fractional"), SEEDS)
     (_, offer) = describe_design(plan, {}, 0, whole=False)
-    assert offer.endswith("48 cells, not measured; 5 more of one component each")
+    assert offer.endswith("; that of another component is possible too (5 of them)")
     assert sum("fold_over" in text for text in describe_design(plan, {}, 0, whole=True)) == 6
 
 
