@@ -296,7 +296,7 @@ def _follow_requirements(
     pending = list(requires.get(name, ()))
     while pending:
         other = pending.pop(0)
-        if other not in found:
+        if other not in (name, *found):
             found.append(other)
             if other not in ablation.components:
                 pending += requires.get(other, ())

@@ -96,7 +96,7 @@ def check_boundaries(review: ReviewInput) -> Iterator[Finding]:
     tuning = review.plan.tuning
     if tuning is None:
         return
-    arms = [a for a in tuning.arms if a.at_boundary and a.arm in review.compared_arms]
+    arms = [a for a in tuning.arms if list_open_bounds(a) and a.arm in review.compared_arms]
     if not arms:
         return
     default_plan = next(
@@ -122,7 +122,7 @@ def check_boundaries(review: ReviewInput) -> Iterator[Finding]:
             f"{arm.arm}: {key}={arm.best_trial.params[key]:g} is at the {side} bound"
             f"{_describe_range(tuning, key)}"
             for arm in arms
-            for key, side in arm.at_boundary.items()
+            for key, side in list_open_bounds(arm).items()
         ),
         reason="The optimum may lie outside, so the arm may be better than reported.",
         remedy=Remedy(
@@ -133,6 +133,16 @@ def check_boundaries(review: ReviewInput) -> Iterator[Finding]:
             runs={arm.arm: float(len(tuning.seeds)) for arm in arms},
         ),
     )
+
+
+def list_open_bounds(arm: TunedArm) -> dict[str, str]:
+    """Return key -> side of the bound at which the best value of an arm is; 0 as a lower bound is
+    the end of what a key can be, not of a search."""
+    return {
+        key: side
+        for key, side in arm.at_boundary.items()
+        if side == "upper" or arm.best_trial.params[key] != 0
+    }
 
 
 def move_beyond_bounds(arm: TunedArm, tuning: Tuning) -> list[str]:

@@ -267,7 +267,9 @@ class TrainState:
         size = min(self.config.train.batch_size, len(split))
         if size < 2:
             return {}
-        train_config = replace(self.config.train, batch_size=size, grad_cache_chunks=1)
+        train_config = replace(
+            self.config.train, batch_size=size, grad_cache_chunks=1, subset_size=None
+        )
         batch_config = replace(self.config, train=train_config)
         batch = (
             TrainingBatches(batch_config, split, self.pretrained.tokenizer)

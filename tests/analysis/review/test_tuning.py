@@ -9,7 +9,7 @@ import pytest
 
 from analysis.review.checks import review_sweep
 from analysis.review.finding import Finding
-from analysis.review.tuning import move_beyond_bounds
+from analysis.review.tuning import list_open_bounds, move_beyond_bounds
 from tests.helpers.reviewed_sweeps import (
     OTHER,
     REFERENCE,
@@ -59,6 +59,17 @@ def test_an_arm_that_was_tuned_less(tuned: TunedSweep) -> None:
     assert finding.check == "untuned_arms"
     assert finding.evidence == (f"trials: {REFERENCE} 8, {OTHER} 2",)
     assert finding.remedy.runs == {OTHER: 6}
+
+
+def test_a_lower_bound_of_0_has_nothing_beyond(tuned: TunedSweep) -> None:
+    arm = tuned.tuning.arms[0]
+    params = {"train.weight_decay": 0.0, "train.learning_rate": 1e-4}
+    arm = replace(
+        arm,
+        best_trial=replace(arm.best_trial, params=params),
+        at_boundary=dict.fromkeys(params, "lower"),
+    )
+    assert list_open_bounds(arm) == {"train.learning_rate": "lower"}
 
 
 def test_an_optimum_at_a_bound(tuned: TunedSweep) -> None:

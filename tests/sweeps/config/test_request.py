@@ -304,9 +304,9 @@ def test_a_user_folder_may_contain_the_store(tmp_path: Path) -> None:
 
 
 def test_the_design_of_the_command_line_replaces_that_of_the_ablation() -> None:
-    crossed = parse("ablation=components").build_plan().plan
-    words = ("ablation=components", "design=leave_one_out", "components=[mp_nce,awareness]")
-    plan = parse(*words).build_plan().plan
+    words = ["ablation=components", "design=leave_one_out", "components=[mp_nce,awareness]"]
+    crossed = request.parse_request(words[:1]).build_plan().plan
+    plan = request.parse_request(words).build_plan().plan
     assert plan.design == "leave_one_out"
     assert [arm.name for arm in plan.arms if arm.role == "crossed"] == [
         "full", "no-mp-nce", "no-awareness",
@@ -314,7 +314,7 @@ def test_the_design_of_the_command_line_replaces_that_of_the_ablation() -> None:
     assert plan.sweep_id != crossed.sweep_id
     runs = {(cell.arm, cell.seed): cell.run_id for cell in crossed.cells}
     assert all(runs[cell.arm, cell.seed] == cell.run_id for cell in plan.cells)
-    assert plan.overrides == words
+    assert plan.overrides == tuple(words)
 
 
 def test_each_composed_configuration_is_a_fresh_copy() -> None:

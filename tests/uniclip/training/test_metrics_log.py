@@ -9,6 +9,7 @@ from tests.helpers.small_disk import fill, make_room, small_disk
 from tests.helpers.small_runs import claimed, opened, tiny
 from tests.helpers.training_runs import score_texts, stop_after
 from uniclip import numerics
+from uniclip.data import open_split
 from uniclip.errors import UserError
 from uniclip.io.atomic import read_jsonl
 from uniclip.store import RunFolder
@@ -52,6 +53,17 @@ def test_records_of_a_run(tmp_path):
     heartbeat = attempt.read_heartbeat()
     assert heartbeat is not None
     assert heartbeat.total_steps == 10
+
+
+def test_a_subset_of_the_training_samples_may_be_larger_than_the_validation_split(tmp_path):
+    """The knock-out of components is measured on all of that split."""
+    size = len(open_split(tiny().data, "validation")) + 1
+    config = tiny(train={"steps": 1, "subset_size": size})
+    result = trainer.train_model(
+        config, attempt=claimed(opened(tmp_path, config)), validate=score_texts
+    )
+    (knockout,) = [r for r in result.history if r["phase"] == "knockout"]
+    assert len(knockout["knockout_effect"]) == 3
 
 
 def test_the_use_of_the_device_is_sampled_that_auto_comes_to(tmp_path, monkeypatch):
