@@ -158,7 +158,8 @@ def find_pretrained(pretrained: str) -> Path:
     if path.is_dir() and (path / SPEC_FILE).is_file():
         path = path / RUN_WEIGHTS_FILE
     if not path.exists():
-        raise UserError(f"pretrained={pretrained}: no such file")
+        hint = hub.suggest_hub_name(pretrained, "pretrained")
+        raise UserError(f"pretrained={pretrained}: no such file{hint}")
     return path
 
 
@@ -177,7 +178,8 @@ def find_image_weights(image: ImageConfig) -> Path:
     if path.is_dir():
         return find_weight_files(path, IMAGE_KEY)[0]
     if not path.is_file():
-        raise UserError(f"{IMAGE_KEY}={source}: no such file")
+        hint = hub.suggest_hub_name(source, IMAGE_KEY)
+        raise UserError(f"{IMAGE_KEY}={source}: no such file{hint}")
     return path
 
 
