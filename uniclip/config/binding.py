@@ -155,8 +155,9 @@ def _bind_value(hint: Any, value: Any, path: str) -> Any:
             return hint(value)
         raise make_unknown_name_error(path, value, map(str, values))
     if origin is Literal:
-        literal = str(value).lower() if isinstance(value, bool) else value
-        if literal in arguments:  # YAML reads the word true as a boolean
+        is_truth_value = str(value).lower() in ("true", "false")
+        literal = str(value).lower() if is_truth_value else value
+        if literal in arguments:  # YAML reads the word true as a boolean; Python's is True
             return literal
         raise make_unknown_name_error(path, value, [str(a) for a in arguments])
     if origin in (Union, types.UnionType):

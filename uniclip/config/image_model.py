@@ -21,7 +21,7 @@ from uniclip.io.hashing import get_library_version
 
 PRESETS = Path(__file__).parents[1] / "conf" / "model"
 QUERY_MODULE = "uniclip.models.image_query"
-QUERY_VERSION = 3
+QUERY_VERSION = 4
 """Raised when the same question gets another answer."""
 CACHE_KIND = "image-models"
 QUERY_VERSIONS = (QUERY_VERSION, "timm", "torch")

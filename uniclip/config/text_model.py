@@ -18,7 +18,7 @@ FOLDER_KEY = "model.text.folder"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 """Files of a folder that define its tokenizer; the last two may be missing."""
 QUERY_MODULE = "uniclip.models.text_query"
-QUERY_VERSIONS = (1, "transformers", "torch")
+QUERY_VERSIONS = (2, "transformers", "torch")
 """The version of the question's code, and the libraries that answer."""
 DERIVED_KEYS = (
     *("name", "width", "layers", "heads", "context_length", "vocab_size", "tokenizer"),
@@ -60,8 +60,12 @@ def describe_problem(text_values: Mapping[str, Any]) -> str | None:
     Args:
         text_values: The values of a `TextConfig` whose name is not clip.
     """
-    question = {k: v for k, v in text_values.items() if k not in ("folder", "pretrained")}
-    facts = _query({"text": question}, f"model.text.name={text_values['name']}") or {}
+    values = {k: v for k, v in text_values.items() if k not in ("folder", "pretrained")}
+    folder = text_values["folder"]
+    folder_options = {} if folder is None else read_folder(folder)["options"]
+    user_options = sorted({*text_values["options"]} - {*folder_options})
+    question = {"text": values, "user_options": user_options}
+    facts = _query(question, f"model.text.name={text_values['name']}") or {}
     error = facts.get("error")
     return None if error is None else str(error)
 

@@ -177,7 +177,8 @@ def require_timm_model(name: str) -> None:
     if colon:
         raise UserError(
             f"model.image.name={name} names a file or a model of a hub ({source}:): name timm's "
-            "architecture, such as resnet50, and the weights with pretrained=<file>"
+            "architecture, such as resnet50, and the weights with "
+            f"model.image.pretrained={name if source == 'hf-hub' else '<file>'}"
         )
     if not timm.is_model(name):
         raise make_unknown_name_error(

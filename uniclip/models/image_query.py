@@ -23,6 +23,14 @@ from uniclip.errors import UserError
 from uniclip.models.encoders import ImageEncoder, require_timm_model
 from uniclip.models.patch_dropout import has_patch_tokens
 
+SET_OPTIONS = {
+    "pretrained": "write model.image.pretrained=true",
+    "checkpoint_path": "write model.image.pretrained=<file>",
+    "pretrained_cfg": "write model.image.pretrained=<file>",
+    "pretrained_cfg_overlay": "write model.image.pretrained=<file>",
+    "num_classes": "the encoder has no classifier; leave it out",
+}
+"""Argument of `timm.create_model` -> what to do instead."""
 INTERPOLATIONS = ("bicubic", "bilinear")
 """Values of `model.image.interpolation`."""
 
@@ -39,6 +47,7 @@ def describe_image_model(
     """
     try:
         require_timm_model(name)
+        _reject_set_options(options)
         size = image_size or get_native_image_size(name)
         config: ImageConfig = bind(
             ImageConfig,
@@ -57,6 +66,13 @@ def describe_image_model(
         "has_patch_tokens": has_patch_tokens(encoder.body),
         **_describe_pretrained(name),
     }
+
+
+def _reject_set_options(options: Mapping[str, Any]) -> None:
+    """Raise `UserError` for an argument of `timm.create_model` that has a key of its own here."""
+    for option, remedy in SET_OPTIONS.items():
+        if option in options:
+            raise UserError(f"model.image.options.{option} is not set here: {remedy}")
 
 
 def _describe_pretrained(name: str) -> dict[str, Any]:

@@ -3,14 +3,15 @@
     python -m uniclip.models.text_query '{"folder_config": {"model_type": "bert"}}'
 
 prints the keys of a `TextConfig` that follow from a folder's `config.json`, as JSON;
-`{"text": {...}}` prints the error, if an encoder of these values cannot be built, or null.
+`{"text": {...}, "user_options": [...]}` prints the error, if an encoder of these values cannot be
+built or has no such options, or null.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from uniclip.config import TextConfig
 from uniclip.config.binding import bind
 from uniclip.config.model import CLIP_TEXT_MODEL, MAX_CONTEXT_LENGTH
-from uniclip.errors import UserError
+from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.models.text_encoder import MLP_RATIO, LibraryTextEncoder, count_positions
 
 NOT_ARCHITECTURE = (
@@ -35,6 +36,15 @@ NOT_ARCHITECTURE = (
 TEXT_SECTIONS = {"clip": "clip_text_model", "siglip": "siglip_text_model",
                  "siglip2": "siglip2_text_model"}  # fmt: skip
 """Model of two towers -> the type of its text tower."""
+KEY_BY_OPTION = {
+    "hidden_size": "model.text.width",
+    "num_hidden_layers": "model.text.layers",
+    "num_attention_heads": "model.text.heads",
+    "max_position_embeddings": "model.text.context_length",
+    "vocab_size": "model.text.vocab_size",
+    **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), "model.text.tokenizer"),
+}
+"""Option of transformers -> the key that sets it."""
 CLIP_ACTIVATIONS = ("quick_gelu", "gelu")
 
 
@@ -106,6 +116,25 @@ def _build(text_values: Mapping[str, Any]) -> None:
         LibraryTextEncoder(config, _Ids(config.vocab_size))
 
 
+def check_options(name: str, options: Collection[str]) -> None:
+    """Check the names of options that a user has set; transformers accepts any.
+
+    Raises:
+        UserError: The model type has no such option, or a key of ours sets it.
+    """
+    if name not in CONFIG_MAPPING:
+        return
+    config_class = CONFIG_MAPPING[name]
+    aliases: dict[str, str] = getattr(config_class, "attribute_map", {})
+    known = ({*config_class().to_dict(), *aliases}) - {*NOT_ARCHITECTURE}
+    key_by_option = {aliases.get(o, o): key for o, key in KEY_BY_OPTION.items()}
+    for option in options:
+        if option not in known:
+            raise make_unknown_name_error(f"option of {name} in model.text.options", option, known)
+        if (key := key_by_option.get(aliases.get(option, option))) is not None:
+            raise UserError(f"model.text.options.{option} is set by {key}; remove it")
+
+
 def main() -> None:
     """Answer the question in the first argument."""
     question = json.loads(sys.argv[1])
@@ -113,6 +142,7 @@ def main() -> None:
         if "folder_config" in question:
             answer = describe_folder(question["folder_config"])
         else:
+            check_options(question["text"]["name"], question["user_options"])
             _build({**question["text"], "folder": "here"})
             answer = {"error": None}
     except UserError as error:

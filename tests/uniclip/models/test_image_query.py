@@ -42,6 +42,8 @@ def test_a_model_is_built_at_the_size_it_was_made_for(name, size, has_batch_norm
         ),
         ("vit_tiny_patch16_224", {"patch_size": 64}, 32, "model.image"),
         ("resnet18", {"img_size": 64}, 32, "options.img_size is set by model.image.image_size"),
+        ("resnet18", {"num_classes": 10}, 32, "num_classes is not set here: the encoder has"),
+        ("resnet18", {"pretrained": True}, 32, "write model.image.pretrained=true"),
         ("resnet18", {"global_pool": "none"}, 64, "model.image.options do not suit"),
         ("resnet18", {}, 7, "model.image.image_size must be at least 16"),
     ],

@@ -9,7 +9,7 @@ import transformers
 
 from tests.helpers import library_folders
 from uniclip.errors import UserError
-from uniclip.models.text_query import describe_folder
+from uniclip.models.text_query import check_options, describe_folder
 
 
 def test_the_text_tower_of_a_whole_model(tmp_path):
@@ -27,6 +27,27 @@ def test_clips_text_model_is_the_default_encoder_if_its_keys_describe_it():
     wide = describe_folder({"model_type": "clip", "text_config": {**text, "intermediate_size": 99}})
     assert wide["name"] == "clip_text_model"
     assert wide["options"]["intermediate_size"] == 99
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("bert", "hidden_dropout_prb", "unknown option of bert .*did you mean hidden_dropout_prob"),
+        ("bert", "num_labels", "unknown option of bert .*choose from"),
+        ("bert", "hidden_size", "is set by model.text.width; remove it"),
+        ("t5", "d_model", "is set by model.text.width; remove it"),
+        ("roberta", "pad_token_id", "is set by model.text.tokenizer; remove it"),
+    ],
+)
+def test_options_that_transformers_would_ignore_are_refused(name, option, message):
+    """Its configurations accept any name: a misspelt one would make a run of another id."""
+    with pytest.raises(UserError, match=message):
+        check_options(name, [option])
+
+
+def test_options_of_transformers_pass():
+    check_options("bert", ["hidden_dropout_prob", "intermediate_size", "hidden_act"])
+    check_options("t5", ["d_ff", "feed_forward_proj", "dropout_rate"])
 
 
 def test_what_is_no_encoder_of_texts():
