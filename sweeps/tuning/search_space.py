@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -203,6 +204,7 @@ def load_search_space(name: str, conf_dirs: Sequence[Path]) -> SearchSpace:
     space: SearchSpace = {}
     for key, values in read_yaml(path).items():
         try:
+            _require_dimension(key, values)
             space[key] = bind(Dimension, values, f"{key}.")
         except UserError as error:
             message = str(error) if key in str(error) else f"{key}: {error}"
@@ -218,6 +220,19 @@ def load_search_space(name: str, conf_dirs: Sequence[Path]) -> SearchSpace:
     if not space:
         raise UserError(f"{path} names no key")
     return space
+
+
+def _require_dimension(key: str, values: object) -> None:
+    """Raise `UserError` unless the values of a key have the form of a dimension."""
+    names = [field.name for field in fields(Dimension)]
+    if not isinstance(values, Mapping):
+        raise UserError(
+            f"{key} must be a mapping, such as {{low: 0.1, high: 1}} or {{choices: [a, b]}}, got "
+            f"{values!r}"
+        )
+    unknown = [str(name) for name in values if name not in names]
+    if unknown and not get_close_matches(unknown[0], names, n=1, cutoff=0.6):
+        raise UserError(f"{key} has no {unknown[0]}: choose from {', '.join(names)}")
 
 
 def resolve_search_space(

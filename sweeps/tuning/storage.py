@@ -19,6 +19,8 @@ URL_VARIABLE = "UNICLIP_STORAGE"
 """Environment variable with the storage of a tuning; the key `storage=` has precedence."""
 CONNECT_TIMEOUT_SECONDS = 10
 """Time after which a PostgreSQL server that does not answer counts as unreachable."""
+DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
+SQLITE_HEADER = b"SQLite format 3\0"
 MAX_ERROR_COLUMNS = 200
 
 
@@ -49,6 +51,7 @@ def open_storage(url: str, journal_path: Path) -> BaseStorage:
     optuna = import_optuna()
     with translate_errors(url or str(journal_path)):
         if "://" not in url:
+            _reject_database_path(url)
             path = str(Path(url).expanduser() if url else journal_path)
             backend = optuna.storages.journal.JournalFileBackend(path)
             journal: BaseStorage = optuna.storages.JournalStorage(backend)
@@ -58,6 +61,21 @@ def open_storage(url: str, journal_path: Path) -> BaseStorage:
             arguments["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
         database: BaseStorage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
         return database
+
+
+def _reject_database_path(path: str) -> None:
+    """Raise `UserError` for a path that means a database of SQLite: it would become a journal."""
+    file = Path(path).expanduser()
+    if path.endswith(DATABASE_SUFFIXES) and not (file.is_file() and not _is_sqlite(file)):
+        raise UserError(
+            f"storage={path} would be a journal: write storage=sqlite:///{path} for a database, "
+            "or a path that ends with .journal"
+        )
+
+
+def _is_sqlite(file: Path) -> bool:
+    with open(file, "rb") as stream:
+        return stream.read(len(SQLITE_HEADER)) == SQLITE_HEADER
 
 
 @contextmanager

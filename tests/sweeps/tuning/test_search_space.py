@@ -54,6 +54,8 @@ def test_the_spaces_fit_every_arm_and_contain_the_defaults(
         ("train.learning_rate: {choices: [1, true, 0]}", "must differ, got 1 and True"),
         ("train.learning_rate: {choices: [1, 2, 1.0]}", "must differ, got 1 and 1.0"),
         ("train.learning_rate: 3", "must be a mapping"),
+        ("train.precision: [fp32, bf16]", r"train.precision must be .*\{choices: \[a, b\]\}, got"),
+        ("train.learning_rate: {min: 0.1, max: 1}", "has no min: choose from low, high, log"),
         ("model.embed_dim: {low: 16, high: 60, step: 16}", "high must be low plus a multiple"),
         ("train.learning_rate: {low: 0.1, high: 1, step: 0.1, log: true}", "step.*log false"),
         ("train.learning_rate: {choices: [0.1, 0.2], step: 0.1}", "choices, or low and high"),

@@ -30,6 +30,8 @@ from uniclip.errors import UserError
             "cannot be used: .*No such file.*; create the folder, correct",
         ),
         ("://", "cannot be used: "),
+        ("study.db", "would be a journal: write storage=sqlite:///study.db for"),
+        ("/no/study.sqlite3", "would be a journal: write storage=sqlite:////no/study.sqlite3 for"),
     ],
 )
 def test_a_storage_that_cannot_be_used_is_one_line(tmp_path: Path, url: str, reason: str) -> None:
