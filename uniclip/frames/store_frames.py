@@ -26,7 +26,7 @@ from uniclip.frames.records import (
     read_status,
 )
 from uniclip.store import Cell, Plan, RunFolder, RunStatus, Store, get_score_kind_traits
-from uniclip.store.history import build_columns, select_phase
+from uniclip.store.history import PHASES, build_columns, select_phase
 from uniclip.store.results_index import use_index
 
 if TYPE_CHECKING:
@@ -208,6 +208,9 @@ class StoreFrames:
         Args:
             sweep: id of a sweep.
             phase: such as "train" or "validation"; None for all.
+
+        Raises:
+            UserError: there is no phase of this name.
         """
         plan = self.read_plan(sweep)
         with use_index(self.store) as store:
@@ -217,6 +220,9 @@ class StoreFrames:
                 for run in [store.get_run(run_id)]
             }
         if phase is not None:
+            phases = {*PHASES, *(p for columns in histories.values() for p in columns["phase"])}
+            if phase not in phases:
+                raise make_unknown_name_error("phase", phase, phases)
             histories = {r: select_phase(columns, phase) for r, columns in histories.items()}
         frame = build_history_frame(plan.cells, histories)
         index = ["arm", "seed", "phase", "step"]

@@ -18,6 +18,8 @@ EncodedColumns = dict[str, list[Any] | bytes]
 FLOAT64 = "d"
 """Type code of an array of float64."""
 
+PHASES = ("train", "validation", "knockout", "cost")
+"""Kinds of record that training writes (`uniclip.training.metrics_log`)."""
 DEFAULTS = {"phase": "train", "step": 0}
 """Values of records without these names."""
 

@@ -69,6 +69,8 @@ def test_scores_are_tidy_and_not_in_percent(frames: StoreFrames) -> None:
 
 
 def test_metrics_of_a_phase(frames: StoreFrames) -> None:
+    with pytest.raises(UserError, match="unknown phase 'trian': did you mean train"):
+        frames.metrics(SWEEP, "trian")
     validations = frames.metrics(SWEEP, "validation")
     assert validations.loc[("full", 0, "validation", 200), "score"] > 0
     assert "loss" not in validations
