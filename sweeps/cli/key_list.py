@@ -26,7 +26,7 @@ GROUP_MEANINGS = {
     "data": "Training data, unless the arms choose them (list data).",
     "method": "Method of pre-training, unless the arms choose it (list methods).",
     "model": "Encoders (list models).",
-    "launcher": "Where runs are executed: local or slurm.",
+    "launcher": "Where runs are executed: local, slurm or debug.",
     "conf_dir": "Your folder of YAML files: ablations, budgets, models, spaces ...",
 }
 """Keys that choose files, which are not fields of a class."""

@@ -1,4 +1,4 @@
-"""Names of keys in Hydra and submitit that are none here, and what does the same."""
+"""Names of keys in Hydra, Optuna and submitit that are none here, and what does the same."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ HYDRA_ANSWERS = {
     "hydra": "Hydra composes the configuration, and its own runner is not used: see list keys",
 }
 """Start of a key of Hydra's own configuration -> what to write; the longest start counts."""
+OPTUNA_ANSWERS = {
+    "study_name": "a study is named <sweep>/tuning/<study>/<arm>",
+    "load_if_exists": "the same command always continues a study",
+    "direction": "the validation score is maximized",
+    "n_jobs": "write launcher.max_workers=<number>, and parallel_trials=<number> of tune",
+    "n_startup_trials": "write sampler_options={n_startup_trials: <number>}, or pruner_options=",
+}
+"""Argument of `optuna.create_study`, `optimize` or a sampler -> what to do instead."""
 SUBMITIT_ANSWERS = {
     "max_num_timeout": "a cell at its time limit writes a checkpoint and is requeued, as often as "
     "it makes progress",
@@ -35,15 +43,23 @@ SUBMITIT_ANSWERS = {
     "gpus_per_task": "write launcher.gpus_per_node=<value>; each task has one GPU of the node",
 }
 """Parameter of submitit or its Hydra plug-in, without slurm_ -> what is done instead."""
+SBATCH_OPTIONS = (
+    *("comment", "exclude", "exclusive", "hint", "licenses", "mail_type", "mail_user"),
+    *("nodelist", "reservation"),
+)
+"""Options of sbatch that are typed without slurm_, as keys of the launcher."""
 
 
 def answer_library_name(key: str) -> str | None:
-    """Return what to write instead of a key that Hydra or submitit has; None for other keys."""
+    """Return what to write instead of a key of Hydra, Optuna or submitit; None for other keys."""
+    if key in OPTUNA_ANSWERS:
+        return OPTUNA_ANSWERS[key]
     starts = [s for s in HYDRA_ANSWERS if key == s or key.startswith((f"{s}.", f"{s}/"))]
     is_launcher = key.startswith(("launcher.", "hydra.launcher.")) or "." not in key
     leaf = key.rpartition(".")[2]
     name = leaf.removeprefix("slurm_")
-    is_submitit = is_launcher and (leaf != name or key.startswith("hydra.launcher."))
+    is_option = key.startswith("launcher.") and name in SBATCH_OPTIONS
+    is_submitit = is_option or is_launcher and (leaf != name or key.startswith("hydra.launcher."))
     if is_launcher and name in SUBMITIT_ANSWERS:
         return SUBMITIT_ANSWERS[name]
     if is_submitit:

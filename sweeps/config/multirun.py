@@ -75,7 +75,7 @@ def split_lists(
         if values is None:
             single_words.append(word)
             continue
-        _require_run_key(word)
+        _require_run_key(word, values)
         if key in lists:
             raise UserError(f"{key} is given twice")
         lists[key] = values
@@ -166,11 +166,11 @@ def _may_list(key: str, forms: ValueForms) -> bool:
     return is_name or (key in forms and not holds_text(forms[key]))
 
 
-def _require_run_key(word: str) -> None:
+def _require_run_key(word: str, values: Sequence[str]) -> None:
     """Raise `UserError` for a list of a key that does not say what a run is."""
-    key, _, value = word.partition("=")
+    key = word.partition("=")[0]
     if key in ("seeds", "seed"):
-        raise UserError(f"{word}: all arms have the same seeds: write seeds=[{value}]")
+        raise UserError(f"{word}: all arms have the same seeds: write seeds=[{','.join(values)}]")
     if key in SWEEP_GROUPS or key in ARM_GROUPS:
         return
     if sweep_keys.is_run_only(KEY_ALIASES.get(key, key)):

@@ -58,7 +58,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         *("dataloader_workers", "num_workers"),
     ),
     "launcher.max_workers": (
-        *("workers", "slots", "jobs", "num_jobs", "n_jobs", "processes", "num_processes"),
+        *("workers", "slots", "jobs", "num_jobs", "processes", "num_processes"),
         *("nproc", "nproc_per_node", "parallel", "max_parallel", "concurrency"),
     ),
     "runtime.device": ("device", "cuda", "gpu", "use_cuda", "no_cuda", "accelerator"),
@@ -103,6 +103,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "model.embed_dim": ("dim", "embedding_dim", "embedding_size", "projection_dim"),
     "model.text.context_length": ("max_length", "max_len", "seq_len", "sequence_length"),
     "model.text.vocab_size": ("vocab",),
+    "model.text.width": ("hidden_size", "d_model"),
     "model.text.layers": ("depth", "num_layers", "n_layers"),
     "model.text.heads": ("num_heads", "n_heads"),
     "pretrained": (
@@ -158,11 +159,24 @@ OPTIMIZER_NOTE = (
     "train.optimizer_options={momentum:0.9}"
 )
 SCHEDULE_NOTE = "the schedule is a linear warm-up and a cosine decay: see list keys train"
+IMAGE_OPTION_NOTE = (
+    "it is an argument of timm's model, where timm has it: write "
+    "model.image.options={<argument>:<value>}"
+)
+TEXT_OPTION_NOTE = (
+    "it is an option of transformers' configuration, where the encoder has it: write "
+    "model.text.options={<option>:<value>}"
+)
 AUGMENTATION_NOTE = "views are augmented as views.* states: see list keys views"
 NOTES: dict[str, str] = {
     **dict.fromkeys(("momentum", "nesterov"), OPTIMIZER_NOTE),
     **dict.fromkeys(("scheduler", "schedule", "lr_scheduler", "lr_schedule"), SCHEDULE_NOTE),
+    **dict.fromkeys(("sched", "lr_scheduler_type"), SCHEDULE_NOTE),
     **dict.fromkeys(("augment", "augmentation", "transform", "transforms"), AUGMENTATION_NOTE),
+    **dict.fromkeys(("aa", "mixup", "cutmix", "reprob", "color_jitter"), AUGMENTATION_NOTE),
+    **dict.fromkeys(("drop_rate", "drop_path", "drop_path_rate"), IMAGE_OPTION_NOTE),
+    **dict.fromkeys(("global_pool", "patch_size"), IMAGE_OPTION_NOTE),
+    **dict.fromkeys(("intermediate_size", "hidden_dropout_prob"), TEXT_OPTION_NOTE),
 }
 """Word for something that no single key sets -> what sets it."""
 TUNE_KEYS = (
@@ -198,8 +212,9 @@ def make_unknown_key_error(
         return UserError(f"{key} is a key of {choice}: add {choice}, or leave {key}= out")
     suggestions = suggest_keys(key, [*known_keys, *choices_by_key])
     sections = {name.split(".")[0] for name in known_keys if "." in name}
+    has_section = key.split(".")[0] in sections and "." in key
     close_sections = get_close_matches(key, sections, n=1, cutoff=0.8 if suggestions else 0.6)
-    if suggestions and not close_sections:
+    if suggestions and (has_section or not close_sections):
         names = " or ".join(
             f"{name} (of {choices_by_key[name]})" if name in choices_by_key else name
             for name in suggestions

@@ -1,4 +1,4 @@
-"""Names of Hydra's and submitit's keys are answered with ours."""
+"""Names of keys of Hydra, Optuna and submitit are answered with ours."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ def test_submitits_shared_names_are_ours(name: str) -> None:
         ("launcher.slurm_additional_parameters", "write launcher.additional_parameters=<value>"),
         ("launcher.slurm_mem", "write launcher.mem_gb=<value>"),
         ("launcher.slurm_exclude", "write launcher.additional_parameters.exclude=<value>"),
+        ("launcher.comment", "write launcher.additional_parameters.comment=<value>"),
         ("launcher.slurm_dependency", "the launcher sets this itself"),
         ("launcher.slurm_max_num_timeout", "as often as it makes progress"),
         ("hydra.launcher.timeout_min", "write launcher.timeout_min=<value>"),
         ("hydra/launcher", "launcher=debug"),
         ("hydra.sweep.dir", "write store=<folder>"),
         ("hydra.verbose", "its own runner is not used"),
+        ("study_name", "a study is named <sweep>/tuning/<study>/<arm>"),
+        ("n_jobs", "write launcher.max_workers=<number>"),
     ],
 )
 def test_a_key_is_answered_on_the_command_line(key: str, answer: str) -> None:

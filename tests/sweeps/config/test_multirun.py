@@ -60,11 +60,12 @@ def test_values_with_commas_that_are_no_lists_stay_as_they_are(word: str) -> Non
     ("words", "match"),
     [
         (["seeds=1,2"], r"write seeds=\[1,2\]"),
+        (["seeds=range(1,4)"], r"write seeds=\[1,2,3\]"),
         (["launcher=local,slurm"], "does not change what a run is"),
         (["runtime.num_workers=0,2"], "does not change what a run is"),
         (["max_gpu_hours=1,2"], "does not change what a run is"),
         (["train.steps=1,1"], "lists 1 twice"),
-        (["train.steps=choice(1)"], "lists 1 values"),
+        (["train.steps=choice(1)"], "lists 1 alone"),
         (["train.learning_rate=1e-3,"], "cannot read 'train.learning_rate=1e-3,': a value is miss"),
         (["ablation=views,losses, "], "a value is missing after the comma"),
         (["train.learning_rate=interval(0,1)"], "tune samples from one"),

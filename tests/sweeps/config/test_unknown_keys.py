@@ -53,6 +53,7 @@ LAUNCHER = ("launcher=slurm",)
         ("train.steps_", "train.steps"),
         ("num_steps", "train.steps"),
         ("val_frequency", "train.validate_every"),
+        ("model.text.hidden_size", "model.text.width"),
     ],
 )
 def test_the_nearest_key_is_suggested(word: str, key: str) -> None:
@@ -68,10 +69,14 @@ def test_the_nearest_key_is_suggested(word: str, key: str) -> None:
         (["data.num_train=5", "data=csv"], "data.num_train is a key of data=scenes: add"),
         (["launcher.partition=gpu"], "launcher.partition is a key of launcher=slurm: add"),
         (["launcher.max_workers=2", *LAUNCHER], "is a key of launcher=local: add"),
+        (["launcher.mem=8", *LAUNCHER], r"did you mean launcher\.mem_gb\?"),
         (["launcher.gpus=2"], r"did you mean launcher\.gpus_per_node \(of launcher=slurm\)"),
         (["data.pth=x"], r"did you mean data\.path \(of data=csv\)"),
         (["n_trials=3"], "unknown key 'n_trials': it is a key of tune"),
         (["momentum=0.9"], "train.optimizer=sgd train.optimizer_options="),
+        (["model.image.drop_path_rate=0.1"], r"write model\.image\.options="),
+        (["model.text.hidden_dropout_prob=0"], r"write model\.text\.options="),
+        (["mixup=0.2"], "see list keys views"),
         (["opt=sgd"], r"did you mean train\.optimizer\?"),
         (
             ["train.zzzq=1"],
