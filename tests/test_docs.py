@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT, fake_sweep
-from tests.helpers.command_line import TINY
+from tests.helpers.command_line import TINY, execute
 from tests.helpers.shards import make_sample, write_tar
 from tests.helpers.source_tree import MODULES
 
@@ -128,6 +128,18 @@ def test_commands_that_need_a_cluster_or_data_are_understood(tmp_path: Path) -> 
             if command.startswith("python sweep.py") and block.mark:
                 words = shlex.split(command)[2:]
                 assert "=" in words[0] or words[0] in COMMANDS, command
+
+
+def test_the_sweeps_that_need_a_cluster_are_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan needs no Slurm: every key of the launcher exists and has a valid value."""
+    monkeypatch.chdir(tmp_path)
+    commands = [c for b in BLOCKS if b.mark == "needs a cluster" for c in b.commands]
+    sweeps = [words for c in commands if "=" in (words := shlex.split(c)[2:])[0]]
+    assert len(sweeps) >= 5
+    for words in sweeps:
+        assert execute("plan", *words) == 0, words
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

@@ -18,6 +18,12 @@ from uniclip.store import Store
 MARK = "run by tests/sweeps/test_library_arms.py"
 SMALL = [*(w for w in TINY if not w.startswith("ablation=")), "seeds=1", "train.steps=4"]
 SMALL_MODEL = [*SMALL, "model.image.image_size=32"]
+SMALL_IMAGE_ENCODER = [
+    *("model.image.image_size=32", "model.embed_dim=24"),
+    "model.image.options={patch_size:8,embed_dim:32,depth:2,num_heads:2,mlp_ratio:2.0}",
+]
+"""Changes the model of the page's command to that of `library_folders.write_clip`."""
+WHOLE_MODEL = "pretrained=encoders/clip"
 PAGES = [ROOT / "docs" / name for name in ("timm.md", "transformers.md")]
 
 
@@ -36,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read_commands() -> list[list[str]]:
     """Return the words of every command of the pages that is run here."""
-    blocks = [block for page in PAGES for block in read_blocks(page) if block.mark == MARK]
+    blocks = [b for page in PAGES for b in read_blocks(page) if b.mark.startswith(MARK)]
     return [shlex.split(command)[2:] for block in blocks for command in block.commands]
 
 
@@ -44,7 +50,7 @@ def test_the_commands_of_the_pages_are_planned_and_their_arms_audited(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    commands = read_commands()
+    commands = [words for words in read_commands() if WHOLE_MODEL not in words]
     assert [words[0] for words in commands].count("plan") == 3
     assert len(commands) == 4
     for words in commands:
@@ -58,11 +64,31 @@ def test_the_commands_of_the_pages_are_planned_and_their_arms_audited(
     assert all(check.passed for check in checks)
 
 
+@pytest.mark.slow
+def test_a_run_starts_from_a_whole_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The page's command; with another image encoder it says what to set."""
+    monkeypatch.chdir(folder)
+    library_folders.write_clip(folder / "encoders/clip")
+    (words,) = (words for words in read_commands() if WHOLE_MODEL in words)
+    assert execute(*words, *SMALL, *SMALL_IMAGE_ENCODER, "store=whole") == 0
+    (run,) = Store(folder / "whole").iter_runs()
+    outcome = run.read_outcome()
+    assert outcome is not None
+    assert outcome.kind == "trained"
+    words = [word for word in words if word != "model=vit_b32"]
+    assert execute(*words, *SMALL, "store=other") == 1
+    output = " ".join(capfd.readouterr().out.split())
+    assert "choose its timm model, or set 'model.image.options.pretrained_cfg_" in output
+    assert ",0.27577711]}'" in output, "an error is cut after 300 characters"
+
+
 @pytest.mark.soak
 @pytest.mark.skipif("UNICLIP_SOAK" not in os.environ, reason="half a minute: `make soak`")
 def test_a_locked_encoder_keeps_its_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    (words,) = (words for words in read_commands() if words[0] != "plan")
+    (words,) = (w for w in read_commands() if w[0] != "plan" and WHOLE_MODEL not in w)
     assert execute(*words, *SMALL_MODEL, "store=store") == 0
     weights = {}
     for sweep in Store(folder / "store").iter_sweeps():

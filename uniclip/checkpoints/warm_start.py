@@ -300,10 +300,8 @@ def _check_normalization(
         section = ",".join(f"{name}:{values}" for name, values in required_stats.items())
         settings = [f"{key}={{{section}}}"]
     raise UserError(
-        f"pretrained={path}: the pixels of its image encoder have mean "
-        f"{required_stats['mean']} and deviation {required_stats['std']}, not "
-        f"{_format_list(model_stats['mean'])} and {_format_list(model_stats['std'])}: set "
-        + " ".join(map(repr, settings))
+        f"pretrained={path}: its image encoder normalizes pixels by another mean and deviation: "
+        f"choose its timm model, or set {' '.join(map(repr, settings))}"
     )
 
 

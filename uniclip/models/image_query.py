@@ -26,8 +26,6 @@ from uniclip.models.patch_dropout import has_patch_tokens
 SET_OPTIONS = {
     "pretrained": "write model.image.pretrained=true",
     "checkpoint_path": "write model.image.pretrained=<file>",
-    "pretrained_cfg": "write model.image.pretrained=<file>",
-    "pretrained_cfg_overlay": "write model.image.pretrained=<file>",
     "num_classes": "the encoder has no classifier; leave it out",
 }
 """Argument of `timm.create_model` -> what to do instead."""
