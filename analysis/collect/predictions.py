@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip.evaluate.scoring.outcome_clusters import (
+    CLUSTER_ARRAY,
+    find_clusters,
+    list_row_arrays,
+)
 from uniclip.frames.records import load_arrays
 from uniclip.store import Plan, Store
 
 Floats = NDArray[np.float64]
 EXAMPLE_ARRAYS = ("images", "image_names", "captions", "is_correct", "similarity")
 """Saved arrays `examples.<name>`, in the order of the fields of `RetrievalExamples`."""
-CLUSTER_ARRAY = "family"
-"""Saved array with the cluster of each image."""
-LABEL_TASKS = ("zeroshot", "probe")
-"""First words of the names of scores on the images that have a label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,55 +38,36 @@ class RetrievalExamples:
     """Cosine similarities, shape (e, k)."""
 
 
-def load_outcomes(
-    store: Store, plan: Plan, dataset: str, score: str
-) -> dict[str, dict[int, Floats]]:
-    """Return arm -> seed -> outcomes of the test samples, shape (n,), whose mean is the score.
+@dataclass(frozen=True)
+class ItemOutcomes:
+    """Outcomes of the test samples behind a score."""
 
-    Runs that saved no outcomes are left out.
-    """
+    by_arm: dict[str, dict[int, Floats]]
+    """Arm -> seed -> outcomes, shape (n,), whose mean is the score. Runs without any are absent."""
+    clusters: NDArray[Any] | None
+    """Cluster of each outcome, shape (n,), of the first run that states them; None = each is its
+    own. They have another length where outcomes cannot be matched with images."""
+
+
+def load_outcomes(store: Store, plan: Plan, dataset: str, score: str) -> ItemOutcomes:
+    """Read the outcomes of a score from every run of a plan, each file once."""
     outcomes_by_arm: dict[str, dict[int, Floats]] = {}
     outcomes_by_run: dict[str, Floats | None] = {}
+    clusters: NDArray[Any] | None = None
     for cell in plan.cells:
         if cell.run_id not in outcomes_by_run:
             evaluation = plan.evaluation_hashes[cell.arm].get(dataset)
-            saved_arrays = load_arrays(store.get_run(cell.run_id), dataset, evaluation, (score,))
-            outcomes_by_run[cell.run_id] = (
-                saved_arrays[score].astype(np.float64) if score in saved_arrays else None
-            )
+            names = [score, *(list_row_arrays(score) if clusters is None else ())]
+            arrays = load_arrays(store.get_run(cell.run_id), dataset, evaluation, names)
+            saved = arrays.get(score)
+            if saved is not None and clusters is None:
+                clusters = find_clusters(score, len(saved), arrays)
+                clusters = arrays.get(CLUSTER_ARRAY) if clusters is None else clusters
+            outcomes_by_run[cell.run_id] = None if saved is None else saved.astype(np.float64)
         run_outcomes = outcomes_by_run[cell.run_id]
         if run_outcomes is not None:
             outcomes_by_arm.setdefault(cell.arm, {})[cell.seed] = run_outcomes
-    return outcomes_by_arm
-
-
-def load_clusters(store: Store, plan: Plan, dataset: str, score: str) -> NDArray[np.generic] | None:
-    """Return the cluster of each outcome of a score, shape (n,); None if no run saved clusters.
-
-    They are stored as `family`, one for each image. Outcomes of captions (`t2i`) are of the cluster
-    of their image, and if images come in no clusters, those of one image are one. A score on a
-    label set (`zeroshot.<label>`, `probe.<label>`) is of the images with such a label.
-    """
-    prefix, separator, _ = score.partition(".t2i.")
-    image_name = f"{prefix}.t2i.image" if separator else ""
-    label_name = _get_label_array(score)
-    for cell in plan.cells:
-        evaluation = plan.evaluation_hashes[cell.arm].get(dataset)
-        array_names = (CLUSTER_ARRAY, image_name, label_name)
-        saved_arrays = load_arrays(store.get_run(cell.run_id), dataset, evaluation, array_names)
-        clusters, images = saved_arrays.get(CLUSTER_ARRAY), saved_arrays.get(image_name)
-        labels = saved_arrays.get(label_name)
-        if images is not None:
-            return images if clusters is None else clusters[images]
-        if clusters is not None:
-            return clusters if labels is None else clusters[labels >= 0]
-    return None
-
-
-def _get_label_array(score: str) -> str:
-    """Return the name of the saved labels of the images that a score is about; "" for all."""
-    task, *words = score.split(".")
-    return f"labels.{words[0]}" if task in LABEL_TASKS and words else ""
+    return ItemOutcomes(outcomes_by_arm, clusters)
 
 
 def load_examples(store: Store, plan: Plan) -> RetrievalExamples | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.collect import literature, predictions
 from analysis.collect.frame import SweepData
@@ -33,20 +31,16 @@ def collect_item_squares(
         if key[0] not in published or not is_ranked or sweep_data.is_report_only(*key):
             continue
         outcomes = predictions.load_outcomes(store, plan, *key)
-        clusters = predictions.load_clusters(store, plan, *key) if outcomes else None
-        collected[key] = {
-            c.name: _compute_item_squares(c, outcomes, clusters) for c in plan.contrasts
-        }
+        collected[key] = {c.name: _compute_item_squares(c, outcomes) for c in plan.contrasts}
     return collected
 
 
 def _compute_item_squares(
-    contrast: Contrast,
-    outcomes: Mapping[str, Mapping[int, predictions.Floats]],
-    clusters: NDArray[Any] | None,
+    contrast: Contrast, item_outcomes: predictions.ItemOutcomes
 ) -> MeanSquares | None:
     """Return the mean squares of a contrast; None if outcomes are missing or do not match."""
     weights = contrast.weights
+    outcomes, clusters = item_outcomes.by_arm, item_outcomes.clusters
     if not all(arm in outcomes for arm in weights):
         return None
     seeds = sorted(set.intersection(*(set(outcomes[arm]) for arm in weights)))

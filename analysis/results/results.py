@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Literal
 
 from analysis import formatting
-from analysis.collect import literature, predictions
+from analysis.collect import literature
 from analysis.collect.frame import SweepData
+from analysis.collect.predictions import ItemOutcomes, load_outcomes
 from analysis.formatting import NumberFormat, choose_score_format, make_number_format
 from analysis.results import alarms, tuning, tuning_trials
 from analysis.results.alarms import DataCheck
@@ -239,6 +240,7 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
         for key, effects in primary_effects.items()
     }
     candidate_arms = [a.name for a in plan.arms if a.role != "noise"]
+    outcomes = {key: load_outcomes(store, plan, *key) for key in primary_effects}
     return Results(
         sweep_data=sweep_data,
         observations=observations,
@@ -249,7 +251,7 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
             if key not in primary_effects
         },
         item_uncertainties={
-            key: _estimate_item_uncertainties(store, plan, key) for key in primary_effects
+            key: _estimate_item_uncertainties(plan, items) for key, items in outcomes.items()
         },
         item_squares=collect_item_squares(store, sweep_data, observations),
         best_comparisons={
@@ -263,7 +265,7 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
             if get_score_kind_traits(sweep_data.get_score_kind(*key)).is_ranked
             and not sweep_data.is_report_only(*key)
         },
-        variance_components=_analyze_variances(store, plan, observations, list(primary_effects)),
+        variance_components=_analyze_variances(plan, observations, outcomes),
         baselines={
             key: list_baselines(plan, observations[key], declared[key]) for key in primary_effects
         },
@@ -292,32 +294,25 @@ def build_primary_scores(sweep_data: SweepData) -> list[PrimaryScore]:
 
 
 def _estimate_item_uncertainties(
-    store: Store, plan: Plan, key: ScoreKey
+    plan: Plan, outcomes: ItemOutcomes
 ) -> dict[str, ItemUncertainty | None]:
-    outcomes = predictions.load_outcomes(store, plan, *key)
-    clusters = predictions.load_clusters(store, plan, *key)
     return {
-        c.name: estimate_item_uncertainty(c.weights, outcomes, clusters) for c in plan.contrasts
+        c.name: estimate_item_uncertainty(c.weights, outcomes.by_arm, outcomes.clusters)
+        for c in plan.contrasts
     }
 
 
 def _analyze_variances(
-    store: Store,
     plan: Plan,
     observations: Mapping[ScoreKey, Observations],
-    keys: Sequence[ScoreKey],
+    outcomes: Mapping[ScoreKey, ItemOutcomes],
 ) -> dict[ScoreKey, list[VarianceComponent]]:
     """Return the variance of each of these scores by source; empty without both A/A arms."""
     if find_noise_arms(plan) is None:
         return {}
     return {
-        key: analyze_variance(
-            plan,
-            observations[key],
-            predictions.load_outcomes(store, plan, *key),
-            predictions.load_clusters(store, plan, *key),
-        )
-        for key in keys
+        key: analyze_variance(plan, observations[key], items.by_arm, items.clusters)
+        for key, items in outcomes.items()
     }
 
 

@@ -18,12 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from uniclip.evaluate.metrics import Numbers, mean_per_class
+from uniclip.evaluate.scoring.outcome_clusters import find_clusters
 from uniclip.store import Score
 
 CONFIDENCE = 0.95
 MIN_CLUSTERS = 2
-CLUSTER_ARRAY = "family"
-"""Saved array with the cluster of each image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ def compare_scores(
             classes = second_arrays.get("labels")
         interval = None
         if has_same_samples and outcomes[0] is not None and outcomes[1] is not None:
-            clusters = find_clusters(score.name, second_arrays, len(outcomes[1]))
+            clusters = find_clusters(score.name, len(outcomes[1]), second_arrays)
             interval = estimate_paired_difference(outcomes[0], outcomes[1], clusters, classes)
         differences.append(
             ScoreDifference(
@@ -144,19 +143,3 @@ def find_class_outcomes(score: Score, arrays: Mapping[str, Numbers]) -> Numbers 
         return None
     is_mean = math.isclose(mean_per_class(outcomes, labels), score.value, abs_tol=1e-9)
     return outcomes if is_mean else None
-
-
-def find_clusters(score: str, arrays: Mapping[str, Numbers], num_outcomes: int) -> Numbers | None:
-    """Return the cluster of each outcome of a score, (n,); None where each is its own.
-
-    Images have those of the array `family`, captions (`t2i`) that of their image, or their image.
-    """
-    prefix, separator, _ = score.partition(".t2i.")
-    images = arrays.get(f"{prefix}.t2i.image") if separator else None
-    clusters = arrays.get(CLUSTER_ARRAY)
-    if images is not None:
-        clusters = images if clusters is None else clusters[images]
-    elif clusters is not None and len(clusters) != num_outcomes:
-        labels = arrays.get(f"labels.{score.split('.')[1]}" if "." in score else "")
-        clusters = None if labels is None else clusters[labels >= 0]
-    return clusters if clusters is None or len(clusters) == num_outcomes else None

@@ -13,11 +13,6 @@ from uniclip.errors import UserError
 from uniclip.evaluate.scoring.score_names import rename_early_class_scores
 from uniclip.store import DatasetScores, Outcome, RunFolder, RunStatus, Score, get_score_kind_traits
 
-CLUSTER_ARRAY = "family"
-"""Array with the cluster of each image: images of one cluster are variants of each other."""
-IMAGE_OF_CAPTION = ".t2i.image"
-"""End of the name of the array that says of which image each caption is."""
-
 
 def read_status(run: RunFolder, outcome: Outcome | None, *, is_evaluated: bool) -> RunStatus:
     """Return the status of a run as its files state it; no scheduler is asked.
@@ -79,40 +74,3 @@ def load_arrays(
         return {}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged ({error}); move it away and run again") from None
-
-
-def list_row_arrays(score: str) -> list[str]:
-    """Return the names of the arrays from which `find_item_rows` finds the images of outcomes."""
-    first, *others = score.partition("[")[0].split(".")
-    return [
-        "ids",
-        CLUSTER_ARRAY,
-        f"{first}{IMAGE_OF_CAPTION}",
-        *(f"labels.{w}" for w in others[:1]),
-    ]
-
-
-def find_item_rows(
-    score: str, num_outcomes: int, arrays: dict[str, NDArray[Any]]
-) -> NDArray[np.int64] | None:
-    """Return for each outcome of a score the row of its test image, shape (n,); None if unknown.
-
-    A score may be of all images, of those that have a label, or of captions, which belong to
-    images.
-
-    Args:
-        score: name of the score.
-        num_outcomes: number n of its outcomes.
-        arrays: arrays that the run saved with it, the ids of the images among them.
-    """
-    num_images = len(arrays.get("ids", ()))
-    captions = arrays.get(f"{score.partition('.')[0]}{IMAGE_OF_CAPTION}")
-    if ".t2i." in score and captions is not None and len(captions) == num_outcomes:
-        return captions.astype(np.int64)
-    if num_outcomes == num_images:
-        return np.arange(num_images)
-    words = score.partition("[")[0].split(".")
-    labels = arrays.get(f"labels.{words[1]}") if len(words) > 1 else None
-    if labels is not None and int((labels >= 0).sum()) == num_outcomes:
-        return np.flatnonzero(labels >= 0)
-    return None

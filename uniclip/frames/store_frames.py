@@ -15,16 +15,13 @@ import numpy as np
 import pandas as pd
 
 from uniclip.errors import UserError, make_unknown_name_error
-from uniclip.frames.history import build_history_frame
-from uniclip.frames.records import (
-    CLUSTER_ARRAY,
-    describe_unit,
+from uniclip.evaluate.scoring.outcome_clusters import (
+    find_clusters,
     find_item_rows,
     list_row_arrays,
-    load_arrays,
-    name_scores,
-    read_status,
 )
+from uniclip.frames.history import build_history_frame
+from uniclip.frames.records import describe_unit, load_arrays, name_scores, read_status
 from uniclip.store import Cell, Plan, RunFolder, RunStatus, Store, get_score_kind_traits
 from uniclip.store.history import PHASES, build_columns, select_phase
 from uniclip.store.results_index import use_index
@@ -380,10 +377,8 @@ def _index_items(score: str, arrays: dict[str, NDArray[Any]]) -> pd.MultiIndex:
     num_outcomes = len(arrays[score])
     rows = find_item_rows(score, num_outcomes, arrays)
     image = np.full(num_outcomes, -1) if rows is None else rows
-    clusters = arrays.get(CLUSTER_ARRAY)
-    cluster = image
-    if clusters is not None and (rows is not None or len(clusters) == num_outcomes):
-        cluster = clusters if rows is None else clusters[rows]
+    clusters = find_clusters(score, num_outcomes, arrays)
+    cluster = image if clusters is None else clusters
     return pd.MultiIndex.from_arrays(
         [np.arange(num_outcomes), image, cluster], names=["item", "image", "cluster"]
     )

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from analysis.collect.predictions import (
-    load_clusters,
     load_examples,
     load_outcomes,
 )
@@ -28,13 +27,13 @@ def test_the_mean_of_the_outcomes_is_the_score(
     complete_root: Path, complete_results: Results
 ) -> None:
     plan = complete_results.plan
-    outcomes = load_outcomes(Store(complete_root), plan, "openmoji", "retrieval.r1")
+    outcomes = load_outcomes(Store(complete_root), plan, "openmoji", "retrieval.r1").by_arm
     values = complete_results.observations["openmoji", "retrieval.r1"].values
     for arm, seed_values in values.items():
         for seed, value in seed_values.items():
             assert outcomes[arm][seed].shape == (fake_sweep.NUM_SAMPLES,)
             assert outcomes[arm][seed].mean() == pytest.approx(value)
-    assert load_outcomes(Store(complete_root), plan, "openmoji", "ece") == {}
+    assert load_outcomes(Store(complete_root), plan, "openmoji", "ece").by_arm == {}
 
 
 def test_clusters_of_images_and_of_captions(tmp_path: Path) -> None:
@@ -43,29 +42,29 @@ def test_clusters_of_images_and_of_captions(tmp_path: Path) -> None:
     plan = store.get_sweep(sweep_id).read_plan()
     assert plan is not None
 
-    def load(**arrays: np.ndarray) -> list[list[int] | None]:
+    def load(score: str, **arrays: np.ndarray) -> list[int] | None:
         for cell in plan.cells:
             path = store.get_run(cell.run_id).predictions_path("openmoji", fake_sweep.EVALUATION)
             stream = io.BytesIO()
             np.savez(stream, **arrays)  # type: ignore[arg-type]
             atomic_write(path, stream.getvalue())
-        loaded = [
-            load_clusters(store, plan, "openmoji", score)
-            for score in ("retrieval.r1", "retrieval.t2i.mrr")
-        ]
-        return [None if clusters is None else clusters.tolist() for clusters in loaded]
+        clusters = load_outcomes(store, plan, "openmoji", score).clusters
+        return None if clusters is None else clusters.tolist()
 
     clusters, image = np.array([7, 7, 9], np.uint64), np.array([0, 1, 1, 2], np.int32)
-    assert load(ids=clusters) == [None, None]
-    assert load(family=clusters) == [[7, 7, 9], [7, 7, 9]]
-    assert load(**{"retrieval.t2i.image": image}) == [None, [0, 1, 1, 2]]
-    assert load(family=clusters, **{"retrieval.t2i.image": image}) == [[7, 7, 9], [7, 7, 7, 9]]
+    of_images = {"ids": np.arange(3), "retrieval.r1": np.ones(3)}
+    of_captions = {"retrieval.t2i.mrr": np.ones(4), "retrieval.t2i.image": image}
+    assert load("retrieval.r1", **of_images) is None
+    assert load("retrieval.r1", family=clusters, **of_images) == [7, 7, 9]
+    assert load("retrieval.t2i.mrr", **of_captions) == [0, 1, 1, 2]
+    assert load("retrieval.t2i.mrr", family=clusters, **of_captions) == [7, 7, 7, 9]
     labels = {"labels.skin_tone": np.array([2, -1, 0], np.int16)}
-    assert load(family=clusters, **labels)[0] == [7, 7, 9]
+    assert load("retrieval.r1", family=clusters, **of_images, **labels) == [7, 7, 9]
     for score in ("zeroshot.skin_tone", "probe.skin_tone"):
-        of_labelled_images = load_clusters(store, plan, "openmoji", score)
-        assert of_labelled_images is not None
-        assert of_labelled_images.tolist() == [7, 9]
+        of_labelled = {"ids": np.arange(3), score: np.ones(2)}
+        assert load(score, family=clusters, **of_labelled, **labels) == [7, 9]
+        unmatched = load(score, family=clusters, **of_labelled)
+        assert unmatched == [7, 7, 9], "of another length, so that nothing is estimated of them"
 
 
 def test_examples_are_those_of_the_reference_arm(

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from analysis.statistics.item_clusters import compute_clustered_se
-from uniclip.evaluate.comparison import compare_scores, estimate_paired_difference, find_clusters
+from uniclip.evaluate.comparison import compare_scores, estimate_paired_difference
 from uniclip.evaluate.scoring.score_card import ScoreCard
 
 
@@ -78,19 +78,6 @@ def test_scores_of_both_are_compared_and_those_without_outcomes_have_no_interval
     other_samples, _ = compare_scores(first, make_results([1, 1, 0, 1], [1, 2, 3, 5]))
     assert other_samples.difference == 0.25
     assert other_samples.low is None
-
-
-def test_captions_are_of_the_cluster_of_their_image() -> None:
-    image = np.array([0, 0, 1, 2])
-    arrays = {"retrieval.t2i.image": image}
-    assert find_clusters("retrieval.i2t.r1", arrays, 3) is None
-    assert find_clusters("retrieval.t2i.r1", arrays, 4).tolist() == image.tolist()
-    arrays["family"] = np.array([7, 7, 8])
-    assert find_clusters("retrieval.t2i.r1", arrays, 4).tolist() == [7, 7, 7, 8]
-    assert find_clusters("retrieval.i2t.r1", arrays, 3).tolist() == [7, 7, 8]
-    arrays["labels.skin"] = np.array([0, -1, 1])
-    assert find_clusters("zeroshot.skin", arrays, 2).tolist() == [7, 8]
-    assert find_clusters("zeroshot.other", arrays, 2) is None
 
 
 def test_a_mean_per_class_has_the_interval_of_its_classes() -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
-from uniclip.frames.records import describe_unit, find_item_rows, read_status
+from uniclip.frames.records import describe_unit, read_status
 from uniclip.store import RunStatus
 
 
@@ -29,28 +26,6 @@ def test_the_status_follows_from_the_files_of_a_run(tmp_path: Path) -> None:
     assert read("full-again") is RunStatus.PENDING
     fake_sweep.begin(store, fake_sweep.run_id("full-again", 0))
     assert read("full-again") is RunStatus.RUNNING
-
-
-@pytest.mark.parametrize(
-    ("score", "num_outcomes", "expected"),
-    [
-        ("retrieval.r1", 4, [0, 1, 2, 3]),
-        ("retrieval.t2i.r1", 3, [0, 0, 2]),
-        ("zeroshot.kind", 2, [1, 3]),
-        ("zeroshot.kind[a]", 2, [1, 3]),
-        ("zeroshot.other", 2, None),
-    ],
-)
-def test_outcomes_belong_to_rows_of_the_test_split(
-    score: str, num_outcomes: int, expected: list[int] | None
-) -> None:
-    arrays = {
-        "ids": np.arange(4),
-        "retrieval.t2i.image": np.array([0, 0, 2], np.int32),
-        "labels.kind": np.array([-1, 0, -1, 1]),
-    }
-    rows = find_item_rows(score, num_outcomes, arrays)
-    assert (None if rows is None else rows.tolist()) == expected
 
 
 def test_units_are_those_of_the_stored_values() -> None:

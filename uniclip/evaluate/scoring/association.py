@@ -13,6 +13,7 @@ import numpy as np
 
 from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.metrics import Float, Numbers
+from uniclip.evaluate.scoring.outcome_clusters import CLUSTER_ARRAY
 from uniclip.evaluate.scoring.score_card import ScoreCard
 from uniclip.evaluate.scoring.score_names import join_class_name
 
@@ -48,7 +49,7 @@ def score_association(
         candidates = tuple(sorted(test.picture_rows[rows].tolist()))
         families.append(number_of_set.setdefault(candidates, len(number_of_set)))
     _add_scores(score_card, np.array(index), np.array(chance), np.array(sizes))
-    score_card.add_array("family", np.array(families, np.uint64))
+    score_card.add_array(CLUSTER_ARRAY, np.array(families, np.uint64))
 
 
 def compute_jaccard(similarity: Numbers, is_associated: Numbers) -> float:

@@ -21,6 +21,7 @@ import numpy as np
 
 from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.metrics import Float, Int, Numbers, compute_win_rate
+from uniclip.evaluate.scoring.outcome_clusters import CLUSTER_ARRAY
 from uniclip.evaluate.scoring.score_card import ScoreCard
 from uniclip.evaluate.scoring.score_names import join_class_name
 
@@ -46,7 +47,7 @@ def score_composition(
     similarity = np.nan_to_num(np.einsum("nd,nkd->nk", images, captions))
     is_text_correct = similarity[:, 0] > similarity[:, 1:].max(axis=1)
     if test.pairs is None and test.cluster_rows is not None:
-        score_card.add_array("family", test.cluster_rows.astype(np.uint64))
+        score_card.add_array(CLUSTER_ARRAY, test.cluster_rows.astype(np.uint64))
     if test.pairs is None:
         outcomes = {"text": is_text_correct}
         chances, categories = {"text": 1 / captions.shape[1]}, test.labels

@@ -14,6 +14,7 @@ import numpy as np
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.metrics import Numbers
 from uniclip.evaluate.scoring import linear_probe, zero_shot
+from uniclip.evaluate.scoring.outcome_clusters import CLUSTER_ARRAY
 from uniclip.evaluate.scoring.score_card import ScoreCard
 
 if TYPE_CHECKING:
@@ -94,6 +95,6 @@ def add_ground_truth(score_card: ScoreCard, split: Split) -> None:
     """
     score_card.add_array("ids", split.ids)
     if split.clusters is not None:
-        score_card.add_array("family", split.clusters)
+        score_card.add_array(CLUSTER_ARRAY, split.clusters)
     for label, values in split.labels.items():
         score_card.add_array(f"labels.{label}", values.astype(np.int16))
