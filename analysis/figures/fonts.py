@@ -8,10 +8,12 @@ never has a missing glyph to warn of.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from typing import Any
 
+from fontTools import subset
 from matplotlib.figure import Figure
 from matplotlib.font_manager import (
     FontEntry,
@@ -61,6 +63,8 @@ MAX_EXAMPLES = 3
 MISSING_CHARACTER = "\u25a1"
 VARIATION_SELECTORS, SKIN_TONES = range(0xFE00, 0xFE10), range(0x1F3FB, 0x1F400)
 """Characters that change the one before them, and have no shape of their own."""
+LAYOUT_TABLES = ("GDEF", "GPOS", "GSUB")
+"""Tables of a font that say how a text becomes glyphs and where these stand."""
 
 
 def prepare_texts(figure: Figure) -> str:
@@ -111,6 +115,25 @@ def _add_new_fonts() -> list[FontEntry]:
         with suppress(OSError, RuntimeError, ValueError):
             fontManager.addfont(path)
     return fontManager.ttflist[num_known:]
+
+
+class _GlyphOptions(subset.Options):
+    """Options of a subset for a PDF, which names each glyph and its place itself."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.drop_tables = [*self.drop_tables, *LAYOUT_TABLES]
+
+
+@contextmanager
+def omit_layout_tables() -> Iterator[None]:
+    """Embed fonts in PDFs without `LAYOUT_TABLES`: reading these takes longer than all the rest."""
+    options = subset.Options
+    subset.Options = _GlyphOptions
+    try:
+        yield
+    finally:
+        subset.Options = options
 
 
 def remove_invisible(text: str) -> str:

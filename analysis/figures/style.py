@@ -25,7 +25,7 @@ from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.figures import palette
+from analysis.figures import fonts, palette
 from analysis.figures.palette import PALETTE, LineStyle
 from uniclip.errors import UserError
 from uniclip.store import Arm
@@ -211,7 +211,8 @@ def save_figure(figure: Figure, folder: Path, name: str) -> None:
             svg_canvas.print_svg(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
             pdf_canvas: Any = FigureCanvasPdf(figure)
             metadata = {"CreationDate": None, "Creator": None, "Producer": None}
-            pdf_canvas.print_pdf(folder / f"{name}.pdf", metadata=metadata)
+            with fonts.omit_layout_tables():
+                pdf_canvas.print_pdf(folder / f"{name}.pdf", metadata=metadata)
     finally:
         figure.set_canvas(canvas)
         figure.set_dpi(dpi)

@@ -2,11 +2,12 @@
 
 Model: a 6-layer ViT/32 of width 384 at 224 pixels, a 6-layer text encoder of width 256, embeddings
 of 256 numbers; method CLIP, AdamW, float32, no data workers, batches of 32 (16 of each of two
-processes). Each trainer runs in processes of its own. A step is the CPU seconds between two updates
-of the optimizer, summed over processes, the median of the steps: reading, decoding, tokens, views,
-model, loss, optimizer and records. "batches" are the seconds for the same batches alone, in the
-same process afterwards. Two lengths of captions: beyond 77 tokens, where both trainers compute the
-same tokens, and 10 words, where uniclip drops the padding behind the longest caption of a batch (a
+processes). Each trainer runs in processes of its own. A step is the time between two updates of
+the optimizer, the median of the steps: reading, decoding, tokens, views, model, loss, optimizer and
+records; CPU seconds are summed over processes, and the wall time, which a shared machine prolongs,
+is that of the slowest one. "batches" are the CPU seconds for the same batches alone, in the same
+process afterwards. Two lengths of captions: beyond 77 tokens, where both trainers compute the same
+tokens, and 10 words, where uniclip drops the padding behind the longest caption of a batch (a
 causal encoder's outputs do not depend on it) and open_clip does not.
 
 open_clip gives DistributedDataParallel a device number, which CPU modules refuse, and stumbles over
@@ -22,6 +23,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +35,10 @@ from tests.benchmarks.table import Options, Table
 from tests.helpers import ROOT
 from tests.helpers.shards import write_tar
 
-BATCH_SIZE, NUM_SHARDS, ROUNDS = 32, 4, 2
-STEPS = 6
+BATCH_SIZE, NUM_SHARDS, ROUNDS = 32, 4, 1
+STEPS, QUICK_STEPS = 5, 3
+LIMIT_SECONDS = 1800.0
+"""Longest time of one trainer."""
 CAPTION_WORDS = {"77 tokens": 90, "10 words": 10}
 OPEN_CLIP_MODEL = {
     "embed_dim": 256,
@@ -112,26 +117,25 @@ loader = data.get_data(args, (preprocess, preprocess), tokenizer=open_clip.get_t
 print_results(loader["train"].dataloader)
 """
 PREAMBLE = """
-import json, os, resource, statistics, sys
+import json, os, resource, statistics, sys, time
 from torch.optim.optimizer import register_optimizer_step_post_hook
 import torch
 folder, steps, batch_size, model = sys.argv[1], *map(json.loads, sys.argv[2:])
 marks, results = [], []
-def read_cpu_seconds():
-    return sum(os.times()[:2])
 def mark(*_):
-    marks.append(read_cpu_seconds())
+    marks.append((sum(os.times()[:2]), time.perf_counter()))
 register_optimizer_step_post_hook(mark)
-def take_median():
-    return statistics.median(after - before for before, after in zip(marks, marks[1:]))
+def take_medians():
+    steps = [[b - a for a, b in zip(*pair)] for pair in zip(marks, marks[1:])]
+    return [statistics.median(column) for column in zip(*steps)]
 def report():
-    results.append(take_median())
+    results.extend(take_medians())
     results.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 def print_results(batches):
     marks.clear()
     for _ in batches:
         mark()
-    print(json.dumps([*results, take_median()]))
+    print(json.dumps([*results, take_medians()[0]]))
 """
 PROGRAMS = {"uniclip": UNICLIP_PROGRAM, "open_clip": OPEN_CLIP_PROGRAM}
 MODELS = {"uniclip": UNICLIP_MODEL, "open_clip": OPEN_CLIP_MODEL}
@@ -149,8 +153,26 @@ def write_pairs(folder: Path, num_words: int, num_samples: int) -> None:
         write_tar(folder / f"{shard:05d}.tar", members)
 
 
-def run_trainer(name: str, folder: Path, num_steps: int, num_processes: int) -> list[float]:
-    """Return CPU seconds of a step and of its batch, and the largest peak of resident MiB."""
+@dataclass(frozen=True)
+class Cost:
+    """What one trainer costs."""
+
+    step_seconds: float
+    """CPU seconds of a step, summed over processes."""
+    wall_seconds: float
+    """Seconds of a step in the slowest process."""
+    mib: float
+    """Largest peak of resident memory of a process."""
+    batch_seconds: float
+    """CPU seconds of a step's batch, summed over processes."""
+
+
+def run_trainer(name: str, folder: Path, num_steps: int, num_processes: int) -> Cost:
+    """Train for some steps.
+
+    Raises:
+        RuntimeError: A process failed, with the last lines that it printed.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -174,41 +196,67 @@ def run_trainer(name: str, folder: Path, num_steps: int, num_processes: int) -> 
             )
         )
     results = []
-    for process in processes:
-        output, errors = process.communicate()
-        if process.returncode:
-            raise RuntimeError(errors.decode()[-2000:])
-        results.append(json.loads(output.splitlines()[-1]))
-    step_seconds, mib, batch_seconds = zip(*results)
-    return [sum(step_seconds), sum(batch_seconds), max(mib)]
+    try:
+        for process in processes:
+            output, errors = process.communicate(timeout=LIMIT_SECONDS)
+            if process.returncode:
+                raise RuntimeError(f"{name}: {errors.decode()[-2000:]}")
+            results.append(json.loads(output.splitlines()[-1]))
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{name}: {error}") from None
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    step_seconds, wall_seconds, mib, batch_seconds = zip(*results)
+    return Cost(sum(step_seconds), max(wall_seconds), max(mib), sum(batch_seconds))
 
 
 def compare(folder: Path, num_processes: int, num_steps: int, rounds: int) -> dict[str, Any]:
     """Return a row: both trainers in turn, medians of the rounds."""
-    measured: dict[str, list[list[float]]] = {name: [] for name in PROGRAMS}
+    measured: dict[str, list[Cost]] = {name: [] for name in PROGRAMS}
     for _ in range(rounds):
         for name in PROGRAMS:
-            measured[name].append(run_trainer(name, folder, num_steps, num_processes))
+            cost = run_trainer(name, folder, num_steps, num_processes)
+            measured[name].append(cost)
+            print(f"{folder.name}, {num_processes} processes, {name}: {cost}", file=sys.stderr)
     row: dict[str, Any] = {}
-    for name, rows in measured.items():
-        step, batch, mib = (statistics.median(column) for column in zip(*rows))
-        row[f"{name}, CPU ms a step"], row[f"{name}, of these batches"] = 1e3 * step, 1e3 * batch
-        row[f"{name}, MiB"] = mib
+    for name, costs in measured.items():
+        take_median = partial(_take_median, costs)
+        row[f"{name}, CPU ms a step"] = 1e3 * take_median("step_seconds")
+        row[f"{name}, of these batches"] = 1e3 * take_median("batch_seconds")
+        row[f"{name}, wall ms"] = 1e3 * take_median("wall_seconds")
+        row[f"{name}, MiB"] = take_median("mib")
     pairs = list(zip(measured["uniclip"], measured["open_clip"]))
-    row["open_clip / uniclip, step"] = statistics.median(t[0] / u[0] for u, t in pairs)
-    row["open_clip / uniclip, memory"] = statistics.median(t[2] / u[2] for u, t in pairs)
+    row["open_clip / uniclip, step"] = statistics.median(
+        other.step_seconds / ours.step_seconds for ours, other in pairs
+    )
+    row["open_clip / uniclip, memory"] = statistics.median(
+        other.mib / ours.mib for ours, other in pairs
+    )
     return row
 
 
+def _take_median(costs: list[Cost], name: str) -> float:
+    return statistics.median(getattr(cost, name) for cost in costs)
+
+
 def run(options: Options) -> Table:
-    """Return the table of this subject."""
+    """Return the table of this subject; it is also written after each of its rows.
+
+    A comparison that fails is a note, and the others go on.
+    """
     table = Table("whole_trainer")
-    rounds, num_steps = (1, 3) if options.quick else (ROUNDS, STEPS)
+    num_steps = QUICK_STEPS if options.quick else STEPS
     with tempfile.TemporaryDirectory() as parent:
         for captions, num_words in CAPTION_WORDS.items():
             folder = Path(parent, captions.replace(" ", "_"))
             write_pairs(folder, num_words, (num_steps + 2) * BATCH_SIZE)
             for num_processes in (1, 2):
-                row = compare(folder, num_processes, num_steps, rounds)
-                table.rows.append({"captions": captions, "processes": num_processes, **row})
+                what = {"captions": captions, "processes": num_processes}
+                try:
+                    table.rows.append(what | compare(folder, num_processes, num_steps, ROUNDS))
+                except RuntimeError as error:
+                    table.notes[f"failed: {captions}, {num_processes} processes"] = str(error)
+                table.write(options.out)
     return table

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import zlib
 from pathlib import Path
 
 import matplotlib
+from fontTools import subset
+from fontTools.ttLib import TTFont
 from matplotlib.font_manager import findfont
 
-from analysis.figures import style
+from analysis.figures import fonts, style
 from analysis.figures.palette import PALETTE
 from tests.helpers import fake_sweep
 from uniclip.store import Arm
@@ -60,3 +64,18 @@ def test_the_fonts_of_a_pdf_are_embedded_as_truetype(tmp_path: Path) -> None:
         assert b"/FontFile2" in content
         assert b"/Type3" not in content
         assert b"/CreationDate" not in content
+    options = subset.Options()
+    assert not {*fonts.LAYOUT_TABLES} & {*options.drop_tables}, "others subset fonts as before"
+
+
+def test_an_embedded_font_has_its_glyphs_and_no_layout_tables(tmp_path: Path) -> None:
+    with style.use_figure_style():
+        figure = style.create_figure(2, 1)
+        figure.subplots().set_title("Scores")
+        style.save_figure(figure, tmp_path, "f")
+    content = (tmp_path / "f.pdf").read_bytes()
+    streams = [part.split(b"endstream")[0] for part in content.split(b"stream\n")[1:]]
+    decoded = [zlib.decompress(s) for s in streams if s.startswith(b"x")]
+    embedded = [TTFont(io.BytesIO(d)) for d in decoded if d.startswith(b"\0\1\0\0")]
+    assert {*"Score", "zero"} <= {name for font in embedded for name in font.getGlyphOrder()}
+    assert not any(table in font for font in embedded for table in fonts.LAYOUT_TABLES)
