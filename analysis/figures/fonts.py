@@ -122,7 +122,7 @@ class _GlyphOptions(subset.Options):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.drop_tables = [*self.drop_tables, *LAYOUT_TABLES]
+        self.drop_tables += LAYOUT_TABLES
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Build a sweep's report: tables, figures, an executed notebook and a page, from existing results.
 
 A report is rebuilt only if its inputs changed: its folder holds a digest of every file that it
-reads, of this package's code and of the versions of the libraries. Importing this module is cheap;
-pandas and matplotlib are imported by the first build.
+reads, of the code of `analysis` and `uniclip`, and of the versions of the libraries. Importing this
+module is cheap; pandas and matplotlib are imported by the first build.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ LIBRARIES = (
     "optuna",
     "pyarrow",
 )
-CODE_FOLDER = Path(__file__).resolve().parents[1]
-CODE_SUFFIXES = (".py", ".jinja", ".css", ".js", ".csv")
+SOURCE_FOLDER = Path(__file__).resolve().parents[2]
+CODE_FOLDERS = ("analysis", "uniclip")
+CODE_SUFFIXES = (".py", ".jinja", ".css", ".js", ".csv", ".tsv", ".json", ".yaml")
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,12 @@ def compute_input_digest(store: Store, plan: Plan) -> str:
     hasher = blake2b(digest_size=16)
     for name in LIBRARIES:
         hasher.update(f"{name}={get_library_version(name)}\n".encode())
-    code_files = sorted(p for p in CODE_FOLDER.rglob("*") if p.suffix in CODE_SUFFIXES)
+    code_files = sorted(
+        path
+        for folder in CODE_FOLDERS
+        for path in (SOURCE_FOLDER / folder).rglob("*")
+        if path.suffix in CODE_SUFFIXES
+    )
     with use_index(store) as indexed_store:
         for path in [*code_files, *iterate_store_inputs(indexed_store, plan)]:
             digest = _compute_file_digest(indexed_store, path)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from uniclip.config import RunConfig, build_run_config
 from uniclip.data.webdataset import index as shard_index
 from uniclip.data.webdataset.index import ARRAYS, SUMMARY_FILE, IndexRequest, IndexSummary
 from uniclip.io.array_file import ArrayWriter
+
+if TYPE_CHECKING:
+    from uniclip.data.loader import TrainingBatches
 
 NUM_SAMPLES, NUM_SHARDS = 15_000_000, 1_500
 QUICK_SAMPLES, QUICK_SHARDS = 30_000, 3
@@ -130,25 +133,37 @@ def write_tokens(folder: Path, num_samples: int) -> None:
 
 
 def plan(folder: Path) -> None:
+    """Do with the shards what a plan does."""
+    plan_data(make_config(folder))
+
+
+def start_training(folder: Path) -> None:
+    """Open the shards and make ten batches."""
+    make_batches(open_batches(make_config(folder)))
+
+
+def plan_data(config: RunConfig) -> None:
     """Do with the data what a plan does."""
     from uniclip import data
     from uniclip.data import inspection
 
-    config = make_config(folder)
     data.fingerprint(config.data)
     inspection.describe_training_data([config])
     inspection.check_batch_sizes([config])
 
 
-def start_training(folder: Path) -> None:
-    """Open the data and make ten batches."""
+def open_batches(config: RunConfig) -> TrainingBatches:
+    """Return the training batches of a run with CLIP's tokenizer."""
     from uniclip import data
     from uniclip.data.loader import TrainingBatches
     from uniclip.data.text.tokenizer import load_clip_tokenizer
 
-    config = make_config(folder)
     split = data.open_split(config.data, "train")
-    batches = TrainingBatches(config, split, load_clip_tokenizer())
+    return TrainingBatches(config, split, load_clip_tokenizer())
+
+
+def make_batches(batches: TrainingBatches) -> None:
+    """Make the first ten batches."""
     for step in range(10):
         batches.build_batch(step)
 

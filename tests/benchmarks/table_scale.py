@@ -15,11 +15,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.index_scale import BATCH_SIZE, IMAGE_SIZE, measure
+from tests.benchmarks.index_scale import (
+    BATCH_SIZE,
+    IMAGE_SIZE,
+    make_batches,
+    measure,
+    open_batches,
+    plan_data,
+)
 from tests.benchmarks.shards import draw_photo, measure_worker
 from tests.benchmarks.table import Options, Table
 from uniclip.config import RunConfig, build_run_config
@@ -28,9 +35,6 @@ from uniclip.data.csv.index_writer import IndexContent
 from uniclip.data.csv.packed_split import SplitSizes
 from uniclip.data.split import SPLIT_NAMES
 from uniclip.io.array_file import ArrayWriter
-
-if TYPE_CHECKING:
-    from uniclip.data.loader import TrainingBatches
 
 NUM_READ, NUM_SAMPLES = 1_000_000, 15_000_000
 QUICK_READ, QUICK_SAMPLES = 20_000, 30_000
@@ -136,32 +140,13 @@ def read_table(folder: Path) -> None:
 
 
 def plan(folder: Path) -> None:
-    """Do with the data what a plan does."""
-    from uniclip import data
-    from uniclip.data import inspection
-
-    config = make_config(folder)
-    data.fingerprint(config.data)
-    inspection.describe_training_data([config])
-    inspection.check_batch_sizes([config])
+    """Do with the table what a plan does."""
+    plan_data(make_config(folder))
 
 
 def start_training(folder: Path) -> None:
-    """Open the data and make ten batches."""
-    batches = open_batches(folder)
-    for step in range(10):
-        batches.build_batch(step)
-
-
-def open_batches(folder: Path) -> TrainingBatches:
-    """Return the training batches of a table."""
-    from uniclip import data
-    from uniclip.data.loader import TrainingBatches
-    from uniclip.data.text.tokenizer import load_clip_tokenizer
-
-    config = make_config(folder)
-    split = data.open_split(config.data, "train")
-    return TrainingBatches(config, split, load_clip_tokenizer())
+    """Open the table and make ten batches."""
+    make_batches(open_batches(make_config(folder)))
 
 
 @contextmanager
@@ -206,7 +191,7 @@ def run(options: Options) -> Table:
                     "peak of both, GiB": numbers["peak"],
                 }
             )
-        worker_gib = measure_worker(open_batches(indexed)) / 1024
+        worker_gib = measure_worker(open_batches(make_config(indexed))) / 1024
         what = f"a forked worker after ten batches: {num_samples:,} samples"
         table.rows.append({"what": what, "private GiB at the end": worker_gib})
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.simulations.adaptive_sweeps import (
     simulate_fixed_power,
     simulate_purchases,
 )
+from tests.simulations.page_command import run_page_command
 from tests.simulations.sequential_tests import (
     FAMILY_SIZE,
     MAX_SEEDS,
@@ -152,17 +152,5 @@ def render_page(sweeps: int) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Print the page, and write it with --write."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulations.adaptive")
-    parser.add_argument("--sweeps", type=int, default=10_000, help="simulated sweeps per row")
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
-    arguments = parser.parse_args()
-    page = render_page(arguments.sweeps)
-    print(page)
-    if arguments.write:
-        PAGE.write_text(page, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    run_page_command("tests.simulations.adaptive", PAGE, render_page)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tests.simulations.design_rates import (
     simulate_page_tests,
     simulate_trends,
 )
+from tests.simulations.page_command import run_page_command
 from uniclip.store import DEFAULT_LOOKS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "design_rates.md"
@@ -159,19 +159,5 @@ def render_page(sweeps: int) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Print the page, and write it with --write."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.simulations.design_page", description=__doc__
-    )
-    parser.add_argument("--sweeps", type=int, default=10_000, help="simulated sweeps per row")
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
-    arguments = parser.parse_args()
-    page = render_page(arguments.sweeps)
-    print(page)
-    if arguments.write:
-        PAGE.write_text(page, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    run_page_command("tests.simulations.design_page", PAGE, render_page)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uniclip.io.lazy_sequence import LazySequence
+
 
 @dataclass(frozen=True, eq=False)
-class PackedTexts(Sequence[str]):
+class PackedTexts(LazySequence[str]):
     """n texts, decoded where they are asked for."""
 
     content: NDArray[np.uint8]
@@ -31,15 +33,7 @@ class PackedTexts(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    @overload
-    def __getitem__(self, i: int) -> str: ...
-
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, i: int | slice) -> str | Sequence[str]:
-        if isinstance(i, slice):
-            return [self[k] for k in range(len(self))[i]]
+    def get_item(self, i: int) -> str:
         i = range(len(self))[i]
         start = int(self.ends[i - 1]) if i else 0
         return decode_text(self.content[start : int(self.ends[i])].tobytes())

@@ -14,6 +14,7 @@ from uniclip.distributed import ProcessGroup
 from uniclip.models.heads import HeadType
 
 if TYPE_CHECKING:
+    from uniclip.config import ClipMethod, SiglipMethod, UniclMethod, ViewsConfig
     from uniclip.data.batch import Batch
     from uniclip.models.embedder import Embedder
     from uniclip.models.vocabulary import Vocabulary
@@ -179,3 +180,20 @@ class SingleTemperatureMethod(Method):
 
     def similarity_parameters(self) -> list[nn.Parameter]:
         return [self.log_scale]
+
+
+class ImageTextMethod(SingleTemperatureMethod):
+    """A method of one loss term, "contrastive", between the views of an image and its caption.
+
+    Args:
+        config: the section `method` of the run's configuration.
+        views: the views of a sample.
+    """
+
+    def __init__(self, config: ClipMethod | SiglipMethod | UniclMethod, views: ViewsConfig) -> None:
+        super().__init__(config.temperature)
+        self.loss_weights = {"contrastive": 1.0}
+        self.forward_passes = config.count_forward_passes(views)
+
+    def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
+        return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}

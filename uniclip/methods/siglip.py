@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from uniclip.config import SiglipMethod, ViewsConfig
 from uniclip.losses.sigmoid import siglip_loss
-from uniclip.methods.base import SingleTemperatureMethod, embed_views
+from uniclip.methods.base import ImageTextMethod
 
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
-    from uniclip.models.embedder import Embedder
 
 
-class Siglip(SingleTemperatureMethod):
+class Siglip(ImageTextMethod):
     """SigLIP, with the loss term "contrastive".
 
     With several views the loss is the mean over views, each against the one caption (our choice).
@@ -27,14 +26,9 @@ class Siglip(SingleTemperatureMethod):
     max_log_scale: ClassVar[float] = math.inf
 
     def __init__(self, config: SiglipMethod, views: ViewsConfig) -> None:
-        super().__init__(config.temperature)
+        super().__init__(config, views)
         self.bias = nn.Parameter(torch.tensor(config.bias))
         """Added to the scaled cosines, ()."""
-        self.loss_weights = {"contrastive": 1.0}
-        self.forward_passes = config.count_forward_passes(views)
-
-    def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}
 
     def compute_terms_from_embeddings(
         self, embeddings: dict[str, Tensor], batch: Batch

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from uniclip.config import UniclMethod, ViewsConfig
 from uniclip.losses.image_text import unicl_loss
-from uniclip.methods.base import SingleTemperatureMethod, embed_views
+from uniclip.methods.base import ImageTextMethod
 
 if TYPE_CHECKING:
     from uniclip.data.batch import Batch
@@ -27,7 +27,7 @@ MIN_CAPTION_LABEL = 2**61
 """Labels made from captions are at least this: they never equal a class label."""
 
 
-class Unicl(SingleTemperatureMethod):
+class Unicl(ImageTextMethod):
     """UniCL, with the loss term "contrastive".
 
     With several views the loss is the mean over views, each against the one caption (our choice).
@@ -35,16 +35,11 @@ class Unicl(SingleTemperatureMethod):
     """
 
     def __init__(self, config: UniclMethod, views: ViewsConfig) -> None:
-        super().__init__(config.temperature)
+        super().__init__(config, views)
         self.equal_captions = config.equal_captions
-        self.loss_weights = {"contrastive": 1.0}
-        self.forward_passes = config.count_forward_passes(views)
 
     def build_heads(self, embedder: Embedder, vocabulary: Vocabulary, seed: int) -> None:
         self.eos = vocabulary.eos
-
-    def embed(self, embedder: Embedder, batch: Batch) -> dict[str, Tensor]:
-        return {"images": embed_views(embedder, batch), "texts": embedder.encode_text(batch.tokens)}
 
     def compute_terms_from_embeddings(
         self, embeddings: dict[str, Tensor], batch: Batch

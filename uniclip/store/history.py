@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 Column: TypeAlias = "list[Any] | array[float]"
-Columns: TypeAlias = "dict[str, Column]"
+Columns: TypeAlias = "Mapping[str, Column]"
 EncodedColumns = dict[str, list[Any] | bytes]
 """Columns as types that msgpack has."""
 FLOAT64 = "d"
@@ -54,7 +54,7 @@ def build_columns(records: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
     return columns
 
 
-def encode_columns(columns: dict[str, list[Any]]) -> EncodedColumns:
+def encode_columns(columns: Mapping[str, list[Any]]) -> EncodedColumns:
     """Return name -> the column, or the bytes of its float64 where all of its values are floats."""
     return {
         name: array(FLOAT64, values).tobytes() if {*map(type, values)} == {float} else values
@@ -83,20 +83,28 @@ def select_phase(columns: Columns, phase: str) -> Columns:
 
 def concatenate_columns(parts: Iterable[Columns]) -> Columns:
     """Return the columns of several runs as one, NaN where a run lacks a column."""
-    columns: Columns = {}
+    columns: dict[str, Column] = {}
     num_rows = 0
     for part in parts:
         length = len(part["step"])
         for name, values in part.items():
-            if name not in columns:
-                columns[name] = _repeat_nan(values, num_rows)
-            elif isinstance(values, list) and isinstance(columns[name], array):
-                columns[name] = columns[name].tolist()
-            columns[name] += values
+            column = columns[name] if name in columns else _repeat_nan(values, num_rows)
+            columns[name] = _extend(column, values)
         num_rows += length
         for name in columns.keys() - part.keys():
-            columns[name] += _repeat_nan(columns[name], length)
+            columns[name] = _extend(columns[name], _repeat_nan(columns[name], length))
     return columns
+
+
+def _extend(column: Column, values: Column) -> Column:
+    """Append values to a column, and return it; an array becomes a list if they are none."""
+    if isinstance(column, array):
+        if isinstance(values, array):
+            column += values
+            return column
+        column = column.tolist()
+    column.extend(values)
+    return column
 
 
 def _repeat_nan(column: Column, number: int) -> Column:

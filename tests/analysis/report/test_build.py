@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -60,6 +62,42 @@ def test_an_unchanged_report_is_not_built_again(
     assert compute_input_digest(store, plan) != before
     path.write_bytes(text)
     assert compute_input_digest(store, plan) == before
+
+
+def test_a_report_depends_on_the_code_that_makes_its_numbers(tmp_path: Path) -> None:
+    store, sweep = fake_sweep.make(tmp_path / "store", Truth(seeds=(0,)))
+    code = tmp_path / "code"
+    for package in ("analysis", "uniclip"):
+        shutil.copytree(
+            ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    program = f"""if True:
+        from pathlib import Path
+        from analysis.report.build import compute_input_digest
+        from uniclip.store import Store
+        store = Store(Path({str(store.root)!r}))
+        print(compute_input_digest(store, store.get_sweep({sweep!r}).read_plan()))
+    """
+
+    def compute() -> bytes:
+        environment = {**os.environ, "PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", program]
+        return subprocess.run(
+            command, env=environment, cwd=tmp_path, check=True, stdout=subprocess.PIPE
+        ).stdout
+
+    digests = [compute(), compute()]
+    changed = (
+        "uniclip/frames/records.py",
+        "uniclip/store/score_kinds.py",
+        "analysis/formatting.py",
+    )
+    for name in changed:
+        with open(code / name, "a") as stream:
+            stream.write("# changed\n")
+        digests.append(compute())
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 1 + len(changed)
 
 
 def test_the_sweep_is_collected_once_with_planted_effects_and_origins(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from uniclip import rng
 from uniclip.data.csv.row_arrays import map_texts
 from uniclip.data.text.packed_tokens import PackedTokens
 from uniclip.io.array_file import has_array, map_array
+from uniclip.io.lazy_sequence import LazySequence
 from uniclip.io.packed_texts import PackedTexts
 
 
@@ -129,7 +130,7 @@ class PackedSplit:
 
 
 @dataclass(frozen=True, eq=False)
-class CaptionLists(Sequence[tuple[str, ...]]):
+class CaptionLists(LazySequence[tuple[str, ...]]):
     """The captions of each of some samples of a split, read where they are asked for."""
 
     split: PackedSplit
@@ -138,22 +139,17 @@ class CaptionLists(Sequence[tuple[str, ...]]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    @overload
-    def __getitem__(self, i: int) -> tuple[str, ...]: ...
+    def get_slice(self, items: slice) -> Sequence[tuple[str, ...]]:
+        return CaptionLists(self.split, self.samples[items])
 
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[tuple[str, ...]]: ...
-
-    def __getitem__(self, i: int | slice) -> tuple[str, ...] | Sequence[tuple[str, ...]]:
-        if isinstance(i, slice):
-            return CaptionLists(self.split, self.samples[i])
+    def get_item(self, i: int) -> tuple[str, ...]:
         starts, counts = self.split.find_captions(np.array([self.samples[i]]))
         first = int(starts[0])
         return tuple(self.split.captions[k] for k in range(first, first + int(counts[0])))
 
 
 @dataclass(frozen=True, eq=False)
-class ImagePaths(Sequence[str]):
+class ImagePaths(LazySequence[str]):
     """The files of images in a folder, of which only the paths below it are in memory."""
 
     folder: Path
@@ -162,15 +158,10 @@ class ImagePaths(Sequence[str]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    @overload
-    def __getitem__(self, i: int) -> str: ...
+    def get_slice(self, items: slice) -> Sequence[str]:
+        return ImagePaths(self.folder, self.paths[items])
 
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, i: int | slice) -> str | Sequence[str]:
-        if isinstance(i, slice):
-            return ImagePaths(self.folder, self.paths[i])
+    def get_item(self, i: int) -> str:
         return str(self.folder / self.paths[i])
 
 

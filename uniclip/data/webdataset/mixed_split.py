@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from uniclip.data.windowed_order import ShardGroups
 from uniclip.io.array_file import ArrayWriter, has_array, map_array
 from uniclip.io.atomic import atomic_write
 from uniclip.io.hashing import digest
+from uniclip.io.lazy_sequence import LazySequence
 from uniclip.io.published_folder import get_or_publish
 
 VERSION = 1
@@ -72,7 +72,7 @@ class MixedSplit(ImageFileSplit):
 
 
 @dataclass(frozen=True, eq=False)
-class MixedCaptions(Sequence[tuple[str, ...]]):
+class MixedCaptions(LazySequence[tuple[str, ...]]):
     """The captions of pairs, and the prompts of labelled images."""
 
     pairs: Sequence[tuple[str, ...]]
@@ -84,15 +84,7 @@ class MixedCaptions(Sequence[tuple[str, ...]]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    @overload
-    def __getitem__(self, i: int) -> tuple[str, ...]: ...
-
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[tuple[str, ...]]: ...
-
-    def __getitem__(self, i: int | slice) -> tuple[str, ...] | Sequence[tuple[str, ...]]:
-        if isinstance(i, slice):
-            return [self[k] for k in range(len(self))[i]]
+    def get_item(self, i: int) -> tuple[str, ...]:
         i = range(len(self))[i]
         return self.pairs[i] if i < len(self.pairs) else self.prompts[self.labels[i]]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar, overload
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from uniclip.errors import UserError
 from uniclip.io import image_check
 from uniclip.io.hashing import digest
 from uniclip.io.image_check import ImageLocation
+from uniclip.io.lazy_sequence import LazySequence
 from uniclip.io.memo import get_cache_folder
 from uniclip.io.tar_scan import BLOCK
 
@@ -74,7 +75,7 @@ class WebdatasetSplit(ImageFileSplit):
 
 
 @dataclass(frozen=True, eq=False)
-class MemberNames(Sequence[str]):
+class MemberNames(LazySequence[str]):
     """Shard and member of the image of each of some samples, read where they are asked for."""
 
     shard_index: ShardIndex
@@ -85,15 +86,10 @@ class MemberNames(Sequence[str]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, i: int) -> str: ...
+    def get_slice(self, items: slice) -> Sequence[str]:
+        return MemberNames(self.shard_index, self.rows[items], self.files)
 
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, i: int | slice) -> str | Sequence[str]:
-        if isinstance(i, slice):
-            return MemberNames(self.shard_index, self.rows[i], self.files)
+    def get_item(self, i: int) -> str:
         row = int(self.rows[i])
         shard = int(self.shard_index.find_shards(np.array([row]))[0])
         member = self.files.read_name(shard, int(self.shard_index.blocks[row]) * BLOCK)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +12,11 @@ from uniclip import rng
 from uniclip.data.text.packed_tokens import PackedTokens, map_tokens
 from uniclip.data.text.tokenizer import Tokenizer
 from uniclip.data.webdataset.index import ShardIndex
+from uniclip.io.lazy_sequence import LazySequence
 
 
 @dataclass(frozen=True, eq=False)
-class PackedCaptions(Sequence[tuple[str, ...]]):
+class PackedCaptions(LazySequence[tuple[str, ...]]):
     """The captions of some samples of an index, read where they are asked for."""
 
     shard_index: ShardIndex
@@ -26,15 +26,10 @@ class PackedCaptions(Sequence[tuple[str, ...]]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, i: int) -> tuple[str, ...]: ...
+    def get_slice(self, items: slice) -> Sequence[tuple[str, ...]]:
+        return PackedCaptions(self.shard_index, self.rows[items])
 
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[tuple[str, ...]]: ...
-
-    def __getitem__(self, i: int | slice) -> tuple[str, ...] | Sequence[tuple[str, ...]]:
-        if isinstance(i, slice):
-            return PackedCaptions(self.shard_index, self.rows[i])
+    def get_item(self, i: int) -> tuple[str, ...]:
         return (self.shard_index.get_caption(int(self.rows[i])),)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uniclip.errors import UserError
 from uniclip.evaluate.datasets.dataset import Dataset, SplitReader
 from uniclip.evaluate.datasets.images import FileReader, ImageDataset, ImageReader
+from uniclip.store.json_io import read_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,7 +54,7 @@ class SugarcrepeReader(SplitReader):
                 category,
             )
             for category in SUGARCREPE_CATEGORIES
-            for key, item in _read_json(root / f"sugarcrepe/{category}.json").items()
+            for key, item in read_json(root / f"sugarcrepe/{category}.json").items()
         ]
         return _build_dataset(dataset, split, choices)
 
@@ -98,7 +99,7 @@ class AroReader(SplitReader):
 
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         choices = []
-        for i, item in enumerate(_read_json(root / "aro" / self.file_name)):
+        for i, item in enumerate(read_json(root / "aro" / self.file_name)):
             x, y, width, height = (item[f"bbox_{key}"] for key in "xywh")
             category = item[self.category_key]
             choices.append(
@@ -272,8 +273,3 @@ def _pack(
         picture_rows=None if picture_rows is None else np.array(picture_rows, np.int64),
         photograph_rows=None if photograph_rows is None else np.array(photograph_rows, np.int64),
     )
-
-
-def _read_json(path: Path) -> Any:
-    content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uniclip.errors import UserError
 from uniclip.evaluate import prompts
@@ -18,6 +17,7 @@ from uniclip.evaluate.datasets.images import (
     build_classification_dataset,
 )
 from uniclip.evaluate.datasets.readers.image_folders import list_folders, list_images
+from uniclip.store.json_io import read_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -77,8 +77,8 @@ class ObjectnetReader(SplitReader):
 
     def read(self, dataset: Dataset, root: Path, split: SplitName) -> ImageDataset:
         mappings = root / self.folder / "mappings"
-        names = _read_json(mappings / "folder_to_objectnet_label.json")
-        overlapping = set(_read_json(mappings / "objectnet_to_imagenet_1k.json"))
+        names = read_json(mappings / "folder_to_objectnet_label.json")
+        overlapping = set(read_json(mappings / "objectnet_to_imagenet_1k.json"))
         folders = sorted(folder for folder, name in names.items() if name in overlapping)
         images = root / self.folder / "images"
         missing = sorted(set(folders) - set(list_folders(images)))
@@ -108,7 +108,7 @@ def list_imagenet_classes(subset: str | None = None) -> tuple[str, ...]:
     if subset is None:
         return tuple(prompts.get_class_name_entry("imagenet")["names"])
     path = prompts.DATA_FOLDER / "imagenet_subsets.json"
-    names: str = _read_json(path)["classes"][subset]
+    names: str = read_json(path)["classes"][subset]
     return tuple(names.split())
 
 
@@ -139,8 +139,3 @@ def _require_folders(dataset: Dataset, folder: Path, names: Sequence[str]) -> No
         )
     if unknown:
         raise UserError(f"{dataset.name}: {folder} has a folder that is no class: {unknown[0]}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
