@@ -24,6 +24,7 @@ from analysis.statistics.item_clusters import ItemUncertainty, estimate_item_unc
 from analysis.statistics.verdicts import ScoreKey
 from uniclip.evaluate.checks import contaminated_items, near_duplicates
 from uniclip.evaluate.checks.copy_search import CopyVerdicts, read_verdicts
+from uniclip.evaluate.scoring import outcome_clusters
 from uniclip.frames.records import load_arrays
 from uniclip.store import Contrast, Plan, Store
 
@@ -163,19 +164,22 @@ def _compare_score(
 ) -> ContaminatedScore | None:
     """Return a score with and without contaminated items; None without outcomes or such items."""
     dataset, score = key
-    names = [score, *contaminated_items.list_needed_arrays(score)]
+    row_arrays = outcome_clusters.list_row_arrays(score)
+    names = list({score, *contaminated_items.list_needed_arrays(score), *row_arrays})
     outcomes: dict[str, dict[int, predictions.Floats]] = {}
     flags: dict[str, dict[int, Flags]] = {}
+    clusters: NDArray[Any] | None = None
     for (arm, seed), arrays in _read_arrays(store, plan, dataset, names, copies).items():
         if score not in arrays:
             continue
-        found = contaminated_items.find_contaminated_items(score, len(arrays[score]), arrays)
-        if found is not None:
+        item_flags = contaminated_items.find_contaminated_items(score, len(arrays[score]), arrays)
+        if item_flags is not None:
             outcomes.setdefault(arm, {})[seed] = arrays[score].astype(np.float64)
-            flags.setdefault(arm, {})[seed] = found
+            flags.setdefault(arm, {})[seed] = item_flags
+            if clusters is None:
+                clusters = outcome_clusters.find_clusters(score, len(item_flags), arrays)
     if not any(f.any() for by_seed in flags.values() for f in by_seed.values()):
         return None
-    clusters = predictions.load_clusters(store, plan, dataset, score)
     return ContaminatedScore(
         key=key,
         arms={arm: _compare_arm(outcomes[arm], flags[arm]) for arm in outcomes},
