@@ -122,7 +122,7 @@ class PublishedBenchmark(Benchmark):
             "preprocessing": to_builtins(protocol.preprocessing),
             "linear_probe": to_builtins(protocol.probe_config) if has_probe else None,
             "difficult_objects": protocol.difficult_objects,
-            "deviations": list(protocol.deviations),
+            "deviations": [] if dataset.kind == "fine_tuning" else list(protocol.deviations),
             **_build_version_record(dataset, splits, protocol),
             **self._build_shift_record(dataset),
         }

@@ -45,6 +45,7 @@ def test_prompts_and_metric_are_those_of_the_source(tmp_path: Path) -> None:
     assert tuned["metric"] == original["metric"] == "mean_per_class"
     assert [tuned[k] for k in ("templates", "names")] == [original["templates"], original["names"]]
     assert tuned["linear_probe"] is None
+    assert tuned["deviations"] == [], "they are those of probes and other data sets"
     assert tuned["fine_tuning"]["learning_rates"] == [1e-5, 1e-4, 1e-3]
 
 
