@@ -103,11 +103,6 @@ class Embedder(nn.Module):
             tower.eval()
         return self
 
-    def unlock(self) -> None:
-        """Let all parameters be trained; locked encoders follow the mode of the others again."""
-        self._locked_towers = []
-        self.requires_grad_(True)
-
     def compute_image_features(self, pixels: Tensor, kept_patches: Tensor | None = None) -> Tensor:
         """Return the features of the image encoder, (B, F), of pixels (B, 3, H, W) uint8.
 

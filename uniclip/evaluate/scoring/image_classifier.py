@@ -35,7 +35,6 @@ class ImageClassifier(nn.Module):
     def __init__(self, embedder: Embedder, class_rows: NDArray[np.float32], scale: float) -> None:
         super().__init__()
         self.embedder = deepcopy(embedder)
-        self.embedder.unlock()
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(not name.startswith(TEXT_PREFIX))
         num_classes, dim = class_rows.shape
@@ -44,6 +43,12 @@ class ImageClassifier(nn.Module):
         with torch.no_grad():
             self.classifier.weight.copy_(torch.from_numpy(class_rows * np.float32(scale)))
             self.classifier.bias.zero_()
+
+    def train(self, mode: bool = True) -> ImageClassifier:
+        """Set the training mode, of an image encoder that was locked in pre-training too."""
+        super().train(mode)
+        self.embedder.image_encoder.train(mode)
+        return self
 
     def forward(self, pixels: Tensor, vectors: Tensor) -> Tensor:
         return self.classify(self.embedder.encode_image(pixels, vectors))
