@@ -10,7 +10,7 @@ from tests.helpers.source_tree import MODULES
 ORDER: dict[str, str] = {
     "uniclip": """
         dependencies errors < io < rng < config < distributed < numerics < store < identity
-        < augmentation < models losses < data < methods < checkpoints < training evaluate
+        < augmentation < models losses < data < methods < checkpoints < training < evaluate
         < shared_evaluation evaluation_heartbeat < run_evaluation < frames run commands < cell
     """,
     "uniclip.evaluate": """
