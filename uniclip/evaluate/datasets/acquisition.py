@@ -39,7 +39,7 @@ def describe_ways(names: Sequence[str], data_root: str) -> list[str]:
         f"by hand: {_join_names(by_hand)}": by_hand,
         "with the images of other data sets (few shots and the like)": followers,
     }
-    return [f"{len(found)} {way}" for way, found in ways.items() if found]
+    return [f"{len(members)} {way}" for way, members in ways.items() if members]
 
 
 def _has_datacomp_copy(dataset: Dataset) -> bool:
@@ -48,15 +48,15 @@ def _has_datacomp_copy(dataset: Dataset) -> bool:
     return is_copied or any(pattern.startswith("wds_") for pattern in dataset.files["test"])
 
 
-def _join_names(found: Sequence[Dataset]) -> str:
-    names = [dataset.name for dataset in found]
+def _join_names(members: Sequence[Dataset]) -> str:
+    names = [dataset.name for dataset in members]
     more_text = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return f"{', '.join(names[:MAX_NAMES])}{more_text}"
 
 
-def _name_briefly(found: Sequence[Dataset]) -> str:
+def _name_briefly(members: Sequence[Dataset]) -> str:
     """Return the arguments of `data download`: the names, or lists that contain them if many."""
-    names = {dataset.name for dataset in found}
+    names = {dataset.name for dataset in members}
     if len(names) <= MAX_NAMES:
         return " ".join(sorted(names))
     arguments: list[str] = []
