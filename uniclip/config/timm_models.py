@@ -47,7 +47,11 @@ def read_table_version() -> str:
 
 
 def find_models(pattern: str) -> list[TimmModel]:
-    """Return the models whose name has `pattern` in it, or matches it if it has a wildcard."""
+    """Return the models whose name has `pattern` in it, or matches it if it has a wildcard.
+
+    The tag of pretrained weights, as in `resnet18.a1_in1k`, does not count.
+    """
+    pattern = pattern.partition(".")[0] or pattern
     if any(character in pattern for character in "*?["):
         return [m for m in read_table() if fnmatch.fnmatchcase(m.name, pattern.lower())]
     return [m for m in read_table() if pattern.lower() in m.name]

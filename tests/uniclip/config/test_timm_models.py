@@ -21,7 +21,8 @@ def test_models_are_found_by_part_and_by_pattern() -> None:
     assert all("resnet18" in name for name in names)
     (model,) = timm_models.find_models("resnet1[8]")
     assert model.describe() == "   11.2 M,   3.627 GFLOPs at 224 px"
-    assert timm_models.find_models("nothing-like-this") == []
+    assert timm_models.find_models("resnet1[8].a1_in1k") == [model], "the tag does not count"
+    assert timm_models.find_models("nothing-like-this") == timm_models.find_models(".a1_in1k") == []
 
 
 def test_a_table_is_read_as_it_was_written() -> None:
