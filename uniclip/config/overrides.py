@@ -158,8 +158,8 @@ def parse_value_list(override: str, names: Sequence[str] = ()) -> list[str] | No
     texts = listed.filter([*names]) if isinstance(listed, Glob) else parsed.sweep_string_iterator()
     values = [str(text) for text in texts]
     if len(values) < 2:
-        found = f"{values[0]} alone" if values else "no value"
-        raise UserError(f"{override!r} lists {found}: list at least two values, or write one")
+        description = f"{values[0]} alone" if values else "no value"
+        raise UserError(f"{override!r} lists {description}: list at least two values, or write one")
     for text in values:
         if values.count(text) > 1:
             raise UserError(f"{override!r} lists {text} twice")
