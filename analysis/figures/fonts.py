@@ -63,7 +63,7 @@ MAX_EXAMPLES = 3
 MISSING_CHARACTER = "\u25a1"
 VARIATION_SELECTORS, SKIN_TONES = range(0xFE00, 0xFE10), range(0x1F3FB, 0x1F400)
 """Characters that change the one before them, and have no shape of their own."""
-LAYOUT_TABLES = ("GDEF", "GPOS", "GSUB")
+LAYOUT_TABLES = ("GDEF", "GPOS", "GSUB", "MATH")
 """Tables of a font that say how a text becomes glyphs and where these stand."""
 
 
