@@ -26,8 +26,9 @@ from uniclip.store import Arm, Contrast, Plan
 SAMPLES, IMAGE_FORWARDS = "samples seen", "image forward passes"
 COMPUTE = (FLOPS, IMAGE_FORWARDS, SAMPLES)
 """Quantities that stand for compute, the best first; the first that both sides have is compared."""
+DATA_PATH = "data.path"
 SCALE_KEYS = (
-    *("train.steps", "train.batch_size", "data.num_train", "data.path"),
+    *("train.steps", "train.batch_size", "data.num_train", DATA_PATH),
     *("model.image.name", "model.text.width", "model.embed_dim"),
 )
 STEPS, VALIDATE_EVERY, BATCH_SIZE = "train.steps", "train.validate_every", "train.batch_size"
@@ -258,8 +259,11 @@ def check_datasets(review: ReviewInput) -> Iterator[Finding]:
 
 
 def check_scale(review: ReviewInput) -> Iterator[Finding]:
-    """Yield a finding if no other sweep of the store has these arms at another scale."""
+    """Yield a finding if neither a setting of the plan nor another sweep of the store has these
+    arms at another scale."""
     plan = review.plan
+    if any(contrast.kind == "scale" for contrast in plan.contrasts):
+        return
     scale = _get_scale(plan)
     arms = review.compared_arms
     for other in review.related_plans:
@@ -274,7 +278,9 @@ def check_scale(review: ReviewInput) -> Iterator[Finding]:
             changes=(*review.select_arms(arms), *change, format_seeds(seeds)), same_sweep=False
         ),
     )
-    shown = ", ".join(f"{key}={values[key]}" for key in SCALE_KEYS if key in values)
+    shown = ", ".join(
+        f"{key}={values[key]}" for key in SCALE_KEYS if key in values and key != DATA_PATH
+    )
     yield Finding(
         check="one_scale",
         title="One scale",

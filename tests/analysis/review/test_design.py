@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis.collect.frame import collect_plan_data
+from analysis.results.results import analyze
 from analysis.review.checks import review_sweep
-from analysis.review.design import find_aliases
+from analysis.review.design import check_scale, find_aliases
+from analysis.review.finding import ReviewInput
 from tests.helpers.reviewed_sweeps import (
     OTHER,
     REFERENCE,
@@ -82,3 +85,15 @@ def test_a_fraction_offers_the_fold_over_of_its_plan(tmp_path: Path) -> None:
     assert finding.evidence == ("A: it contains a part of each of 2 interactions of two",)
     none_listed = replace(aliased, contrasts=(replace(contrast, aliases=contrast.aliases[1:]),))
     assert "aliased_effects" not in [f.check for f in review_sweep(store, none_listed)]
+
+
+def test_settings_of_other_compute_are_another_scale(tmp_path: Path) -> None:
+    store, plan = write_sweep(tmp_path, Story())
+    results = analyze(store, collect_plan_data(store, plan))
+    review = ReviewInput(results=results, related_plans=(), further_seeds={})
+    (finding,) = check_scale(review)
+    assert "data.path" not in " ".join(finding.evidence)
+    scale = replace(plan.contrasts[0], name="scale:x", kind="scale")
+    scaled_plan = replace(plan, contrasts=(*plan.contrasts, scale))
+    scaled = replace(results, sweep_data=replace(results.sweep_data, plan=scaled_plan))
+    assert not list(check_scale(replace(review, results=scaled)))
