@@ -95,6 +95,6 @@ def _build_record(finding: Finding) -> dict[str, object]:
         "evidence": "; ".join(finding.evidence),
         "reason": finding.reason,
         "answer": finding.remedy.description,
-        "runs": sum(finding.remedy.runs.values()),
-        "evaluations": finding.remedy.num_evaluations,
+        "num_runs": sum(finding.remedy.runs.values()),
+        "num_evaluations": finding.remedy.num_evaluations,
     }
