@@ -2,10 +2,10 @@
 
 Small data sets of all lists, written in their publishers' formats, become WebDataset copies as
 CLIP_benchmark publishes them; SugarCrepe is read in its own format. Both sides read the same files,
-with the class names and prompts that lie beside them: those of CLIP_benchmark. A side is one command in a process of its
-own: imports, loading of the model and results files count. The peer loads its model for each data
-set, as its command does. The rounds are interleaved, on one thread; times are comparable only if
-the scores agree.
+with the class names and prompts that lie beside them: those of CLIP_benchmark. A side is one
+command in a process of its own: imports, loading of the model and results files count. The peer
+loads its model for each data set, as its command does. The rounds are interleaved, on one thread;
+times are comparable only if the scores agree.
 """
 
 from __future__ import annotations

@@ -186,13 +186,15 @@ def find_near_duplicates(
     """Return which test images of a data set are near-duplicates of training images.
 
     (n,) int8 of `near_duplicates.DUPLICATE`, `DISTINCT` and `UNDECIDABLE`, in the order of the test
-    images. Data sets are the published and the user-defined ones, and the run's own table (csv).
+    images. Data sets are the published and the user-defined ones, and the run's table or shards.
     None for the benchmarks of other training sources, for models trained on shards whose
     thumbnails were not made (`checks.shard_thumbnails`), and where images of either are missing.
     For test images that are missing by now, the last result in the cache.
     """
     if name == config.data.name == "csv":
         return _find_duplicates_in_table(config.data, cache_folder)
+    if name == "webdataset" and isinstance(config.data, WebdatasetData):
+        return _find_duplicates_in_shards(config.data, cache_folder)
     if name in BENCHMARKS or data.describe_missing(config.data) is not None:
         return None
     read_train_thumbnails = _find_train_thumbnails(config.data)
@@ -272,8 +274,6 @@ def _find_train_thumbnails(data_config: DataConfig) -> Callable[[], NDArray[np.u
         return lambda: near_duplicates.compute_split_thumbnails(
             data.open_split(data_config, "train")
         )
-    if data_config.labelled_path:
-        return None
     return shard_thumbnails.find_training_thumbnails(data_config)
 
 
@@ -293,6 +293,25 @@ def _find_duplicates_in_table(data_config: DataConfig, cache_folder: Path) -> ND
         lambda: near_duplicates.compute_split_signatures(splits["test"]),
         lambda: near_duplicates.compute_split_signatures(splits["train"]),
     )
+
+
+def _find_duplicates_in_shards(
+    data_config: WebdatasetData, cache_folder: Path
+) -> NDArray[np.int8] | None:
+    """Return which test images of shards are near-duplicates of training images, if known."""
+    from uniclip.evaluate.checks import near_duplicates, shard_thumbnails  # here: numpy
+
+    if data.describe_missing(data_config) is not None:
+        return None
+    read_test = shard_thumbnails.find_test_thumbnails(data_config)
+    read_train = shard_thumbnails.find_training_thumbnails(data_config)
+    if read_test is None or read_train is None:
+        return None
+    fingerprints = {name: _fingerprint_images(data_config, name) for name in ("train", "test")}
+    finder = near_duplicates.DuplicateFinder(
+        Cache(cache_folder / "leakage"), {"dataset": data_config.name}, fingerprints["train"]
+    )
+    return finder.find(fingerprints["test"], read_test, read_train)
 
 
 def _fingerprint_images(data_config: DataConfig, split_name: SplitName) -> dict[str, Any]:

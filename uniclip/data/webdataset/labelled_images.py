@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from uniclip.config import WebdatasetData
 from uniclip.data.image_files import ImageFileSplit
 from uniclip.data.webdataset.assignment import check_broken
 from uniclip.data.webdataset.class_names import find_class_names
-from uniclip.data.webdataset.index import IndexRequest, ShardIndex, find_index, open_index
+from uniclip.data.webdataset.index import FOLDER, IndexRequest, ShardIndex, find_index, open_index
 from uniclip.data.webdataset.labelled_sources import (
     LABELLED_KEY,
     ClassFolder,
@@ -25,6 +26,8 @@ from uniclip.data.webdataset.labelled_sources import (
 )
 from uniclip.data.webdataset.scan import CLASS_EXTENSION
 from uniclip.data.webdataset.split import open_all_images
+from uniclip.io.hashing import digest
+from uniclip.io.memo import get_cache_folder
 from uniclip.io.packed_texts import PackedTexts
 
 
@@ -74,6 +77,15 @@ class LabelledImages:
             return self.index.ids
         files = [file for folder in self.folders for file in folder.files]
         return np.array([rng.hash_sample_id(f"labelled/{file!r}") for file in files], np.uint64)
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder beside which what is made of the images is stored, in the user's cache."""
+        if self.index is not None:
+            return self.index.folder
+        files = [file for folder in self.folders for file in folder.files]
+        name = digest([locate_folder(self.source.path), files], 32)
+        return get_cache_folder() / FOLDER / f"labelled-{name}"
 
     def open_split(self, config: WebdatasetData, ids: rng.UInt64) -> ImageFileSplit:
         """Return all images as a split; `ids` (n,)."""

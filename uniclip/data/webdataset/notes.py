@@ -17,7 +17,7 @@ from uniclip.data.webdataset.assignment import (
     find_held_out,
 )
 from uniclip.data.webdataset.index import ShardIndex, open_index
-from uniclip.data.webdataset.thumbnails import list_missing_chunks
+from uniclip.data.webdataset.thumbnails import StoredImages, list_missing_chunks
 from uniclip.errors import UserError
 
 MAX_NAMED = 3
@@ -141,12 +141,15 @@ def _describe_labelled(config: WebdatasetData) -> Iterator[str]:
 
 
 def _describe_leakage(config: WebdatasetData, index: ShardIndex) -> Iterator[str]:
-    if config.labelled_path:
-        yield "leakage is unchecked: labelled images are not searched for copies of test images"
-    elif list_missing_chunks(index):
+    from uniclip.data.webdataset.labelled_images import find_labelled_images
+
+    labelled = find_labelled_images(config)
+    sources: list[StoredImages] = [index, *(labelled or [])]
+    if labelled is None or any(map(list_missing_chunks, sources)):
+        key = " data.labelled_path=<labelled images>" if config.labelled_path else ""
         yield (
             "leakage is unchecked: copies of test images are searched for once python sweep.py "
-            "data hash data.path=<shards> has decoded all images"
+            f"data hash data.path=<shards>{key} has decoded all images"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from sweeps.cli.main import main
 from tests.helpers.shards import shards_config, write_tar
 from tests.helpers.small_runs import tiny
+from uniclip import data, evaluate
 from uniclip.data.webdataset import source, thumbnails
 from uniclip.data.webdataset.assignment import assign_rows
 from uniclip.data.webdataset.index import open_index
@@ -105,6 +107,36 @@ def test_verdicts_of_other_training_samples_are_not_reused(tmp_path, key):
     assert fingerprints[0] == _fingerprint_images(shards_config(path), "train")
 
 
-def test_labelled_images_are_not_checked(tmp_path):
-    config = shards_config(write_photos(tmp_path), labelled_path=str(tmp_path))
+def test_labelled_images_are_training_images(tmp_path, capsys):
+    path, folder = write_photos(tmp_path), tmp_path / "labelled"
+    for number, key in ((100, "cat"), (101, "cat"), (102, "dog")):
+        (folder / key).mkdir(parents=True, exist_ok=True)
+        draw_photo(number).save(folder / key / f"{number}.png")
+    config = shards_config(path, labelled_path=str(folder))
+    open_index(config)
+    make_thumbnails(shards_config(path))
     assert _find_train_thumbnails(config) is None
+    assert any("data.labelled_path=" in s for s in source.describe_content(config, tiny().model))
+    words = [f"data.path={path}", f"data.labelled_path={folder}"]
+    assert main(["data", "hash", *words]) == 0
+    assert "43 images" in capsys.readouterr().out
+    assert not any("leakage" in s for s in source.describe_content(config, tiny().model))
+    train = _find_train_thumbnails(config)()
+    assert len(train) == len(data.open_split(config, "train"))
+    test = np.stack([near_duplicates.compute_thumbnail(draw_photo(n)) for n in (101, 5_000)])
+    verdicts = near_duplicates.find_duplicates(test, train)
+    assert verdicts.tolist() == [near_duplicates.DUPLICATE, near_duplicates.DISTINCT]
+
+
+def test_test_images_of_shards_are_searched(tmp_path):
+    path = write_photos(tmp_path)
+    config = shards_config(path)
+    index = open_index(config)
+    run_config = replace(tiny(), data=config)
+    assert evaluate.find_near_duplicates("webdataset", run_config, tmp_path / "store") is None
+    make_thumbnails(config)
+    verdicts = evaluate.find_near_duplicates("webdataset", run_config, tmp_path / "store")
+    rows = assign_rows(config, index)["test"].tolist()
+    assert len(verdicts) == len(rows) > 0
+    expected = [near_duplicates.UNDECIDABLE if r == 39 else near_duplicates.DISTINCT for r in rows]
+    assert verdicts.tolist() == expected
