@@ -15,7 +15,7 @@ ORDER: dict[str, str] = {
     """,
     "uniclip.evaluate": """
         cache metrics prompts progress < datasets < protocols < features < checks < scoring
-        < benchmarks < comparison side_by_side loaded_model __init__ < planned < __main__
+        < benchmarks < comparison side_by_side loaded_model __init__ < planned leakage < __main__
     """,
     "ablations": "schema < designs listed < plan < audit",
     "analysis": """

@@ -89,8 +89,8 @@ def collect_contamination(store: Store, sweep_data: SweepData) -> Contamination:
             clean[dataset] = max(num_images)
         else:
             keys = [key for key in sweep_data.list_score_keys() if key[0] == dataset]
-            found = [_compare_score(store, plan, k, copies) for k in keys if BLIND not in k[1]]
-            scores += [score for score in found if score is not None]
+            compared = [_compare_score(store, plan, k, copies) for k in keys if BLIND not in k[1]]
+            scores += [score for score in compared if score is not None]
     return Contamination(
         scores=tuple(scores),
         clean=clean,
@@ -116,8 +116,8 @@ def _read_copies(store: Store, plan: Plan, dataset: str) -> dict[str, CopyVerdic
         evaluation_hash = plan.evaluation_hashes[cell.arm].get(dataset)
         training_data = _describe_training_data(plan, cell.arm)
         if evaluation_hash is not None and training_data not in copies:
-            found = read_verdicts(store.cache_path, cell.run_id, dataset, evaluation_hash)
-            copies.update({} if found is None else {training_data: found})
+            verdicts = read_verdicts(store.cache_path, cell.run_id, dataset, evaluation_hash)
+            copies.update({} if verdicts is None else {training_data: verdicts})
     training_data_by_arm = {arm.name: _describe_training_data(plan, arm.name) for arm in plan.arms}
     return {arm: copies[key] for arm, key in training_data_by_arm.items() if key in copies}
 
@@ -172,12 +172,12 @@ def _compare_score(
     for (arm, seed), arrays in _read_arrays(store, plan, dataset, names, copies).items():
         if score not in arrays:
             continue
-        item_flags = contaminated_items.find_contaminated_items(score, len(arrays[score]), arrays)
-        if item_flags is not None:
+        items = contaminated_items.find_contaminated_items(score, len(arrays[score]), arrays)
+        if items is not None:
             outcomes.setdefault(arm, {})[seed] = arrays[score].astype(np.float64)
-            flags.setdefault(arm, {})[seed] = item_flags
+            flags.setdefault(arm, {})[seed] = items
             if clusters is None:
-                clusters = outcome_clusters.find_clusters(score, len(item_flags), arrays)
+                clusters = outcome_clusters.find_clusters(score, len(items), arrays)
     if not any(f.any() for by_seed in flags.values() for f in by_seed.values()):
         return None
     return ContaminatedScore(
