@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -19,8 +18,6 @@ from tests.helpers.small_runs import claimed, opened, tiny
 from uniclip import run as run_module
 from uniclip.evaluate.__main__ import _parse_arguments
 from uniclip.evaluate.__main__ import main as command
-from uniclip.evaluate.leakage import score_without_copies
-from uniclip.evaluate.scoring.score_card import ScoreCard
 
 
 def test_one_model_from_the_command_line(tmp_path, capsys):
@@ -210,16 +207,3 @@ def test_several_models_are_compared_side_by_side(tmp_path, capsys):
     error_lines = capsys.readouterr().err.splitlines()
     assert len(error_lines) == 2
     assert "twice" in error_lines[0]
-
-
-def test_scores_without_near_duplicates_are_means_over_the_other_images():
-    score_card = ScoreCard()
-    score_card.add_outcomes("zeroshot", np.array([1.0, 1, 0, 0]), kind="accuracy", chance=0.1)
-    score_card.add_outcomes("retrieval.t2i.r1", np.ones(4), kind="recall", chance=0.1)
-    score_card.add_outcomes("retrieval.i2t.r1", np.ones(4) / 2, kind="recall", chance=0.1)
-    score_card.add_scalar("zeroshot.ece", 0.5, kind="error", samples=4)
-    results = score_card.get_results()
-    without = score_without_copies(*results, np.array([1, 0, 0, -1], np.int8))
-    assert without == {"zeroshot": 1 / 3, "retrieval.i2t.r1": 1 / 2}, "captions are not images"
-    for nothing in (np.zeros(4, np.int8), np.ones(4, np.int8)):
-        assert score_without_copies(*results, nothing) == {}

@@ -1,0 +1,53 @@
+"""Scores without copies, and what a search by embedding needs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from uniclip.errors import UserError
+from uniclip.evaluate.leakage import (
+    ProgressReport,
+    build_copy_search,
+    count_verdicts,
+    score_without_copies,
+)
+from uniclip.evaluate.scoring.score_card import ScoreCard
+
+
+def test_scores_without_near_duplicates_are_means_over_the_other_images():
+    score_card = ScoreCard()
+    score_card.add_outcomes("zeroshot", np.array([1.0, 1, 0, 0]), kind="accuracy", chance=0.1)
+    score_card.add_outcomes("retrieval.t2i.r1", np.ones(4), kind="recall", chance=0.1)
+    score_card.add_outcomes("retrieval.i2t.r1", np.ones(4) / 2, kind="recall", chance=0.1)
+    score_card.add_scalar("zeroshot.ece", 0.5, kind="error", samples=4)
+    results = score_card.get_results()
+    without = score_without_copies(*results, np.array([1, 0, 0, -1], np.int8))
+    assert without == {"zeroshot": 1 / 3, "retrieval.i2t.r1": 1 / 2}, "captions are not images"
+    for nothing in (np.zeros(4, np.int8), np.ones(4, np.int8)):
+        assert score_without_copies(*results, nothing) == {}
+
+
+def test_images_of_one_photograph_count_once():
+    predictions = {"photographs": np.array([0, 0, 1, 2])}
+    counts = count_verdicts(predictions, np.array([1, 1, -1, 0], np.int8))
+    assert counts == {"copies": 1, "decided": 2}
+
+
+def test_a_search_needs_a_run_and_a_folder(tmp_path):
+    checkpoint = SimpleNamespace(is_run=False)
+    assert build_copy_search("weights.pt", checkpoint, tmp_path, {}) is None, "not asked for"
+    with pytest.raises(UserError, match="copies= needs a run"):
+        build_copy_search("weights.pt", checkpoint, tmp_path, {"copies": "embedding"})
+    with pytest.raises(UserError, match="cache_dir="):
+        build_copy_search("0123", SimpleNamespace(is_run=True), None, {"copies": "embedding"})
+
+
+def test_progress_is_written_at_the_start_and_the_end(capsys):
+    report = ProgressReport()
+    for done in (10, 20, 30):
+        report(done, 30)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" of ")[0].split()[-1] for line in lines] == ["10", "30"]
