@@ -25,7 +25,8 @@ def test_a_mirrored_picture_is_found_once_for_all_its_captions(tmp_path: Path) -
     dataset_trees.WRITERS["flickr30k"](tmp_path / "sets")
     mirrored = draw_photo(photos[2]).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     mirrored.save(tmp_path / "sets/flickr30k/12.jpg", quality=95)
-    config, num_embedded = build_config(tmp_path / "sets", section), []
+    config = build_config(tmp_path / "sets", section)
+    num_embedded: list[int] = []
 
     def embed(images: list[Image.Image]) -> np.ndarray:
         num_embedded.append(len(images))
