@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -64,12 +65,26 @@ def read_accuracies(driver: Driver) -> dict[str, float]:
 
 def list_trainers(driver: Driver) -> list[int]:
     """Return the pids of the program, without those of its supervisors and workers."""
-    return [
-        pid
-        for pid in driver.everything()
-        if (words := psutil.Process(pid).cmdline())[1:2] == [str(EXAMPLE / "ablation/../train.py")]
-        and words
-    ]
+    pids = []
+    for pid in driver.everything():
+        with suppress(psutil.Error):
+            if psutil.Process(pid).cmdline()[1:2] == [str(EXAMPLE / "ablation/../train.py")]:
+                pids.append(pid)
+    return pids
+
+
+def wait_for_checkpoint(driver: Driver) -> None:
+    """Wait until a program trains, and has written a checkpoint at some time."""
+
+    def is_under_way() -> bool:
+        checkpoints = (run.path / "output" / "checkpoint.pt" for run in driver.store.iter_runs())
+        return (
+            driver.training()
+            and bool(list_trainers(driver))
+            and any(path.exists() for path in checkpoints)
+        )
+
+    wait_until(is_under_way)
 
 
 def test_controller_program_and_everything_are_killed(tmp_path: Path) -> None:
@@ -77,18 +92,17 @@ def test_controller_program_and_everything_are_killed(tmp_path: Path) -> None:
     words = ("arms=[base,dropout]", "steps=6000")
     driver = make_driver(tmp_path / "killed", EXAMPLE, *words)
     controller = driver.start()
-    wait_until(driver.training)
+    wait_for_checkpoint(driver)
     controller.kill()
     controller.communicate()
-    wait_until(lambda: not list_trainers(driver))
     controller = driver.start()
-    wait_until(lambda: driver.training() and bool(list_trainers(driver)))
+    wait_for_checkpoint(driver)
     kill(list_trainers(driver))
     output, _ = controller.communicate(timeout=TIMEOUT_SECONDS)
     assert controller.returncode == 1, output
     assert "the program ended with status 137 (killed: out of memory?)" in output
     controller = driver.start(command="retry")
-    wait_until(lambda: driver.training() and bool(list_trainers(driver)))
+    wait_for_checkpoint(driver)
     kill(driver.everything(), signal.SIGTERM)
     controller.communicate(timeout=TIMEOUT_SECONDS)
     assert "2 complete" in driver.run()
