@@ -94,7 +94,7 @@ def test_controller_program_and_everything_are_killed(tmp_path: Path) -> None:
     controller = driver.start()
     wait_for_checkpoint(driver)
     controller.kill()
-    controller.communicate()
+    controller.wait()
     controller = driver.start()
     wait_for_checkpoint(driver)
     kill(list_trainers(driver))
