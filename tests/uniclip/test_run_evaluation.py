@@ -12,7 +12,7 @@ from tests.helpers import fake_sweep
 from tests.helpers.checkpoint_ablations import write_captioned_images, write_open_clip_checkpoint
 from uniclip import evaluate
 from uniclip.checkpoints import published
-from uniclip.errors import UserError
+from uniclip.errors import DataChangedError
 from uniclip.run_evaluation import RunEvaluation
 from uniclip.store import Store
 
@@ -34,7 +34,7 @@ def test_a_data_set_that_fails_does_not_prevent_the_others(tmp_path: Path) -> No
     names = [write_captioned_images(tmp_path / name, "test") for name in ("one", "two")]
     hashes = {name: evaluate.evaluation_hash(name, evaluation.config) for name in names}
     (tmp_path / "one" / "3.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"3\.png"):
+    with pytest.raises(DataChangedError, match=r"one/test\.csv .*changed since the plan"):
         evaluation.evaluate(hashes)
     run, (first, second) = evaluation.run, names
     assert run.read_scores(first, hashes[first]) is None
