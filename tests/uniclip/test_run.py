@@ -153,9 +153,9 @@ def test_overtaken_in_evaluation_publishes_no_scores(tmp_path, monkeypatch):
     folder = opened(tmp_path, tiny())
     real = evaluate.evaluate
 
-    def slow(*arguments):
+    def slow(*arguments, **callbacks):
         claimed(folder, forced=True)
-        return real(*arguments)
+        return real(*arguments, **callbacks)
 
     monkeypatch.setattr(evaluate, "evaluate", slow)
     assert run.execute_run(folder, tiny(), claimed(folder), evaluations=EVALUATIONS) == "superseded"

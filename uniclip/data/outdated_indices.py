@@ -20,7 +20,10 @@ def list_outdated_folders() -> list[Path]:
     """Return the folders of outdated indices, and those of tokens and the like beside them."""
     folders: list[Path] = []
     for name, module_name in MODULES.items():
-        records = sorted((get_cache_folder() / name).glob(f"*/{RECORD_FILE}"))
+        try:
+            records = sorted((get_cache_folder() / name).glob(f"*/{RECORD_FILE}"))
+        except PermissionError:  # the folder of another user
+            continue
         if not records:
             continue
         version: int = import_module(module_name).VERSION  # here: it imports numpy

@@ -68,7 +68,7 @@ def test_keys_of_another_choice_are_left_out(work_folder: Path) -> None:
 
 def test_sweeps_of_the_store_and_files_of_conf_dir_are_offered(work_folder: Path) -> None:
     store, sweep_id = fake_sweep.make(work_folder / "s", fake_sweep.Truth(seeds=(0,)))
-    assert complete(f"status store={store.root} comp") == [sweep_id]
+    assert complete(f"status store={store.root} comp") == [sweep_id, "components="]
     (work_folder / "conf" / "ablation").mkdir(parents=True)
     (work_folder / "conf" / "ablation" / "rates.yaml").write_text("title: Which rate?\n")
     assert complete("plan conf_dir=conf ablation=ra") == ["ablation=rates"]

@@ -119,7 +119,7 @@ def test_the_first_plan_holds_the_initial_seeds_and_the_rule(tmp_path: Path) -> 
     first = make_adaptive(build_full_plan(), store, max_seeds=MAX_SEEDS, max_gpu_hours=None).plan
     assert [(c.arm, c.seed) for c in first.cells] == [(a, s) for s in range(4) for a in ARMS]
     assert first.adaptive is not None
-    assert first.looks_text.startswith(f"every seed from 4 to {MAX_SEEDS} (level 0.0")
+    assert first.looks_text.startswith(f"every seed from 4 to {MAX_SEEDS} (levels 0.0")
     others = [
         make_adaptive(build_full_plan(), store, max_seeds=8, max_gpu_hours=None).plan,
         make_adaptive(build_full_plan(), store, max_seeds=MAX_SEEDS, max_gpu_hours=1.0).plan,

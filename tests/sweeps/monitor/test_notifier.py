@@ -88,8 +88,7 @@ def test_a_message_that_was_refused_is_sent_later(tmp_path: Path) -> None:
     with serve_webhook() as server:
         server.status = 500
         with make_notifier(tmp_path, server.url, printed) as notifier:
-            wait_until(lambda: len(server.paths) > 1)
-            assert notifier.problem == "status 500"
+            wait_until(lambda: len(server.paths) > 1 and notifier.problem == "status 500")
             server.status = 200
         assert list_lines(server) == ["clip/0 diverged at step 100"]
     assert printed == []

@@ -53,7 +53,7 @@ def test_logs_of_open_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         ((), "takes one CSV file or one folder"),
         (("t.csv", "seeds=3"), "leave out seeds=3"),
         (("t.csv", "--score=f1"), "unknown score 'f1'"),
-        (("t.csv", "--score=acc:loss"), "unknown kind of a score 'loss'"),
+        (("t.csv", "--score=acc:price"), "unknown kind of a score 'price'"),
         (("t.csv", "--name=a b"), "is no name of a sweep"),
         (("t.csv", "--reference=c"), "unknown arm 'c'"),
     ],

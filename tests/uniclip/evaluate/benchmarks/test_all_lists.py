@@ -251,8 +251,9 @@ def test_choices(name: str, expected: dict[str, float], tmp_path: Path) -> None:
 
 
 def test_every_kind_has_a_test() -> None:
-    """WinoGAViL's is in `scoring/test_association.py`."""
+    """Tests of the others: `scoring/test_association.py`, `scoring/test_fine_tuning.py`."""
     kinds = ("classification", "multilabel", "few_shot", "retrieval", "composition")
-    assert sorted([*(n for kind in kinds for n in select(kind)), "winogavil"]) == sorted(NAMES)
+    elsewhere = ["winogavil", *select("fine_tuning")]
+    assert sorted([*(n for kind in kinds for n in select(kind)), *elsewhere]) == sorted(NAMES)
     assert select("multilabel") == ["voc2007"]
     assert set(select("composition")) == {*datasets.read_benchmark("composition")}
