@@ -292,15 +292,15 @@ def _follow_requirements(
     name: str, requires: Mapping[str, Sequence[str]], ablation: Ablation
 ) -> tuple[str, ...]:
     """Return what a component requires: directly, or through components that are not varied."""
-    found: list[str] = []
+    requirements: list[str] = []
     pending = list(requires.get(name, ()))
     while pending:
         other = pending.pop(0)
-        if other not in (name, *found):
-            found.append(other)
+        if other not in (name, *requirements):
+            requirements.append(other)
             if other not in ablation.components:
                 pending += requires.get(other, ())
-    return tuple(found)
+    return tuple(requirements)
 
 
 def select_active_overrides(

@@ -40,7 +40,7 @@ def resolve_evaluations(
     """Return the evaluations of every arm.
 
     Args:
-        request: What the user requests.
+        request: The request of the user.
         definition: The program.
         runtime: The section `runtime` of the plan.
         arm_values: Arm -> the values of its command line.

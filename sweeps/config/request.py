@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,20 +15,16 @@ from ablations.plan.command_plan import build_command_plan, check_command_keys
 from ablations.plan.conflicts import check_test_data
 from ablations.plan.plan import PlanRequest, ResolvedPlan, build_plan
 from ablations.schema import Ablation
-from sweeps.config import adaptive_seeds, multirun, stored_sweep, sweep_keys
+from sweeps.config import adaptive_seeds, evaluation_words, multirun, stored_sweep, sweep_keys
 from sweeps.config.device import resolve_device
 from sweeps.config.schema import SlurmLauncherConfig, SweepConfig
 from sweeps.config.sweep_keys import KEY_ALIASES
 from sweeps.config.unknown_keys import make_unknown_key_error
-from uniclip import evaluate
 from uniclip.config import RunConfig, build_run_config, complete_run_values, compose, plugins
 from uniclip.config.binding import bind, to_builtins
-from uniclip.config.overrides import format_override
 from uniclip.config.overrides import parse_overrides as parse_words
 from uniclip.data.webdataset.paths import remember_listings
 from uniclip.errors import UserError
-from uniclip.evaluate import datasets
-from uniclip.evaluate.protocols import custom
 from uniclip.store import Plan, Store
 
 Values = dict[str, Any]
@@ -137,12 +132,12 @@ def parse_request(
     settings: SweepConfig = bind(SweepConfig, sweep_values)
     if ablation.command is not None:
         if ablation.command.checkpoint:
-            _resolve_custom_names(run_values, conf_dirs)
+            evaluation_words.resolve_custom_names(run_values, conf_dirs)
         check_command_keys(ablation, run_values, sweep_values)
         if isinstance(settings.launcher, SlurmLauncherConfig):
             settings = replace(settings, launcher=settings.launcher.with_one_process())
     else:
-        _resolve_custom_names(run_values, conf_dirs)
+        evaluation_words.resolve_custom_names(run_values, conf_dirs)
         other_keys = {**sweep_values, **dict.fromkeys((*PRE_COMPOSE_KEYS, *command_keys))}
         listed_values = ablation.arms[ablation.reference].overrides if lists else {}
         all_run_values = {**listed_values, **run_values}
@@ -187,7 +182,7 @@ def parse_configs(overrides: list[str]) -> tuple[SweepConfig, RunConfig]:
     values = parse_overrides(overrides)
     conf_dirs = list_conf_dirs(values.pop("conf_dir", None))
     choices, values = _split_group_choices(values, conf_dirs)
-    _resolve_custom_names(values, conf_dirs)
+    evaluation_words.resolve_custom_names(values, conf_dirs)
     sweep_values = _compose_sweep_values(choices, conf_dirs)
     run_values = _compose_run_values(choices, conf_dirs)
     run_overrides = _apply_sweep_values(values, sweep_values)
@@ -212,7 +207,7 @@ def parse_overrides(overrides: Sequence[str]) -> Values:
     values: Values = {}
     for word in overrides:
         if word.startswith("benchmark="):
-            _require_whole_paths(word)
+            evaluation_words.require_whole_paths(word)
     for key, value in parse_words(overrides, sweep_keys.collect_value_forms()).items():
         name = KEY_ALIASES.get(key, key)
         if name in values:
@@ -220,25 +215,6 @@ def parse_overrides(overrides: Sequence[str]) -> Values:
         is_module = name == "runtime.plugins" and isinstance(value, str)
         values[name] = [value] if is_module else value
     return values
-
-
-def _require_whole_paths(word: str) -> None:
-    """Check that the list of a word divides no path that has a comma.
-
-    Raises:
-        UserError: it does; the line has the word with the path in quotes.
-    """
-    pieces = word.partition("=")[2].strip().removeprefix("[").removesuffix("]").split(",")
-    for start, piece in enumerate(pieces):
-        scheme, _, path = piece.strip().partition(":")
-        if f"{scheme}:" not in sweep_keys.DATASET_SCHEMES or Path(path).exists():
-            continue
-        for end in range(start + 2, len(pieces) + 1):
-            whole = ",".join(pieces[start:end]).strip()
-            if Path(whole.partition(":")[2]).exists():
-                names = [*(p.strip() for p in pieces[:start]), whole, *pieces[end:]]
-                remedy = shlex.quote(format_override("benchmark", names))
-                raise UserError(f"{whole} has a comma, which divides a list: write {remedy}")
 
 
 def list_conf_dirs(conf_dir: str | None = None) -> list[Path]:
@@ -308,22 +284,6 @@ def _require_sweep_key(key: str, sweep_values: Values) -> None:
             list(compose.flatten(sweep_values)),
             {k: choice for k, choice in choices_by_key.items() if k.startswith("launcher.")},
         )
-
-
-def _resolve_custom_names(values: Values, conf_dirs: list[Path]) -> None:
-    """Replace the names of user-defined protocols and benchmarks by their content, in place."""
-    protocol, benchmarks = values.get("runtime.protocol"), values.get("benchmark")
-    if isinstance(protocol, str):
-        values["runtime.protocol"] = custom.resolve_protocol(protocol, conf_dirs)
-    if isinstance(benchmarks, list):
-        custom_names = set(datasets.list_benchmarks(conf_dirs)) - set(datasets.list_benchmarks())
-        values["benchmark"] = [
-            dataset
-            for name in benchmarks
-            for dataset in (
-                evaluate.expand_benchmarks([name], conf_dirs) if name in custom_names else (name,)
-            )
-        ]
 
 
 def _reject_unknown_keys(

@@ -13,20 +13,17 @@ from typing import Any
 
 from analysis.results import comparability
 from sweeps.costs.estimate import COST_HEADINGS, CostEstimate, format_cost_columns
-from sweeps.monitor.columns import Column, layout_table, wrap_text
+from sweeps.monitor.columns import INDENT, Column, layout_table, wrap_text
+from sweeps.monitor.missing_data import describe_missing_data
 from sweeps.monitor.status import CellRow
 from uniclip.config.compose import flatten
 from uniclip.config.keys import format_value
-from uniclip.evaluate.datasets.acquisition import describe_ways
 from uniclip.store import Contrast, Plan
 
-INDENT = "  "
 MIN_TABLE_LINES, MIN_DIFFERENCE_LINES, MIN_NOTE_LINES = 6, 3, 4
 """Lines that each part of a plan has on a screen, if it needs so many."""
 SHORT_TABLE_LINES = 4
 """Lines of the table of cells where notes say how to get many data sets."""
-MAX_NAMES = 6
-"""Names of missing data sets that are listed on a screen."""
 MORE_HINT = "plan --full lists every cell, difference and note"
 PLAN_COLUMNS = (
     Column("cells"),
@@ -199,34 +196,6 @@ def _list_differences(comparison: comparability.ConditionComparison | None) -> l
         names = ", ".join(comparison.decided_by_labels)
         texts.append(f"{comparability.DECIDED_BY_LABELS}: {names}")
     return texts
-
-
-def describe_missing_data(
-    missing_datasets: Mapping[str, str], *, whole: bool, kind: str = "", data_root: str = ""
-) -> list[str]:
-    """Return how missing data sets are obtained: a line each, or a few for all unless `whole`.
-
-    Args:
-        missing_datasets: data set -> how to get it.
-        whole: whether each data set has a line.
-        kind: what precedes a name, such as "linear probe on ".
-        data_root: the data root, for lines that say how all are obtained; empty: one line.
-    """
-    if whole or len(missing_datasets) <= 1:
-        return [f"n/a: {kind}{name}: {hint}" for name, hint in missing_datasets.items()]
-    names = list(missing_datasets)
-    if data_root and len(names) > MAX_NAMES:
-        ways = describe_ways(names, data_root)
-        heading = (
-            f"n/a: {len(names)} data sets are missing under data_root={data_root}; "
-            "data check NAME says more:"
-        )
-        return [heading, *(f"{INDENT}{way}" for way in ways)]
-    more_text = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return [
-        f"n/a: {kind}{', '.join(names[:MAX_NAMES])}{more_text} are missing; "
-        "python sweep.py data check shows how to get them"
-    ]
 
 
 def build_cell_table(cells: Sequence[PlannedCell], width: int, *, by_arm: bool) -> list[str]:

@@ -107,9 +107,9 @@ def find_checkpoint(invocation: Invocation, output: Path) -> Path:
     matches = sorted(path.parent.glob(path.name))
     if len(matches) != 1:
         present = sorted(p.name for p in path.parent.glob("*")) or ["nothing"]
-        found = f"matches {len(matches)} files" if matches else "does not exist"
+        mismatch = f"matches {len(matches)} files" if matches else "does not exist"
         raise UserError(
-            f"command.checkpoint: {path} {found}; the folder has {', '.join(present[:12])}"
+            f"command.checkpoint: {path} {mismatch}; the folder has {', '.join(present[:12])}"
         )
     return matches[0]
 

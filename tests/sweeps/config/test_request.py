@@ -120,17 +120,6 @@ def test_settings_that_hold_text_take_any_word(words: list[str], key: str, value
     assert getattr(settings if hasattr(settings, key) else settings.launcher, key) == value
 
 
-def test_a_path_with_a_comma_in_a_list_is_answered_with_the_word_in_quotes(tmp_path: Path) -> None:
-    folder = tmp_path / "a, b='c"
-    folder.mkdir()
-    with pytest.raises(UserError, match="has a comma, which divides a list: write ") as error:
-        parse(f"benchmark=[csv,folder:{folder},dtd]")
-    remedy = str(error.value).partition("write ")[2]
-    shell = subprocess.run(["bash", "-c", f"printf %s {remedy}"], capture_output=True, text=True)
-    overrides = parse(shell.stdout).plan_request.overrides
-    assert overrides["benchmark"] == ["csv", f"folder:{folder}", "dtd"]
-
-
 def test_columns_of_a_table_may_be_named_by_numbers_or_in_any_script() -> None:
     words = ["data=csv", "data.caption_column=1", "data.label_column=null", "data.path=a[1]/ü.csv"]
     assert parse(*words, "data.image_column=標題").plan_request.overrides == {
@@ -274,25 +263,6 @@ def test_a_user_folder_adds_options_components_and_ablations(tmp_path: Path) -> 
     composed = sweep_request.plan_request.compose({"data": "scenes", "model": "wide"})
     assert composed["model"]["embed_dim"] == 256
     assert composed["data"]["name"] == "scenes"
-
-
-def test_user_protocols_and_benchmarks_are_replaced_by_their_content(tmp_path: Path) -> None:
-    for group, text in {
-        "protocol": 'templates: {dtd: ["a {}"]}',
-        "benchmark": "- dtd\n- pets",
-    }.items():
-        (tmp_path / group).mkdir()
-        (tmp_path / group / "custom.yaml").write_text(text)
-    words = [
-        ABLATION,
-        "protocol=custom",
-        "benchmark=[scenes,custom,bench14]",
-        f"conf_dir={tmp_path}",
-    ]
-    values = request.parse_request(words).plan_request.overrides
-    assert values["runtime.protocol"] == {"name": "custom", "templates": {"dtd": ["a {}"]}}
-    assert values["benchmark"] == ["scenes", "dtd", "oxford_pets", "bench14"]
-    assert_refused("unknown protocol 'custom'", ABLATION, "protocol=custom")
 
 
 def test_a_user_folder_may_contain_the_store(tmp_path: Path) -> None:

@@ -180,19 +180,6 @@ def test_contrasts_without_room_are_counted() -> None:
     assert plan_lines.describe_differences(plan, {}, 80, max_lines=0) == []
 
 
-def test_missing_data_sets_are_one_line_on_a_screen() -> None:
-    missing = {f"set{i}": f"get it at {i}" for i in range(9)}
-    assert plan_lines.describe_missing_data(missing, whole=False) == [
-        "n/a: set0, set1, set2, set3, set4, set5 and 3 more are missing; "
-        "python sweep.py data check shows how to get them"
-    ]
-    assert plan_lines.describe_missing_data(missing, whole=True)[8] == "n/a: set8: get it at 8"
-    one = {"set0": "get it at 0"}
-    assert plan_lines.describe_missing_data(one, whole=False, kind="linear probe on ") == [
-        "n/a: linear probe on set0: get it at 0"
-    ]
-
-
 def test_how_to_get_all_lists_is_on_a_screen() -> None:
     """Nothing is on the disk: no line that says how to get it is cut off."""
     lists = ("bench14", "shifts", "composition", "fewshot", "long", "datacomp38")
