@@ -21,6 +21,10 @@ class RetryLater(UserError):
     """The request is valid but cannot be met now: the same command may succeed later."""
 
 
+class NotFiniteError(UserError):
+    """Weights have numbers that are not finite."""
+
+
 class DataChangedError(UserError):
     """Data are not those that were planned: nothing may be trained or scored on them."""
 

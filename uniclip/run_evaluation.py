@@ -86,6 +86,11 @@ class RunEvaluation:
         """Return the protocol of a data set; `DataChangedError` unless it has the planned hash."""
         return require_protocol(name, evaluation_hash, self.config, self.run.cache_path)
 
+    @property
+    def embeddings_hash(self) -> str:
+        """Hash of what determines the embeddings of data: the weights, and how they are read."""
+        return self.weights_digest
+
     def find_near_duplicates(self, name: str) -> Any:
         """Return which test images are near-duplicates of training images, if that is known."""
         return None
@@ -99,7 +104,7 @@ class RunEvaluation:
             name,
             self.pretrained,
             self.config,
-            self.weights_digest,
+            self.embeddings_hash,
             heartbeat.should_stop,
         )
         is_published = name in evaluate.datasets.DATASETS  # such files are not rewritten
@@ -124,7 +129,7 @@ class RunEvaluation:
             self.pretrained,
             self.config,
             self.run.cache_path,
-            self.weights_digest,
+            self.embeddings_hash,
             should_stop=heartbeat.should_stop,
             report_progress=heartbeat.report_progress,
         )

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +24,15 @@ from uniclip.commands.evaluation import find_checkpoint_config
 from uniclip.commands.invocation import Invocation, read_invocation
 from uniclip.commands.program import build_environment
 from uniclip.commands.provenance import find_files
-from uniclip.commands.template import render_text
+from uniclip.commands.template import render_text, split_words
 
 CHECK = "program"
 OUTPUT = Path("/output-of-a-run")
 """Stands for the output folder of a run, which does not exist yet."""
 PYTHON_NAME = re.compile(r"python[\d.]*")
-VALUE_FLAGS = ("-W", "-X", "--check-hash-based-pycs")
-"""Flags of Python that are followed by a value."""
+VALUE_FLAG = "--check-hash-based-pycs"
+VALUE_LETTERS = "mcWX"
+"""Flags of Python that have a value: the rest of the word, or the next word."""
 IMPORT_SECONDS = 60.0
 FIND_MODULE = (
     "import importlib.util, sys\n"
@@ -44,7 +46,8 @@ class ProgramFiles:
     """What the start of a program needs."""
 
     executable: str
-    """The first word of the command line."""
+    """The first word of the command line; empty for the Python that executes the sweep, which is
+    another one on nodes with `launcher.python`."""
     module: str
     """The module that a Python executes; empty without one."""
     working_folder: str
@@ -83,7 +86,7 @@ def _list_files(invocation: Invocation) -> ProgramFiles:
     config_path = find_checkpoint_config(definition, folder, invocation.values)
     files += [str(config_path)] if config_path is not None else []
     return ProgramFiles(
-        executable=executable,
+        executable="" if split_words(definition.run)[0] == "{python}" else executable,
         module=module,
         working_folder=str(working_folder) if is_fixed else "",
         files=tuple(dict.fromkeys(files)),
@@ -103,14 +106,15 @@ def parse_python_words(words: Sequence[str]) -> tuple[str, str]:
     """
     iterator = iter(words)
     for word in iterator:
-        if word == "-m":
-            return "", next(iterator, "")
-        if word == "-c":
-            return "", ""
-        if word in VALUE_FLAGS:
-            next(iterator, None)
-        elif not word.startswith("-"):
+        if not word.startswith("-"):
             return word, ""
+        letters = "" if word.startswith("--") else word[1:]
+        flag = next((letter for letter in letters if letter in VALUE_LETTERS), "")
+        value = letters.partition(flag)[2] if flag else ""
+        if (flag and not value) or word == VALUE_FLAG:
+            value = next(iterator, "")
+        if flag in ("m", "c"):
+            return "", value if flag == "m" else ""
     return "", ""
 
 
@@ -142,12 +146,13 @@ def _inspect(program: ProgramFiles) -> Iterator[Diagnostic]:
     if folder is not None and not Path(folder).is_dir():
         yield problem(CHECK, f"there is no folder {folder}", "correct command.working_folder")
         return
-    executable = shutil.which(os.path.join(folder or "", program.executable), path=search_path) or (
-        shutil.which(program.executable, path=search_path)
-    )
+    name = program.executable or sys.executable
+    # A name without a slash is looked up in PATH alone.
+    path = os.path.join(folder or "", name) if os.sep in name else name
+    executable = shutil.which(path, path=search_path)
     if executable is None:
         fix = "correct command.run, or load its module in launcher.setup"
-        yield problem(CHECK, f"there is no program {program.executable}", fix)
+        yield problem(CHECK, f"there is no program {name}", fix)
         return
     missing = [path for path in program.files if not Path(path).exists()]
     if missing:
@@ -156,9 +161,9 @@ def _inspect(program: ProgramFiles) -> Iterator[Diagnostic]:
         return
     if program.module and not _has_module(executable, program.module, folder, environment):
         fix = "install it there, or name another Python in command.run"
-        yield problem(CHECK, f"{program.executable} finds no module {program.module}", fix)
+        yield problem(CHECK, f"{name} finds no module {program.module}", fix)
         return
-    yield ok(CHECK, f"{executable} and {len(program.files)} declared files are there")
+    yield ok(CHECK, f"{executable} and what its command names are there")
 
 
 def _has_module(

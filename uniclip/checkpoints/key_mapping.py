@@ -19,7 +19,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from uniclip.errors import UserError
+from uniclip.errors import NotFiniteError, UserError
 
 RenameRules = Sequence[tuple[str, str]]
 
@@ -278,7 +278,10 @@ def detect_format(keys: Collection[str], checkpoint_name: str) -> KeyMapping:
 
 
 def _check_weight(key: str, value: Tensor, checkpoint_name: str) -> None:
-    """Raise `UserError` unless the tensor has dense, real, finite numbers on the CPU."""
+    """Raise `UserError` unless the tensor has dense, real, finite numbers on the CPU.
+
+    `NotFiniteError` if they are not finite.
+    """
     if value.layout != torch.strided or value.is_nested or value.is_quantized:
         problem = "is not dense"
     elif value.device.type != "cpu":
@@ -286,7 +289,7 @@ def _check_weight(key: str, value: Tensor, checkpoint_name: str) -> None:
     elif value.is_complex():
         problem = "is complex"
     elif not value.isfinite().all():
-        problem = "has numbers that are not finite"
+        raise NotFiniteError(f"{checkpoint_name}: {key} has numbers that are not finite")
     else:
         return
     raise UserError(

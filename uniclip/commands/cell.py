@@ -23,6 +23,7 @@ from uniclip.commands.program import LOCK_NAME, ProgramEnd, run_program
 from uniclip.commands.provenance import require_fingerprint
 from uniclip.commands.score_file import read_scores
 from uniclip.config.device import AUTO, detect_device
+from uniclip.errors import UserError
 from uniclip.identity import compute_source_hash
 from uniclip.io.atomic import append_jsonl, write_once
 from uniclip.store import AttemptFolder, DatasetScores, ExitKind, Outcome, RunFolder, Score
@@ -64,7 +65,9 @@ def execute(
     """
     invocation, is_trained = read_invocation(run.read_spec(), run_only), bool(run.read_outcome())
     with repeat_heartbeats(attempt):
-        interruption = None if is_trained else _train(run, run_only, attempt, invocation, stop)
+        interruption = None
+        if not is_trained:
+            interruption = _train(run, run_only, attempt, invocation, evaluations, stop)
         outcome = run.read_outcome()
         if interruption is not None or outcome is None:
             return interruption or "superseded"
@@ -79,6 +82,7 @@ def _train(
     run_only: Mapping[str, Any],
     attempt: AttemptFolder,
     invocation: Invocation,
+    evaluations: Mapping[str, str],
     stop: Callable[[], bool],
 ) -> ExitKind | None:
     """Run the program and write the outcome; return how the attempt ended before that, or None."""
@@ -92,7 +96,11 @@ def _train(
         invocation.get_scores_path(output), definition.scores
     )
     if definition.checkpoint and not is_diverged:
-        find_checkpoint(invocation, output)
+        path = find_checkpoint(invocation, output)
+        if set(evaluations) - {definition.dataset}:
+            from uniclip.commands import checkpoint  # imports torch
+
+            is_diverged = checkpoint.has_diverged(invocation, path)
     numerics_class = resolve_numerics_class(run, run_only)
     run.write_outcome(
         execution.build_outcome("diverged" if is_diverged else "trained", numerics_class)
@@ -114,14 +122,17 @@ def _evaluate(
     if definition.dataset in pending:
         path = invocation.get_scores_path(_get_output_folder(run))
         scores = read_scores(path, definition.scores)
-        if not scores:
-            return "diverged"
+        if not scores:  # they were declared, or their file was changed, after the run had ended
+            raise UserError(f"{path}: a score is not finite, of a run that counts as trained")
         publish_scores(run, scores, definition.dataset, pending.pop(definition.dataset))
     if not pending:
         return None
     from uniclip.commands import checkpoint  # imports torch
 
-    return checkpoint.evaluate_checkpoint(run, attempt, invocation, run_only, pending, stop)
+    try:
+        return checkpoint.evaluate_checkpoint(run, attempt, invocation, run_only, pending, stop)
+    finally:
+        checkpoint.release_device_memory()
 
 
 def _get_output_folder(run: RunFolder) -> Path:
@@ -155,6 +166,8 @@ class Execution:
     meter: MemoryMeter = field(default_factory=MemoryMeter)
     step: int = 0
     """The last step that was logged."""
+    seconds: float = 0.0
+    """Wall seconds of the program."""
     is_superseded: bool = False
     _next_check: float = 0.0
     _seconds_before: float | None = None
@@ -190,21 +203,21 @@ class Execution:
             grace_seconds=self.invocation.definition.grace_seconds,
             meter=self.meter,
         )
+        self.seconds = time.monotonic() - self.timer.start
         return self._classify(program_end)
 
     def build_outcome(self, kind: Any, numerics_class: dict[str, Any]) -> Outcome:
         """Return the outcome of the run, and log what it cost."""
-        seconds = time.monotonic() - self.timer.start
         seconds_before = self._seconds_before
         if seconds_before is None:  # an earlier attempt had logged the last step
             seconds_before = self._find_seconds_before(self._last_step_before + 1)
-        cost = {"training_seconds": seconds_before + seconds}
+        cost = {"training_seconds": seconds_before + self.seconds}
         if self.timer.seconds_per_step:
             cost["seconds_per_step"] = self.timer.seconds_per_step
         if self.meter.peak_bytes and numerics_class["device"] == "cpu":  # else it is the device's
             cost["peak_memory_bytes"] = float(self.meter.peak_bytes)
         step = max(self.step, self._last_step_before)
-        record = {"step": step, "phase": "cost", **cost, "attempt_seconds": seconds}
+        record = {"step": step, "phase": "cost", **cost, "attempt_seconds": self.seconds}
         append_jsonl(self.attempt.metrics_path, record)
         return Outcome(
             kind=kind,

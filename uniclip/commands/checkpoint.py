@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from uniclip import numerics
 from uniclip.checkpoints import published
@@ -21,7 +24,7 @@ from uniclip.commands.evaluation import (
 )
 from uniclip.commands.invocation import OUTPUT_FOLDER, Invocation
 from uniclip.config.device import AUTO, detect_device
-from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError
+from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, NotFiniteError, UserError
 from uniclip.evaluate import build_protocol, evaluate
 from uniclip.io.hashing import digest, digest_file
 from uniclip.run_evaluation import Interruption, RunEvaluation
@@ -45,6 +48,27 @@ def load_checkpoint(invocation: Invocation, path: Path, device: str) -> Imported
     model = published.load_model(path, open_clip_config=facts)
     model.embedder.to(detect_device() if device == AUTO else device)
     return model
+
+
+def has_diverged(invocation: Invocation, path: Path) -> bool:
+    """Return whether a checkpoint has weights that are not finite.
+
+    What else is wrong with it is the error of its evaluation.
+    """
+    try:
+        load_checkpoint(invocation, path, "cpu")
+    except NotFiniteError:
+        return True
+    except UserError:
+        return False
+    return False
+
+
+def release_device_memory() -> None:
+    """Free the memory of models that are no longer used: the next program may need all of it."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def evaluate_checkpoint(
@@ -98,7 +122,10 @@ def time_evaluation(
     model = load_checkpoint(invocation, path, invocation.device)
     for name in names:
         evaluate(name, model, config)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    del model
+    release_device_memory()
+    return seconds
 
 
 @dataclass(kw_only=True)
@@ -107,6 +134,11 @@ class CheckpointEvaluation(RunEvaluation):
 
     checkpoint: Mapping[str, str]
     """As of `describe_checkpoint`; covered by evaluation hashes."""
+
+    @property
+    def embeddings_hash(self) -> str:
+        """Hash of the weights, and of the description with which they are read."""
+        return " ".join(filter(None, (self.weights_digest, self.checkpoint["config"])))
 
     def require_protocol(self, name: str, evaluation_hash: str) -> dict[str, Any]:
         """Return the protocol of a data set, with the checkpoint; see `RunEvaluation`."""

@@ -126,10 +126,4 @@ def hash_evaluation(protocol_hash: str, checkpoint: Mapping[str, str]) -> str:
 
 def get_primary_score(name: str) -> str | None:
     """Return the usual score of a data set; None if its kind has no such score."""
-    known = evaluate.datasets.DATASETS.get(name)
-    kind = known.kind if known is not None else ""
-    if name.startswith("csv:"):
-        kind = "retrieval"
-    elif name.startswith("folder:"):
-        kind = "classification"
-    return PRIMARY_SCORES.get(kind)
+    return PRIMARY_SCORES.get(evaluate.datasets.get(name).kind)

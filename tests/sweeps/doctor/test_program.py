@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from sweeps.doctor import test_job
 from sweeps.doctor.context import DoctorContext, find_config
 from sweeps.doctor.diagnostic import Diagnostic
 from sweeps.doctor.program import (
+    ProgramFiles,
     check_program,
     inspect_programs,
     list_program_files,
@@ -75,7 +75,7 @@ def test_a_node_is_asked_for_the_same_files(tmp_path: Path) -> None:
     context = make_context(tmp_path, "{python} {here}/program.py")
     assert context.resolved_plan is not None
     programs = list_program_files(context.resolved_plan)
-    assert [program.executable for program in programs] == [sys.executable]
+    assert [program.executable for program in programs] == [""], "each node has its Python"
     assert programs[0].files == (str(tmp_path / "ablation" / "program.py"),)
     elsewhere = replace(programs[0], files=("/not/shared/train.py",))
     (diagnostic,) = inspect_programs([elsewhere, elsewhere])
@@ -93,10 +93,26 @@ def test_the_report_of_a_node_names_the_program(tmp_path: Path) -> None:
     assert test_job._read_programs(tmp_path) == programs
 
 
+def test_a_program_beside_others_is_named_by_its_path(tmp_path: Path) -> None:
+    """As it is started: a name without a slash is looked up in PATH alone."""
+    (tmp_path / "train").write_text("#!/bin/sh\n")
+    (tmp_path / "train").chmod(0o755)
+    program = ProgramFiles(
+        executable="train", module="", working_folder=str(tmp_path), files=(), variables={}
+    )
+    (diagnostic,) = inspect_programs([program])
+    assert diagnostic.message == "there is no program train"
+    (diagnostic,) = inspect_programs([replace(program, executable="./train")])
+    assert diagnostic.level == "ok"
+
+
 def test_words_of_python() -> None:
     assert parse_python_words(["-u", "a.py", "-m", "x"]) == ("a.py", "")
     assert parse_python_words(["-W", "ignore", "-m", "x.y"]) == ("", "x.y")
     assert parse_python_words(["-c", "1"]) == ("", "")
+    assert parse_python_words(["-um", "x.y", "8"]) == ("", "x.y")
+    assert parse_python_words(["-Xutf8", "-mx.y", "--flag", "8"]) == ("", "x.y")
+    assert parse_python_words(["--check-hash-based-pycs", "never", "a.py"]) == ("a.py", "")
     assert parse_python_words([]) == ("", "")
 
 

@@ -171,6 +171,16 @@ def test_a_score_that_is_not_finite_is_a_diverged_run(tmp_path: Path) -> None:
     assert outcome.kind == "diverged"
 
 
+def test_a_finished_run_whose_new_score_is_not_finite_fails(tmp_path: Path) -> None:
+    """It counts as trained: were it interrupted, workers would take it again and again."""
+    toy = ToyCell(tmp_path)
+    toy.execute()
+    (toy.run.path / "output" / "scores.json").write_text('{"test": {"accuracy": NaN}}')
+    toy.evaluations = {"program": "another"}
+    with pytest.raises(UserError, match="is not finite, of a run that counts as trained"):
+        toy.execute()
+
+
 def test_scores_from_before_the_stop_are_not_those_of_the_last_step(tmp_path: Path) -> None:
     end = ProgramEnd(exit_status=0, was_stopped=True)
     execution = ToyCell(tmp_path).make_execution(stop=lambda: True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tests.helpers.checkpoint_ablations import (
     write_open_clip_checkpoint,
 )
 from tests.uniclip.commands.test_cell import ToyCell
+from uniclip.checkpoints.importing import ImportedModel
 from uniclip.commands.checkpoint import digest_checkpoint, load_checkpoint
 from uniclip.commands.evaluation import build_evaluation_config
 from uniclip.commands.invocation import read_invocation
@@ -67,6 +70,47 @@ def test_without_scores_of_the_program(tmp_path: Path) -> None:
     assert toy.plan.primary_metric.metric == "retrieval.r1"
     assert toy.execute() == "trained"
     assert toy.run.has_scores(toy.evaluations)
+
+
+def test_weights_that_are_not_finite_are_a_diverged_run(tmp_path: Path) -> None:
+    """Also of a program that writes no score, or one that hides it."""
+    for name, changes in (("silent", {"scores": {}}), ("accuracy", {})):
+        toy = make_cell(tmp_path / name, "test", **changes)
+        path = tmp_path / name / "model.pt"
+        checkpoint = torch.load(path, weights_only=True)
+        checkpoint["state_dict"]["module.text_projection"].fill_(float("nan"))
+        torch.save(checkpoint, path)
+        assert toy.execute() == "diverged"
+        outcome = toy.run.read_outcome()
+        assert outcome is not None
+        assert outcome.kind == "diverged"
+
+
+def test_embeddings_of_one_description_are_not_those_of_another(tmp_path: Path) -> None:
+    """The weights are the same, the activation is not."""
+    config = {"model_cfg": {"vision_cfg": {"head_width": 64}, "text_cfg": {}}}
+    stored = []
+    for uses_quick_gelu in (False, True):
+        content = {"model_cfg": {**config["model_cfg"], "quick_gelu": uses_quick_gelu}}
+        (tmp_path / "model.json").write_text(json.dumps(content))
+        toy = make_cell(tmp_path, "test", checkpoint_config=str(tmp_path / "model.json"))
+        assert toy.execute() == ("evaluated" if uses_quick_gelu else "trained")
+        stored.append(len(list((toy.store.cache_path / "embeddings").glob("*.npy"))))
+    assert stored[1] == 2 * stored[0] > 0
+
+
+def test_the_device_is_free_for_the_next_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_models: list[int] = []
+
+    def count_models() -> None:
+        num_models.append(sum(type(thing) is ImportedModel for thing in gc.get_objects()))
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", count_models)
+    assert make_cell(tmp_path, "test").execute() == "trained"
+    assert num_models == [0]
 
 
 class Code:

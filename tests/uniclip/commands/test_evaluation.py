@@ -58,13 +58,14 @@ def test_the_hash_covers_the_checkpoint_and_its_description(tmp_path: Path) -> N
         describe_checkpoint(define(checkpoint="a.pt", checkpoint_config="none.json"), tmp_path, {})
 
 
-def test_data_sets_and_their_primary_scores() -> None:
+def test_data_sets_and_their_primary_scores(tmp_path: Path) -> None:
     assert len(expand_benchmark(["bench14"])) == 14
     with pytest.raises(UserError, match="benchmark=openmoji is scored for models that are trained"):
         expand_benchmark(["cifar10", "openmoji"])
-    names = ("cifar10", "csv:x.csv", "folder:x", "wds:x")
+    (tmp_path / "dataset_type.txt").write_text("retrieval")
+    names = ("cifar10", "pets", "csv:x.csv", "folder:x", "wds:x", f"wds:{tmp_path}", "sugarcrepe")
     assert [get_primary_score(name) for name in names] == [
-        "zeroshot", "retrieval.r1", "zeroshot", None,
+        "zeroshot", "zeroshot", "retrieval.r1", "zeroshot", "zeroshot", "retrieval.r1", None,
     ]  # fmt: skip
 
 
