@@ -56,12 +56,12 @@ def has_diverged(invocation: Invocation, path: Path) -> bool:
     What else is wrong with it is the error of its evaluation.
     """
     try:
-        load_checkpoint(invocation, path, "cpu")
+        model = load_checkpoint(invocation, path, "cpu")
     except NotFiniteError:
         return True
     except UserError:
         return False
-    return False
+    return not all(bool(v.isfinite().all()) for v in model.embedder.state_dict().values())
 
 
 def release_device_memory() -> None:
