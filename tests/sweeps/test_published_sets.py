@@ -133,8 +133,10 @@ def test_copies_that_are_found_by_embedding_are_in_the_next_report(
     assert contaminated["dtd", "full"]["num_contaminated"] == "2"
     assert contaminated["flickr30k", ""]["num_contaminated"] == "0"
     run_id = next(c.run_id for c in swept.plan().cells if c.arm == "full")
-    words = ["benchmark=flickr30k", "copies=embedding", f"output={tmp_path / 'scores.json'}"]
-    assert evaluate_command([f"run={run_id}", f"store={swept.folder}", *words]) == 0
+    folders = [f"store={swept.folder}", f"data_root={swept.folder.parent / 'sets'}"]
+    output = f"output={tmp_path / 'scores.json'}"
+    words = [f"run={run_id}", *folders, "benchmark=flickr30k", "copies=embedding", output]
+    assert evaluate_command(words) == 0
     printed = capsys.readouterr()
     assert "| flickr30k | copies by embedding | 1 | |" in printed.out
     assert "training images embedded" in printed.err
@@ -150,5 +152,5 @@ def test_copies_that_are_found_by_embedding_are_in_the_next_report(
     )
     assert row["num_contaminated"] == "1", "an arm with the same training data"
     assert "searched by embedding, too" in swept.tables()["contamination.md"].decode()
-    assert evaluate_command([f"run={run_id}", f"store={swept.folder}", *words]) == 0
+    assert evaluate_command(words) == 0
     assert "training images embedded" not in capsys.readouterr().err, "they are cached"

@@ -31,7 +31,10 @@ def make_evaluation(folder: Path, **changes: Any) -> RunEvaluation:
 
 def test_a_data_set_that_fails_does_not_prevent_the_others(tmp_path: Path) -> None:
     evaluation = make_evaluation(tmp_path)
-    names = [write_captioned_images(tmp_path / name, "test") for name in ("one", "two")]
+    names = [
+        write_captioned_images(tmp_path / name, "test", start)
+        for name, start in (("one", 0), ("two", 8))
+    ]
     hashes = {name: evaluate.evaluation_hash(name, evaluation.config) for name in names}
     (tmp_path / "one" / "3.png").write_bytes(b"no image")
     with pytest.raises(DataChangedError, match=r"one/test\.csv .*changed since the plan"):

@@ -92,7 +92,7 @@ def build_protocol(
     or for a CSV that cannot be read.
     """
     benchmark = _load_benchmark(name, config, Cache(cache_folder))
-    precision = config.runtime.evaluation_precision
+    precision = _get_precision(name, config)
     record: dict[str, Any] = to_builtins(
         {
             "benchmark": name.partition(":")[0],
@@ -150,7 +150,7 @@ def evaluate(
     """
     cache = Cache(cache_folder, weights_hash)
     benchmark = _load_benchmark(name, config, cache, should_stop, report_progress)
-    return benchmark.evaluate(_set_precision(pretrained, config))
+    return benchmark.evaluate(_set_precision(name, pretrained, config))
 
 
 def embed_share(
@@ -172,12 +172,17 @@ def embed_share(
     if name not in BENCHMARKS:
         cache = Cache(cache_folder, weights_hash)
         benchmark = _build_published(name, config.runtime, cache, should_stop)
-        benchmark.embed_share(_set_precision(pretrained, config), rank, world_size)
+        benchmark.embed_share(_set_precision(name, pretrained, config), rank, world_size)
 
 
-def _set_precision(pretrained: PretrainedModel, config: RunConfig) -> PretrainedModel:
+def _get_precision(name: str, config: RunConfig) -> str:
+    """Return the precision of a data set's scores: of fine-tuning, float32."""
+    return "fp32" if datasets.is_fine_tuning(name) else config.runtime.evaluation_precision
+
+
+def _set_precision(name: str, pretrained: PretrainedModel, config: RunConfig) -> PretrainedModel:
     """Return the model, which embeds in the precision of the protocol."""
-    return pretrained if config.runtime.evaluation_precision == "fp32" else pretrained.in_bfloat16()
+    return pretrained if _get_precision(name, config) == "fp32" else pretrained.in_bfloat16()
 
 
 def find_near_duplicates(

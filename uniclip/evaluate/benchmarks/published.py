@@ -275,17 +275,17 @@ class PublishedBenchmark(Benchmark):
 
     def _with_stored_templates(self, dataset: Dataset) -> EvaluationProtocol:
         """Return the protocol; what is stored beside the images precedes published prompts."""
-        protocol = self.protocol
+        protocol, name = self.protocol, _get_prompts_name(dataset)
         if dataset.class_names:
-            names = {**dataset.class_names, **protocol.custom_names.get(dataset.name, {})}
-            custom_names = {**protocol.custom_names, dataset.name: names}
+            names = {**dataset.class_names, **protocol.custom_names.get(name, {})}
+            custom_names = {**protocol.custom_names, name: names}
             protocol = replace(protocol, custom_names=custom_names)
         custom_templates = protocol.custom_templates
         has_classes = dataset.kind not in CAPTIONED_KINDS
-        preceding = {dataset.name, DEFAULT_DATASET} if has_classes else {dataset.name}
+        preceding = {name, DEFAULT_DATASET} if has_classes else {name}
         if not dataset.templates or preceding & set(custom_templates):
             return protocol
-        templates = {**custom_templates, dataset.name: dataset.templates}
+        templates = {**custom_templates, name: dataset.templates}
         return replace(protocol, custom_templates=templates)
 
     def _read_note(self, dataset: Dataset) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from signal import SIGKILL
 import numpy as np
 import pytest
 
+from tests.helpers import dataset_copies
 from tests.helpers.fine_tuning_tree import QUICK, build_model, write_cifar10
 from tests.helpers.small_runs import claimed, opened, tiny
 from tests.helpers.stub_models import values
@@ -58,6 +59,32 @@ def test_the_result_is_cached_and_the_checkpoint_removed(tmp_path: Path) -> None
     again, same = evaluate.evaluate(*arguments, tmp_path / "cache", "weights")
     assert again == first
     assert all(np.array_equal(same[name], array) for name, array in predictions.items())
+
+
+def test_it_is_in_float32_whatever_the_precision_of_embeddings(tmp_path: Path) -> None:
+    write_cifar10(tmp_path)
+    model = build_model(tmp_path, {**QUICK, "learning_rates": [1e-3], "num_validations": 1})
+    runtime = replace(model.config.runtime, evaluation_precision="bf16")
+    config = replace(model.config, runtime=runtime)
+    hashes = [evaluate.evaluation_hash(NAME, c) for c in (model.config, config)]
+    assert hashes[0] == hashes[1]
+    assert evaluate.build_protocol("cifar10", config)["precision"] == "bf16"
+    scores, _ = evaluate.evaluate(NAME, model, config)
+    assert scores == evaluate.evaluate(NAME, model, model.config)[0]
+
+
+def test_a_copy_in_shards_is_classified_by_its_own_names_and_templates(tmp_path: Path) -> None:
+    names = ("first thing", "second thing")
+    dataset_copies.write_classification(
+        tmp_path / "wds_mnist", names, train=[0, 1] * 10, test=[0, 1, 1]
+    )
+    model = build_model(tmp_path, {**QUICK, "max_steps": 1, "min_steps": 1})
+    copied, tuned = (evaluate.build_protocol(n, model.config) for n in ("mnist", "mnist_finetune"))
+    assert tuned["templates"] == copied["templates"] == ["a photo of {}.", "{} on white."]
+    assert tuned["names"] == copied["names"]
+    _, predictions = evaluate.evaluate("mnist_finetune", model, model.config)
+    assert predictions["labels"].tolist() == [0, 1, 1]
+    assert set(predictions["finetune.prediction"].tolist()) <= {0, 1}
 
 
 def test_a_cache_of_no_embeddings_has_checkpoints_nevertheless(tmp_path: Path) -> None:
