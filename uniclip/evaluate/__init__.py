@@ -208,11 +208,8 @@ def find_near_duplicates(
     from uniclip.evaluate.checks import near_duplicates  # here: it imports numpy
 
     benchmark = _build_published(name, config.runtime, Cache(cache_folder), lambda: False)
-    dataset, root = benchmark.resolve_dataset(), benchmark.root
-    if dataset.source is not None:
-        verdicts = find_near_duplicates(dataset.source.name, config, cache_folder)
-        pictures = None if verdicts is None else benchmark.open_test_split().picture_rows
-        return verdicts if verdicts is None or pictures is None else verdicts[pictures]
+    source = benchmark.build_source()
+    dataset, root = source.resolve_dataset(), source.root
     finder = near_duplicates.DuplicateFinder(
         cache=Cache(cache_folder / "leakage"),
         test_location={
@@ -223,21 +220,23 @@ def find_near_duplicates(
         train_fingerprint=_fingerprint_images(config.data, "train"),
     )
     if dataset.describe_missing(root, ("test",)) is not None:
-        return finder.read_last_verdicts()
-    if dataset.user_folder is not None and config.data.name == "csv":
+        verdicts = finder.read_last_verdicts()
+    elif dataset.user_folder is not None and config.data.name == "csv":
         image_size = config.data.image_size
-        return finder.find_in_user_data(
+        verdicts = finder.find_in_user_data(
             {**dataset.fingerprint(root, ("test",)), "split": "test", "image_size": image_size},
             lambda: near_duplicates.compute_dataset_signatures(
                 dataset.open(root, "test"), image_size
             ),
             lambda: near_duplicates.compute_split_signatures(data.open_split(config.data, "train")),
         )
-    return finder.find(
-        {**dataset.fingerprint(root, ("test",)), "split": "test"},
-        lambda: near_duplicates.compute_dataset_thumbnails(dataset.open(root, "test")),
-        read_train_thumbnails,
-    )
+    else:
+        verdicts = finder.find(
+            {**dataset.fingerprint(root, ("test",)), "split": "test"},
+            lambda: near_duplicates.compute_dataset_thumbnails(dataset.open(root, "test")),
+            read_train_thumbnails,
+        )
+    return None if verdicts is None else benchmark.select_pictures(verdicts)
 
 
 def find_copies_by_embedding(
@@ -250,16 +249,12 @@ def find_copies_by_embedding(
     """
     if name in BENCHMARKS or data.describe_missing(config.data) is not None:
         return None
-    cache = Cache(search.cache_folder)
-    benchmark = _build_published(name, config.runtime, cache, lambda: False)
-    dataset = benchmark.resolve_dataset()
-    if dataset.source is None:
-        return search.find(benchmark, config.data, _fingerprint_images(config.data, "train"))
-    copies = find_copies_by_embedding(dataset.source.name, config, search)
-    pictures = None if copies is None else benchmark.open_test_split().picture_rows
-    if copies is None or pictures is None:
-        return copies
-    return replace(copies, verdicts=copies.verdicts[pictures])
+    benchmark = _build_published(name, config.runtime, Cache(search.cache_folder), lambda: False)
+    train_fingerprint = _fingerprint_images(config.data, "train")
+    copies = search.find(benchmark.build_source(), config.data, train_fingerprint)
+    if copies is None:
+        return None
+    return replace(copies, verdicts=benchmark.select_pictures(copies.verdicts))
 
 
 def _find_train_thumbnails(data_config: DataConfig) -> Callable[[], NDArray[np.uint8]] | None:

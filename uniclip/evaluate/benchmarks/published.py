@@ -42,10 +42,11 @@ from uniclip.io import hashing
 from uniclip.io.atomic import resolve_staged_path
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.data.split import SplitName
     from uniclip.evaluate.benchmarks.base import Results
-    from uniclip.evaluate.datasets.images import ImageDataset
     from uniclip.evaluate.scoring.dataset_splits import DatasetSplits
     from uniclip.evaluate.scoring.published import DatasetScorer
 
@@ -201,9 +202,23 @@ class PublishedBenchmark(Benchmark):
         copy = copies.build_copy(dataset, self.root, folders[0])
         return dataset if self._read_note(copy) is None else copy
 
-    def open_test_split(self) -> ImageDataset:
-        """Open the test split, with its index from the cache if it was opened before."""
-        return self._build_splits(self.resolve_dataset()).open("test")
+    def build_source(self) -> PublishedBenchmark:
+        """Return the benchmark on the data set whose images this one has: else itself.
+
+        A protocol that tests the source on all images does not do so here.
+        """
+        source = self.resolve_dataset().source
+        if source is None:
+            return self
+        return replace(self, name=source.name, protocol=replace(self.protocol, test_on_all=()))
+
+    def select_pictures(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return the value of each test image (n,), of those (m,) of the source's test images."""
+        dataset = self.resolve_dataset()
+        if dataset.source is None:
+            return values
+        rows = self._build_splits(dataset).open("test").picture_rows
+        return values if rows is None else values[rows]
 
     def _resolve_data(self, dataset: Dataset) -> tuple[Splits, dict[str, Any]]:
         """Return the splits that are evaluated, and the fingerprint of their data.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,21 @@ def test_captions_in_another_order_are_those_of_the_copied_picture(tmp_path: Pat
     by_image = find_items(tmp_path, section, "flickr30k", "retrieval.i2t.r1")
     assert np.flatnonzero(by_image).tolist() == [copied_row]
     assert by_caption.sum() == len(captions)
+
+
+def test_a_source_that_is_tested_on_all_images_is_searched_as_it_is_shown(tmp_path: Path) -> None:
+    section, photos = write_training_images(tmp_path / "train")
+    dataset_trees.eurosat(tmp_path / "sets")
+    opened = datasets.get("eurosat").open(tmp_path / "sets", "test")
+    copied = opened.ids[1]
+    (path,) = (tmp_path / "sets").rglob(Path(copied).name + "*")
+    draw_photo(photos[3]).save(path, quality=95)
+    config = build_config(tmp_path / "sets", section)
+    config = replace(config, runtime=replace(config.runtime, protocol="laion_cb"))
+    for name in ("eurosat_fewshot", "eurosat_finetune"):
+        verdicts = evaluate.find_near_duplicates(name, config, tmp_path / "cache")
+        assert verdicts is not None
+        assert (verdicts == near_duplicates.DUPLICATE).tolist() == [i == copied for i in opened.ids]
+    verdicts = evaluate.find_near_duplicates("eurosat", config, tmp_path / "cache")
+    assert verdicts is not None
+    assert len(verdicts) > len(opened)
