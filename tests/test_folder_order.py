@@ -14,8 +14,9 @@ ORDER: dict[str, str] = {
         < shared_evaluation evaluation_heartbeat < run_evaluation < frames run commands < cell
     """,
     "uniclip.evaluate": """
-        cache metrics prompts progress < datasets < protocols < features < checks < scoring
-        < benchmarks < comparison side_by_side loaded_model __init__ < planned leakage < __main__
+        cache metrics outcome_clusters prompts progress < datasets < protocols < features < checks
+        < scoring < benchmarks < comparison side_by_side loaded_model __init__
+        < planned leakage score_table < __main__
     """,
     "ablations": "schema < designs listed < plan < audit",
     "analysis": """

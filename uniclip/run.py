@@ -22,7 +22,7 @@ from uniclip.config.yaml_file import format_config
 from uniclip.evaluate.planned import check_user_datasets
 from uniclip.io.atomic import atomic_write, link_once, read_jsonl, write_once
 from uniclip.io.hashing import digest_file
-from uniclip.run_evaluation import OwnEvaluation
+from uniclip.run_evaluation import TrainingRunEvaluation
 from uniclip.store import AttemptFolder, ExitKind, Outcome, RunFolder
 from uniclip.training.heartbeat import repeat_heartbeats
 from uniclip.training.trainer import TrainResult, train_model
@@ -279,7 +279,7 @@ def _evaluate(
     assert outcome is not None
     assert outcome.weights_digest is not None
     numerics.apply(config.train.num_threads)  # exact, whatever numerics the training had
-    evaluation = OwnEvaluation(
+    evaluation = TrainingRunEvaluation(
         run=run,
         attempt=attempt,
         pretrained=load_from_folder(run, config),

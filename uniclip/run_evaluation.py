@@ -145,8 +145,8 @@ class RunEvaluation:
         ), predictions
 
 
-class OwnEvaluation(RunEvaluation):
-    """The evaluation of a run of this package, whose training data are known."""
+class TrainingRunEvaluation(RunEvaluation):
+    """The evaluation of a training run of this package, whose training data are known."""
 
     def find_near_duplicates(self, name: str) -> Any:
         """Return which test images are near-duplicates, as `evaluate.find_near_duplicates`."""

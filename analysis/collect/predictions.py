@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.evaluate.scoring.outcome_clusters import (
+from uniclip.evaluate.outcome_clusters import (
     CLUSTER_ARRAY,
     find_clusters,
     list_row_arrays,

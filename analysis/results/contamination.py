@@ -22,9 +22,9 @@ from analysis.collect import literature, predictions
 from analysis.collect.frame import SweepData
 from analysis.statistics.item_clusters import ItemUncertainty, estimate_item_uncertainty
 from analysis.statistics.verdicts import ScoreKey
+from uniclip.evaluate import outcome_clusters
 from uniclip.evaluate.checks import contaminated_items, near_duplicates
 from uniclip.evaluate.checks.copy_search import CopyVerdicts, read_verdicts
-from uniclip.evaluate.scoring import outcome_clusters
 from uniclip.frames.records import load_arrays
 from uniclip.store import Contrast, Plan, Store
 
@@ -164,8 +164,7 @@ def _compare_score(
 ) -> ContaminatedScore | None:
     """Return a score with and without contaminated items; None without outcomes or such items."""
     dataset, score = key
-    row_arrays = outcome_clusters.list_row_arrays(score)
-    names = list({score, *contaminated_items.list_needed_arrays(score), *row_arrays})
+    names = [score, *contaminated_items.list_needed_arrays(score)]
     outcomes: dict[str, dict[int, predictions.Floats]] = {}
     flags: dict[str, dict[int, Flags]] = {}
     clusters: NDArray[Any] | None = None

@@ -44,9 +44,15 @@ from uniclip.evaluate import datasets, leakage
 from uniclip.evaluate.loaded_model import LoadedModel, find_run, load_model
 from uniclip.evaluate.progress import EvaluationProgress
 from uniclip.evaluate.protocols import custom
-from uniclip.evaluate.side_by_side import format_side_by_side, format_value
+from uniclip.evaluate.score_table import (
+    DIFFERENCE_HEAD,
+    TABLE_HEAD,
+    format_difference,
+    format_score,
+    format_without,
+)
+from uniclip.evaluate.side_by_side import format_side_by_side
 from uniclip.io.atomic import atomic_write
-from uniclip.store import get_score_kind_traits
 from uniclip.store.json_io import to_json_bytes
 
 if TYPE_CHECKING:
@@ -74,12 +80,6 @@ SYNONYMS = {
     "protocol": ("templates", "prompts"),
 }
 """Key -> words that users of other libraries type for it."""
-TABLE_HEAD = ("| data set | score | value | chance | samples |", "|---|---|---|---|---|")
-DIFFERENCE_HEAD = (
-    "| data set | score | difference | 95 % interval | samples |",
-    "|---|---|---|---|---|",
-)
-
 
 CLUSTER_NAMES = re.compile(r"ids|family|labels(\..*)?|.*\.t2i\.image")
 """Arrays of predictions that say which test samples belong together, or to a class."""
@@ -234,22 +234,7 @@ def _format_differences(results: Mapping[str, ModelResults]) -> Iterator[str]:
             yield from (*([""] if latest_run else []), f"### {run} minus {baseline}", "")
             yield from DIFFERENCE_HEAD
             latest_run = run
-        yield _format_difference(dataset, difference)
-
-
-def _format_difference(dataset: str, difference: ScoreDifference) -> str:
-    scale, decimals, unit = (
-        (100, 2, " pp") if get_score_kind_traits(difference.kind).is_percent else (1, 4, "")
-    )
-    interval = ""
-    if difference.low is not None and difference.high is not None:
-        low, high = (
-            f"{scale * bound:+.{decimals}f}" for bound in (difference.low, difference.high)
-        )
-        interval = f"{low} to {high}"
-    label = difference.score.replace("|", r"\|")
-    value = f"{scale * difference.difference:+.{decimals}f}{unit}"
-    return f"| {dataset} | {label} | {value} | {interval} | {difference.num_samples or ''} |"
+        yield format_difference(dataset, difference)
 
 
 @dataclass(frozen=True)
@@ -318,7 +303,7 @@ class ModelEvaluation:
             "without": without,
         }
         row = f"| {name} | copies by embedding | {counts['copies']} | | {counts['decided']} |"
-        return [row, *_format_without(name, scored[0], without, "copies by embedding")]
+        return [row, *format_without(name, scored[0], without, "copies by embedding")]
 
     def _evaluate_benchmark(self, name: str) -> list[str]:
         """Evaluate one data set, and return its rows of the table."""
@@ -332,7 +317,7 @@ class ModelEvaluation:
         if model.is_run and cache_dir is not None:
             verdicts = evaluate.find_near_duplicates(name, config, cache_dir)
         result: dict[str, Any] = {"protocol": protocol, "scores": [to_builtins(s) for s in scores]}
-        rows = [_format_score(name, score) for score in scores]
+        rows = [format_score(name, score) for score in scores]
         if verdicts is not None:
             counts = leakage.count_verdicts(predictions, verdicts)
             result["near_duplicates"] = counts["copies"]
@@ -342,7 +327,7 @@ class ModelEvaluation:
                 f"| {name} | near-duplicate test images | {counts['copies']} | | "
                 f"{counts['decided']} |"
             )
-            rows += _format_without(name, scores, without, "near-duplicates")
+            rows += format_without(name, scores, without, "near-duplicates")
         if self.copy_search is not None and cache_dir is not None:
             rows += self._search_copies(name, self.copy_search, result, (scores, predictions))
         self.results.records[name] = result
@@ -358,27 +343,6 @@ class ModelEvaluation:
 
 def _print_progress(name: str, progress: EvaluationProgress) -> None:
     print(f"uniclip.evaluate: {name}: {progress.describe()}", file=sys.stderr, flush=True)
-
-
-def _format_without(
-    name: str, scores: Sequence[Score], values: Mapping[str, float], what: str
-) -> list[str]:
-    """Return the rows of the scores without contaminated items."""
-    return [
-        _format_score(
-            name, replace(score, name=f"{score.name} without {what}", value=values[score.name])
-        )
-        for score in scores
-        if score.name in values
-    ]
-
-
-def _format_score(name: str, score: Score) -> str:
-    """Return a score's row of the table; a report-only score is marked with *."""
-    chance = "" if score.chance is None else format_value(score, score.chance)
-    label = score.name.replace("|", r"\|") + ("*" if score.report_only else "")
-    value = format_value(score, score.value)
-    return f"| {name} | {label} | {value} | {chance} | {score.num_samples} |"
 
 
 def _require_folder(name: str) -> Path:

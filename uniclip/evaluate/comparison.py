@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from uniclip.evaluate.metrics import Numbers, mean_per_class
-from uniclip.evaluate.scoring.outcome_clusters import find_clusters
+from uniclip.evaluate.outcome_clusters import find_clusters
 from uniclip.store import Score
 
 CONFIDENCE = 0.95

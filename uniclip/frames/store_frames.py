@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from uniclip.errors import UserError, make_unknown_name_error
-from uniclip.evaluate.scoring.outcome_clusters import (
+from uniclip.evaluate.outcome_clusters import (
     find_clusters,
     find_item_rows,
     list_row_arrays,

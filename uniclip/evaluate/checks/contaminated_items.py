@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.evaluate.checks.near_duplicates import DUPLICATE
+from uniclip.evaluate.outcome_clusters import find_item_rows, list_row_arrays
 
 VERDICTS, PHOTOGRAPHS, PAIRS = "near_duplicate", "photographs", "pairs"
 """Saved arrays (n,): verdict on each test image, its photograph, its pair or cue."""
-IMAGE_OF_CAPTION = ".t2i.image"
-"""End of the name of the array that says of which image each caption is."""
 
 Flags = NDArray[np.bool_]
 Arrays = Mapping[str, NDArray[Any]]
@@ -25,9 +24,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 def list_needed_arrays(score: str) -> list[str]:
     """Return the names of the arrays from which `find_contaminated_items` finds the items."""
-    first, *others = score.partition("[")[0].split(".")
-    labels = [f"labels.{word}" for word in others[:1]]
-    return [VERDICTS, PHOTOGRAPHS, PAIRS, f"{first}{IMAGE_OF_CAPTION}", *labels]
+    return [VERDICTS, PHOTOGRAPHS, PAIRS, *list_row_arrays(score)]
 
 
 def find_contaminated_items(score: str, num_items: int, arrays: Arrays) -> Flags | None:
@@ -44,23 +41,17 @@ def find_contaminated_items(score: str, num_items: int, arrays: Arrays) -> Flags
     if VERDICTS not in arrays:
         return None
     is_copy: Flags = arrays[VERDICTS] == DUPLICATE
-    word = score.partition("[")[0].split(".")
-    captions = arrays.get(f"{word[0]}{IMAGE_OF_CAPTION}") if ".t2i." in score else None
-    labels = arrays.get(f"labels.{word[1]}") if len(word) > 1 else None
-    if ".t2i." in score and captions is None:
+    if len(arrays.get("ids", ())) != len(is_copy):
         return None
-    if captions is not None:
-        flags = is_copy[captions] if captions.max(initial=-1) < len(is_copy) else None
-    elif num_items == len(is_copy):
-        flags = is_copy
-    elif labels is not None:
-        flags = is_copy[labels >= 0] if len(labels) == len(is_copy) else None
-    elif PAIRS in arrays and len(arrays[PAIRS]) == len(is_copy):
-        _, items = np.unique(arrays[PAIRS], return_inverse=True)
-        flags = np.bincount(items, is_copy) > 0
-    else:
+    rows = find_item_rows(score, num_items, arrays)
+    if rows is not None:
+        return is_copy[rows]
+    pairs = arrays.get(PAIRS)
+    if pairs is None or ".t2i." in score or len(pairs) != len(is_copy):
         return None
-    return flags if flags is not None and len(flags) == num_items else None
+    _, items = np.unique(pairs, return_inverse=True)
+    flags = np.bincount(items, is_copy) > 0
+    return flags if len(flags) == num_items else None
 
 
 def add_verdicts(

@@ -13,7 +13,7 @@ import numpy as np
 
 from uniclip.evaluate.datasets.images import ImageDataset
 from uniclip.evaluate.metrics import Float, Numbers
-from uniclip.evaluate.scoring.outcome_clusters import CLUSTER_ARRAY
+from uniclip.evaluate.outcome_clusters import CLUSTER_ARRAY
 from uniclip.evaluate.scoring.score_card import ScoreCard
 from uniclip.evaluate.scoring.score_names import join_class_name
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.metrics import Numbers
+from uniclip.evaluate.outcome_clusters import CLUSTER_ARRAY
 from uniclip.evaluate.scoring import linear_probe, zero_shot
-from uniclip.evaluate.scoring.outcome_clusters import CLUSTER_ARRAY
 from uniclip.evaluate.scoring.score_card import ScoreCard
 
 if TYPE_CHECKING:

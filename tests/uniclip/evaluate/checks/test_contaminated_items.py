@@ -23,6 +23,7 @@ from uniclip.evaluate.checks.contaminated_items import (
 
 VERDICTS = np.array([1, 0, -1, 0, 1, 0], np.int8)
 ARRAYS = {
+    "ids": np.arange(6),
     "near_duplicate": VERDICTS,
     "photographs": np.array([0, 1, 2, 2, 0, 3]),
     "pairs": np.array([2, 0, 0, 1, 1, 2]),
@@ -36,6 +37,8 @@ ARRAYS = {
     [
         ("retrieval.i2t.r1", 6, [True, False, False, False, True, False]),
         ("retrieval.t2i.r1", 4, [True, True, False, True]),
+        ("one_each.t2i.r1", 6, [True, False, False, False, True, False]),
+        ("one_each.t2i.r1", 3, None),
         ("zeroshot.kind", 4, [True, False, False, False]),
         ("composition.text", 3, [False, True, True]),
         ("zeroshot", 5, None),

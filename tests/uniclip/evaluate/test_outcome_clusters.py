@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from uniclip.evaluate.scoring.outcome_clusters import (
+from uniclip.evaluate.outcome_clusters import (
     CLUSTER_ARRAY,
     find_clusters,
     find_item_rows,
