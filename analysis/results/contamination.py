@@ -10,7 +10,7 @@ the items that are contaminated for any of its arms: they may have different tra
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -26,7 +26,7 @@ from uniclip.evaluate import outcome_clusters
 from uniclip.evaluate.checks import contaminated_items, near_duplicates
 from uniclip.evaluate.checks.copy_search import CopyVerdicts, read_verdicts
 from uniclip.frames.records import load_arrays
-from uniclip.store import Contrast, Plan, Store
+from uniclip.store import Cell, Contrast, Plan, Store
 
 Flags = NDArray[np.bool_]
 BLIND = ".blind."
@@ -88,8 +88,10 @@ def collect_contamination(store: Store, sweep_data: SweepData) -> Contamination:
         elif not any(_has_copies(arrays) for arrays in searched.values()):
             clean[dataset] = max(num_images)
         else:
-            keys = [key for key in sweep_data.list_score_keys() if key[0] == dataset]
-            compared = [_compare_score(store, plan, k, copies) for k in keys if BLIND not in k[1]]
+            names = [score for d, score in sweep_data.list_score_keys() if d == dataset]
+            names = [score for score in names if BLIND not in score]
+            items_by_score = _read_items(store, plan, dataset, names, copies)
+            compared = [_compare_score(plan, (dataset, n), i) for n, i in items_by_score.items()]
             scores += [score for score in compared if score is not None]
     return Contamination(
         scores=tuple(scores),
@@ -159,31 +161,75 @@ def _has_copies(arrays: Mapping[str, NDArray[Any]]) -> bool:
     return contaminated_items.count_photographs(near_duplicates.DUPLICATE, arrays) > 0
 
 
-def _compare_score(
-    store: Store, plan: Plan, key: ScoreKey, copies: Mapping[str, CopyVerdicts]
-) -> ContaminatedScore | None:
-    """Return a score with and without contaminated items; None without outcomes or such items."""
-    dataset, score = key
-    names = [score, *contaminated_items.list_needed_arrays(score)]
-    outcomes: dict[str, dict[int, predictions.Floats]] = {}
-    flags: dict[str, dict[int, Flags]] = {}
+@dataclass
+class _ScoreItems:
+    """The items of one score in all cells, for those that are known."""
+
+    outcomes: dict[str, dict[int, NDArray[Any]]] = field(default_factory=dict)
+    """Arm -> seed -> outcomes, as they were saved."""
+    flags: dict[str, dict[int, Flags]] = field(default_factory=dict)
+    """Arm -> seed -> whether the items are contaminated."""
     clusters: NDArray[Any] | None = None
-    for (arm, seed), arrays in _read_arrays(store, plan, dataset, names, copies).items():
-        if score not in arrays:
-            continue
-        items = contaminated_items.find_contaminated_items(score, len(arrays[score]), arrays)
-        if items is not None:
-            outcomes.setdefault(arm, {})[seed] = arrays[score].astype(np.float64)
-            flags.setdefault(arm, {})[seed] = items
-            if clusters is None:
-                clusters = outcome_clusters.find_clusters(score, len(items), arrays)
+
+
+def _read_items(
+    store: Store,
+    plan: Plan,
+    dataset: str,
+    scores: Sequence[str],
+    copies: Mapping[str, CopyVerdicts],
+) -> dict[str, _ScoreItems]:
+    """Return the items of some scores; the arrays of a run are read once."""
+    items_by_score = {score: _ScoreItems() for score in scores}
+    names = list(
+        dict.fromkeys(
+            name
+            for score in scores
+            for name in (score, *contaminated_items.list_needed_arrays(score))
+        )
+    )
+    cells_by_run: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        cells_by_run.setdefault(cell.run_id, []).append(cell)
+    for run_id, cells in cells_by_run.items():
+        evaluation_hash = plan.evaluation_hashes[cells[0].arm].get(dataset)
+        saved = load_arrays(store.get_run(run_id), dataset, evaluation_hash, names)
+        for cell in cells:
+            verdicts = copies[cell.arm].verdicts if cell.arm in copies else None
+            arrays = contaminated_items.add_verdicts(saved, verdicts)
+            for score in set(scores) & set(arrays):
+                _add_cell(items_by_score[score], cell, score, arrays)
+    return items_by_score
+
+
+def _add_cell(
+    items: _ScoreItems, cell: Cell, score: str, arrays: Mapping[str, NDArray[Any]]
+) -> None:
+    outcomes = arrays[score]
+    flags = contaminated_items.find_contaminated_items(score, len(outcomes), arrays)
+    if flags is None:
+        return
+    items.outcomes.setdefault(cell.arm, {})[cell.seed] = outcomes
+    items.flags.setdefault(cell.arm, {})[cell.seed] = flags
+    if items.clusters is None:
+        items.clusters = outcome_clusters.find_clusters(score, len(flags), arrays)
+
+
+def _compare_score(plan: Plan, key: ScoreKey, items: _ScoreItems) -> ContaminatedScore | None:
+    """Return a score with and without contaminated items; None without any."""
+    flags = items.flags
     if not any(f.any() for by_seed in flags.values() for f in by_seed.values()):
         return None
+    outcomes = {
+        arm.name: {seed: o.astype(np.float64) for seed, o in items.outcomes[arm.name].items()}
+        for arm in plan.arms
+        if arm.name in items.outcomes
+    }
     return ContaminatedScore(
         key=key,
         arms={arm: _compare_arm(outcomes[arm], flags[arm]) for arm in outcomes},
         effects={
-            c.name: _compare_effect(c, outcomes, flags, clusters)
+            c.name: _compare_effect(c, outcomes, flags, items.clusters)
             for c in plan.contrasts
             if set(c.weights) <= set(outcomes)
         },

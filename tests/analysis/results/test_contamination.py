@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from analysis.collect.frame import collect_sweep_data
+from analysis.results import contamination
+from analysis.results.contamination import collect_contamination
 from analysis.statistics.item_clusters import estimate_item_uncertainty
 from tests.helpers import fake_published_sets
 from tests.helpers.analyzed_sweeps import analyze_sweep, tables_by_name
 from tests.helpers.fake_published_sets import NUM_SAMPLES
 from uniclip.evaluate.checks import near_duplicates
-from uniclip.store import Cell
+from uniclip.store import Cell, RunFolder
 
 FAMILY = np.arange(NUM_SAMPLES) // 2
 IMAGE_OF_CAPTION = np.arange(2 * NUM_SAMPLES) // 2
@@ -54,10 +59,10 @@ def save(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
 
 def test_scores_and_effects_without_the_items(tmp_path: Path) -> None:
     results = analyze_sweep(*fake_published_sets.make(tmp_path, extra=save))
-    contamination = results.contamination
-    assert contamination.clean == {"cifar10": NUM_SAMPLES}
-    assert set(contamination.unchecked) == {"flowers102", "voc2007", "flickr30k"}
-    scores = {score.key: score for score in contamination.scores}
+    searched = results.contamination
+    assert searched.clean == {"cifar10": NUM_SAMPLES}
+    assert set(searched.unchecked) == {"flowers102", "voc2007", "flickr30k"}
+    scores = {score.key: score for score in searched.scores}
     assert set(scores) == {("dtd", "zeroshot"), ("coco", "retrieval.t2i.r1")}
 
     seeds = results.plan.seeds
@@ -82,6 +87,29 @@ def test_scores_and_effects_without_the_items(tmp_path: Path) -> None:
     assert without == estimate_item_uncertainty(contrast.weights, rest, FAMILY[50:])
     assert without is not None
     assert without.num_clusters == (NUM_SAMPLES - 50) // 2
+
+
+def test_files_are_read_twice_at_most_however_many_scores_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To find whether there are copies, and then for all scores at once."""
+
+    def save_scores(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
+        outcomes = draw_outcomes(cell)
+        return {**save(cell, "dtd"), "zeroshot": outcomes, "probe": outcomes}
+
+    store, sweep_id = fake_published_sets.make(tmp_path, extra=save_scores)
+    sweep_data = collect_sweep_data(store, sweep_id)
+    load_arrays, num_reads = contamination.load_arrays, Counter[tuple[str, str]]()
+
+    def count(run: RunFolder, dataset: str, *rest: Any) -> dict[str, Any]:
+        num_reads[run.id, dataset] += 1
+        return load_arrays(run, dataset, *rest)
+
+    monkeypatch.setattr(contamination, "load_arrays", count)
+    keys = {score.key for score in collect_contamination(store, sweep_data).scores}
+    assert {("dtd", "zeroshot"), ("dtd", "probe")} <= keys
+    assert max(num_reads.values()) == 2
 
 
 def test_without_any_search_there_are_no_effects(tmp_path: Path) -> None:
