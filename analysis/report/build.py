@@ -23,8 +23,10 @@ from uniclip.store.run_files import compute_digest
 
 if TYPE_CHECKING:
     from analysis.collect.frame import SweepData
-    from analysis.report.notebook import NotebookRunner
+    from analysis.figures.build import ReportFigure
+    from analysis.report.notebook import ExecutedNotebook, NotebookRunner
     from analysis.results.planted_effects import PlantedEffectResult
+    from analysis.results.results import Results
     from analysis.results.tuning_trials import TuningTrials
     from analysis.tables.table import Table
 
@@ -112,7 +114,11 @@ def compute_input_digest(store: Store, plan: Plan) -> str:
         if path.suffix in CODE_SUFFIXES
     )
     with use_index(store) as indexed_store:
-        for path in [*code_files, *iterate_store_inputs(indexed_store, plan)]:
+        store_files = (
+            *iterate_store_inputs(indexed_store, plan),
+            *_iterate_related_plans(store, plan),
+        )
+        for path in [*code_files, *store_files]:
             digest = _compute_file_digest(indexed_store, path)
             hasher.update(f"{path.name}\n".encode())
             hasher.update(b"absent" if digest is None else digest)
@@ -129,12 +135,12 @@ def _compute_file_digest(store: Store, path: Path) -> bytes | None:
 
 
 def iterate_store_inputs(store: Store, plan: Plan) -> Iterator[Path]:
-    """Yield every file of the store that a report reads, whether it exists or not."""
+    """Yield every file of the sweep that a report reads, whether it exists or not."""
     folder = store.get_sweep(plan.sweep_id)
     yield folder.path / "plan.json"
     yield from (folder.audit_path, folder.probes_path, folder.cost_estimates_path)
     yield store.origins_path
-    yield from _iterate_related_plans(store, plan)
+    yield from _iterate_copy_notes(store, plan)
     for run_id, required_evaluations in plan.required_evaluations().items():
         run = store.get_run(run_id)
         if not run.is_readable():
@@ -158,6 +164,19 @@ def iterate_store_inputs(store: Store, plan: Plan) -> Iterator[Path]:
     if plan.tuning is not None and plan.tuning.study:
         study = store.get_study(plan.tuning.default_sweep, plan.tuning.study)
         yield from study.list_round_paths()
+
+
+def _iterate_copy_notes(store: Store, plan: Plan) -> Iterator[Path]:
+    """Yield the verdicts of searches for copies by embedding on the data sets of all runs."""
+    if not store.cache_path.is_dir():
+        return
+    from uniclip.evaluate.checks.copy_search import locate_verdicts  # here: it imports numpy
+
+    for cell in plan.cells:
+        for dataset, evaluation_hash in sorted(plan.evaluation_hashes[cell.arm].items()):
+            path = locate_verdicts(store.cache_path, cell.run_id, dataset, evaluation_hash)
+            if path.exists():
+                yield path
 
 
 def _iterate_related_plans(store: Store, plan: Plan) -> Iterator[Path]:
@@ -222,8 +241,6 @@ def _write_contents(
     """Write tables, figures, notebook and page; return what the manifest says, and the cost CSV."""
     from analysis import tables
     from analysis.collect.frame import collect_sweep_data
-    from analysis.collect.predictions import load_examples
-    from analysis.figures.build import build_figures
     from analysis.page.payload import build_payload
     from analysis.report import notebook as notebooks
     from analysis.report import summary
@@ -231,9 +248,9 @@ def _write_contents(
     from analysis.report.html import render_html
     from analysis.report.notebook_cells import build_cells
     from analysis.report.origins import write_origins
+    from analysis.report.review_table import review_for_report
     from analysis.results.planted_effects import check_planted_effects
     from analysis.results.results import analyze
-    from analysis.review.table import review_for_report
     from analysis.tables.costs import build_cost_report
 
     sweep_data = collect_sweep_data(store, sweep_id)
@@ -251,14 +268,9 @@ def _write_contents(
         folder,
     )
     write_origins(store, plan, folder)
-    (folder / "figures").mkdir()
-    examples = load_examples(store, sweep_data.plan)
-    report_figures = build_figures(results, examples, folder / "figures")
+    report_figures = _draw_figures(store, results, folder / "figures")
     planted_results, cost_report = check_planted_effects(sweep_data), build_cost_report(sweep_data)
-    executed = notebook.finish()
-    if executed.notebook is not None:
-        text = notebooks.format_notebook(executed.notebook)
-        (folder / "report.ipynb").write_text(text, encoding="utf-8")
+    executed = _write_notebook(notebook, folder)
     failure_notes = notebooks.describe_failure(executed)
     page = render_html(
         results,
@@ -283,6 +295,26 @@ def _write_contents(
         "planted_effects": [asdict(r) for r in planted_results],
     }
     return contents, cost_report.csv
+
+
+def _draw_figures(store: Store, results: Results, folder: Path) -> list[ReportFigure]:
+    """Draw the figures in a folder, which is made."""
+    from analysis.collect.predictions import load_examples
+    from analysis.figures.build import build_figures
+
+    folder.mkdir()
+    return build_figures(results, load_examples(store, results.plan), folder)
+
+
+def _write_notebook(notebook: NotebookRunner, folder: Path) -> ExecutedNotebook:
+    """Wait for the notebook and write it, unless there is none."""
+    from analysis.report.notebook import format_notebook
+
+    executed = notebook.finish()
+    if executed.notebook is not None:
+        text = format_notebook(executed.notebook)
+        (folder / "report.ipynb").write_text(text, encoding="utf-8")
+    return executed
 
 
 def _write_tables(

@@ -142,13 +142,9 @@ def _build_sections(
     forests = [html for name, html in figure_html.items() if name.startswith(FOREST)]
     benchmark_tables = [html for n, html in table_html.items() if n.startswith(TABLE_NAME_PREFIXES)]
 
-    def section(anchor: str, title: str, *parts: Markup | None) -> PageSection:
-        body = Markup("").join(part for part in parts if part)
-        return PageSection(anchor=anchor, title=title, body=body)
-
     return [
-        section("summary", "Summary", *summary_parts),
-        section(
+        _join_section("summary", "Summary", *summary_parts),
+        _join_section(
             "effects",
             "Effects",
             figure_html["effects"],
@@ -157,36 +153,42 @@ def _build_sections(
             *(table_html.get(name) for name in DESIGN_TABLES),
             figure_html["interactions"],
         ),
-        section("review", "Review", table_html.get("review")),
-        section("scores", "Scores", table_html["scores"], *collapsed_tables),
-        section("compare", "Compare"),
-        section("disagreements", "Disagreements", figure_html.get("disagreements")),
-        section("benchmark", "Benchmark data sets", *benchmark_tables, *forests),
-        section(
+        _join_section("review", "Review", table_html.get("review")),
+        _join_section("scores", "Scores", table_html["scores"], *collapsed_tables),
+        _join_section("compare", "Compare"),
+        _join_section("disagreements", "Disagreements", figure_html.get("disagreements")),
+        _join_section("benchmark", "Benchmark data sets", *benchmark_tables, *forests),
+        _join_section(
             "tuning",
             "Tuning",
             table_html.get("tuning"),
             table_html.get("tuned_effects"),
             *(figure_html.get(name) for name in TUNING_FIGURES),
         ),
-        section("setup", "Set-up", *setup_parts),
-        section(
+        _join_section("setup", "Set-up", *setup_parts),
+        _join_section(
             "training",
             "Training",
             figure_html.get("losses"),
             figure_html["curves"],
             figure_html["temperatures"],
         ),
-        section("curves", "Curves"),
-        section("examples", "Retrieval examples", figure_html["examples"]),
-        section("components", "Components", table_html.get("components")),
-        section("checks", "Manipulation checks", table_html.get("manipulation_checks")),
-        section("comparability", "Comparability", table_html.get("comparability")),
-        section("costs", "Costs", render_table(cost_table)),
-        section("system", "System"),
-        section("now", "Cells"),
-        section("runs", "Runs", table_html["runs"]),
+        _join_section("curves", "Curves"),
+        _join_section("examples", "Retrieval examples", figure_html["examples"]),
+        _join_section("components", "Components", table_html.get("components")),
+        _join_section("checks", "Manipulation checks", table_html.get("manipulation_checks")),
+        _join_section("comparability", "Comparability", table_html.get("comparability")),
+        _join_section("costs", "Costs", render_table(cost_table)),
+        _join_section("system", "System"),
+        _join_section("now", "Cells"),
+        _join_section("runs", "Runs", table_html["runs"]),
     ]
+
+
+def _join_section(anchor: str, title: str, *parts: Markup | None) -> PageSection:
+    """Return a section of the parts that there are."""
+    body = Markup("").join(part for part in parts if part)
+    return PageSection(anchor=anchor, title=title, body=body)
 
 
 def render_table(table: Table) -> Markup:

@@ -47,6 +47,11 @@ SEGMENT_ROWS = 1 << 14
 """Larger arrays are stored in segments of this many rows until they are complete."""
 
 
+def locate_note(folder: Path, name: str) -> Path:
+    """Return the file of a note in the folder of a cache."""
+    return folder / "notes" / f"{name}.json"
+
+
 @dataclass(frozen=True)
 class Cache:
     """A folder of arrays. Without a folder, nothing is stored."""
@@ -185,16 +190,14 @@ class Cache:
         """Store plain JSON under a name, replacing the previous value."""
         if self.folder is not None:
             with suppress(OSError):
-                atomic.atomic_write(
-                    self.folder / "notes" / f"{name}.json", json.dumps(value).encode()
-                )
+                atomic.atomic_write(locate_note(self.folder, name), json.dumps(value).encode())
 
     def read_note(self, name: str) -> Any:
         """Return what was last stored under that name; None if nothing was."""
         if self.folder is None:
             return None
         try:
-            return json.loads((self.folder / "notes" / f"{name}.json").read_text("utf-8"))
+            return json.loads(locate_note(self.folder, name).read_text("utf-8"))
         except (OSError, ValueError):
             return None
 

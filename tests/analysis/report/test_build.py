@@ -22,8 +22,10 @@ from analysis.report.build import (
 )
 from analysis.results.planted_effects import CheckStatus
 from tests.helpers import ROOT, fake_sweep
+from tests.helpers.copy_verdicts import make_verdicts
 from tests.helpers.fake_sweep import Truth
 from uniclip.errors import UserError
+from uniclip.evaluate.checks.copy_search import note_verdicts
 from uniclip.io.atomic import append_jsonl, atomic_write
 from uniclip.store import PlantedEffect, Store
 
@@ -160,6 +162,23 @@ def test_a_failure_changes_the_inputs(tmp_path: Path) -> None:
     before = compute_input_digest(store, plan)
     atomic_write(attempt.end_path, b"{}")
     assert compute_input_digest(store, plan) != before
+
+
+def test_what_was_searched_and_planned_since_changes_the_inputs(tmp_path: Path) -> None:
+    """Copies that were searched by embedding, and other sweeps, with which the review compares."""
+    store, sweep = fake_sweep.make(tmp_path / "store", Truth(seeds=(0,)))
+    plan = store.get_sweep(sweep).read_plan()
+    assert plan is not None
+    digests = [compute_input_digest(store, plan)]
+    for num_copies in (1, 2):
+        verdicts = make_verdicts(10, num_copies)
+        run = fake_sweep.run_id("full", 0)
+        note_verdicts(store.cache_path, run, "openmoji", fake_sweep.EVALUATION, verdicts)
+        digests.append(compute_input_digest(store, plan))
+    other = replace(plan, sweep_id=f"{plan.ablation}-quick-00000000")
+    store.get_sweep(other.sweep_id).write_plan(other)
+    digests.append(compute_input_digest(store, plan))
+    assert len(set(digests)) == len(digests)
 
 
 def test_importing_is_cheap() -> None:

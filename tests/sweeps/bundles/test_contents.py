@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweeps.bundles.contents import README, collect_contents
-from tests.helpers.fake_sweep import Truth
+from tests.helpers.copy_verdicts import make_verdicts
+from tests.helpers.fake_sweep import EVALUATION, Truth
 from tests.helpers.fake_tuned_sweep import build_tuned_plan
 from tests.helpers.labs import make_lab
 from tests.sweeps.bundles.conftest import Lab
+from uniclip.evaluate.checks.copy_search import locate_verdicts, note_verdicts
 from uniclip.io.atomic import append_jsonl
 from uniclip.store import CellPrices, Store
 
@@ -79,3 +81,22 @@ def test_origins_of_other_sweeps_stay_at_home(tmp_path: Path) -> None:
     (line,) = contents.generated["store/origins.jsonl"].splitlines()
     assert json.loads(line)["run"] == plan.cells[0].run_id
     assert "store/origins.jsonl" not in contents.paths
+
+
+def test_plans_of_other_sweeps_stay_at_home(tmp_path: Path) -> None:
+    """The review of the report compares them, and they are nobody else's business."""
+    store, plan = make_lab(tmp_path / "store", Truth(seeds=(0,)))
+    other = replace(plan, sweep_id=f"{plan.ablation}-quick-00000000")
+    store.get_sweep(other.sweep_id).write_plan(other)
+    names = collect_contents(store, plan, with_weights=False).paths
+    assert f"store/sweeps/{plan.sweep_id}/plan.json" in names
+    assert not [name for name in names if other.sweep_id in name]
+
+
+def test_searches_for_copies_that_the_report_shows_are_packed(tmp_path: Path) -> None:
+    store, plan = make_lab(tmp_path / "store", Truth(seeds=(0,)))
+    run, (dataset, evaluation) = plan.cells[0].run_id, ("openmoji", EVALUATION)
+    note_verdicts(store.cache_path, run, dataset, evaluation, make_verdicts(10))
+    path = locate_verdicts(store.cache_path, run, dataset, evaluation)
+    paths = collect_contents(store, plan, with_weights=False).paths
+    assert path in paths.values()

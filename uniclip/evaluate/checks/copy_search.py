@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from uniclip import data
-from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.cache import Cache, locate_note
 from uniclip.evaluate.checks.embedding_copies import (
     VERSION,
     Calibration,
@@ -185,6 +185,11 @@ def read_verdicts(
         calibration=Calibration(**note["calibration"]),
         model=note["model"],
     )
+
+
+def locate_verdicts(cache_folder: Path, run_id: str, dataset: str, evaluation_hash: str) -> Path:
+    """Return the file in which the verdicts on a data set are noted for the reports on a run."""
+    return locate_note(cache_folder / FOLDER, _name_note(run_id, dataset, evaluation_hash))
 
 
 def _name_note(run_id: str, dataset: str, evaluation_hash: str) -> str:

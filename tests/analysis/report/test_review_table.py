@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from analysis.collect.frame import collect_sweep_data
+from analysis.report import review_table
 from analysis.report.build import build_report
+from analysis.report.review_table import NO_FINDING, review_for_report
 from analysis.results.results import Results, analyze
-from analysis.review import table as module
-from analysis.review.table import NO_FINDING, review_for_report
 from tests.helpers.reviewed_sweeps import Story, write_sweep
 from uniclip.errors import UserError
 from uniclip.store import Store
@@ -47,7 +47,7 @@ def test_what_cannot_be_reviewed_is_a_note(tmp_path: Path, monkeypatch: pytest.M
     def fail(store: Store, results: Results) -> None:
         raise UserError("plan.json is damaged")
 
-    monkeypatch.setattr(module, "review_results", fail)
+    monkeypatch.setattr(review_table, "review_results", fail)
     review = review_for_report(*analyze_story(tmp_path, Story()))
     assert review is not None
     assert review.build_table(with_commands=True).notes == ("Not reviewed: plan.json is damaged",)
