@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from analysis.review.finding import CommandWords, Finding
 from uniclip.commands.definition import EXECUTOR
+from uniclip.config.override_keys import get_key, replace_overrides
 from uniclip.store import Plan
 from uniclip.store.sweep_records import IMPORTED
 
@@ -45,7 +46,7 @@ def _is_applicable(words: CommandWords, plan: Plan) -> bool:
         return True
     if plan.executor == IMPORTED:
         return False
-    keys = {_get_key(word) for word in words.changes}
+    keys = {get_key(word) for word in words.changes}
     has_checkpoint = bool(plan.base_config["runtime"]["command"]["definition"].get("checkpoint"))
     return (has_checkpoint or "benchmark" not in keys) and not any(
         key.startswith(TRAINING_SECTIONS) for key in keys
@@ -67,12 +68,7 @@ def build_command_line(words: CommandWords, plan: Plan) -> list[str]:
         return ["tune" if is_tuned else command, base_plan.sweep_id, *words.changes]
     known = (f"ablation={base_plan.ablation}", f"budget={base_plan.budget}")
     recorded = base_plan.overrides or (*known, f"data={base_plan.data}")
-    changed = {_get_key(word) for word in words.changes}
-    merged = [*(word for word in recorded if _get_key(word) not in changed), *words.changes]
+    merged = replace_overrides(recorded, words.changes)
     if command == "run":
-        merged = [word for word in merged if _get_key(word) not in TUNE_KEYS]
+        merged = [word for word in merged if get_key(word) not in TUNE_KEYS]
     return [command, *merged]
-
-
-def _get_key(word: str) -> str:
-    return word.partition("=")[0]

@@ -21,6 +21,7 @@ from sweeps.config import sweep_keys
 from sweeps.launchers.cell_executor import load_executor
 from sweeps.launchers.worker import StopFlag, execute_attempt
 from uniclip.config import plugins, select_run_only
+from uniclip.config.override_keys import KEY_ALIASES
 from uniclip.config.overrides import parse_overrides
 from uniclip.errors import UserError
 from uniclip.store import Arm, Cell, RetryPolicy, RunFolder, RunStatus, Store
@@ -91,7 +92,7 @@ def _parse_values(bundle: OpenBundle, overrides: Sequence[str]) -> dict[str, Any
     if bundle.plan.executor != EXECUTOR:
         raise UserError(f"the cells are executed by {bundle.plan.executor}: --rerun cannot do it")
     values = parse_overrides(overrides, sweep_keys.collect_value_forms())
-    values = {sweep_keys.KEY_ALIASES.get(key, key): value for key, value in values.items()}
+    values = {KEY_ALIASES.get(key, key): value for key, value in values.items()}
     for key in values:
         if not sweep_keys.is_run_only(key):
             raise UserError(f"{key}= would make another run: verify takes runtime.* and paths")

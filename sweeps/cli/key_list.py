@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from sweeps.config import multirun, sweep_keys
 from sweeps.config.request import parse_configs
-from sweeps.config.sweep_keys import GROUP_CLASSES, GROUP_KEYS, KEY_ALIASES, KeyRoot
+from sweeps.config.sweep_keys import GROUP_CLASSES, GROUP_KEYS, KeyRoot
 from sweeps.config.unknown_keys import SYNONYMS, make_unknown_key_error
 from sweeps.tuning.tuner import TuneConfig
 from uniclip.config.binding import to_builtins
 from uniclip.config.compose import flatten
 from uniclip.config.keys import Key, collect_sections, format_value
+from uniclip.config.override_keys import KEY_ALIASES
 from uniclip.errors import UserError
 
 TUNE_CHOICE = "tune"

@@ -16,9 +16,9 @@ from ablations import schema as ablation_schema
 from ablations.listed import build_listed_ablation
 from ablations.schema import Ablation
 from sweeps.config import sweep_keys
-from sweeps.config.sweep_keys import KEY_ALIASES
 from sweeps.config.unknown_keys import make_unknown_key_error
 from uniclip.config import compose
+from uniclip.config.override_keys import KEY_ALIASES
 from uniclip.config.overrides import (
     LiteralOverride,
     ValueForms,

@@ -18,10 +18,10 @@ from ablations.schema import Ablation
 from sweeps.config import adaptive_seeds, evaluation_words, multirun, stored_sweep, sweep_keys
 from sweeps.config.device import resolve_device
 from sweeps.config.schema import SlurmLauncherConfig, SweepConfig
-from sweeps.config.sweep_keys import KEY_ALIASES
 from sweeps.config.unknown_keys import make_unknown_key_error
 from uniclip.config import RunConfig, build_run_config, complete_run_values, compose, plugins
 from uniclip.config.binding import bind, to_builtins
+from uniclip.config.override_keys import KEY_ALIASES
 from uniclip.config.overrides import parse_overrides as parse_words
 from uniclip.data.webdataset.paths import remember_listings
 from uniclip.errors import UserError

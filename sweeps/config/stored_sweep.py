@@ -10,10 +10,10 @@ from typing import Any
 from ablations.plan.plan import ResolvedPlan
 from sweeps.config import sweep_keys
 from sweeps.config.schema import ADAPTIVE
-from sweeps.config.sweep_keys import KEY_ALIASES
 from uniclip.config import RUN_ONLY
 from uniclip.config.compose import flatten
 from uniclip.config.data import SOURCE_SEPARATOR
+from uniclip.config.override_keys import get_key, replace_overrides
 from uniclip.config.overrides import TEXT, format_override, parse_overrides
 from uniclip.errors import UserError
 from uniclip.io import hub
@@ -61,8 +61,7 @@ def merge_overrides(plan: Plan, overrides: Sequence[str]) -> list[str]:
 
     Args:
         plan: The stored plan.
-        overrides: Words of the command line; each replaces the recorded one of its key, and
-            `launcher=` replaces every recorded setting of a launcher.
+        overrides: Words of the command line, which replace recorded ones (`replace_overrides`).
 
     Raises:
         UserError: the plan is from before words were recorded, or its runs were imported.
@@ -78,14 +77,7 @@ def merge_overrides(plan: Plan, overrides: Sequence[str]) -> list[str]:
             f"words that made it ({format_known_words(plan)} ...); status, report, logs, diff and "
             "cancel take its id"
         )
-    keys = {_get_key(word) for word in overrides}
-    replaced_prefixes = ("launcher.",) if "launcher" in keys else ()
-    recorded_words = [
-        word
-        for word in plan.overrides
-        if (key := _get_key(word)) not in keys and not key.startswith(replaced_prefixes or "\0")
-    ]
-    return [*recorded_words, *overrides]
+    return replace_overrides(plan.overrides, overrides)
 
 
 def format_known_words(plan: Plan) -> str:
@@ -138,7 +130,7 @@ def require_same_sweep(
     changes = [
         word
         for word in recorded_overrides
-        if word not in stored_plan.overrides and not sweep_keys.is_run_only(_get_key(word))
+        if word not in stored_plan.overrides and not sweep_keys.is_run_only(get_key(word))
     ]
     if changes:
         raise UserError(
@@ -196,11 +188,6 @@ def _shorten(texts: Sequence[str]) -> str:
     shown = ", ".join(text[:120] for text in texts[:MAX_SHOWN_DIFFERENCES])
     num_hidden = len(texts) - MAX_SHOWN_DIFFERENCES
     return f"{shown} and {num_hidden} more" if num_hidden > 0 else shown
-
-
-def _get_key(word: str) -> str:
-    key = word.partition("=")[0]
-    return KEY_ALIASES.get(key, key)
 
 
 def _make_absolute(key: str, value: Any) -> str | None:

@@ -10,14 +10,9 @@ from dataclasses import dataclass
 from sweeps.config.schema import LAUNCHER_CONFIGS, SweepConfig
 from uniclip.config import DATA, METHODS, RUN_ONLY, RunConfig, keys
 from uniclip.config.binding import get_field_types
+from uniclip.config.override_keys import KEY_ALIASES
 from uniclip.config.overrides import TEXT, TEXT_OR_LIST, ValueForms
 
-KEY_ALIASES = {
-    "data_root": "runtime.data_root",
-    "protocol": "runtime.protocol",
-    "plugins": "runtime.plugins",
-}
-"""Short key -> key of the run's configuration."""
 GROUP_KEYS = ("ablation", "budget", "data", "launcher", "method", "model", "recipe")
 """Keys that choose a file or a class by name."""
 DESIGN_KEYS = ("design", "components", "resolution", "fold_over")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sweeps.config.sweep_keys import KEY_ALIASES
+from uniclip.config.override_keys import KEY_ALIASES
 from uniclip.config.overrides import SIMPLE_KEY
 from uniclip.errors import UserError
 from uniclip.store import Plan, TuningRound

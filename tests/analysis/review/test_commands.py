@@ -33,6 +33,15 @@ def test_another_sweep_takes_the_words_that_made_this_one() -> None:
     assert early[4:] == ["train.steps=400"]
 
 
+def test_a_change_replaces_a_short_key_and_a_launcher_its_settings() -> None:
+    """As on a command line that names a sweep."""
+    recorded = ("ablation=components", "protocol=paper", "launcher=slurm", "launcher.partition=gpu")
+    plan = replace(PLAN, overrides=recorded)
+    changes = ("runtime.protocol=clip2021", "launcher=local")
+    line = build_command_line(CommandWords(changes=changes, same_sweep=False), plan)
+    assert line == ["run", "ablation=components", *changes]
+
+
 def test_lines_are_as_a_shell_reads_them_and_none_runs_imported_runs() -> None:
     commands = (CommandWords(changes=("seeds=[0,1]",)), CommandWords(command="report"))
     remedy = Remedy(description="more seeds", commands=commands, runs={"full": 1})

@@ -17,6 +17,7 @@ from sweeps.config.unknown_keys import (
 from sweeps.tuning.tuner import TuneConfig
 from tests.sweeps.cli import OVERRIDES
 from uniclip.config.keys import collect_sections
+from uniclip.config.override_keys import KEY_ALIASES
 from uniclip.errors import UserError
 
 LAUNCHER = ("launcher=slurm",)
@@ -94,7 +95,7 @@ def test_a_key_of_another_choice_says_which(words: list[str], match: str) -> Non
 
 
 def test_every_key_of_the_table_exists() -> None:
-    existing = {*sweep_keys.GROUP_KEYS, "conf_dir", *sweep_keys.KEY_ALIASES}
+    existing = {*sweep_keys.GROUP_KEYS, "conf_dir", *KEY_ALIASES}
     roots = [*sweep_keys.list_key_roots(), sweep_keys.KeyRoot(cls=TuneConfig)]
     for root in roots:
         existing |= {k.name for s in collect_sections(root.cls, root.prefix) for k in s.keys}
