@@ -9,6 +9,7 @@ from analysis.results.alarms import DataCheck
 from analysis.review.finding import CommandWords, Finding, Remedy, ReviewInput, format_seeds
 from analysis.statistics.verdicts import ScoreKey
 from uniclip.config.compose import flatten
+from uniclip.evaluate.checks.near_duplicates import DUPLICATE
 from uniclip.store import get_score_kind_traits
 
 FLOOR_SE = 3.0
@@ -119,7 +120,10 @@ def _list_scores_with_room(review: ReviewInput) -> list[str]:
 
 
 def check_leakage(review: ReviewInput) -> Iterator[Finding]:
-    """Yield a finding if test images have near-duplicates among the training images."""
+    """Yield a finding if test images have near-duplicates among the training images.
+
+    Of the search by hash and that by embedding, the one that has more is stated.
+    """
     worst: dict[str, DataCheck] = {}
     for check in review.results.data_checks:
         count = check.num_near_duplicates or 0
@@ -127,12 +131,21 @@ def check_leakage(review: ReviewInput) -> Iterator[Finding]:
             best = worst.get(check.dataset)
             if best is None or count > (best.num_near_duplicates or 0):
                 worst[check.dataset] = check
-    if worst:
+    evidence = {dataset: _describe_leak(check) for dataset, check in worst.items()}
+    for dataset, copies in review.results.contamination.by_embedding.items():
+        num_copies, num_images = int((copies.verdicts == DUPLICATE).sum()), len(copies.verdicts)
+        num_by_hash = worst[dataset].num_near_duplicates or 0 if dataset in worst else 0
+        if num_copies > max(LEAKED_SHARE * num_images, num_by_hash):
+            evidence[dataset] = (
+                f"{dataset}: {num_copies} of {num_images:,} test images are copies of training "
+                f"images, searched by embedding ({copies.model})"
+            )
+    if evidence:
         yield Finding(
             check="leakage",
             title="Test images are in the training data",
             severity="major",
-            evidence=tuple(_describe_leak(check) for check in worst.values()),
+            evidence=tuple(evidence.values()),
             reason="A model is tested on what it has seen; memory may differ between arms.",
             remedy=Remedy(
                 description="no cells: the report has the scores without these images; state them, "
