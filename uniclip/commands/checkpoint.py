@@ -67,8 +67,7 @@ def has_diverged(invocation: Invocation, path: Path) -> bool:
 def release_device_memory() -> None:
     """Free the memory of models that are no longer used: the next program may need all of it."""
     gc.collect()
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()  # does nothing where CUDA is not in use
 
 
 def evaluate_checkpoint(
