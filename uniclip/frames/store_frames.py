@@ -217,7 +217,10 @@ class StoreFrames:
                 for run in [store.get_run(run_id)]
             }
         if phase is not None:
-            phases = {*PHASES, *(p for columns in histories.values() for p in columns["phase"])}
+            phases = {
+                *PHASES,
+                *(str(p) for columns in histories.values() for p in columns["phase"]),
+            }
             if phase not in phases:
                 raise make_unknown_name_error("phase", phase, phases)
             histories = {r: select_phase(columns, phase) for r, columns in histories.items()}
