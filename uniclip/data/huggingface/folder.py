@@ -106,6 +106,8 @@ def _list_dict(root: Path) -> DataFolder:
     files: list[DataFile] = []
     unused = []
     for name in names:
+        if os.path.basename(name) != name:
+            raise UserError(f"{root / DICT_FILE} does not name its splits; save the data set again")
         split = _find_split(name)
         if split is None and len(names) > 1:
             unused.append(name)
@@ -136,16 +138,28 @@ def _list_others(root: Path) -> DataFolder:
     """Return the files of a folder that has no list of them."""
     paths = sorted(
         path
-        for path in root.rglob("*")
-        if path.suffix in SUFFIXES
-        and not path.name.startswith(CACHE_PREFIXES)
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        for path in _walk(root)
+        if path.suffix in SUFFIXES and not path.name.startswith((*CACHE_PREFIXES, "."))
     )
     files = [_stat_file(path, root, _find_file_split(path.relative_to(root))) for path in paths]
     if all(file.split is None for file in files):
         return DataFolder(tuple(files))
-    others = sorted({os.path.dirname(f.name) or f.name for f in files if f.split is None})
+    used_folders = {os.path.dirname(f.name) for f in files if f.split is not None} | {""}
+    unused = [f.name for f in files if f.split is None]
+    others = sorted({n if (d := os.path.dirname(n)) in used_folders else d for n in unused})
     return DataFolder(tuple(f for f in files if f.split is not None), tuple(others))
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Yield the files in a folder and below, through links too; not those of hidden folders."""
+    visited: set[str] = set()
+    for folder, folder_names, file_names in os.walk(root, followlinks=True):
+        if (resolved := os.path.realpath(folder)) in visited:
+            folder_names.clear()  # a link to a folder that has been visited
+            continue
+        visited.add(resolved)
+        folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
+        yield from (Path(folder, name) for name in file_names)
 
 
 def _find_file_split(path: Path) -> SplitName | None:

@@ -72,6 +72,27 @@ def test_names_of_files_or_folders_state_the_split(tmp_path, name, split):
         assert set(found.values()) == {None}, "one split alone is divided"
 
 
+def test_folders_behind_links_and_those_named_like_files_are_searched(tmp_path):
+    """Spark writes a folder of this name; a link may lead in a circle."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "part-0.parquet").write_bytes(b"")
+    (tmp_path / "d" / "train.parquet").mkdir(parents=True)
+    (tmp_path / "d" / "train.parquet" / "part 0.parquet").write_bytes(b"")
+    (tmp_path / "d" / "test").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "d" / "again").symlink_to(tmp_path / "d")
+    assert list_splits(tmp_path / "d") == {
+        "test/part-0.parquet": "test",
+        "train.parquet/part 0.parquet": "train",
+    }
+
+
+def test_unused_files_are_named_where_others_of_their_folder_are_used(tmp_path):
+    for name in ("data/train.arrow", "data/test.arrow", "data/extra.arrow", "more/0.arrow"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert list_files(str(tmp_path)).unused_splits == ("data/extra.arrow", "more")
+
+
 def test_what_changes_a_file_changes_what_is_known_of_it(saved):
     before = list_files(saved).files
     path = Path(saved) / "data-00001-of-00002.arrow"
@@ -107,6 +128,9 @@ def test_every_error_is_one_line_with_what_to_do(saved, saved_dict, tmp_path):
     assert "gone.arrow cannot be read (No such file" in fail(copy)
     (copy / "state.json").write_text("[" * 100_000)
     assert "state.json cannot be read (no JSON)" in fail(copy)
+    Path(saved_dict, "dataset_dict.json").write_text(json.dumps({"splits": ["/etc"]}))
+    assert "does not name its splits" in fail(saved_dict)
+    Path(saved_dict, "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
     shutil.rmtree(Path(saved_dict) / "train")
     assert "train/state.json cannot be read" in fail(saved_dict)
     for name in ("test", "validation"):
