@@ -26,8 +26,8 @@ NOT_A_HUGGINGFACE_RUN = (
     "data.path=<folder>"
 )
 NO_TEST_SAMPLES = "has no test samples; raise data.test_fraction"
-SELECTION_KEYS = ("caption_column", "key_column", "where")
-"""Keys that, where they are set, change which samples are evaluated."""
+SELECTION_KEYS = ("image_column", "caption_column", "key_column", "where")
+"""Keys that, where they are set, change what is evaluated."""
 
 
 def build_benchmark(run_data: DataConfig) -> HuggingfaceBenchmark:

@@ -88,3 +88,14 @@ def test_what_is_missing_is_said(path, tmp_path):
     assert describe(stated, test_fraction=0) is None
     other = stub_models.config({"name": "scenes"})
     assert "data=huggingface only" in evaluate.describe_missing("huggingface", other)
+
+
+def test_the_column_of_images_counts_only_where_it_is_named(path):
+    usual, named = (
+        evaluate.evaluation_hash("huggingface", configure("huggingface", path, **changes))
+        for changes in ({}, {"image_column": "image"})
+    )
+    assert usual != named
+    assert "image_column" not in evaluate.build_protocol(
+        "huggingface", configure("huggingface", path)
+    )
