@@ -42,6 +42,11 @@ class RowGroup:
         return len(self.image_paths)
 
 
+def get_column(image: str) -> str:
+    """Return the column of the images; `image` is that, or "<column>.bytes"."""
+    return image.removesuffix(".bytes")
+
+
 def read_schema(file: DataFile) -> pyarrow.Schema:
     """Return the schema of a file; `UserError` if it cannot be read."""
     import pyarrow
@@ -61,20 +66,14 @@ def iterate_groups(file: DataFile, image: str, columns: Sequence[str]) -> Iterat
     Args:
         file: The file.
         image: Column of the images, or "<column>.bytes" (`DataColumns`).
-        columns: Columns of texts and numbers.
+        columns: Columns of texts and numbers. It must have all of them (`require_same_types`).
 
     Raises:
-        UserError: It cannot be read, or has no such columns.
+        UserError: It cannot be read.
     """
     import pyarrow
 
     with convert_errors(file):
-        missing = {image.split(".")[0], *columns} - set(read_schema(file).names)
-        if missing:
-            raise UserError(
-                f"{file.path} has no column {sorted(missing)[0]!r}, as other files of the data set "
-                "have; name the folder of one data set with data.path"
-            )
         if file.is_parquet:
             yield from _iterate_row_groups(file, image, columns)
             return
@@ -112,7 +111,7 @@ def _read_batch(
 ) -> RowGroup:
     """Return the rows of a record batch of a file that is mapped at an address."""
 
-    images = batch.column(image.split(".")[0])
+    images = batch.column(get_column(image))
     paths: list[str | None] = [None] * len(batch)
     is_valid = images.is_valid().to_numpy(zero_copy_only=False)
     if image.endswith(".bytes"):
@@ -139,8 +138,9 @@ def _find_places(
     _, offsets_buffer, content = images.buffers()
     dtype = np.int64 if pyarrow.types.is_large_binary(images.type) else np.int32
     offsets = np.frombuffer(offsets_buffer, dtype)[images.offset : images.offset + len(images) + 1]
-    start = 0 if content is None else content.address - address
-    if content is not None and not 0 <= start <= start + content.size <= file.size:
+    is_empty = content is None or not content.size  # no bytes at all: their address is arbitrary
+    start = 0 if is_empty else content.address - address
+    if not is_empty and not 0 <= start <= start + content.size <= file.size:
         raise UserError(
             f"{file.path} is compressed: its images cannot be read in place; write it as Parquet, "
             "or without compression"
@@ -154,7 +154,7 @@ def _iterate_row_groups(file: DataFile, image: str, columns: Sequence[str]) -> I
     from pyarrow import parquet
 
     with parquet.ParquetFile(file.path) as reader:
-        column = image.split(".")[0]
+        column = get_column(image)
         leaves = {reader.metadata.schema.column(i).path for i in range(len(reader.schema))}
         path_leaf = f"{column}.path"
         wanted = [*columns, *([path_leaf] if path_leaf in leaves else [])]
@@ -163,7 +163,7 @@ def _iterate_row_groups(file: DataFile, image: str, columns: Sequence[str]) -> I
             table = reader.read_row_group(number, columns=wanted, use_threads=False)
             paths: list[str | None] = [None] * num_rows
             if path_leaf in leaves:
-                paths = [v and v.get("path") for v in table.column(column).to_pylist()]
+                paths = [(v and v.get("path")) or None for v in table.column(column).to_pylist()]
             yield RowGroup(
                 {name: table.column(name).to_pylist() for name in columns},
                 paths,
@@ -179,7 +179,7 @@ def convert_errors(file: DataFile) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, EOFError, pyarrow.ArrowException) as error:
+    except (OSError, EOFError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{file.path} cannot be read ({reason}); download or write it again"

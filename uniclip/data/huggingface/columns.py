@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uniclip.config import HuggingfaceData
 from uniclip.config.sample_filter import SampleFilter
 from uniclip.data.csv.columns import USUAL_NAMES
-from uniclip.data.huggingface.arrow_files import read_schema
+from uniclip.data.huggingface.arrow_files import get_column, read_schema
 from uniclip.data.huggingface.folder import DataFile, DataFolder, read_info
 from uniclip.errors import UserError
 from uniclip.io.atomic import JSON_ERRORS, parse_json
@@ -55,6 +55,9 @@ def find_columns(config: HuggingfaceData, folder: DataFolder) -> DataColumns:
     """
     file = folder.files[0]
     schema = read_schema(file)
+    repeated = sorted(name for name in set(schema.names) if schema.names.count(name) > 1)
+    if repeated:
+        raise UserError(f"{file.path} has several columns {repeated[0]!r}; rename them")
     features = _read_features(schema, folder)
     image = _find_image_column(config, schema, file)
     label = _require_scalars(schema, file, "label_column", config.label_column)
@@ -66,6 +69,36 @@ def find_columns(config: HuggingfaceData, folder: DataFolder) -> DataColumns:
         key=_require_scalars(schema, file, "key_column", config.key_column),
         fields=_find_fields(config, schema),
     )
+
+
+def require_same_types(file: DataFile, columns: DataColumns) -> None:
+    """Raise `UserError` unless the columns of a file can be read as those of the first one.
+
+    A column of values without a type, all of which are null, can.
+    """
+    from pyarrow import types
+
+    schema = read_schema(file)
+    image_column = get_column(columns.image)
+    for name in (image_column, *columns.list_values()):
+        if name not in schema.names:
+            raise UserError(
+                f"{file.path} has no column {name!r}, as other files of the data set have; name "
+                "the folder of one data set with data.path"
+            )
+        field = schema.field(name)
+        if name == image_column:
+            is_same = _name_bytes(field) == columns.image
+        elif name == columns.caption:
+            is_same = _is_text(field.type) or types.is_null(field.type)
+        else:
+            is_same = _is_scalar(field.type)
+        if not is_same:
+            raise UserError(
+                f"{file.path}: column {name!r} has another type ({field.type}) than in other files "
+                "of the data set; write them with the same types, or name the folder of one data "
+                "set with data.path"
+            )
 
 
 def _read_features(schema: pyarrow.Schema, folder: DataFolder) -> dict[str, Any]:
@@ -89,7 +122,7 @@ def _find_image_column(config: HuggingfaceData, schema: pyarrow.Schema, file: Da
         if config.image_column not in names:
             raise UserError(
                 f"{file.path}: column {config.image_column!r} has no embedded images (bytes); "
-                f"{_list_columns(names)}"
+                f"{_list_columns(names or schema.names)}"
             )
         return names[config.image_column]
     if len(names) > 1:
@@ -114,7 +147,7 @@ def _name_bytes(field: pyarrow.Field) -> str | None:
     def is_binary(kind: pyarrow.DataType) -> bool:
         return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
-    if is_binary(field.type):
+    if is_binary(field.type) and not field.name.endswith(".bytes"):  # which means a field
         return str(field.name)
     if types.is_struct(field.type):
         index = field.type.get_field_index("bytes")
@@ -172,6 +205,16 @@ def _find_fields(config: HuggingfaceData, schema: pyarrow.Schema) -> tuple[str, 
             f"data.where={config.where!r} reads {', '.join(unknown)}, which is no column; "
             f"{_list_columns(schema.names)}, and {', '.join(sorted(DERIVED_FIELDS))}"
         )
+    others = [
+        name
+        for name in schema.names
+        if name in wanted - DERIVED_FIELDS and not _is_scalar(schema.field(name).type)
+    ]
+    if others:
+        raise UserError(
+            f"data.where={config.where!r} reads {others[0]}, which has neither texts nor numbers "
+            f"({schema.field(others[0]).type}): leave it out"
+        )
     sides = {"width", "height"} if "aspect" in wanted else set()
     return tuple(name for name in schema.names if name in wanted | sides)
 
@@ -191,17 +234,22 @@ def _require_scalars(
     schema: pyarrow.Schema, file: DataFile, key: str, name: str | None
 ) -> str | None:
     """Return the name of a column of texts or numbers; `UserError` if there is no such column."""
-    from pyarrow import types
-
     if _require_column(schema, file, key, name) is None:
         return None
     kind = schema.field(name).type
-    if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind):
+    if not _is_scalar(kind):
         raise UserError(
             f"{file.path}: column {name!r} has neither texts nor numbers ({kind}): name another "
             f"one with data.{key}"
         )
     return name
+
+
+def _is_scalar(kind: pyarrow.DataType) -> bool:
+    """Return whether a column has texts, numbers, or other values that are in one piece."""
+    from pyarrow import types
+
+    return not (types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind))
 
 
 def _list_columns(names: Any) -> str:

@@ -35,7 +35,7 @@ from uniclip.data.csv.row_arrays import (
 )
 from uniclip.data.csv.rows import is_blank
 from uniclip.data.huggingface.arrow_files import RowGroup, iterate_groups
-from uniclip.data.huggingface.columns import DataColumns
+from uniclip.data.huggingface.columns import DataColumns, require_same_types
 from uniclip.data.huggingface.folder import DataFile, DataFolder
 from uniclip.data.split import SPLIT_NAMES, SplitName
 from uniclip.data.webdataset.scan import add_caption_fields
@@ -110,6 +110,7 @@ def write_index(
         groups = stack.enter_context(ArrayWriter(folder / f"{GROUPS}.npy", np.int64))
         row_writer = stack.enter_context(RowWriter(folder / "rows"))
         for file in data_folder.files:
+            require_same_types(file, columns)
             for group in iterate_groups(file, columns.image, columns.list_values()):
                 groups.append(np.array([reader.num_rows]))
                 writers["starts"].append(group.starts)
@@ -190,10 +191,10 @@ class _RowReader:
         if not self._accepts(values, captions[0]):
             return None
         key = values[columns.key] if columns.key is not None else group.image_paths[i]
-        if columns.key is not None and key is None:
+        if columns.key is not None and (key is None or key == ""):
             return self._skip(file, f"column {columns.key!r} is empty")
         row_number = self.rows_per_split[file.split]
-        name = str(key) if key else f"{file.split or 'row'}/{row_number:09d}"
+        name = str(key) if key is not None else f"{file.split or 'row'}/{row_number:09d}"
         file_key = f"{file.split}/{name}" if columns.key is not None else str(self.num_rows)
         for caption in captions:
             writer.add(
@@ -211,8 +212,8 @@ class _RowReader:
         """Return the name of the class of a row; None for none."""
         value = None if self.columns.label is None else values[self.columns.label]
         names = self.columns.label_names
-        if value is None or value == "" or (isinstance(value, int) and value < 0):
-            return None
+        if value is None or value != value or (isinstance(value, int) and value < 0):
+            return None  # none, not a number, or unlabelled
         if names and isinstance(value, int):
             return names[value] if value < len(names) else None
         return str(value).strip() or None
@@ -255,9 +256,11 @@ class _RowReader:
         if num_unusable < self.num_rows:
             return
         if self.num_filtered or self.missing_fields:
+            counts = [f"{n} without a {name}" for name, n in self.missing_fields.items()]
+            missing = f" ({', '.join(counts)} that can be compared)" if counts else ""
             raise UserError(
                 f"data.where={self.config.where!r} leaves none of {self.num_rows} rows of "
-                f"{self.config.path}; relax it"
+                f"{self.config.path}{missing}; relax it"
             )
         listed = "; ".join(self.named[:3]) or "it has no rows"
         raise UserError(f"{self.config.path} has no row that can be used ({listed})")

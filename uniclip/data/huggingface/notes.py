@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from uniclip.config import HuggingfaceData, TextConfig
 from uniclip.config.model import MAX_CONTEXT_LENGTH
+from uniclip.data.huggingface.arrow_files import get_column
 from uniclip.data.huggingface.columns import DataColumns, find_columns
 from uniclip.data.huggingface.folder import DataFolder, list_files
 from uniclip.data.huggingface.index import DatasetIndex, check_broken, find_index, open_index
@@ -51,6 +52,13 @@ def describe_index(config: HuggingfaceData, index: DatasetIndex) -> list[str]:
     content = index.content
     check_broken(config, content)
     counts = {name: content.splits[name].num_samples for name in SPLIT_NAMES}
+    if not counts["train"]:
+        raise UserError(f"{config.path} has no training samples: its training split is empty")
+    if not counts["validation"] and "validation" in index.data_folder.declared_splits:
+        raise UserError(
+            f"{config.path} has no validation samples: its validation split is empty; remove that "
+            "split, and data.validation_fraction of the training samples are held out"
+        )
     if not counts["validation"]:
         raise UserError(
             f"{config.path} has no validation samples ({content.num_samples} samples, "
@@ -104,7 +112,7 @@ def list_warnings(config: HuggingfaceData, text_config: TextConfig) -> list[Data
 
 
 def _describe_columns(columns: DataColumns) -> str:
-    parts = [f"images of column {columns.image.split('.')[0]!r}"]
+    parts = [f"images of column {get_column(columns.image)!r}"]
     if columns.caption is not None:
         parts.append(f"captions of {columns.caption!r}")
     if columns.label is not None:

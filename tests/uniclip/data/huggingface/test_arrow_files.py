@@ -9,7 +9,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from tests.helpers.embedded_data import make_rows, make_table, write_stream
+from tests.helpers.embedded_data import TYPES, make_rows, make_table, write_stream
 from tests.helpers.shards import encode_image
 from uniclip.data.huggingface.arrow_files import iterate_groups, read_schema
 from uniclip.data.huggingface.folder import list_files
@@ -108,8 +108,35 @@ def test_files_that_cannot_be_read_are_named_in_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_files_of_another_data_set_are_refused(tmp_path):
-    write_stream(tmp_path / "a.arrow", make_table(make_rows(range(2))))
-    (file,) = list_files(str(tmp_path)).files
-    with pytest.raises(UserError, match="no column 'text', as other files"):
-        list(iterate_groups(file, "image.bytes", ["text"]))
+@pytest.mark.parametrize("image", [None, {"bytes": None, "path": "a.png"}])
+def test_record_batches_without_any_image_are_not_taken_for_compressed_ones(tmp_path, image):
+    rows = make_rows(range(8), image=[image] * 4 + make_rows(range(4, 8))["image"])
+    write_stream(tmp_path / "a.arrow", make_table(rows), 4)
+    assert read_places(tmp_path / "a.arrow") == [b""] * 4 + [encode_image(n) for n in range(4, 8)]
+
+
+@pytest.mark.parametrize("name", ["ima.ge", "0.jpg"])
+def test_names_of_columns_may_have_a_dot(tmp_path, name):
+    rows = make_rows(range(3))
+    images = pyarrow.array(rows["image"], TYPES["image"])
+    is_nested = name == "ima.ge"
+    table = pyarrow.table({name: images if is_nested else images.field("bytes")})
+    write_stream(tmp_path / "a.arrow", table)
+    image = f"{name}.bytes" if is_nested else name
+    assert read_places(tmp_path / "a.arrow", image) == [encode_image(n) for n in range(3)]
+    parquet.write_table(table, tmp_path / "a.parquet")
+    (file,) = list_files(str(tmp_path / "a.parquet")).files
+    (group,) = iterate_groups(file, image, [])
+    assert group.image_paths == [f"{n:05d}.png" if is_nested else None for n in range(3)]
+
+
+def test_texts_that_are_no_utf8_are_an_error_of_their_file(tmp_path):
+    texts = pyarrow.array([b"\xff\xfe"], pyarrow.binary()).view(pyarrow.string())
+    rows = make_rows(range(1))
+    table = make_table(rows).drop_columns(["caption"]).append_column("caption", texts)
+    write_stream(tmp_path / "a.arrow", table)
+    parquet.write_table(table, tmp_path / "a.parquet")
+    for name in ("a.arrow", "a.parquet"):
+        (file,) = list_files(str(tmp_path / name)).files
+        with pytest.raises(UserError, match=f"{name} cannot be read .*utf-8"):
+            list(iterate_groups(file, "image.bytes", ["caption"]))

@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from tests.helpers.embedded_data import CLASSES, embedded_config, make_rows, make_table
 from tests.helpers.shards import encode_image
-from uniclip.data.huggingface.columns import DataColumns, find_columns
+from uniclip.data.huggingface.columns import DataColumns, find_columns, require_same_types
 from uniclip.data.huggingface.folder import list_files
 from uniclip.errors import UserError
 
@@ -72,7 +72,10 @@ def test_without_captions_a_column_of_classes_is_needed(tmp_path):
     ("changes", "message"),
     [
         ({"image_column": "picture"}, r"no column 'picture' \(data.image_column\)"),
-        ({"image_column": "caption"}, "'caption' has no embedded images"),
+        (
+            {"image_column": "caption"},
+            "'caption' has no embedded images .* the columns are 'image'",
+        ),
         ({"caption_column": "title"}, r"no column 'title' .* the columns are 'image', 'caption'"),
         ({"caption_column": "score"}, "'score' has neither texts nor lists of texts"),
         ({"label_column": "class"}, r"no column 'class' \(data.label_column\)"),
@@ -80,9 +83,50 @@ def test_without_captions_a_column_of_classes_is_needed(tmp_path):
         ({"key_column": "image"}, "'image' has neither texts nor numbers"),
         ({"key_column": "id"}, r"no column 'id' \(data.key_column\)"),
         ({"where": "similarity > 0.3"}, "reads similarity, which is no column"),
+        ({"where": "image > 1"}, "reads image, which has neither texts nor numbers"),
     ],
 )
 def test_what_is_not_there_is_said_in_one_line(saved, changes, message):
     with pytest.raises(UserError, match=message) as caught:
         find(saved, **changes)
     assert "\n" not in str(caught.value)
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    table = make_table(make_rows(range(2)))
+    repeated = table.append_column("caption", table.column("caption"))
+    parquet.write_table(repeated, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="has several columns 'caption'"):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("image", None, "no column 'image', as other files"),
+        ("image", [encode_image(0)], r"'image' has another type \(binary\)"),
+        ("image", ["http://images/0.png"], r"'image' has another type \(string\)"),
+        ("caption", [7], r"'caption' has another type \(int64\)"),
+        ("label", [[1]], r"'label' has another type \(list"),
+        ("score", [[0.5]], r"'score' has another type \(list"),
+    ],
+)
+def test_files_with_other_columns_are_refused(tmp_path, saved, name, values, message):
+    columns = find(saved, label_column="label", where="score > 0.1")
+    table = make_table(make_rows(range(1))).drop_columns([name])
+    if values is not None:
+        table = table.append_column(name, pyarrow.array(values))
+    parquet.write_table(table, tmp_path / "other.parquet")
+    (file,) = list_files(str(tmp_path / "other.parquet")).files
+    with pytest.raises(UserError, match=message):
+        require_same_types(file, columns)
+
+
+def test_files_may_have_one_caption_or_none_where_others_have_lists(tmp_path, saved):
+    columns = find(saved, label_column="label")
+    for values in (["a cat"], [None]):
+        table = make_table(make_rows(range(1))).drop_columns(["caption"])
+        table = table.append_column("caption", pyarrow.array(values))
+        parquet.write_table(table, tmp_path / "other.parquet")
+        (file,) = list_files(str(tmp_path / "other.parquet")).files
+        require_same_types(file, columns)

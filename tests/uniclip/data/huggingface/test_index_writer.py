@@ -77,6 +77,21 @@ def test_rows_of_one_key_are_one_sample_with_all_captions(tmp_path):
         open_rows(tmp_path / "differ", rows, key_column="id", label_column="label")
 
 
+def test_the_number_0_is_a_key_and_an_empty_text_is_none(tmp_path):
+    rows = make_rows([n // 2 for n in range(40)], id=[n // 2 for n in range(40)])
+    names = sum(list_names(open_rows(tmp_path, rows, key_column="id")).values(), [])
+    assert sorted(names, key=int) == [str(n) for n in range(20)]
+    rows["id"] = ["", None, *(f"k{n // 2}" for n in range(2, 40))]
+    index = open_rows(tmp_path / "texts", rows, key_column="id", max_broken=0.1)
+    assert index.content.counts == {"column 'id' is empty": 2}
+    assert index.content.num_samples == 19
+
+
+def test_not_a_number_is_no_class(tmp_path):
+    rows = make_rows(range(30), kind=[0.0, float("nan"), 1.0] * 10)
+    assert open_rows(tmp_path, rows, label_column="kind").content.class_names == ["0.0", "1.0"]
+
+
 def test_without_a_key_each_row_is_a_sample(tmp_path):
     rows = make_rows([0, 0, *range(2, 30)])
     for row in rows["image"][5:]:
@@ -128,6 +143,8 @@ def test_the_condition_reads_columns_and_the_first_caption(tmp_path):
     assert index.content.missing_fields == {"score": 1}
     with pytest.raises(UserError, match=r"leaves none of 30 rows of .*; relax it"):
         open_rows(tmp_path / "none", rows, where="score > 5")
+    with pytest.raises(UserError, match=r"d \(30 without a score that can be compared\); relax it"):
+        open_rows(tmp_path / "texts", {**rows, "score": [None] * 30}, where="score > 5")
 
 
 def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path):

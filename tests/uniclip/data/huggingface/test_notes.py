@@ -76,3 +76,13 @@ def test_a_data_set_without_validation_samples_is_refused(tmp_path):
     open_index(config)
     with pytest.raises(UserError, match="has no validation samples"):
         notes.describe_data_set(config)
+
+
+@pytest.mark.parametrize("name", ["training", "validation"])
+def test_an_empty_split_is_named(tmp_path, name):
+    table = make_table(make_rows(range(30)))
+    tables = {"training": table, "validation": table, name: table.slice(0, 0)}
+    config = embedded_config(save_dict_to_disk(tmp_path / "d", tables))
+    open_index(config)
+    with pytest.raises(UserError, match=f"no {name} samples: its {name} split is empty"):
+        notes.describe_data_set(config)
