@@ -130,3 +130,9 @@ def test_files_may_have_one_caption_or_none_where_others_have_lists(tmp_path, sa
         parquet.write_table(table, tmp_path / "other.parquet")
         (file,) = list_files(str(tmp_path / "other.parquet")).files
         require_same_types(file, columns)
+
+
+def test_the_columns_are_listed_where_none_has_images(tmp_path):
+    path = write(tmp_path / "a.parquet", image=["http://images/0.png"], caption=["a cat"])
+    with pytest.raises(UserError, match="the columns are 'image', 'caption'"):
+        find(path, image_column="image")
