@@ -153,6 +153,8 @@ def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
         cache_dir = Path(str(arguments["cache_dir"])) if "cache_dir" in arguments else None
         folder = cache_dir or model.cache_dir
         search = leakage.build_copy_search(run, model, folder, arguments)
+        if search is not None:
+            config = leakage.locate_training_data(config, model)
         evaluation = ModelEvaluation(model, config, folder, results[run], search)
         yield from ([f"### {run}", ""] if len(runs) > 1 else [])
         yield from evaluation.evaluate(names)

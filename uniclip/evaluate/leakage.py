@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uniclip import evaluate
+from uniclip import evaluate, identity
 from uniclip.errors import UserError
+from uniclip.store import Store
 
 if TYPE_CHECKING:
     from uniclip.config import RunConfig
@@ -88,6 +89,22 @@ def build_copy_search(
         cache_folder,
         ProgressReport(),
     )
+
+
+def locate_training_data(config: RunConfig, model: LoadedModel) -> RunConfig:
+    """Return the configuration with the place of a run's training data, by a plan of its store.
+
+    A run states the content of its data, and not where they lie.
+    """
+    store = None if model.cache_dir is None else Store(model.cache_dir.parent)
+    for sweep in [] if store is None else store.iter_sweeps():
+        plan = sweep.read_plan()
+        arms = [] if plan is None else [c.arm for c in plan.cells if c.run_id == model.run_id]
+        if store is not None and plan is not None and arms:
+            spec = store.get_run(model.run_id).read_spec()
+            located = identity.config_from_spec(spec, plan.run_only_values(arms[0]))
+            return replace(config, data=located.data)
+    return config
 
 
 def note_copies(
