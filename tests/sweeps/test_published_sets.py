@@ -20,7 +20,7 @@ from uniclip.evaluate.cache import CHECKSUM_BYTES
 
 PRESENT = ("cifar10", "dtd", "flickr30k")
 LEAKED_IMAGES = ("banded/banded_test0000", "zigzagged/zigzagged_test0001")
-MIRRORED_IMAGE = "flickr30k/13.jpg"
+CROPPED_IMAGE = "flickr30k/13.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Driver:
             smaller_copy = source.resize((70, 70), Image.Resampling.BICUBIC)
             smaller_copy.save(folder / f"sets/dtd/dtd/images/{image}.jpg", quality=80)
     with Image.open(table.parent / train_names[5]) as source:
-        mirrored = source.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        mirrored.save(folder / "sets" / MIRRORED_IMAGE, quality=90)
+        cropped = source.crop((9, 9, source.width - 9, source.height - 9))
+        cropped.save(folder / "sets" / CROPPED_IMAGE, quality=90)
     driver = Driver(folder / "store", "arms=[full,clip]", "seeds=1", "train.steps=2")
     driver.words = (
         *(w for w in driver.words if not w.startswith("data")),
@@ -142,7 +142,7 @@ def test_copies_that_are_found_by_embedding_are_in_the_next_report(
     assert "training images embedded" in printed.err
     record = json.loads((tmp_path / "scores.json").read_text())["flickr30k"]["copies_by_embedding"]
     assert record["copies"] == 1
-    assert 0 < record["similarity"] <= 1
+    assert -1 <= record["similarity"] <= 1
     assert set(record["without"]) >= {"retrieval.i2t.r1", "retrieval.t2i.r1"}
     swept.run("report")
     row = next(
