@@ -67,7 +67,7 @@ def has_diverged(invocation: Invocation, path: Path) -> bool:
 def release_device_memory() -> None:
     """Free the memory of models that are no longer used: the next program may need all of it."""
     gc.collect()
-    torch.cuda.empty_cache()  # does nothing where CUDA is not in use
+    torch.cuda.empty_cache()  # nothing happens if CUDA was not used
 
 
 def evaluate_checkpoint(

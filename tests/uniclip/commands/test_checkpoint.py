@@ -107,7 +107,6 @@ def test_the_device_is_free_for_the_next_program(
     def count_models() -> None:
         num_models.append(sum(type(thing) is ImportedModel for thing in gc.get_objects()))
 
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", count_models)
     assert make_cell(tmp_path, "test").execute() == "trained"
     assert num_models == [0]
