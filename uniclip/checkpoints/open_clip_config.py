@@ -32,6 +32,9 @@ SUPPORTED_VALUES: dict[str, dict[str, Any]] = {
     },
 }
 """Section -> key that changes the function of a model but no shape -> its supported value."""
+DEFAULT_IMAGE_HEAD_WIDTH = 64
+DEFAULT_TEXT_HEADS = 8
+"""What open_clip takes where its JSON states no heads, whatever the width of the encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +43,9 @@ class OpenClipConfig:
 
     quick_gelu: bool = False
     image_head_width: int | None = None
-    """Width of an attention head of the image encoder; None: not stated."""
+    """Width of an attention head of the image encoder; None: there is no JSON."""
     text_heads: int | None = None
-    """Attention heads of the text encoder."""
+    """Attention heads of the text encoder; None: there is no JSON."""
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     """Normalization of the pixels; None: not stated."""
@@ -60,8 +63,10 @@ def read_open_clip_config(path: Path) -> OpenClipConfig:
         towers = {section: dict(model[section]) for section in SUPPORTED_VALUES}
         stated = OpenClipConfig(
             quick_gelu=bool(model.get("quick_gelu", False)),
-            image_head_width=_to_count(towers["vision_cfg"].get("head_width")),
-            text_heads=_to_count(towers["text_cfg"].get("heads")),
+            image_head_width=_to_count(
+                towers["vision_cfg"].get("head_width", DEFAULT_IMAGE_HEAD_WIDTH)
+            ),
+            text_heads=_to_count(towers["text_cfg"].get("heads", DEFAULT_TEXT_HEADS)),
             mean=_to_floats(preprocess.get("mean")),
             std=_to_floats(preprocess.get("std")),
         )
@@ -87,9 +92,7 @@ def _require_supported(path: Path, towers: Mapping[str, Mapping[str, Any]]) -> N
                 raise UserError(f"{path}: {section}.{key}={values[key]} is not imported")
 
 
-def _to_count(value: Any) -> int | None:
-    if value is None:
-        return None
+def _to_count(value: Any) -> int:
     if type(value) is not int or value < 1:
         raise ValueError(value)
     return value

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from open_clip.model import CLIP
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 from tests.helpers import published_models
 from uniclip.checkpoints import published
@@ -47,6 +47,14 @@ def test_features_are_those_of_open_clip(tmp_path: Path) -> None:
     assert abs(model.embed_texts(texts) - of_texts.numpy()).max() < 1e-5
     without = published.load_model(tmp_path / "epoch_1.pt")
     assert abs(without.embed_texts(texts) - of_texts.numpy()).max() > 0.01
+
+
+def test_heads_that_are_not_stated_are_those_of_open_clip(tmp_path: Path) -> None:
+    """Its default is a number of heads for texts, and a width of heads for images."""
+    towers = {"vision_cfg": {"width": 1280}, "text_cfg": {"width": 640, "layers": 1}}
+    stated = read_open_clip_config(write(tmp_path / "c.json", towers))
+    defaults = CLIPVisionCfg().head_width, CLIPTextCfg().heads
+    assert (stated.image_head_width, stated.text_heads) == defaults
 
 
 def test_a_file_of_open_clips_own_folder_has_no_frame(tmp_path: Path) -> None:
