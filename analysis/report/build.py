@@ -246,7 +246,7 @@ def _write_contents(
     from analysis.report import summary
     from analysis.report.disagreements import collect_disagreements
     from analysis.report.html import render_html
-    from analysis.report.notebook_cells import build_cells
+    from analysis.report.notebook_cells import build_plan_cells
     from analysis.report.origins import write_origins
     from analysis.report.review_table import review_for_report
     from analysis.results.planted_effects import check_planted_effects
@@ -255,7 +255,7 @@ def _write_contents(
 
     sweep_data = collect_sweep_data(store, sweep_id)
     plan = sweep_data.plan
-    notebook.add(build_cells(plan.title, sweep_id, is_tuned=plan.tuning is not None))
+    notebook.add(build_plan_cells(plan))
     results = analyze(store, sweep_data)
     report_tables = tables.build_tables(results)
     review = review_for_report(store, results)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.figures.matplotlib_setup import import_matplotlib
 from analysis.report.notebook import NotebookRunner, format_notebook
-from analysis.report.notebook_cells import build_cells
+from analysis.report.notebook_cells import build_plan_cells
 from uniclip.errors import UserError
 from uniclip.io.atomic import write_once
 from uniclip.store import Store
@@ -38,8 +38,7 @@ def write_notebook(store: Store, sweep_id: str, path: Path) -> list[str]:
         raise UserError(f"{store.root} has no sweep {sweep_id}; `list` shows what there is")
     import_matplotlib()
     with NotebookRunner(path.parent) as runner:
-        is_tuned = plan.tuning is not None
-        runner.add(build_cells(plan.title, sweep_id, str(store.root), is_tuned=is_tuned))
+        runner.add(build_plan_cells(plan, str(store.root)))
         executed = runner.finish()
     if executed.notebook is None:
         raise UserError(f"no notebook can be written: {executed.failure}")

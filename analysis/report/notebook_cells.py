@@ -1,13 +1,15 @@
 """The cells of the report's notebook: a program that reads the store and can be continued.
 
-They are the same for every sweep, so that the parameters can name another one. The notebook of a
-tuned sweep has one section more.
+They are the same for every sweep, so that the parameters can name another one, but for two
+sections: interactions, if contrasts of the sweep are interactions, and the trials of a tuned sweep.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+from uniclip.store import Plan
 
 PARAMETERS_TAG = "parameters"
 """Tag of the cell whose values papermill replaces."""
@@ -69,6 +71,11 @@ verdicts[["label", "effect", "ci_low", "ci_high", "p_adjusted"]].join(
     derived.add_suffix(" derived")
 )"""
 
+INTERACTION_SECTION = (
+    "## Interactions",
+    ("analysis.draw_interactions(results)", "analysis.tabulate_interactions(results)"),
+)
+"""Section of the notebook of a sweep with contrasts that are interactions."""
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "## What was trained\n\nModel, training, data, code and machines; the arms; and the run of "
@@ -106,10 +113,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "]",
         ),
     ),
-    (
-        "## Interactions",
-        ("analysis.draw_interactions(results)", "analysis.tabulate_interactions(results)"),
-    ),
+    INTERACTION_SECTION,
     (
         "## Learning and loss curves",
         (
@@ -177,7 +181,12 @@ class NotebookCell:
 
 
 def build_cells(
-    title: str, sweep_id: str, store: str = STORE_FROM_REPORT, *, is_tuned: bool = False
+    title: str,
+    sweep_id: str,
+    store: str = STORE_FROM_REPORT,
+    *,
+    is_tuned: bool = False,
+    has_interactions: bool = True,
 ) -> list[NotebookCell]:
     """Return the cells of a notebook on a sweep.
 
@@ -186,6 +195,7 @@ def build_cells(
         sweep_id: id of the sweep.
         store: folder of the store, from the folder in which the notebook is executed.
         is_tuned: whether the sweep is of tuned arms.
+        has_interactions: whether some of its contrasts are interactions.
     """
     parameters = PARAMETERS_SOURCE.format(store=store, sweep=sweep_id)
     cells = [
@@ -193,7 +203,21 @@ def build_cells(
         NotebookCell("code", parameters, (PARAMETERS_TAG,)),
         NotebookCell("code", SETUP_SOURCE),
     ]
-    for text, sources in (*SECTIONS, *([TUNING_SECTION] if is_tuned else [])):
+    for section in (*SECTIONS, *([TUNING_SECTION] if is_tuned else [])):
+        if section is INTERACTION_SECTION and not has_interactions:
+            continue
+        text, sources = section
         cells.append(NotebookCell("markdown", text))
         cells += [NotebookCell("code", source) for source in sources]
     return cells
+
+
+def build_plan_cells(plan: Plan, store: str = STORE_FROM_REPORT) -> list[NotebookCell]:
+    """Return the cells of the notebook on a planned sweep; `store` as for `build_cells`."""
+    return build_cells(
+        plan.title,
+        plan.sweep_id,
+        store,
+        is_tuned=plan.tuning is not None,
+        has_interactions=any(contrast.kind == "interaction" for contrast in plan.contrasts),
+    )

@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 
 import analysis
 from analysis.report.build import ReportResult
-from analysis.report.notebook_cells import PARAMETERS_TAG, build_cells
+from analysis.report.notebook_cells import PARAMETERS_TAG, build_cells, build_plan_cells
 from tests.helpers import ROOT, fake_sweep
 from tests.helpers.analyzed_sweeps import analyze_listed_sweep
 from tests.helpers.fake_sweep import Truth
@@ -123,6 +123,16 @@ def test_the_cells_of_every_design_compute_the_effects_of_the_tables(tmp_path: P
         if name != "empty":
             results = analysis.analyze_sweep(store.root, sweep, alpha=0.1)
             assert_equal_effects(tmp_path / name, analysis.tabulate_effects(results))
+
+
+def test_only_sweeps_with_interactions_have_a_section_of_them(tmp_path: Path) -> None:
+    for make, is_there in ((make_crossed, True), (make_listed, False), (make_tuned, True)):
+        store, sweep = make(tmp_path / make.__name__)
+        plan = store.get_sweep(sweep).read_plan()
+        assert plan is not None
+        text = "\n".join(cell.source for cell in build_plan_cells(plan))
+        assert ("## Interactions" in text, "draw_interactions" in text) == (is_there, is_there)
+        assert ("## Tuning" in text) == (plan.tuning is not None)
 
 
 def test_papermill_changes_the_score(
