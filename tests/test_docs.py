@@ -17,6 +17,7 @@ from tests.helpers import ROOT, fake_sweep
 from tests.helpers.command_line import TINY, execute
 from tests.helpers.shards import make_sample, write_tar
 from tests.helpers.source_tree import MODULES
+from uniclip.config import DATA, METHODS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"(?:<!--(?P<mark>[^>]*)-->\n)?```console\n(?P<body>.*?)```", re.S)
@@ -177,3 +178,23 @@ def test_every_configuration_key_in_a_page_exists() -> None:
         names = rf"(?<![\w.])((?:{'|'.join(sections)})(?:\.(?!(?:py|csv)\b)[a-z_]+)+)(?==|`)"
         for key in re.findall(names, text):
             assert key in known or key.startswith("data.redraw_prob"), f"{page.name}: {key}"
+
+
+def test_every_choice_of_a_group_in_a_page_exists() -> None:
+    """In lines of YAML, such as `groups: {model: tiny}`."""
+    choices = {path.stem for path in (ROOT / "uniclip/conf").rglob("*.yaml")}
+    choices |= {*DATA, *METHODS}
+    groups = [
+        (page.name, choice)
+        for page in PAGES
+        for body in re.findall(r"groups: \{([^{}]*)\}", page.read_text(encoding="utf-8"))
+        for choice in re.findall(r"\w+: *(\w+)", body)
+    ]
+    assert len(groups) > 1
+    assert [group for group in groups if group[1] not in choices] == []
+
+
+def test_the_tests_that_run_a_block_exist() -> None:
+    for block in BLOCKS:
+        for path in re.findall(r"tests/[\w/.]*\w", block.mark):
+            assert (ROOT / path).exists(), f"{block.page.name}: {path}"
