@@ -144,7 +144,7 @@ def test_copies_that_are_found_by_embedding_are_in_the_next_report(
     assert record["copies"] == 1
     assert -1 <= record["similarity"] <= 1
     assert set(record["without"]) >= {"retrieval.i2t.r1", "retrieval.t2i.r1"}
-    swept.run("report")
+    swept.run(command="report")
     row = next(
         r
         for r in rows(swept, "contamination")
