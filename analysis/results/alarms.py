@@ -118,14 +118,17 @@ def _read_events(run: RunFolder) -> list[dict[str, Any]]:
 def _check_run(
     store: Store, cell: Cell, dataset: str, evaluation_hash: str, above_chance: bool | None
 ) -> DataCheck | None:
-    array_names = (
+    checked_names = (
         "zeroshot.permuted_accuracy",
         "zeroshot.labels_misordered",
         *OUTCOME_NAMES,
-        *contaminated_items.list_needed_arrays("retrieval"),
+        contaminated_items.VERDICTS,
     )
-    saved_arrays = load_arrays(store.get_run(cell.run_id), dataset, evaluation_hash, array_names)
-    if not saved_arrays and above_chance is None:
+    item_names = {n for name in OUTCOME_NAMES for n in contaminated_items.list_needed_arrays(name)}
+    saved_arrays = load_arrays(
+        store.get_run(cell.run_id), dataset, evaluation_hash, [*{*checked_names, *item_names}]
+    )
+    if above_chance is None and not any(name in saved_arrays for name in checked_names):
         return None
     accuracies = saved_arrays.get("zeroshot.permuted_accuracy")
     misordered = saved_arrays.get("zeroshot.labels_misordered")
