@@ -100,7 +100,7 @@ def test_ten_kills_in_one_sweep(tmp_path: Path, limits: tuple[str, ...]) -> None
     process = start(store, *limits)
     output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 0, output
-    reason = StopReason.MAX_GPU_HOURS if limits else StopReason.MAX_SEEDS
+    reason = StopReason.MAX_GPU_HOURS if limits else StopReason.DECIDED
     assert_bought_as_expected(store, reason)
 
 
