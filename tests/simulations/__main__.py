@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tests.simulations.boundaries import (
     spend_like_obrien_fleming,
     spend_like_pocock,
 )
+from tests.simulations.page_command import run_page_command
 from tests.simulations.pilot_runs import PILOT as PILOT_PATH
 from tests.simulations.pilot_runs import read_pilot_spreads
 from tests.simulations.proportions import Rate
@@ -344,14 +344,7 @@ def render_page(sweeps: int) -> str:
 
 def main() -> None:
     """Print the page, and write it with --write."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulations", description=__doc__)
-    parser.add_argument("--sweeps", type=int, default=10_000, help="simulated sweeps per row")
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
-    arguments = parser.parse_args()
-    page = render_page(arguments.sweeps)
-    print(page)
-    if arguments.write:
-        PAGE.write_text(page, encoding="utf-8")
+    run_page_command("tests.simulations", PAGE, render_page, __doc__)
 
 
 if __name__ == "__main__":
