@@ -127,6 +127,7 @@ class Cluster:
         unknown = set(settings) - set(SETTINGS)
         assert not unknown, f"unknown settings: {unknown}"
         self.folder = folder
+        self.stopped_daemons: set[str] = set()
         self.conf = folder / "slurm.conf"
         self.environment = {
             **os.environ,
@@ -179,11 +180,13 @@ class Cluster:
     def start_daemon(self, name: str) -> None:
         """Start `slurmctld`, or the slurmd of a node by its name; wait until slurmctld answers."""
         self._send(f"start {name}")
+        self.stopped_daemons.discard(name)
         self.wait_until(lambda: self.run_command("scontrol", "ping").returncode == 0, "slurmctld")
 
     def stop_daemon(self, name: str) -> None:
         """End `slurmctld`, which saves its state, or the slurmd of a node; jobs continue."""
         self._send(f"stop {name}")
+        self.stopped_daemons.add(name)
 
     def _send(self, line: str) -> None:
         assert self.keeper.stdin is not None
@@ -316,7 +319,9 @@ class Cluster:
         return idle and not self.active()
 
     def clear(self) -> None:
-        """Cancel every job, set every node up, and wait until all nodes are idle."""
+        """Start stopped daemons, cancel every job, set every node up; wait until all are idle."""
+        for name in sorted(self.stopped_daemons):
+            self.start_daemon(name)
         self.command("scancel", "--full", f"--user={os.getuid()}")
         states = self.command("sinfo", "-h", "-N", "-o", "%N|%T").splitlines()
         for node, state in {tuple(line.split("|")) for line in states}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -42,6 +43,15 @@ def make_driver(folder: Path, *words: str) -> Driver:
     return driver
 
 
+def parent_pids(processes: list[psutil.Process]) -> set[int]:
+    """Return the pids of the parents of the processes that still exist."""
+    pids = set()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            pids.add(process.ppid())
+    return pids
+
+
 def kill_node(cluster: Cluster, driver: Driver, job: str) -> str:
     """Kill a job and all daemons of Slurm on its node, as a loss of power does; return the node."""
     worker = next(pid for pid in driver.workers() if job_of(driver, pid) == job)
@@ -49,13 +59,13 @@ def kill_node(cluster: Cluster, driver: Driver, job: str) -> str:
     job_id = psutil.Process(worker).environ()["SLURM_JOB_ID"]
     processes = [psutil.Process(pid) for pid in cluster.processes(job_id)]
     for process in processes:
-        process.suspend()
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
     node = node_of(cluster, job)
-    step_daemons = {parent for p in processes if (parent := p.parent()) not in (None, *processes)}
+    step_daemons = [pid for pid in cluster.keepers() if pid in parent_pids(processes)]
     cluster.stop_daemon(node)
-    for process in (*step_daemons, *processes):
-        if process.name().startswith("slurmstepd") or process in processes:
-            cluster.kill_pid(process.pid)
+    for pid in (*step_daemons, *(process.pid for process in processes)):
+        cluster.kill_pid(pid)
     cluster.set_down(node)
     return node
 
