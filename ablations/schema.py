@@ -22,6 +22,19 @@ MAX_ERROR = 0.05
 MIN_LOOK_SEEDS = 3
 """Fewest seeds of a look: with two, a t test has one degree of freedom."""
 
+DesignName = Literal[
+    "crossed",
+    "leave_one_out",
+    "add_one_in",
+    "cumulative",
+    "paths",
+    "fractional",
+    "plackett_burman",
+    "shapley",
+    "dose",
+]
+"""Which combinations of the components are trained (docs/designs.md)."""
+
 ConditionalOverrides = dict[str, dict[str, Any]]
 """A condition `group=choice` -> the keys that are set where that choice is in effect, whether it is
 the user's, the ablation's, the arm's or the default."""
@@ -103,18 +116,7 @@ class Ablation:
     conditional_overrides: ConditionalOverrides = config_field(dict)
     """Keys of the base under a condition; they replace those of `overrides`, and those of the user
     replace them."""
-    design: Literal[
-        "crossed",
-        "leave_one_out",
-        "add_one_in",
-        "cumulative",
-        "paths",
-        "fractional",
-        "plackett_burman",
-        "shapley",
-        "dose",
-        "listed",
-    ]
+    design: Literal[DesignName, "listed"]
     components: tuple[str, ...] = ()
     """The components that the design varies."""
     resolution: int = config_field(4, low=3, high=5)

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Union
 
+from ablations.schema import DesignName
 from sweeps.claims.status import RunState
 from sweeps.slurm import MAX_EARLY_SIGNAL_SECONDS
 from uniclip.config.binding import TAGGED_UNIONS, config_field
@@ -206,20 +207,7 @@ class SweepConfig:
     """Where cells are executed; launcher=local, slurm or debug chooses the class."""
     arms: tuple[str, ...] | None = None
     """Only these arms of the ablation; null = all."""
-    design: (
-        Literal[
-            "crossed",
-            "leave_one_out",
-            "add_one_in",
-            "cumulative",
-            "paths",
-            "fractional",
-            "plackett_burman",
-            "shapley",
-            "dose",
-        ]
-        | None
-    ) = None
+    design: DesignName | None = None
     """Which combinations of the components are trained (docs/designs.md); null = as the ablation
     declares."""
     components: tuple[str, ...] | None = None
