@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ pytestmark = pytest.mark.soak
 SLURM = ("launcher=slurm", "launcher.timeout_min=30", "launcher.cells_per_job=1")
 LONG = ("seeds=1", "steps=150", "seconds=0.2")
 """Two cells of half a minute each, in a job of their own."""
+soak_only = pytest.mark.skipif(
+    "UNICLIP_SOAK" not in os.environ, reason="minutes of imports and training: `make soak`"
+)
 
 
 def make_driver(folder: Path, *words: str, **changes: Any) -> Driver:
@@ -132,6 +136,7 @@ def assert_resumed(driver: Driver, run: RunFolder) -> None:
     assert driver.tables()
 
 
+@soak_only
 def test_the_example_in_plain_torch(cluster: Cluster, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store")
     driver.words = (
@@ -144,6 +149,7 @@ def test_the_example_in_plain_torch(cluster: Cluster, tmp_path: Path) -> None:
     assert_resumed(driver, run)
 
 
+@soak_only
 def test_the_example_of_open_clip(cluster: Cluster, tmp_path: Path) -> None:
     """Its checkpoints are evaluated on the nodes, too."""
     pytest.importorskip("open_clip_train")
