@@ -7,6 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from uniclip.errors import make_unknown_name_error
 
 FULL, NONE = "full", "none"
+METHOD_LABELS = {
+    "clip": "CLIP",
+    "declip": "DeCLIP",
+    "siglip": "SigLIP",
+    "slip": "SLIP",
+    "unicl": "UniCL",
+    "uniclip": "UniCLIP",
+}
+"""Method -> what labels call it; any other one is called by its name."""
 MAX_LISTED_OFF = 3
 """Largest number of components that a label calls "without ..." though more are off than on."""
 
@@ -58,18 +67,26 @@ def find_arm_name(name: str, arm_names: Iterable[str]) -> str:
 
 
 def format_arm_label(
-    off: Sequence[str], names: Sequence[str], short_labels: Mapping[str, str]
+    off: Sequence[str],
+    names: Sequence[str],
+    short_labels: Mapping[str, str],
+    method: str | None = None,
 ) -> str:
     """Return the label of the arm without the components `off`.
 
-    short_labels: component -> short label; a component without one is called by its name.
+    Args:
+        off: the components that are off.
+        names: all components of the design.
+        short_labels: component -> short label; a component without one is called by its name.
+        method: name of the method of the arm; None if a command trains it.
     """
 
     def join_labels(components: Iterable[str]) -> str:
         return ", ".join(short_labels.get(n, n.replace("_", " ")) for n in components)
 
     if not off:
-        return "UniCLIP, all components"
+        prefix = "" if method is None else f"{METHOD_LABELS.get(method, method)}, "
+        return f"{prefix}all components"
     if len(off) == len(names):
         return "no component"
     if len(off) > max(MAX_LISTED_OFF, len(names) // 2):

@@ -347,7 +347,9 @@ def _build_arm(
     if definition.role == "crossed":
         short_labels = {n: c.short_label or c.label for n, c in components.items()}
         if not definition.doses:
-            label = designs.format_arm_label(component_names, design_components, short_labels)
+            label = designs.format_arm_label(
+                component_names, design_components, short_labels, arm.config.method.name
+            )
         component_names = tuple(n for n in design_components if n not in definition.doses)
     notes = f" ({', '.join(arm.label_notes)})" if arm.label_notes else ""
     return Arm(

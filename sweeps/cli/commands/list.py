@@ -208,10 +208,15 @@ def _list_arms(
     arms = designs.build_arms(definition)
     components = ablation_schema.load_components(conf_dirs)
     short_labels = {name: c.short_label or c.label for name, c in components.items()}
+    method = None
+    if definition.command is None:
+        method = definition.groups.get("method") or compose.get_default_choices()["method"]
     return [
         (
             name,
-            designs.format_arm_label(arm.components_off, definition.components, short_labels)
+            designs.format_arm_label(
+                arm.components_off, definition.components, short_labels, method
+            )
             if arm.role == "crossed" and not arm.doses
             else arm.label,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ablations import designs, schema
+from ablations.designs.names import METHOD_LABELS
+from uniclip.config import compose
 from uniclip.errors import UserError
 
 
@@ -34,3 +36,24 @@ def test_names_of_arms_have_one_kind_of_hyphen_and_are_found_by_both() -> None:
     assert designs.find_arm_name("a-b", names) == "a-b"
     with pytest.raises(UserError, match="full"):
         designs.find_arm_name("fill", names)
+
+
+@pytest.mark.parametrize(
+    ("off", "method", "label"),
+    [
+        ((), "uniclip", "UniCLIP, all components"),
+        ((), "siglip", "SigLIP, all components"),
+        ((), "my_method", "my_method, all components"),
+        ((), None, "all components"),
+        (("a",), "clip", "without A1"),
+        (("a", "b_c"), "clip", "no component"),
+    ],
+)
+def test_the_full_arm_is_labelled_by_its_method(
+    off: tuple[str, ...], method: str | None, label: str
+) -> None:
+    assert designs.format_arm_label(off, ("a", "b_c"), {"a": "A1"}, method) == label
+
+
+def test_every_method_has_a_label() -> None:
+    assert set(METHOD_LABELS) == set(compose.list_choices("method", [compose.CONF]))
