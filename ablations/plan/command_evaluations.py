@@ -28,7 +28,10 @@ class CommandEvaluations:
     missing_datasets: dict[str, str]
     missing_probe_data: dict[str, str]
     primary_metric: PrimaryMetric
+    co_primary_metric: PrimaryMetric | None
     margins: tuple[Margin, ...]
+    notes: tuple[str, ...]
+    """What the user should know of the primary score."""
 
 
 def resolve_evaluations(
@@ -64,13 +67,16 @@ def resolve_evaluations(
                 for name, protocol_hash in hashes[arm].items()
             }
     benchmark = (*own_names, *names)
+    primary_metric = _select_primary_metric(request.ablation, definition, benchmark)
     return CommandEvaluations(
         benchmark=benchmark,
         hashes={arm: {**own_hashes, **hashes[arm]} for arm in arm_values},
         missing_datasets=missing_datasets,
         missing_probe_data=missing_probe_data,
-        primary_metric=_select_primary_metric(request.ablation, definition, benchmark),
+        primary_metric=primary_metric,
+        co_primary_metric=_select_co_primary_metric(request.ablation, definition, primary_metric),
         margins=_select_margins(request.ablation, definition, benchmark),
+        notes=_describe_other_primary_metrics(request.ablation, primary_metric, benchmark),
     )
 
 
@@ -116,6 +122,35 @@ def _select_primary_metric(
             f"primary_metrics: {{{dataset}: <score>}}"
         )
     return PrimaryMetric(dataset=dataset, metric=score)
+
+
+def _select_co_primary_metric(
+    ablation: Ablation, definition: CommandDefinition, primary: PrimaryMetric
+) -> PrimaryMetric | None:
+    """Return the second score that the ablation names for the data set of the primary one.
+
+    Raises:
+        UserError: the program writes no such score.
+    """
+    score = ablation.co_primary_metrics.get(primary.dataset)
+    if score is None or score == primary.metric:
+        return None
+    if primary.dataset == definition.dataset and score not in definition.scores:
+        raise make_unknown_name_error("score", score, definition.scores)
+    return PrimaryMetric(dataset=primary.dataset, metric=score)
+
+
+def _describe_other_primary_metrics(
+    ablation: Ablation, primary: PrimaryMetric, benchmark: Sequence[str]
+) -> tuple[str, ...]:
+    """Return which of several declared primary scores is the primary one, if there are several."""
+    others = [n for n in benchmark if n in ablation.primary_metrics and n != primary.dataset]
+    if not others:
+        return ()
+    return (
+        f"primary_metrics names several data sets: the primary score is {primary.metric} of "
+        f"{primary.dataset}, the first of them in benchmark; {', '.join(others)}: secondary",
+    )
 
 
 def _select_margins(

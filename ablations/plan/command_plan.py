@@ -304,6 +304,7 @@ def _build_record(
         ),
         contrasts=(),
         primary_metric=evaluations.primary_metric,
+        co_primary_metric=evaluations.co_primary_metric,
         seeds=request.seeds,
         cells=(),
         evaluation_hashes=evaluations.hashes,
@@ -316,6 +317,7 @@ def _build_record(
         overrides=request.recorded_overrides,
         first_seed=ablation.first_seed,
         looks=ablation.build_looks(),
+        data_notes=evaluations.notes,
         margins=evaluations.margins,
         orders=designs.build_orders(ablation),
         fold_overs=designs.build_fold_overs(ablation),
@@ -377,7 +379,6 @@ def _build_arm(
         labels = {n: c.short_label or c.label for n, c in request.components.items()}
         if not definition.doses:
             label = designs.format_arm_label(components_off, request.ablation.components, labels)
-            label = "all components" if not components_off else label
         component_names = tuple(n for n in request.ablation.components if n not in definition.doses)
     config_diff = {
         (f"runtime.command.paths.{k}" if k in command.paths else f"values.{k}"): v

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ablations.schema import Ablation
 from sweeps.config import sweep_keys
 from uniclip import evaluate
 from uniclip.config.overrides import format_override
@@ -39,11 +42,24 @@ def resolve_custom_names(values: dict[str, Any], conf_dirs: list[Path]) -> None:
     if isinstance(protocol, str):
         values["runtime.protocol"] = custom.resolve_protocol(protocol, conf_dirs)
     if isinstance(benchmarks, list):
-        custom_names = set(datasets.list_benchmarks(conf_dirs)) - set(datasets.list_benchmarks())
-        values["benchmark"] = [
-            dataset
-            for name in benchmarks
-            for dataset in (
-                evaluate.expand_benchmarks([name], conf_dirs) if name in custom_names else (name,)
-            )
-        ]
+        values["benchmark"] = _expand_custom_lists(benchmarks, conf_dirs)
+
+
+def resolve_command_benchmark(ablation: Ablation, conf_dirs: list[Path]) -> Ablation:
+    """Return the ablation with user-defined benchmarks of its command replaced by their content."""
+    command = ablation.command
+    if command is None:
+        return ablation
+    benchmark = tuple(_expand_custom_lists(command.benchmark, conf_dirs))
+    return replace(ablation, command=replace(command, benchmark=benchmark))
+
+
+def _expand_custom_lists(names: Iterable[str], conf_dirs: list[Path]) -> list[str]:
+    custom_names = set(datasets.list_benchmarks(conf_dirs)) - set(datasets.list_benchmarks())
+    return [
+        dataset
+        for name in names
+        for dataset in (
+            evaluate.expand_benchmarks([name], conf_dirs) if name in custom_names else (name,)
+        )
+    ]

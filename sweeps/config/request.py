@@ -133,6 +133,7 @@ def parse_request(
     if ablation.command is not None:
         if ablation.command.checkpoint:
             evaluation_words.resolve_custom_names(run_values, conf_dirs)
+            ablation = evaluation_words.resolve_command_benchmark(ablation, conf_dirs)
         check_command_keys(ablation, run_values, sweep_values)
         if isinstance(settings.launcher, SlurmLauncherConfig):
             settings = replace(settings, launcher=settings.launcher.with_one_process())

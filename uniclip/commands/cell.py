@@ -15,7 +15,7 @@ from pathlib import Path
 from signal import SIGINT, SIGKILL, SIGTERM
 from typing import Any
 
-from uniclip.commands.evaluation import find_checkpoint
+from uniclip.commands.evaluation import find_checkpoint, get_checkpoint_signature
 from uniclip.commands.invocation import OUTPUT_FOLDER, Invocation, read_invocation
 from uniclip.commands.log_reader import LogReader, StepTimer
 from uniclip.commands.memory import MemoryMeter
@@ -172,8 +172,8 @@ class Execution:
     _next_check: float = 0.0
     _seconds_before: float | None = None
     """Seconds of training behind the step at which this attempt began."""
-    _scores_at_stop: tuple[int, int] | None = None
-    """Signature of the file of scores when the program was told to stop."""
+    _result_at_stop: tuple[int, int] | None = None
+    """Signature of its result (`_get_result_signature`) when the program was told to stop."""
 
     def run_to_end(self) -> ExitKind | None:
         """Run the program; return how the attempt ended before its end, or None.
@@ -251,17 +251,25 @@ class Execution:
         """Return whether to stop the program; it is not asked again once this is True."""
         if not (self.stop() or self.is_superseded):
             return False
-        self._scores_at_stop = _get_signature(self.invocation.get_scores_path(self.output))
+        self._result_at_stop = self._get_result_signature()
         return True
 
-    def _has_finished_since_stop(self) -> bool:
-        """Return whether the program logged the last step and scored after it was told to stop.
+    def _get_result_signature(self) -> tuple[int, int] | None:
+        """Return what changes when the program writes its scores, or its checkpoint if it writes no
+        scores; None before it has."""
+        if self.invocation.definition.scores:
+            return _get_signature(self.invocation.get_scores_path(self.output))
+        return get_checkpoint_signature(self.invocation, self.output)
 
-        Scores from before may be those of an earlier step.
+    def _has_finished_since_stop(self) -> bool:
+        """Return whether the program logged the last step and wrote its result after it was told
+        to stop.
+
+        Scores or a checkpoint from before may be those of an earlier step.
         """
-        signature = _get_signature(self.invocation.get_scores_path(self.output))
-        is_scored = signature is not None and signature != self._scores_at_stop
-        return is_scored and self.step >= self.total_steps
+        signature = self._get_result_signature()
+        is_written = signature is not None and signature != self._result_at_stop
+        return is_written and self.step >= self.total_steps
 
     def _poll(self) -> None:
         """Copy the metrics that were logged, and look whether a newer attempt was claimed."""

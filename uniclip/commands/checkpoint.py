@@ -40,10 +40,16 @@ def load_checkpoint(invocation: Invocation, path: Path, device: str) -> Imported
     """Return the model of a checkpoint, on the device.
 
     Raises:
-        UserError: It cannot be read, or holds more than tensors in plain containers.
+        UserError: It cannot be read, holds more than tensors in plain containers, or is a folder,
+            which describes its model itself, beside `checkpoint_config`.
     """
     definition, folder = invocation.definition, invocation.folder
     config_path = find_checkpoint_config(definition, folder, invocation.values)
+    if config_path is not None and path.is_dir():
+        raise UserError(
+            f"command.checkpoint_config: {path} is a folder, whose own files describe the model: "
+            "leave checkpoint_config out"
+        )
     facts = None if config_path is None else read_open_clip_config(config_path)
     model = published.load_model(path, open_clip_config=facts)
     model.embedder.to(detect_device() if device == AUTO else device)

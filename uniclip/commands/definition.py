@@ -70,8 +70,9 @@ class CommandDefinition:
     """Template of the checkpoint that is evaluated on `benchmark`, relative to {output}: a file of
     open_clip or CLIP, a folder of transformers, or a pattern such as `*.pt` of one file."""
     checkpoint_config: str = ""
-    """Template of open_clip's JSON of the model: it states what the weights do not (activation,
-    attention heads, normalization). Empty = heads 64 wide, GELU and CLIP's normalization."""
+    """Template of open_clip's JSON of the model: it states what the weights of a file do not
+    (activation, attention heads, normalization). Empty = heads 64 wide, GELU and CLIP's
+    normalization. A folder describes its model itself."""
     benchmark: tuple[str, ...] = ()
     """Data sets on which the checkpoint is evaluated; `benchmark=` of the user replaces them."""
     sources: tuple[str, ...] | None = None

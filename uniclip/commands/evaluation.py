@@ -114,6 +114,17 @@ def find_checkpoint(invocation: Invocation, output: Path) -> Path:
     return matches[0]
 
 
+def get_checkpoint_signature(invocation: Invocation, output: Path) -> tuple[int, int] | None:
+    """Return what changes when the checkpoint of a run is written; None without one."""
+    try:
+        path = find_checkpoint(invocation, output)
+    except UserError:
+        return None
+    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    stats = [file.stat() for file in files]
+    return max((s.st_mtime_ns for s in stats), default=0), sum(s.st_size for s in stats)
+
+
 def hash_evaluation(protocol_hash: str, checkpoint: Mapping[str, str]) -> str:
     """Return the evaluation hash of a data set: 8 hex digits.
 

@@ -50,6 +50,26 @@ def test_data_sets_of_the_ablation_and_of_the_user(tmp_path: Path) -> None:
     assert replaced.run_only_values("base")["runtime"]["data_root"] == str(tmp_path)
 
 
+def test_one_of_several_primary_scores_counts_and_the_plan_says_which(tmp_path: Path) -> None:
+    name = write_captioned_images(tmp_path / "images", "test")
+    primary = {name: "retrieval.r1", "program": "accuracy", "cifar10": "zeroshot"}
+    chosen = plan(tmp_path, f"benchmark={name}", command=CHECKPOINT, primary_metrics=primary)
+    assert (chosen.primary_metric.dataset, chosen.primary_metric.metric) == ("program", "accuracy")
+    (note,) = chosen.data_notes
+    assert note.endswith(f"accuracy of program, the first of them in benchmark; {name}: secondary")
+    assert plan(tmp_path, primary_metrics={"program": "accuracy"}).data_notes == ()
+
+
+def test_a_second_score_of_the_same_data_set_is_co_primary(tmp_path: Path) -> None:
+    scores = {"accuracy": {"key": "test.accuracy"}, "loss": {"kind": "loss"}}
+    both = plan(tmp_path, command={"scores": scores}, co_primary_metrics={"program": "loss"},
+                margins={"program": {"loss": 0.1}}, margin_reason="small")  # fmt: skip
+    assert [m.metric for m in both.primary_metrics] == ["accuracy", "loss"]
+    assert both.get_margin("program", "loss") is not None
+    with pytest.raises(UserError, match="unknown score 'los': did you mean loss"):
+        plan(tmp_path, command={"scores": scores}, co_primary_metrics={"program": "los"})
+
+
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.config.request import SweepRequest, parse_request
+from tests.helpers.command_ablations import write_command_ablation
 from uniclip.errors import UserError
 
 
@@ -39,3 +40,13 @@ def test_user_protocols_and_benchmarks_are_replaced_by_their_content(tmp_path: P
     assert values["benchmark"] == ["scenes", "dtd", "oxford_pets", "bench14"]
     with pytest.raises(UserError, match="unknown protocol 'custom'"):
         parse("protocol=custom")
+
+
+def test_the_benchmark_of_a_command_may_name_a_list_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "benchmark").mkdir()
+    (tmp_path / "benchmark" / "custom.yaml").write_text("- dtd\n- pets")
+    command = {"checkpoint": "model.pt", "benchmark": ["custom", "bench14", "csv:{here}/a.csv"]}
+    request = parse_request(write_command_ablation(tmp_path, command=command))
+    definition = request.plan_request.ablation.command
+    assert definition is not None
+    assert definition.benchmark == ("dtd", "oxford_pets", "bench14", "csv:{here}/a.csv")

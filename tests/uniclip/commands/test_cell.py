@@ -196,6 +196,27 @@ def test_scores_from_before_the_stop_are_not_those_of_the_last_step(tmp_path: Pa
     assert execution._classify(end) == "interrupted"
 
 
+@pytest.mark.parametrize("checkpoint", ["epoch_*.pt", "model"])
+def test_a_checkpoint_that_is_written_after_the_stop_ends_a_run_without_scores(
+    tmp_path: Path, checkpoint: str
+) -> None:
+    end = ProgramEnd(exit_status=0, was_stopped=True)
+    command = {"checkpoint": checkpoint, "scores": {}}
+    toy = ToyCell(tmp_path, "benchmark=cifar10", command=command)
+    execution = toy.make_execution(stop=lambda: True)
+    path = execution.output / ("epoch_3.pt" if "*" in checkpoint else "model/weights.bin")
+    assert execution._should_stop()
+    assert execution._classify(end) == "interrupted", "there is no checkpoint"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("of an earlier step")
+    assert execution._should_stop()
+    assert execution._classify(end) == "interrupted", "it may be of an earlier step"
+    path.write_text("of the last step")
+    assert execution._classify(end) is None
+    execution.step -= 1
+    assert execution._classify(end) == "interrupted"
+
+
 def test_a_signal_that_reaches_the_program_first_is_no_failure(tmp_path: Path) -> None:
     end = ProgramEnd(exit_status=1, was_stopped=False)
     toy = ToyCell(tmp_path)

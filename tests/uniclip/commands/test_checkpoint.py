@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.helpers import library_folders
 from tests.helpers.checkpoint_ablations import (
     make_checkpoint_command,
     write_captioned_images,
@@ -84,6 +86,38 @@ def test_weights_that_are_not_finite_are_a_diverged_run(tmp_path: Path) -> None:
         outcome = toy.run.read_outcome()
         assert outcome is not None
         assert outcome.kind == "diverged"
+
+
+@pytest.mark.parametrize("write", [library_folders.write_clip, library_folders.write_siglip])
+def test_folders_of_transformers_are_evaluated_or_diverged(
+    tmp_path: Path, write: Callable[[Path], Any]
+) -> None:
+    for name, is_finite in (("finite", True), ("nan", False)):
+        folder = tmp_path / name / "model"
+        model = write(folder)
+        if not is_finite:
+            with torch.no_grad():
+                model.text_model.final_layer_norm.weight[0] = float("nan")
+            model.save_pretrained(folder)
+        toy = make_cell(tmp_path / name, "test", checkpoint=str(folder), scores={})
+        assert toy.execute() == ("trained" if is_finite else "diverged")
+        outcome = toy.run.read_outcome()
+        assert outcome is not None
+        assert outcome.kind == ("trained" if is_finite else "diverged")
+        assert toy.run.has_scores(toy.evaluations) == is_finite
+
+
+def test_a_description_beside_a_folder_is_refused(tmp_path: Path) -> None:
+    library_folders.write_clip(tmp_path / "folder")
+    (tmp_path / "model.json").write_text("{}")
+    toy = make_cell(
+        tmp_path,
+        "test",
+        checkpoint=str(tmp_path / "folder"),
+        checkpoint_config=str(tmp_path / "model.json"),
+    )
+    with pytest.raises(UserError, match="is a folder, whose own files describe the model"):
+        toy.execute()
 
 
 def test_embeddings_of_one_description_are_not_those_of_another(tmp_path: Path) -> None:
