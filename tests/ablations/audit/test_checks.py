@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from ablations.audit import arm_probe, audit, checks
 from ablations.plan.plan import ResolvedPlan
+from tests.ablations.plan.test_equal_sizes import write_filtered
 from tests.helpers.plans import TINY_COMPONENTS, plan_from_words
 from uniclip.config import RunConfig
 from uniclip.config.losses import MULTI_POSITIVE_LOSSES
@@ -210,6 +212,30 @@ def test_heads_share_all_but_the_scale_of_their_modulation(
     words = ["ablation=heads", "arms=[full,product-1]", *TINY_COMPONENTS[1:]]
     found = run_audit_of(plan_from_words(*words), "product-1")
     assert found["product-1", "same initial weights"] is not breaks
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_an_arm_with_another_vocabulary_shares_all_but_the_text_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: bool
+) -> None:
+    if breaks:
+        original = embedder.build_embedder
+
+        def different(config: RunConfig, vocabulary: object, head: object) -> embedder.Embedder:
+            seed = config.seed + config.data.path.endswith("all.csv")  # type: ignore[attr-defined]
+            return original(replace(config, seed=seed), vocabulary, head)  # type: ignore[arg-type]
+
+        monkeypatch.setattr("uniclip.training.state.build_embedder", different)
+    model = [w for w in TINY_COMPONENTS if w.startswith("model.")]
+    words = (*write_filtered(tmp_path, size=27), *model, "train.steps=4", "benchmark=[]")
+    plan = plan_from_words(*words)
+    (check,) = [
+        check
+        for check in audit.run_audit(plan.plan, plan.configs).checks
+        if (check.arm, check.name) == ("no-caption-filter", "same initial weights")
+    ]
+    assert check.passed is not breaks
+    assert check.detail.endswith(", not the text encoder: its vocabulary has another size")
 
 
 def test_losses_are_compared_with_exact_numerics(monkeypatch: pytest.MonkeyPatch) -> None:
