@@ -13,9 +13,9 @@ A manipulation check is declared with its component (`components.yaml`); these k
 With the component off the condition must hold; with the component on it must not, otherwise the
 switch has no effect. Beside the manipulation checks: arms start from the reference's weights in the
 parts that they share, but for a modulation of another initial scale and a text encoder with another
-vocabulary (an A/A arm with perturbed weights starts close to them); they see the same samples in the same order (the A/A arm with other
-draws must not) and the same crops of the views that they share; crossed arms differ in the keys of
-their components alone.
+vocabulary (an A/A arm with perturbed weights starts close to them); they see the same samples in
+the same order (the A/A arm with other draws must not) and the same crops of the views that they
+share; crossed arms differ in the keys of their components alone.
 An arm whose weights after some steps equal those of an earlier arm computes the same function, and
 a comparison of the two is empty.
 """

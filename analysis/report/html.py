@@ -254,7 +254,9 @@ def collect_warnings(results: Results) -> list[str]:
     return [
         *find_comparability_warnings(results),
         *(f"Audit: {c.failure_message}" for c in results.audit_checks if not c.passed),
-        *format_data_check_warnings(results.data_checks, reference),
+        *format_data_check_warnings(
+            results.data_checks, reference, results.contamination.by_embedding
+        ),
     ]
 
 

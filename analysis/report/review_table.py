@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from analysis.results.results import Results
 from analysis.review.checks import review_results
-from analysis.review.commands import format_command_lines
+from analysis.review.commands import format_command_lines, list_store_words
 from analysis.review.finding import Finding
 from analysis.tables.table import Table, TableCell, make_row
 from uniclip.errors import UserError
@@ -29,6 +29,8 @@ class ReportedReview:
     plan: Plan
     findings: tuple[Finding, ...] = ()
     note: str = NO_FINDING
+    store_words: tuple[str, ...] = ()
+    """The word of the commands that names the store; empty for the default one."""
 
     def build_table(self, *, with_commands: bool) -> Table:
         """Return the findings, major ones first.
@@ -41,12 +43,26 @@ class ReportedReview:
             name="review",
             title=TITLE,
             headings=(*HEADINGS, "command") if with_commands else HEADINGS,
-            rows=tuple(_build_row(self.plan, f, with_commands) for f in self.findings),
+            rows=tuple(self._build_row(f, with_commands) for f in self.findings),
             records=tuple(_build_record(f) for f in self.findings),
             notes=(self.note,),
             num_text_columns=len(HEADINGS) + with_commands,
             essential=("finding", "evidence", "answer", "price"),
         )
+
+    def _build_row(self, finding: Finding, with_commands: bool) -> tuple[TableCell, ...]:
+        is_major = finding.severity == "major"
+        cells: list[str | TableCell] = [
+            TableCell(text=f"{finding.title} ({finding.severity})", bold=is_major),
+            "; ".join(finding.evidence),
+            finding.reason,
+            finding.remedy.description,
+            format_price(finding),
+        ]
+        if with_commands:
+            lines = format_command_lines(finding, self.plan, self.store_words)
+            cells.append("; ".join(f"python sweep.py {line}" for line in lines))
+        return make_row(*cells)
 
 
 def review_for_report(store: Store, results: Results) -> ReportedReview | None:
@@ -60,7 +76,12 @@ def review_for_report(store: Store, results: Results) -> ReportedReview | None:
         findings = sorted(review_results(store, results), key=lambda f: f.severity != "major")
     except UserError as error:  # a file of another sweep of the store is damaged
         return ReportedReview(results.plan, note=f"Not reviewed: {error}")
-    return ReportedReview(results.plan, tuple(findings), NOTE if findings else NO_FINDING)
+    return ReportedReview(
+        results.plan,
+        tuple(findings),
+        NOTE if findings else NO_FINDING,
+        tuple(list_store_words(store)),
+    )
 
 
 def format_price(finding: Finding) -> str:
@@ -70,21 +91,6 @@ def format_price(finding: Finding) -> str:
     if num_evaluations:
         parts.append(f"{num_evaluations} evaluation{'s' * (num_evaluations != 1)}")
     return " and ".join(parts) or "nothing to run"
-
-
-def _build_row(plan: Plan, finding: Finding, with_commands: bool) -> tuple[TableCell, ...]:
-    is_major = finding.severity == "major"
-    cells: list[str | TableCell] = [
-        TableCell(text=f"{finding.title} ({finding.severity})", bold=is_major),
-        "; ".join(finding.evidence),
-        finding.reason,
-        finding.remedy.description,
-        format_price(finding),
-    ]
-    if with_commands:
-        lines = format_command_lines(finding, plan)
-        cells.append("; ".join(f"python sweep.py {line}" for line in lines))
-    return make_row(*cells)
 
 
 def _build_record(finding: Finding) -> dict[str, object]:

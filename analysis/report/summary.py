@@ -83,7 +83,9 @@ def build_terminal_summary(results: Results) -> list[str]:
         *describe_sign_flips(results),
         *describe_baselines(results),
         *(f"{label}: {'; '.join(texts)}." for label, texts in resolutions if texts),
-        *format_data_check_warnings(results.data_checks, plan.get_arm(plan.reference)),
+        *format_data_check_warnings(
+            results.data_checks, plan.get_arm(plan.reference), results.contamination.by_embedding
+        ),
     ]
     required_warnings = _wrap_lines(
         [*_describe_missing_cells(results), *find_comparability_warnings(results)]

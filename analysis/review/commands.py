@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from analysis.review.finding import CommandWords, Finding
 from uniclip.commands.definition import EXECUTOR
 from uniclip.config.override_keys import get_key, replace_overrides
-from uniclip.store import Plan
+from uniclip.store import Plan, Store
 from uniclip.store.sweep_records import IMPORTED
 
 TRAINING_SECTIONS = ("train.", "data.", "model.", "method.", "views.")
 """Sections of the configuration that a sweep of another program's runs does not have."""
+DEFAULT_STORE = "store"
 TUNE_KEYS = (
     *("n_trials", "space", "sampler", "sampler_options", "pruner", "pruner_options", "storage"),
     *("tuning_seeds", "parallel_trials", "sampler_seed"),
@@ -38,6 +39,11 @@ def format_command_lines(
         for words in finding.remedy.commands
         if _is_applicable(words, plan)
     )
+
+
+def list_store_words(store: Store) -> list[str]:
+    """Return the word that names a store; nothing for the default one."""
+    return [] if store.root == Store(DEFAULT_STORE).root else [f"store={store.root}"]
 
 
 def _is_applicable(words: CommandWords, plan: Plan) -> bool:

@@ -48,7 +48,13 @@ def build_tables(results: Results) -> list[Table]:
         tables.append(build_all_scores_table(results))
     tables += [*build_benchmark_tables(results), *build_dataset_mean_tables(results)]
     if results.data_checks:
-        tables.append(build_data_checks_table(results.data_checks, plan.get_arm(plan.reference)))
+        tables.append(
+            build_data_checks_table(
+                results.data_checks,
+                plan.get_arm(plan.reference),
+                results.contamination.by_embedding,
+            )
+        )
     tables += build_contamination_tables(results)
     if results.variance_components:
         tables.append(build_variance_table(results))

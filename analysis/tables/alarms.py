@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from analysis import formatting
 from analysis.results.alarms import DataCheck, select_checks
 from analysis.tables.table import Table, TableCell, make_row
 from uniclip.evaluate.checks import label_order, near_duplicates
+from uniclip.evaluate.checks.copy_search import CopyVerdicts
 from uniclip.store import Arm
 
 OUTCOME_LABELS = {"zeroshot": "zero-shot accuracy", "zeroshot.accuracy": "zero-shot accuracy"}
@@ -16,12 +17,15 @@ NOT_CHECKED = "not checked"
 LEAKAGE_UNCHECKED = "leakage unchecked"
 
 
-def build_data_checks_table(data_checks: Sequence[DataCheck], reference: Arm) -> Table:
+def build_data_checks_table(
+    data_checks: Sequence[DataCheck], reference: Arm, by_embedding: Mapping[str, CopyVerdicts]
+) -> Table:
     """Return one row per data set; the CSV has one row per run and data set.
 
     Args:
         data_checks: checks of all runs.
         reference: the arm whose score is given with and without near-duplicates.
+        by_embedding: data set -> verdicts of the search by embedding, if there was one.
     """
     rows = []
     for dataset in _list_datasets(data_checks):
@@ -31,7 +35,7 @@ def build_data_checks_table(data_checks: Sequence[DataCheck], reference: Arm) ->
                 dataset,
                 _build_label_order_cell(dataset_checks),
                 _build_chance_cell(dataset_checks),
-                _describe_near_duplicates(dataset_checks),
+                _describe_copies(dataset_checks, by_embedding.get(dataset)),
                 _describe_score_without_duplicates(dataset_checks, reference.name),
             )
         )
@@ -65,8 +69,13 @@ def build_data_checks_table(data_checks: Sequence[DataCheck], reference: Arm) ->
     )
 
 
-def format_data_check_warnings(data_checks: Sequence[DataCheck], reference: Arm) -> Iterator[str]:
-    """Yield a sentence for each data set with misordered labels or near-duplicates."""
+def format_data_check_warnings(
+    data_checks: Sequence[DataCheck], reference: Arm, by_embedding: Mapping[str, CopyVerdicts]
+) -> Iterator[str]:
+    """Yield a sentence for each data set with misordered labels or copies of training images.
+
+    The arguments are those of `build_data_checks_table`.
+    """
     for dataset in _list_datasets(data_checks):
         dataset_checks = select_checks(data_checks, dataset)
         if any(c.label_order_differs for c in dataset_checks):
@@ -74,10 +83,11 @@ def format_data_check_warnings(data_checks: Sequence[DataCheck], reference: Arm)
                 f"{dataset}: labels and class names may be in different orders: "
                 f"{_describe_label_order(dataset_checks)}."
             )
-        if any(c.num_near_duplicates for c in dataset_checks):
+        copies = by_embedding.get(dataset)
+        if any(c.num_near_duplicates for c in dataset_checks) or count_copies(copies):
             score_text = _describe_score_without_duplicates(dataset_checks, reference.name)
             score_suffix = f"; {reference.label}: {score_text}" if score_text else ""
-            yield f"{dataset}: {_describe_near_duplicates(dataset_checks)}{score_suffix}."
+            yield f"{dataset}: {_describe_copies(dataset_checks, copies)}{score_suffix}."
 
 
 def _list_datasets(data_checks: Sequence[DataCheck]) -> list[str]:
@@ -117,10 +127,29 @@ def _build_chance_cell(dataset_checks: Sequence[DataCheck]) -> TableCell:
     )
 
 
-def _describe_near_duplicates(dataset_checks: Sequence[DataCheck]) -> str:
+def count_copies(copies: CopyVerdicts | None) -> int:
+    """Return the number of test images that are copies by embedding; 0 without a search."""
+    return 0 if copies is None else int((copies.verdicts == near_duplicates.DUPLICATE).sum())
+
+
+def _describe_copies(dataset_checks: Sequence[DataCheck], copies: CopyVerdicts | None) -> str:
+    """Return what the search by hash and that by embedding found."""
+    by_hash = _describe_near_duplicates(dataset_checks)
+    if copies is None:
+        return LEAKAGE_UNCHECKED if by_hash is None else by_hash
+    if by_hash is not None:
+        return f"{by_hash}; by embedding {count_copies(copies):,}"
+    return (
+        f"{count_copies(copies):,} of {len(copies.verdicts):,} test images are copies of training "
+        "images by embedding; not searched by hash"
+    )
+
+
+def _describe_near_duplicates(dataset_checks: Sequence[DataCheck]) -> str | None:
+    """Return what the search by hash found; None without one."""
     performed_checks = [c for c in dataset_checks if c.num_near_duplicates is not None]
     if not performed_checks:
-        return LEAKAGE_UNCHECKED
+        return None
     counts = sorted({c.num_near_duplicates or 0 for c in performed_checks})
     count_text = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     num_undecidable = max(c.num_undecidable or 0 for c in performed_checks)

@@ -8,10 +8,9 @@ from analysis import formatting
 from analysis.results.contamination import ArmScore, ContaminatedScore, Contamination
 from analysis.results.results import Results
 from analysis.statistics.item_clusters import ItemUncertainty
-from analysis.tables.alarms import LEAKAGE_UNCHECKED
+from analysis.tables.alarms import LEAKAGE_UNCHECKED, count_copies
 from analysis.tables.table import Table, TableCell, make_row
 from uniclip.evaluate.checks.copy_search import CopyVerdicts
-from uniclip.evaluate.checks.near_duplicates import DUPLICATE
 from uniclip.store import Contrast
 
 NO_ITEM_LEFT = "no item is left"
@@ -72,9 +71,8 @@ def _build_score_table(results: Results, contamination: Contamination) -> Table:
 def _describe_search(dataset: str, copies: CopyVerdicts) -> str:
     """Return what a search by embedding was made with, and what it finds."""
     calibration = copies.calibration
-    num_copies = int((copies.verdicts == DUPLICATE).sum())
     return (
-        f"{dataset}: searched by embedding, too ({copies.model}): {num_copies:,} of "
+        f"{dataset}: searched by embedding, too ({copies.model}): {count_copies(copies):,} of "
         f"{len(copies.verdicts):,} images have a training image at a cosine similarity of at least "
         f"{calibration.similarity:.4f} and a correlation of thumbnails of at least "
         f"{calibration.correlation:.3f}. Of copies that were made of {calibration.num_images} "

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analysis.collect.run_time import format_duration
-from analysis.review.commands import format_command_lines
+from analysis.review.commands import format_command_lines, list_store_words
 from analysis.review.finding import Finding, Remedy
 from sweeps.costs.estimate import CostEstimate
 from uniclip.store import Plan, Store
-
-DEFAULT_STORE = "store"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +56,6 @@ def build_proposal(
         command_lines=format_command_lines(finding, plan, list_store_words(store)),
         price=estimate_price(finding.remedy, cost_estimates, gpus_per_run),
     )
-
-
-def list_store_words(store: Store) -> list[str]:
-    """Return the word that names a store; nothing for the default one."""
-    return [] if store.root == Store(DEFAULT_STORE).root else [f"store={store.root}"]
 
 
 def estimate_price(

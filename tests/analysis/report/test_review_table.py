@@ -31,7 +31,8 @@ def test_findings_have_prices_and_commands(tmp_path: Path) -> None:
     assert file.rows[0][0].text == "No arm was tuned (major)"
     assert page.headings[-1] == "command"
     assert page.rows[1][-1].text == (
-        f"python sweep.py run {results.plan.sweep_id} 'benchmark=[scenes,bench14]'"
+        f"python sweep.py run {results.plan.sweep_id} 'benchmark=[scenes,bench14]' "
+        f"store={store.root}"
     )
     assert len(file.headings) == len(file.rows[0]) == len(page.rows[0]) - 1
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from analysis.review.commands import TUNE_KEYS, build_command_line, format_command_lines
+from analysis.review.commands import (
+    TUNE_KEYS,
+    build_command_line,
+    format_command_lines,
+    list_store_words,
+)
 from analysis.review.finding import CommandWords, Finding, Remedy
 from sweeps.tuning.tuner import TuneConfig
 from tests.helpers import fake_sweep, fake_tuned_sweep
 from tests.helpers.fake_sweep import Truth
+from uniclip.store import Store
 from uniclip.store.sweep_records import IMPORTED
 
 PLAN = replace(
@@ -59,3 +66,8 @@ def test_lines_are_as_a_shell_reads_them_and_none_runs_imported_runs() -> None:
 
 def test_keys_of_a_tuning_are_those_of_tune() -> None:
     assert set(TUNE_KEYS) == set(TuneConfig.__dataclass_fields__)
+
+
+def test_a_store_that_is_not_the_default_is_named() -> None:
+    assert list_store_words(Store("store")) == []
+    assert list_store_words(Store(Path("/data/my store"))) == ["store=/data/my store"]

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from analysis.report import summary
+from analysis.report.html import collect_warnings
 from tests.helpers import fake_published_sets, fake_sweep
 from tests.helpers.analyzed_sweeps import analyze_sweep, select_record, tables_by_name
-from tests.helpers.fake_published_sets import NUM_SAMPLES
+from tests.helpers.copy_verdicts import make_verdicts
+from tests.helpers.fake_published_sets import EVALUATION_HASHES, NUM_SAMPLES
 from uniclip.evaluate.checks import near_duplicates
+from uniclip.evaluate.checks.copy_search import note_verdicts
 from uniclip.store import Cell
 
 
@@ -50,6 +53,29 @@ def test_warnings_have_their_numbers(tmp_path: Path) -> None:
     lines = list(summary.build_terminal_summary(results))
     assert any("flowers102: labels and class names may be in different" in line for line in lines)
     assert any("dtd: 40 of 400 test images are near-duplicates" in line for line in lines)
+
+
+@pytest.mark.parametrize("is_hashed", [False, True])
+def test_copies_that_only_the_search_by_embedding_found(tmp_path: Path, is_hashed: bool) -> None:
+    def extra(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
+        distinct = np.full(NUM_SAMPLES, near_duplicates.DISTINCT, np.int8)
+        hashed = {"near_duplicate": distinct} if is_hashed else {}
+        return {"zeroshot": np.arange(NUM_SAMPLES) < 120, **hashed} if dataset == "dtd" else {}
+
+    store, sweep_id = fake_published_sets.make(tmp_path, extra=extra)
+    run, evaluation_hash = fake_sweep.run_id("full", 0), EVALUATION_HASHES["dtd"]
+    note_verdicts(store.cache_path, run, "dtd", evaluation_hash, make_verdicts(NUM_SAMPLES, 7))
+    results = analyze_sweep(store, sweep_id)
+    table = tables_by_name(results)["data_checks"]
+    (text,) = [row[3].text for row in table.rows if row[0].text == "dtd"]
+    warning = collect_warnings(results)[-1]
+    expected = (
+        "0 of 400 test images are near-duplicates of training images; by embedding 7"
+        if is_hashed
+        else "7 of 400 test images are copies of training images by embedding; not searched by hash"
+    )
+    assert text == expected
+    assert warning.startswith(f"dtd: {expected}")
 
 
 def test_near_duplicates_among_other_images_are_not_compared(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,6 @@ from sweeps.review.proposal import (
     build_proposal,
     describe_price,
     estimate_price,
-    list_store_words,
 )
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
@@ -35,11 +33,6 @@ def make_remedy(**runs: float) -> Remedy:
     """Return a remedy of these runs."""
     command = CommandWords(changes=("seeds=[0,1]",))
     return Remedy(description="more seeds", commands=(command,), runs=runs)
-
-
-def test_a_store_that_is_not_the_default_is_named() -> None:
-    assert list_store_words(STORE) == []
-    assert list_store_words(Store(Path("/data/my store"))) == ["store=/data/my store"]
 
 
 def test_a_price_sums_runs_by_arm() -> None:
