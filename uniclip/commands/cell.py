@@ -170,6 +170,8 @@ class Execution:
     """Wall seconds of the program."""
     is_superseded: bool = False
     _next_check: float = 0.0
+    _last_step_before: int = 0
+    """The last step that earlier attempts logged."""
     _seconds_before: float | None = None
     """Seconds of training behind the step at which this attempt began."""
     _result_at_stop: tuple[int, int] | None = None
@@ -262,14 +264,14 @@ class Execution:
         return get_checkpoint_signature(self.invocation, self.output)
 
     def _has_finished_since_stop(self) -> bool:
-        """Return whether the program logged the last step and wrote its result after it was told
-        to stop.
+        """Return whether the program, or an earlier attempt, logged the last step, and it wrote its
+        result after it was told to stop, or at all if it ended before that.
 
         Scores or a checkpoint from before may be those of an earlier step.
         """
         signature = self._get_result_signature()
         is_written = signature is not None and signature != self._result_at_stop
-        return is_written and self.step >= self.total_steps
+        return is_written and max(self.step, self._last_step_before) >= self.total_steps
 
     def _poll(self) -> None:
         """Copy the metrics that were logged, and look whether a newer attempt was claimed."""
@@ -311,10 +313,11 @@ class Execution:
         if self.is_superseded or self.attempt.is_superseded():
             return "superseded"
         status = program_end.exit_status
-        if status == 0 and (not program_end.was_stopped or self._has_finished_since_stop()):
-            return None
         # Slurm may send its signal to the program, too, which then ends before it is told to.
-        if program_end.was_stopped or self.stop() or status in STOP_STATUSES:
+        was_stopped = program_end.was_stopped or self.stop()
+        if status == 0 and (not was_stopped or self._has_finished_since_stop()):
+            return None
+        if was_stopped or status in STOP_STATUSES:
             return "interrupted"
         killed = " (killed: out of memory?)" if status == 128 + SIGKILL else ""
         last_line = _read_last_line(self.attempt.log_path)

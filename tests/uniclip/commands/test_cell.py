@@ -225,6 +225,23 @@ def test_a_signal_that_reaches_the_program_first_is_no_failure(tmp_path: Path) -
         toy.make_execution()._classify(end)
 
 
+def test_a_program_that_ends_with_status_0_at_a_signal_is_finished_if_it_has_scored(
+    tmp_path: Path,
+) -> None:
+    end = ProgramEnd(exit_status=0, was_stopped=False)
+    toy = ToyCell(tmp_path)
+    execution = toy.make_execution(stop=lambda: True)
+    assert execution._classify(end) == "interrupted", "it has written no scores"
+    assert toy.make_execution()._classify(end) is None, "that it has none is its error"
+    (execution.output / "scores.json").write_text('{"test": {"accuracy": 0.5}}')
+    assert toy.make_execution(stop=lambda: True)._classify(end) is None
+    execution = toy.make_execution(stop=lambda: True)
+    execution.step -= 1
+    assert execution._classify(end) == "interrupted", "these are scores of an earlier step"
+    execution._last_step_before = execution.total_steps
+    assert execution._classify(end) is None, "this attempt had only to score"
+
+
 def test_an_attempt_that_only_scores_keeps_the_seconds_of_training(tmp_path: Path) -> None:
     toy = ToyCell(tmp_path, "seconds=0.3", command={"scores_file": "other.json"})
     with pytest.raises(UserError, match="without writing its scores"):
