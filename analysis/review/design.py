@@ -26,6 +26,8 @@ from uniclip.store import Arm, Contrast, Plan
 SAMPLES, IMAGE_FORWARDS = "samples seen", "image forward passes"
 COMPUTE = (FLOPS, IMAGE_FORWARDS, SAMPLES)
 """Quantities that stand for compute, the best first; the first that both sides have is compared."""
+COMPUTE_KINDS = ("main", "difference", "shapley", "trend")
+"""Kinds of contrasts whose two sides are compared."""
 DATA_PATH = "data.path"
 SCALE_KEYS = (
     *("train.steps", "train.batch_size", "data.num_train", DATA_PATH),
@@ -59,12 +61,12 @@ def check_compute(review: ReviewInput) -> Iterator[Finding]:
     unequal: list[tuple[Contrast, str, float, float]] = []
     has_control = False
     for contrast in plan.contrasts:
-        if contrast.kind not in ("main", "difference"):
+        if contrast.kind not in COMPUTE_KINDS:
             continue
         is_baseline = plan.reference in contrast.weights and bool(outside & set(contrast.weights))
         if not contrast.primary and not is_baseline:
             continue
-        difference = _compare_compute(contrast, facts)
+        difference = compare_compute(contrast, facts)
         if difference is None:
             continue
         if _is_unequal(*difference[1:]):
@@ -77,17 +79,19 @@ def check_compute(review: ReviewInput) -> Iterator[Finding]:
         yield _make_compute_finding(review, unequal)
 
 
-def _compare_compute(
+def compare_compute(
     contrast: Contrast, facts: Mapping[str, Mapping[str, float | None]]
 ) -> tuple[str, float, float] | None:
-    """Return the compared quantity and its mean on both sides; None if nothing is known."""
+    """Return the compared quantity and its mean on both sides, with the weights of the contrast;
+    None if nothing is known."""
     for quantity in COMPUTE:
-        sides = [
-            [facts.get(arm, {}).get(quantity) for arm in arms] for arms in contrast.arms_by_sign
-        ]
-        known = [[value for value in side if value is not None] for side in sides]
-        if all(values and len(values) == len(side) for values, side in zip(known, sides)):
-            left, right = (sum(values) / len(values) for values in known)
+        values = {arm: facts.get(arm, {}).get(quantity) for arm in contrast.weights}
+        if all(contrast.arms_by_sign) and None not in values.values():
+            left, right = (
+                sum(contrast.weights[arm] * (values[arm] or 0.0) for arm in arms)
+                / sum(contrast.weights[arm] for arm in arms)
+                for arms in contrast.arms_by_sign
+            )
             return quantity, left, right
     return None
 

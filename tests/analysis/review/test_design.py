@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from analysis.collect.frame import collect_plan_data
 from analysis.results.results import analyze
 from analysis.review.checks import review_sweep
-from analysis.review.design import check_scale, find_aliases
+from analysis.review.design import check_compute, check_scale, compare_compute, find_aliases
 from analysis.review.finding import ReviewInput
 from tests.helpers.reviewed_sweeps import (
     OTHER,
@@ -36,6 +37,36 @@ def test_a_flaw_is_found_with_the_cells_that_answer_it(
     name: str, runs: dict[str, float], tmp_path: Path
 ) -> None:
     assert assert_only_finding(tmp_path, name).remedy.runs == runs
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_compared"), [("shapley", True), ("trend", True), ("interaction", False)]
+)
+def test_shapley_values_and_trends_are_comparisons(
+    kind: Literal["shapley", "trend", "interaction"], is_compared: bool, tmp_path: Path
+) -> None:
+    store, plan = write_sweep(tmp_path, Story())
+    results = analyze(store, collect_plan_data(store, plan))
+    contrast = replace(plan.contrasts[0], kind=kind, label="X", primary=True)
+    facts = {REFERENCE: {"image forward passes": 3.0}, OTHER: {"image forward passes": 1.0}}
+    changed_plan = replace(plan, contrasts=(contrast,), comparison_facts=facts)
+    changed = replace(results, sweep_data=replace(results.sweep_data, plan=changed_plan))
+    review = ReviewInput(results=changed, related_plans=(), further_seeds={})
+    evidence = [text for finding in check_compute(review) for text in finding.evidence]
+    assert evidence == (["X: image forward passes 3 vs. 1"] if is_compared else [])
+
+
+def test_compute_is_averaged_with_the_weights_of_the_arms() -> None:
+    """A Shapley value gives pairs of arms different weights, which balance other components."""
+    facts = {
+        arm: {"samples seen": passes} for arm, passes in (("a", 3), ("b", 1), ("c", 3), ("d", 1))
+    }
+    weights = {"a": 0.75, "b": 0.25, "c": -0.75, "d": -0.25}
+    contrast = Contrast(name="x", label="X", kind="shapley", weights=weights, primary=True)
+    assert compare_compute(contrast, facts) == ("samples seen", 2.5, 2.5)
+    unbalanced = replace(contrast, weights={"a": 0.75, "b": 0.25, "c": -0.25, "d": -0.75})
+    assert compare_compute(unbalanced, facts) == ("samples seen", 2.5, 1.5)
+    assert compare_compute(contrast, {"a": {"samples seen": 3.0}}) is None
 
 
 def make_main_contrast(*rows: tuple[bool, ...]) -> tuple[Contrast, dict[str, Arm]]:
