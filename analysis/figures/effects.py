@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -21,13 +22,18 @@ from uniclip.store import Arm, Contrast
 
 CONTRAST_GROUPS = {
     "main": "Main effects",
-    "interaction": "Interactions",
     "shapley": "Shapley values",
+    "interaction": "Interactions",
     "trend": "Trends over doses",
     "scale": "Effects per tenfold compute",
     "difference": "Single differences",
     "noise": "Noise floor",
 }
+
+LABEL_WIDTH = 60
+"""Characters of a line of a label: those of effects with aliases are longer."""
+ROW_HEIGHT, LINE_HEIGHT = 0.31, 0.13
+"""Inches of a row, and of each further line of its label."""
 
 CROSSED_DESIGNS = ("crossed", "leave_one_out", "listed", "shapley")
 """Designs whose arms may be all combinations; in others, means over arms mix several effects."""
@@ -48,7 +54,11 @@ def draw_effects(results: Results, *, ax: style.AxesLike | None = None) -> Figur
     if not rows:
         raise style.FigureSkipped("no contrast has a seed that all of its arms completed")
     keys = results.primary_scores
-    size = _choose_size(len(keys), len(rows))
+    labels = [
+        row if isinstance(row, str) else fill(row.label, LABEL_WIDTH, break_on_hyphens=False)
+        for row in rows
+    ]
+    size = _choose_size(len(keys), labels)
     figure, grid = style.create_panels(ax, 1, len(keys), size, sharey=True)
     panels = grid[0]
     for axes, key in zip(panels, keys):
@@ -59,16 +69,17 @@ def draw_effects(results: Results, *, ax: style.AxesLike | None = None) -> Figur
     for axes in panels[1:]:
         axes.tick_params(labelleft=False)
     first = panels[0]
-    labels = [row if isinstance(row, str) else row.label for row in rows]
     first.set_yticks(range(len(rows)), labels, color=style.get_ink())
     for row, tick in zip(rows, first.get_yticklabels()):
         tick.set_fontweight("bold" if isinstance(row, str) else "normal")
     return figure
 
 
-def _choose_size(num_panels: int, num_rows: int) -> tuple[float, float]:
+def _choose_size(num_panels: int, labels: Sequence[str]) -> tuple[float, float]:
     """Return width and height in inches."""
-    return 5.4 + 3.8 * num_panels, 0.7 + 0.31 * num_rows
+    num_lines = max(label.count("\n") + 1 for label in labels)
+    row_height = ROW_HEIGHT + LINE_HEIGHT * (num_lines - 1)
+    return 5.4 + 3.8 * num_panels, 0.7 + row_height * len(labels)
 
 
 def _finish_effect_panel(axes: Axes, results: Results, key: ScoreKey, num_rows: int) -> None:

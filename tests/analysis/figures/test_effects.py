@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.figures.effects import draw_effects, draw_interactions
+from analysis.figures.effects import LABEL_WIDTH, draw_effects, draw_interactions
 from analysis.figures.style import FigureSkipped, use_figure_style
 from analysis.report.build import ReportResult
 from analysis.results.results import Results
@@ -25,6 +25,24 @@ def test_a_row_for_each_contrast_and_group(complete_results: Results) -> None:
     ]  # fmt: skip
     assert {c.label for c in complete_results.plan.contrasts} <= set(labels)
     assert any("helps" in text.get_text() for text in axes.texts)
+
+
+def test_labels_with_aliases_leave_room_for_the_panels(complete_results: Results) -> None:
+    label = "awareness [+ MP-NCE x domain similarity x strong view + decay x strong view]"
+    plan = complete_results.plan
+    contrasts = tuple(replace(c, label=f"{label} {i}") for i, c in enumerate(plan.contrasts))
+    sweep_data = replace(complete_results.sweep_data, plan=replace(plan, contrasts=contrasts))
+    with use_figure_style():
+        figure = draw_effects(replace(complete_results, sweep_data=sweep_data))
+        figure.canvas.draw()
+    (axes,) = figure.axes
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert " ".join(labels[1].split("\n")) == f"{label} 0"
+    assert max(len(line) for text in labels for line in text.split("\n")) <= LABEL_WIDTH
+    extents = [t.get_window_extent() for t in axes.get_xticklabels() if t.get_text()]
+    assert all(a.x1 < b.x0 for a, b in zip(extents, extents[1:])), "numbers do not overlap"
+    heights = [tick.get_window_extent() for tick in axes.get_yticklabels()]
+    assert all(a.y0 >= b.y1 for a, b in zip(heights, heights[1:])), "lines do not overlap"
 
 
 def test_a_panel_for_each_primary_score(built_report: tuple[Store, str, ReportResult]) -> None:
