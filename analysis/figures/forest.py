@@ -88,7 +88,8 @@ def _draw_panel(axes: Axes, averaged: AveragedEffect) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     unit = f" ({number_format.difference_unit})" if number_format.difference_unit else ""
-    axes.set_xlabel(f"effect on {averaged.column.score}{unit}")
+    label = formatting.format_score_label(averaged.column.score)
+    axes.set_xlabel(f"effect on {label}{unit}")
     title = "\n".join(textwrap.wrap(averaged.contrast.label, TITLE_WIDTH))
     axes.set_title(title, fontsize=style.scale_font(9))
 

@@ -62,9 +62,10 @@ def _select_shown(averaged_effects: Sequence[AveragedEffect]) -> list[AveragedEf
 
 
 def format_mean_label(column: Column) -> str:
-    """Return what a mean is of: "zeroshot accuracy, shifts"."""
+    """Return what a mean is of: "zero-shot accuracy, shifts", "R@1 image to text"."""
+    kind_text = "" if column.kind == "recall" else f" {column.kind.replace('_', ' ')}"
     list_text = f", {column.mean_list}" if column.mean_list else ""
-    return f"{column.score} {column.kind}{list_text}"
+    return f"{formatting.format_score_label(column.score)}{kind_text}{list_text}"
 
 
 def _build_row(averaged: AveragedEffect) -> Any:

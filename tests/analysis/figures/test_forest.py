@@ -53,7 +53,7 @@ def test_a_report_draws_every_score_but_recalls_beyond_1(published_results: Resu
 
 def test_another_score_is_drawn_on_request(published_results: Results) -> None:
     axes = interface.draw_forest(published_results, "probe").axes[0]
-    assert axes.get_xlabel() == "effect on probe (pp)"
+    assert axes.get_xlabel() == "effect on linear probe (pp)"
 
 
 def test_a_sweep_without_published_sets_has_no_forest(complete_results: Results) -> None:

@@ -90,7 +90,7 @@ def test_without_the_outcomes_of_a_set_items_are_not_in_the_interval(results: Re
     row = select_record(table, contrast=CONTRAST, score="probe")
     assert row["seeds_and_items_low"] == ""
     assert row["seeds_low"] != ""
-    shown = [r for r in table.rows if r[1].text.startswith("probe")]
+    shown = [r for r in table.rows if r[1].text.startswith("linear probe")]
     assert {r[5].text for r in shown} == {"no outcomes"}
 
 
@@ -107,7 +107,7 @@ def test_a_set_that_one_arm_lacks_is_in_no_mean(tmp_path: Path) -> None:
         assert "dtd" not in record["by_dataset"]
         assert record["num_datasets"] == "2"
         assert record["seeds_sets_and_items_low"] == "", "two sets say nothing of new ones"
-    assert "Mean of zeroshot accuracy: cifar10, flowers102." in to_markdown(table)
+    assert "Mean of zero-shot accuracy: cifar10, flowers102." in to_markdown(table)
 
 
 def test_primary_contrasts_are_shown_and_the_others_are_in_the_file(tmp_path: Path) -> None:
