@@ -6,14 +6,15 @@ rule: it has one view and no text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
+from uniclip.config import select_run_only
 from uniclip.config.compose import flatten
 from uniclip.evaluate import datasets
 from uniclip.evaluate.datasets.fine_tuning import count_published_images
 from uniclip.evaluate.protocols import custom
 from uniclip.evaluate.protocols.published import DEFAULT_PROTOCOL
-from uniclip.store import Arm, Plan, RunFolder
+from uniclip.store import Arm, Plan, RunFolder, Store
 
 
 def list_fine_tuning(plan: Plan, arm: Arm) -> dict[str, str]:
@@ -22,19 +23,27 @@ def list_fine_tuning(plan: Plan, arm: Arm) -> dict[str, str]:
     return {name: h for name, h in evaluations.items() if datasets.is_fine_tuning(name)}
 
 
-def count_pending_steps(plan: Plan, arm: Arm, run: RunFolder | None = None) -> float:
-    """Return the training steps of an arm that cost as much as its fine-tuning.
+def list_pending(plan: Plan, arm: Arm, run: RunFolder | None = None) -> list[str]:
+    """Return the data sets on which an arm is fine-tuned.
 
     Args:
         plan: The plan.
         arm: One of its arms.
         run: Data sets of which it has scores are left out; None: all count.
     """
-    names = [
+    return [
         name
         for name, evaluation_hash in list_fine_tuning(plan, arm).items()
         if run is None or not run.has_scores({name: evaluation_hash})
     ]
+
+
+def count_pending_steps(plan: Plan, arm: Arm, run: RunFolder | None = None) -> float:
+    """Return the training steps of an arm that cost as much as its fine-tuning.
+
+    The arguments are those of `list_pending`.
+    """
+    names = list_pending(plan, arm, run)
     if not names:
         return 0.0
     num_samples = sum(_count_training_samples(plan, arm, name) for name in names)
@@ -42,22 +51,32 @@ def count_pending_steps(plan: Plan, arm: Arm, run: RunFolder | None = None) -> f
     return num_samples / batch_size
 
 
-def describe_fine_tuning(plan: Plan) -> Iterator[str]:
-    """Yield what the fine-tuning of one run costs, in one line; nothing without any."""
-    arm = next(a for a in plan.arms if a.name == plan.reference)
-    names = list_fine_tuning(plan, arm)
-    if names:
-        steps = flatten(plan.base_config)["train.steps"]
-        noun = "data set" if len(names) == 1 else "data sets"
-        yield (
-            f"fine-tuning on {len(names)} {noun} costs a run about as much as "
-            f"{count_pending_steps(plan, arm):,.0f} training steps (it has {steps:,})"
-        )
+def describe_fine_tuning(store: Store, plan: Plan, runs: Collection[str]) -> Iterator[str]:
+    """Yield what the fine-tuning of one run costs, in one line; nothing without any.
+
+    Args:
+        store: The store.
+        plan: The plan.
+        runs: The runs that are executed. The line is about the first that is fine-tuned, one of the
+            reference arm if there is one.
+    """
+    for cell in sorted(plan.cells, key=lambda c: c.arm != plan.reference):
+        arm = plan.get_arm(cell.arm)
+        if cell.run_id not in runs or not list_fine_tuning(plan, arm):
+            continue
+        run = store.get_run(cell.run_id)
+        if names := list_pending(plan, arm, run):
+            steps = (flatten(plan.base_config) | arm.config_diff)["train.steps"]
+            noun = "data set" if len(names) == 1 else "data sets"
+            yield (
+                f"fine-tuning on {len(names)} {noun} costs a run about as much as "
+                f"{count_pending_steps(plan, arm, run):,.0f} training steps (it has {steps:,})"
+            )
+            return
 
 
 def _count_training_samples(plan: Plan, arm: Arm, name: str) -> int:
     """Return the samples of training that cost as much as fine-tuning an arm on a data set."""
-    base_protocol = plan.base_config.get("runtime", {}).get("protocol", DEFAULT_PROTOCOL)
-    protocol = arm.config_diff.get("runtime.protocol", base_protocol)
-    recipe = custom.build_protocol(protocol).fine_tuning
+    runtime = select_run_only(plan.base_config, arm.config_diff).get("runtime", {})
+    recipe = custom.build_protocol(runtime.get("protocol", DEFAULT_PROTOCOL)).fine_tuning
     return recipe.count_training_samples(*count_published_images(datasets.get(name)))

@@ -50,9 +50,12 @@ BENCHMARKS: dict[str, str] = {
 Published and user-defined data sets are benchmarks too: `uniclip.evaluate.datasets`."""
 
 GIGABYTE = 10**9
-SHARD_SELECTION_KEYS = ("where", "validation_fraction", "test_fraction")
+SHARD_SELECTION_KEYS = ("where", "validation_fraction", "test_fraction", "max_held_out")
 """Keys of the section of shards that select the samples of a split."""
-DATASET_SELECTION_KEYS = (*SHARD_SELECTION_KEYS, "caption_column", "key_column", "image_column")
+DATASET_SELECTION_KEYS = (
+    *SHARD_SELECTION_KEYS,
+    *("caption_column", "label_column", "key_column", "image_column"),
+)
 """Likewise of the section of a data set with embedded images."""
 MAX_DECODED = 200_000
 """Embedded training images up to which all are decoded for the search for copies among them."""

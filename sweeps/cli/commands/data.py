@@ -141,7 +141,8 @@ def download_datasets(root: Path, names: list[str], *, as_json: bool = False) ->
     with divert_text(is_diverted=as_json):
         for dataset in selected_datasets:
             is_fetched = dataset.torchvision is not None or dataset.name in own_names
-            if is_fetched and dataset.describe_missing(root) is not None:
+            present = copies.resolve_dataset(dataset, root)
+            if is_fetched and present.describe_missing(root) is not None:
                 download(dataset, root)
     return [dataset.name for dataset in selected_datasets]
 

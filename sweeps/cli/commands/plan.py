@@ -109,7 +109,7 @@ def run(arguments: Namespace) -> int:
         [
             *_describe_planning(request, plan, planning, cost_estimates, gpus_per_run),
             _describe_estimate(request, plan, runs, cost_estimates),
-            *describe_fine_tuning(plan),
+            *describe_fine_tuning(request.store, plan, runs),
             *_describe_expected_start(settings.launcher, plan.num_cores),
         ],
         width=console.width,

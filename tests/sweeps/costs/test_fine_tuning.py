@@ -11,7 +11,7 @@ from sweeps.costs import fine_tuning
 from sweeps.costs.estimate import estimate_costs
 from tests.sweeps.costs.test_estimate import PROBE, add_attempt, outcome
 from uniclip.io import atomic
-from uniclip.store import Arm, Cell, DatasetScores, Plan, PrimaryMetric, Store
+from uniclip.store import Arm, Cell, DatasetScores, Plan, PrimaryMetric, RunFolder, Store
 from uniclip.store.json_io import to_json_bytes
 
 RECIPE = {"epochs": 2, "min_steps": 1, "learning_rates": [1e-3], "num_validations": 1}
@@ -41,6 +41,14 @@ def plan() -> Plan:
     )  # fmt: skip
 
 
+def write_scores(run: RunFolder) -> None:
+    """Write the scores of a run that was fine-tuned."""
+    scores = DatasetScores(
+        dataset="dtd_finetune", evaluation_hash="2", protocol={}, weights_digest="", scores=()
+    )
+    atomic.write_once(run.scores_path("dtd_finetune", "2"), to_json_bytes(scores))
+
+
 def test_steps_of_training_that_cost_as_much(plan: Plan) -> None:
     full, plain = plan.arms
     assert fine_tuning.list_fine_tuning(plan, full) == {"dtd_finetune": "2"}
@@ -49,11 +57,28 @@ def test_steps_of_training_that_cost_as_much(plan: Plan) -> None:
     assert fine_tuning.count_pending_steps(plan, plain) == 0
     larger = replace(full, config_diff={"train.batch_size": 2 * BATCH_SIZE})
     assert fine_tuning.count_pending_steps(plan, larger) == steps / 2
-    (line,) = fine_tuning.describe_fine_tuning(plan)
-    assert line == (
-        "fine-tuning on 1 data set costs a run about as much as 80 training steps (it has 100)"
-    )
-    assert not list(fine_tuning.describe_fine_tuning(replace(plan, reference="plain")))
+
+
+def test_a_protocol_of_one_arm_prices_that_arm(plan: Plan) -> None:
+    base_config = {**plan.base_config, "runtime": {"device": "cpu", "protocol": "slip2021"}}
+    named = replace(plan, base_config=base_config)
+    diff = {"runtime.protocol.name": "mine"}
+    diff |= {f"runtime.protocol.fine_tuning.{key}": value for key, value in RECIPE.items()}
+    arm = replace(plan.arms[0], config_diff=diff)
+    assert fine_tuning.count_pending_steps(named, arm) == DTD_SAMPLES / BATCH_SIZE
+    assert fine_tuning.count_pending_steps(named, plan.arms[0]) > 10 * DTD_SAMPLES / BATCH_SIZE
+
+
+def test_a_line_tells_the_price_while_a_run_is_to_be_fine_tuned(tmp_path: Path, plan: Plan) -> None:
+    store, full, plain = Store(tmp_path), *(cell.run_id for cell in plan.cells)
+    line = "fine-tuning on 1 data set costs a run about as much as 80 training steps (it has 100)"
+    assert list(fine_tuning.describe_fine_tuning(store, plan, {full, plain})) == [line]
+    other = replace(plan, reference="plain")
+    assert list(fine_tuning.describe_fine_tuning(store, other, {full, plain})) == [line]
+    for runs in ({plain}, set()):
+        assert not list(fine_tuning.describe_fine_tuning(store, plan, runs))
+    write_scores(store.get_run(full))
+    assert not list(fine_tuning.describe_fine_tuning(store, plan, {full, plain}))
 
 
 def test_a_probe_prices_it_at_the_time_of_training_samples(tmp_path: Path, plan: Plan) -> None:
@@ -73,8 +98,5 @@ def test_past_runs_that_were_not_fine_tuned_are_priced_with_it(tmp_path: Path, p
     add_attempt(run, 40.0, "trained")
     missing_seconds = outcome(1, "cpu").cost["seconds_per_step"] * DTD_SAMPLES / BATCH_SIZE
     assert estimate_costs(store, plan)["full"].seconds == pytest.approx(40 + missing_seconds)
-    scores = DatasetScores(
-        dataset="dtd_finetune", evaluation_hash="2", protocol={}, weights_digest="", scores=()
-    )
-    atomic.write_once(run.scores_path("dtd_finetune", "2"), to_json_bytes(scores))
+    write_scores(run)
     assert estimate_costs(store, plan)["full"].seconds == pytest.approx(40)

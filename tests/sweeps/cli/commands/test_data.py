@@ -139,6 +139,27 @@ def test_torchvision_downloads_the_data_sets_that_it_offers(
     assert len(calls) == 2  # the data set is present
 
 
+def test_a_list_downloads_no_data_set_of_which_there_is_a_copy_in_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torchvision.datasets
+
+    called: list[str] = []
+    for dataset in datasets.DATASETS.values():
+        if dataset.torchvision is not None:
+            name = dataset.torchvision[0]
+            record = lambda *_, name=name, **arguments: called.append(name)  # noqa: E731
+            monkeypatch.setattr(torchvision.datasets, name, record)
+    labels = {"train": [0, 1], "test": [0, 1]}
+    dataset_copies.write_classification(tmp_path / "wds_mnist", ["a", "b"], **labels)
+    execute("data", "download", "datacomp38", f"data_root={tmp_path}")
+    assert "CIFAR10" in called
+    assert "MNIST" not in called
+    (tmp_path / "wds_mnist/test/nshards.txt").unlink()
+    execute("data", "download", "datacomp38", f"data_root={tmp_path}")
+    assert "MNIST" in called
+
+
 @pytest.mark.parametrize("dataset", [d for d in datasets.DATASETS.values() if d.torchvision])
 def test_torchvision_has_every_downloader_that_is_named(dataset: Dataset) -> None:
     import inspect

@@ -98,10 +98,11 @@ def test_only_files_that_cannot_be_written_are_reported_as_such(tmp_path, monkey
         make_thumbnails(config)
 
 
-@pytest.mark.parametrize("key", ["validation_fraction", "test_fraction", "where"])
+@pytest.mark.parametrize("key", ["validation_fraction", "test_fraction", "where", "max_held_out"])
 def test_verdicts_of_other_training_samples_are_not_reused(tmp_path, key):
     path = write_photos(tmp_path, num_samples=2)
-    changed = shards_config(path, **{key: "width > 1" if key == "where" else 0.123})
+    values = {"where": "width > 1", "max_held_out": 16}
+    changed = shards_config(path, **{key: values.get(key, 0.123)})
     fingerprints = [_fingerprint_images(c, "train") for c in (shards_config(path), changed)]
     assert fingerprints[0] != fingerprints[1]
     assert fingerprints[0] == _fingerprint_images(shards_config(path), "train")
