@@ -8,11 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.evaluate.outcome_clusters import (
-    CLUSTER_ARRAY,
-    find_clusters,
-    list_row_arrays,
-)
+from uniclip.evaluate.outcome_clusters import find_clusters, list_row_arrays
 from uniclip.frames.records import load_arrays
 from uniclip.store import Plan, Store
 
@@ -52,19 +48,19 @@ class ItemOutcomes:
 def load_outcomes(store: Store, plan: Plan, dataset: str, score: str) -> ItemOutcomes:
     """Read the outcomes of a score from every run of a plan, each file once."""
     outcomes_by_arm: dict[str, dict[int, Floats]] = {}
-    outcomes_by_run: dict[str, Floats | None] = {}
+    outcomes_by_evaluation: dict[tuple[str, str | None], Floats | None] = {}
     clusters: NDArray[Any] | None = None
     for cell in plan.cells:
-        if cell.run_id not in outcomes_by_run:
-            evaluation = plan.evaluation_hashes[cell.arm].get(dataset)
+        evaluation = plan.evaluation_hashes[cell.arm].get(dataset)
+        key = cell.run_id, evaluation
+        if key not in outcomes_by_evaluation:
             names = [score, *(list_row_arrays(score) if clusters is None else ())]
             arrays = load_arrays(store.get_run(cell.run_id), dataset, evaluation, names)
             saved = arrays.get(score)
             if saved is not None and clusters is None:
                 clusters = find_clusters(score, len(saved), arrays)
-                clusters = arrays.get(CLUSTER_ARRAY) if clusters is None else clusters
-            outcomes_by_run[cell.run_id] = None if saved is None else saved.astype(np.float64)
-        run_outcomes = outcomes_by_run[cell.run_id]
+            outcomes_by_evaluation[key] = None if saved is None else saved.astype(np.float64)
+        run_outcomes = outcomes_by_evaluation[key]
         if run_outcomes is not None:
             outcomes_by_arm.setdefault(cell.arm, {})[cell.seed] = run_outcomes
     return ItemOutcomes(outcomes_by_arm, clusters)

@@ -79,9 +79,10 @@ def collect_contamination(store: Store, sweep_data: SweepData) -> Contamination:
         copies = _read_copies(store, plan, dataset)
         if copies:
             by_embedding[dataset] = next(iter(copies.values()))
-        names = contaminated_items.list_needed_arrays("")
-        searched = _read_arrays(store, plan, dataset, names, copies)
-        searched = {c: a for c, a in searched.items() if contaminated_items.VERDICTS in a}
+        saved = _SavedArrays(store, plan, dataset)
+        saved.read(contaminated_items.list_needed_arrays(""))
+        cells = {c: _select_arrays(saved, c, copies) for c in plan.cells}
+        searched = {c: a for c, a in cells.items() if contaminated_items.VERDICTS in a}
         num_images = [contaminated_items.count_photographs(None, a) for a in searched.values()]
         if not searched:
             unchecked.append(dataset)
@@ -90,7 +91,7 @@ def collect_contamination(store: Store, sweep_data: SweepData) -> Contamination:
         else:
             names = [score for d, score in sweep_data.list_score_keys() if d == dataset]
             names = [score for score in names if BLIND not in score]
-            items_by_score = _read_items(store, plan, dataset, names, copies)
+            items_by_score = _read_items(saved, names, copies)
             compared = [_compare_score(plan, (dataset, n), i) for n, i in items_by_score.items()]
             scores += [score for score in compared if score is not None]
     return Contamination(
@@ -130,31 +131,41 @@ def _describe_training_data(plan: Plan, arm: str) -> tuple[Any, ...]:
     return tuple(sorted((k, repr(v)) for k, v in config_diff.items() if k.startswith("data")))
 
 
-def _read_arrays(
-    store: Store,
-    plan: Plan,
-    dataset: str,
-    names: list[str],
-    copies: Mapping[str, CopyVerdicts],
-) -> dict[tuple[str, int], dict[str, NDArray[Any]]]:
-    """Return (arm, seed) -> those of the named arrays that its run saved on a data set.
+@dataclass
+class _SavedArrays:
+    """Arrays that the runs of a plan saved on a data set; each is read once."""
 
-    Where there are verdicts by embedding, an image is a copy if either search says so.
-    """
-    arrays_of_run: dict[str, dict[str, NDArray[Any]]] = {}
-    for cell in plan.cells:
-        if cell.run_id not in arrays_of_run:
-            evaluation_hash = plan.evaluation_hashes[cell.arm].get(dataset)
-            arrays_of_run[cell.run_id] = load_arrays(
-                store.get_run(cell.run_id), dataset, evaluation_hash, names
-            )
-    return {
-        (cell.arm, cell.seed): contaminated_items.add_verdicts(
-            arrays_of_run[cell.run_id],
-            copies[cell.arm].verdicts if cell.arm in copies else None,
-        )
-        for cell in plan.cells
-    }
+    store: Store
+    plan: Plan
+    dataset: str
+    _by_evaluation: dict[tuple[str, str | None], dict[str, NDArray[Any]]] = field(
+        default_factory=dict
+    )
+    _names: set[str] = field(default_factory=set)
+
+    def read(self, names: Sequence[str]) -> None:
+        """Read those of the named arrays that were not read before."""
+        missing = [name for name in dict.fromkeys(names) if name not in self._names]
+        for run_id, evaluation_hash in dict.fromkeys(map(self._get_key, self.plan.cells)):
+            run = self.store.get_run(run_id)
+            arrays = load_arrays(run, self.dataset, evaluation_hash, missing)
+            self._by_evaluation.setdefault((run_id, evaluation_hash), {}).update(arrays)
+        self._names.update(missing)
+
+    def get(self, cell: Cell) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a cell that were read."""
+        return self._by_evaluation[self._get_key(cell)]
+
+    def _get_key(self, cell: Cell) -> tuple[str, str | None]:
+        return cell.run_id, self.plan.evaluation_hashes[cell.arm].get(self.dataset)
+
+
+def _select_arrays(
+    saved: _SavedArrays, cell: Cell, copies: Mapping[str, CopyVerdicts]
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a cell; an image is a copy if either search says so."""
+    verdicts = copies[cell.arm].verdicts if cell.arm in copies else None
+    return contaminated_items.add_verdicts(saved.get(cell), verdicts)
 
 
 def _has_copies(arrays: Mapping[str, NDArray[Any]]) -> bool:
@@ -173,32 +184,16 @@ class _ScoreItems:
 
 
 def _read_items(
-    store: Store,
-    plan: Plan,
-    dataset: str,
-    scores: Sequence[str],
-    copies: Mapping[str, CopyVerdicts],
+    saved: _SavedArrays, scores: Sequence[str], copies: Mapping[str, CopyVerdicts]
 ) -> dict[str, _ScoreItems]:
-    """Return the items of some scores; the arrays of a run are read once."""
+    """Return the items of some scores."""
     items_by_score = {score: _ScoreItems() for score in scores}
-    names = list(
-        dict.fromkeys(
-            name
-            for score in scores
-            for name in (score, *contaminated_items.list_needed_arrays(score))
-        )
-    )
-    cells_by_run: dict[str, list[Cell]] = {}
-    for cell in plan.cells:
-        cells_by_run.setdefault(cell.run_id, []).append(cell)
-    for run_id, cells in cells_by_run.items():
-        evaluation_hash = plan.evaluation_hashes[cells[0].arm].get(dataset)
-        saved = load_arrays(store.get_run(run_id), dataset, evaluation_hash, names)
-        for cell in cells:
-            verdicts = copies[cell.arm].verdicts if cell.arm in copies else None
-            arrays = contaminated_items.add_verdicts(saved, verdicts)
-            for score in set(scores) & set(arrays):
-                _add_cell(items_by_score[score], cell, score, arrays)
+    needed = [contaminated_items.list_needed_arrays(score) for score in scores]
+    saved.read([*scores, *(name for names in needed for name in names)])
+    for cell in saved.plan.cells:
+        arrays = _select_arrays(saved, cell, copies)
+        for score in set(scores) & set(arrays):
+            _add_cell(items_by_score[score], cell, score, arrays)
     return items_by_score
 
 

@@ -104,10 +104,10 @@ def estimate_paired_difference(
         classes: (n,) class of each sample, for the mean per class.
 
     Returns:
-        The interval; None if the numbers of samples differ, for fewer than two clusters, or if a
-        class has a single sample.
+        The interval; None if the numbers of samples (or clusters) differ, for fewer than two
+        clusters, or if a class has a single sample.
     """
-    if len(first) != len(second):
+    if len(first) != len(second) or (clusters is not None and len(clusters) != len(second)):
         return None
     differences = second.astype(np.float64) - first.astype(np.float64)
     n, mean = len(differences), float(differences.mean())

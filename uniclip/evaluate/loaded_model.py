@@ -46,6 +46,8 @@ def load_model(name: str, arguments: Mapping[str, Any]) -> LoadedModel:
     Raises:
         UserError: There is no such run or checkpoint, or it cannot be loaded.
     """
+    import torch
+
     from uniclip import numerics
     from uniclip.checkpoints import importing
     from uniclip.checkpoints.load import load
@@ -67,6 +69,7 @@ def load_model(name: str, arguments: Mapping[str, Any]) -> LoadedModel:
             True,
             folder.path.name,
         )
+    numerics.apply(torch.get_num_threads())  # exact: fine-tuning is resumed to the bit
     quick_gelu = arguments.get("quick_gelu")
     pretrained = importing.load_model(
         path,

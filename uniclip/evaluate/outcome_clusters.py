@@ -52,7 +52,8 @@ def find_clusters(
     """Return the cluster of each outcome of a score, shape (n,); None where each is its own.
 
     Outcomes of captions are of the cluster of their image; if images come in no clusters, those of
-    one image are one.
+    one image are one. Where outcomes cannot be matched with images, the clusters of all images are
+    returned, of another length: of such outcomes no uncertainty is estimated.
 
     Args:
         score: name of the score.
@@ -62,9 +63,7 @@ def find_clusters(
     rows, clusters = find_item_rows(score, num_outcomes, arrays), arrays.get(CLUSTER_ARRAY)
     if clusters is None:
         return rows if _name_caption_array(score) in arrays else None
-    if rows is not None:
-        return clusters[rows]
-    return clusters if len(clusters) == num_outcomes else None
+    return clusters if rows is None else clusters[rows]
 
 
 def _name_caption_array(score: str) -> str:

@@ -381,7 +381,8 @@ def _index_items(score: str, arrays: dict[str, NDArray[Any]]) -> pd.MultiIndex:
     rows = find_item_rows(score, num_outcomes, arrays)
     image = np.full(num_outcomes, -1) if rows is None else rows
     clusters = find_clusters(score, num_outcomes, arrays)
-    cluster = image if clusters is None else clusters
+    is_matched = clusters is not None and len(clusters) == num_outcomes
+    cluster = clusters if is_matched else image
     return pd.MultiIndex.from_arrays(
         [np.arange(num_outcomes), image, cluster], names=["item", "image", "cluster"]
     )

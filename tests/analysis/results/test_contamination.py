@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from analysis.collect.frame import collect_sweep_data
+from analysis.collect.predictions import load_outcomes
 from analysis.results import contamination
 from analysis.results.contamination import collect_contamination
 from analysis.statistics.item_clusters import estimate_item_uncertainty
@@ -18,7 +19,7 @@ from tests.helpers import fake_published_sets
 from tests.helpers.analyzed_sweeps import analyze_sweep, tables_by_name
 from tests.helpers.fake_published_sets import NUM_SAMPLES
 from uniclip.evaluate.checks import near_duplicates
-from uniclip.store import Cell, RunFolder
+from uniclip.store import Cell, RunFolder, Store
 
 FAMILY = np.arange(NUM_SAMPLES) // 2
 IMAGE_OF_CAPTION = np.arange(2 * NUM_SAMPLES) // 2
@@ -89,10 +90,8 @@ def test_scores_and_effects_without_the_items(tmp_path: Path) -> None:
     assert without.num_clusters == (NUM_SAMPLES - 50) // 2
 
 
-def test_files_are_read_twice_at_most_however_many_scores_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """To find whether there are copies, and then for all scores at once."""
+def test_each_array_of_a_run_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdicts, to find whether there are copies, and then the outcomes of all scores."""
 
     def save_scores(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
         outcomes = draw_outcomes(cell)
@@ -100,16 +99,34 @@ def test_files_are_read_twice_at_most_however_many_scores_there_are(
 
     store, sweep_id = fake_published_sets.make(tmp_path, extra=save_scores)
     sweep_data = collect_sweep_data(store, sweep_id)
-    load_arrays, num_reads = contamination.load_arrays, Counter[tuple[str, str]]()
+    load_arrays, num_reads = contamination.load_arrays, Counter[tuple[str, str, str]]()
 
-    def count(run: RunFolder, dataset: str, *rest: Any) -> dict[str, Any]:
-        num_reads[run.id, dataset] += 1
-        return load_arrays(run, dataset, *rest)
+    def count(run: RunFolder, dataset: str, evaluation: str, names: list[str]) -> dict[str, Any]:
+        num_reads.update((run.id, dataset, name) for name in names)
+        return load_arrays(run, dataset, evaluation, names)
 
     monkeypatch.setattr(contamination, "load_arrays", count)
     keys = {score.key for score in collect_contamination(store, sweep_data).scores}
     assert {("dtd", "zeroshot"), ("dtd", "probe")} <= keys
-    assert max(num_reads.values()) == 2
+    assert set(num_reads.values()) == {1}
+
+
+def test_of_items_whose_clusters_are_unknown_no_uncertainty_is_estimated(tmp_path: Path) -> None:
+    """As where all items count: outcomes of half the cells, which no array matches with images."""
+
+    def save_halves(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
+        pairs = np.arange(NUM_SAMPLES) // 2
+        outcomes = draw_outcomes(cell, NUM_SAMPLES // 2)
+        arrays = {**save(cell, "dtd"), "zeroshot": outcomes, "pairs": pairs}
+        return arrays if dataset == "dtd" else {}
+
+    results = analyze_sweep(*fake_published_sets.make(tmp_path, extra=save_halves))
+    score = next(s for s in results.contamination.scores if s.key == ("dtd", "zeroshot"))
+    assert score.arms["full"].num_contaminated == 20
+    assert set(score.effects.values()) == {(None, None)}
+    clusters = load_outcomes(Store(tmp_path), results.plan, "dtd", "zeroshot").clusters
+    assert clusters is not None
+    assert len(clusters) == NUM_SAMPLES
 
 
 def test_without_any_search_there_are_no_effects(tmp_path: Path) -> None:

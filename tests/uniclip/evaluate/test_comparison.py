@@ -23,6 +23,12 @@ def test_without_clusters_it_is_the_paired_t_interval() -> None:
     assert interval.num_samples == interval.num_clusters == 40
 
 
+def test_of_unmatched_clusters_there_is_no_interval() -> None:
+    first, second = np.zeros(6), np.arange(6.0)
+    assert estimate_paired_difference(first, second, np.arange(6)) is not None
+    assert estimate_paired_difference(first, second, np.arange(7)) is None
+
+
 def test_the_standard_error_is_robust_to_clusters() -> None:
     generator = np.random.default_rng(1)
     clusters = generator.integers(0, 12, 60)

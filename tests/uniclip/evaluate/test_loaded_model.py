@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.helpers import published_models
 from uniclip.errors import UserError
 from uniclip.evaluate.loaded_model import find_run, load_model
 
@@ -36,3 +38,16 @@ def test_an_id_must_match_one_run(tmp_path: Path) -> None:
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere"):
         load_model(str(tmp_path / "nowhere"), {})
+
+
+def test_a_checkpoint_is_evaluated_with_exact_numerics(tmp_path: Path) -> None:
+    """Else what is trained in its evaluation, fine-tuning, could not be resumed to the bit."""
+    torch.save(published_models.clip().state_dict(), tmp_path / "clip.pt")
+    num_threads = torch.get_num_threads()
+    torch.use_deterministic_algorithms(False)
+    torch.set_float32_matmul_precision("high")
+    model = load_model(str(tmp_path / "clip.pt"), {"quick_gelu": False})
+    assert not model.is_run
+    assert torch.get_deterministic_debug_mode() == 2, "an operation that is not is an error"
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_num_threads() == num_threads

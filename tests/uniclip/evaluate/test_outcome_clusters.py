@@ -26,7 +26,7 @@ CLUSTERS = np.array([7, 7, 8, 9], np.uint64)
         ("retrieval.t2i.r1", [0, 0, 2], [7, 7, 8]),
         ("zeroshot.kind", [1, 3], [7, 9]),
         ("zeroshot.kind[a]", [1, 3], [7, 9]),
-        ("zeroshot.other", None, None),
+        ("zeroshot.other", None, [7, 7, 8, 9]),
     ],
 )
 def test_outcomes_belong_to_images_and_their_clusters(
@@ -46,7 +46,8 @@ def test_outcomes_of_several_images_each_may_have_clusters_of_their_own() -> Non
     arrays = {CLUSTER_ARRAY: CLUSTERS}
     assert find_item_rows("association.cues", 4, arrays) is None
     assert to_list(find_clusters("association.cues", 4, arrays)) == CLUSTERS.tolist()
-    assert find_clusters("association.cues", 5, arrays) is None
+    unmatched = find_clusters("association.cues", 5, arrays)
+    assert to_list(unmatched) == CLUSTERS.tolist(), "of another length: nothing is estimated"
 
 
 def to_list(array: NDArray[np.generic] | None) -> list[int] | None:
