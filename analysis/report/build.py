@@ -140,7 +140,6 @@ def iterate_store_inputs(store: Store, plan: Plan) -> Iterator[Path]:
     yield folder.path / "plan.json"
     yield from (folder.audit_path, folder.probes_path, folder.cost_estimates_path)
     yield store.origins_path
-    yield from _iterate_copy_notes(store, plan)
     for run_id, required_evaluations in plan.required_evaluations().items():
         run = store.get_run(run_id)
         if not run.is_readable():
@@ -148,9 +147,12 @@ def iterate_store_inputs(store: Store, plan: Plan) -> Iterator[Path]:
         yield run.path / "spec.json"
         outcome_path = run.path / "outcome.json"
         yield outcome_path
+        copies_paths = run.list_copies_paths()
         for dataset, evaluation in sorted(required_evaluations.items()):
             yield run.scores_path(dataset, evaluation)
             yield run.predictions_path(dataset, evaluation)
+            if (copies_path := run.copies_path(dataset, evaluation)) in copies_paths:
+                yield copies_path
         for number in run.list_attempts():
             attempt = run.get_attempt(number)
             yield from (attempt.claim_path, attempt.metrics_path, attempt.usage_path)
@@ -164,19 +166,6 @@ def iterate_store_inputs(store: Store, plan: Plan) -> Iterator[Path]:
     if plan.tuning is not None and plan.tuning.study:
         study = store.get_study(plan.tuning.default_sweep, plan.tuning.study)
         yield from study.list_round_paths()
-
-
-def _iterate_copy_notes(store: Store, plan: Plan) -> Iterator[Path]:
-    """Yield the verdicts of searches for copies by embedding on the data sets of all runs."""
-    if not store.cache_path.is_dir():
-        return
-    from uniclip.evaluate.checks.copy_search import locate_verdicts  # here: it imports numpy
-
-    for cell in plan.cells:
-        for dataset, evaluation_hash in sorted(plan.evaluation_hashes[cell.arm].items()):
-            path = locate_verdicts(store.cache_path, cell.run_id, dataset, evaluation_hash)
-            if path.exists():
-                yield path
 
 
 def _iterate_related_plans(store: Store, plan: Plan) -> Iterator[Path]:

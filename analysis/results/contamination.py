@@ -119,7 +119,7 @@ def _read_copies(store: Store, plan: Plan, dataset: str) -> dict[str, CopyVerdic
         evaluation_hash = plan.evaluation_hashes[cell.arm].get(dataset)
         training_data = _describe_training_data(plan, cell.arm)
         if evaluation_hash is not None and training_data not in copies:
-            verdicts = read_verdicts(store.cache_path, cell.run_id, dataset, evaluation_hash)
+            verdicts = read_verdicts(store.get_run(cell.run_id), dataset, evaluation_hash)
             copies.update({} if verdicts is None else {training_data: verdicts})
     training_data_by_arm = {arm.name: _describe_training_data(plan, arm.name) for arm in plan.arms}
     return {arm: copies[key] for arm, key in training_data_by_arm.items() if key in copies}

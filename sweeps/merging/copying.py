@@ -37,7 +37,10 @@ def copy_run(source: RunFolder, target: Store, scratch: Path) -> None:
 
 
 def copy_scores(source: RunFolder, target: RunFolder) -> int:
-    """Copy the scores that `target`, a run with the same weights, lacks; return how many."""
+    """Copy the scores that `target`, a run with the same weights, lacks; return how many.
+
+    Likewise the searches for copies of training images.
+    """
     paths = [path for path in sorted(source.list_score_paths()) if path.suffix == ".json"]
     names = [path.name for path in paths if _is_regular(path, source.path)]
     missing = [name for name in names if not (target.path / "scores" / name).exists()]
@@ -46,6 +49,9 @@ def copy_scores(source: RunFolder, target: RunFolder) -> int:
         if _is_regular(source.path / predictions, source.path):
             write_once(target.path / predictions, (source.path / predictions).read_bytes())
         write_once(target.path / "scores" / name, (source.path / "scores" / name).read_bytes())
+    for path in _list_copy_searches(source):
+        if _is_regular(path, source.path):
+            write_once(target.path / path.relative_to(source.path), path.read_bytes())
     return len(missing)
 
 
@@ -98,12 +104,17 @@ def copy_tuning_rounds(source: Store, target: Store, plan: Plan) -> None:
         write_once(target.root / path.relative_to(source.root), path.read_bytes())
 
 
+def _list_copy_searches(run: RunFolder) -> list[Path]:
+    return [path for path in sorted(run.list_copies_paths()) if path.suffix == ".json"]
+
+
 def _list_run_files(run: RunFolder) -> Iterator[str]:
     """Yield the paths of the files of a finished run, relative to its folder; the outcome last."""
     paths = [run.path / "spec.json", run.config_path, run.tokenizer_path]
     paths += [run.best_weights_path, run.weights_path]
     paths += sorted(run.path.glob("predictions/*.npz"))
     paths += sorted(path for path in run.list_score_paths() if path.suffix == ".json")
+    paths += _list_copy_searches(run)
     for number in run.list_attempts():
         attempt = run.get_attempt(number)
         paths += [attempt.claim_path, *(attempt.path / name for name in ATTEMPT_FILES)]

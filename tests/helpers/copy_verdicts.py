@@ -14,6 +14,6 @@ def make_verdicts(num_images: int, num_copies: int = 1) -> CopyVerdicts:
     verdicts = np.full(num_images, DISTINCT, np.int8)
     verdicts[:num_copies] = DUPLICATE
     calibration = Calibration(
-        similarity=0.9, correlation=0.9, found_share=1.0, similar_share=0.0, num_images=9
+        similarity=0.9, correlation=0.9, recall=1.0, similar_share=0.0, num_images=9
     )
     return CopyVerdicts(verdicts=verdicts, calibration=calibration, model="another model")

@@ -49,6 +49,8 @@ BENCHMARKS: dict[str, str] = {
 """Benchmarks on training sources, and the module of each (see `benchmarks.base.BenchmarkModule`).
 Published and user-defined data sets are benchmarks too: `uniclip.evaluate.datasets`."""
 
+USER_SOURCES = ("csv", "webdataset", "huggingface")
+"""Those of a user's own images."""
 GIGABYTE = 10**9
 SHARD_SELECTION_KEYS = ("where", "validation_fraction", "test_fraction", "max_held_out")
 """Keys of the section of shards that select the samples of a split."""
@@ -247,16 +249,29 @@ def find_copies_by_embedding(
 ) -> CopyVerdicts | None:
     """Return which test images of a data set are copies of training images by their embedding.
 
-    None for the benchmarks of training sources, and where images of either are missing. All
-    training images are embedded first, if the cache lacks them.
+    Data sets are the published and the user-defined ones, and the test split of the user's data
+    with which the run was trained. None for other training sources, and where images of either are
+    missing. All training images are embedded first, if the cache lacks them.
     """
-    if name in BENCHMARKS or data.describe_missing(config.data) is not None:
+    is_own = name in USER_SOURCES and name == config.data.name
+    if (name in BENCHMARKS and not is_own) or data.describe_missing(config.data) is not None:
         return None
-    benchmark = _build_published(name, config.runtime, Cache(search.cache_folder), lambda: False)
+    from uniclip.evaluate.checks import copy_search  # here: it imports numpy
+
     train_fingerprint = _fingerprint_images(config.data, "train")
-    copies = search.find(benchmark.build_source(), config.data, train_fingerprint)
-    if copies is None:
+    if is_own:
+        from uniclip.evaluate.features import split_features
+
+        test = copy_search.open_split_images(
+            split_features.open_split_cached(config.data, "test"),
+            _fingerprint_images(config.data, "test"),
+        )
+        return search.find(test, config.data, train_fingerprint)
+    benchmark = _build_published(name, config.runtime, Cache(search.cache_folder), lambda: False)
+    images = copy_search.open_dataset_images(benchmark.build_source())
+    if images is None:
         return None
+    copies = search.find(images, config.data, train_fingerprint)
     return replace(copies, verdicts=benchmark.select_pictures(copies.verdicts))
 
 

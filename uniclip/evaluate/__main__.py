@@ -2,8 +2,8 @@
 
     python -m uniclip.evaluate run=<run folder or id, weights file or checkpoint>[,<another> ...]
         [benchmark=bench14] [data_root=data] [protocol=clip2021] [conf_dir=<folder>]
-        [store=store] [cache_dir=<folder>] [allow_torchscript=true] [quick_gelu=true]
-        [output=scores.json] [plugins=[module]]
+        [evaluation_precision=fp32] [store=store] [cache_dir=<folder>]
+        [allow_torchscript=true] [quick_gelu=true] [output=scores.json] [plugins=[module]]
         [copies=embedding] [copies_model=<checkpoint>]
 
 `run=` is a run (with the `plugins=` that it was trained with; an id, or a prefix of one, is looked
@@ -15,8 +15,10 @@ counted (`uniclip.evaluate.checks.near_duplicates`), and scores are given withou
 `sweep.py` stores every score.
 
 `copies=embedding` searches for them by embedding, too (`uniclip.evaluate.checks.embedding_copies`):
-by that of the run, or of the checkpoint `copies_model=`. It embeds all training images once, and
-says on standard error how long that takes. The next report of a sweep of the run counts them.
+by that of the run, or of the checkpoint `copies_model=`, also in the test split of the data with
+which the run was trained. It embeds all training images once, and says on standard error how long
+that takes. The verdicts are stored in the run: the next report of a sweep with the same
+`protocol=` and `evaluation_precision=` counts them.
 
 Of several models each has a table, then the main scores stand side by side, and the differences to
 the first model are listed, with 95 % intervals for new test samples, paired by sample
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     from uniclip.evaluate.comparison import ScoreDifference
     from uniclip.store import Score
 
-RUNTIME_KEYS = ("data_root", "protocol")
+RUNTIME_KEYS = ("data_root", "protocol", "evaluation_precision")
 BOOLEAN_KEYS = ("allow_torchscript", "quick_gelu")
 KEYS = (
     *("run", "benchmark", *RUNTIME_KEYS, "conf_dir", "store", "cache_dir"),
@@ -153,8 +155,7 @@ def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
         cache_dir = Path(str(arguments["cache_dir"])) if "cache_dir" in arguments else None
         folder = cache_dir or model.cache_dir
         search = leakage.build_copy_search(run, model, folder, arguments)
-        if search is not None:
-            config = leakage.locate_training_data(config, model)
+        config = leakage.locate_training_data(config, model)
         evaluation = ModelEvaluation(model, config, folder, results[run], search)
         yield from ([f"### {run}", ""] if len(runs) > 1 else [])
         yield from evaluation.evaluate(names)
@@ -295,7 +296,8 @@ class ModelEvaluation:
         copies = evaluate.find_copies_by_embedding(name, self.config, search)
         if copies is None:
             return [f"| {name} | copies by embedding | n/a: not searched | | |"]
-        leakage.note_copies(search, self.model.run_id, name, self.config, copies)
+        if self.model.run is not None:
+            leakage.store_copies(self.model.run, name, self.config, search, copies)
         counts = leakage.count_verdicts(scored[1], copies.verdicts)
         without = leakage.score_without_copies(*scored, copies.verdicts)
         result["copies_by_embedding"] = {
@@ -316,7 +318,7 @@ class ModelEvaluation:
         )
         protocol = evaluate.build_protocol(name, config, cache_dir)
         verdicts = None
-        if model.is_run and cache_dir is not None:
+        if model.run is not None and cache_dir is not None:
             verdicts = evaluate.find_near_duplicates(name, config, cache_dir)
         result: dict[str, Any] = {"protocol": protocol, "scores": [to_builtins(s) for s in scores]}
         rows = [format_score(name, score) for score in scores]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uniclip.config import RunConfig
     from uniclip.evaluate.checks.copy_search import CopySearch, CopyVerdicts
     from uniclip.evaluate.loaded_model import LoadedModel
-    from uniclip.store import Score
+    from uniclip.store import RunFolder, Score
 
 PROGRESS_INTERVAL_S = 10.0
 
@@ -76,7 +76,7 @@ def build_copy_search(
 
     if "copies" not in arguments:
         return None
-    if not model.is_run:
+    if model.run is None:
         raise UserError(f"copies= needs a run: the training images of {run} are not known")
     if cache_folder is None:
         raise UserError(f"copies= needs a folder for its results: name one with cache_dir= ({run})")
@@ -84,7 +84,7 @@ def build_copy_search(
     source = load_model(name, arguments) if name else model
     return CopySearch(
         source.pretrained,
-        Path(name).name if name else f"run {model.run_id}",
+        Path(name).name if name else f"run {model.run.id}",
         source.weights_hash,
         cache_folder,
         ProgressReport(),
@@ -96,25 +96,37 @@ def locate_training_data(config: RunConfig, model: LoadedModel) -> RunConfig:
 
     A run states the content of its data, and not where they lie.
     """
-    store = None if model.cache_dir is None else Store(model.cache_dir.parent)
-    for sweep in [] if store is None else store.iter_sweeps():
+    if model.run is None or model.cache_dir is None:
+        return config
+    for sweep in Store(model.cache_dir.parent).iter_sweeps():
         plan = sweep.read_plan()
-        arms = [] if plan is None else [c.arm for c in plan.cells if c.run_id == model.run_id]
-        if store is not None and plan is not None and arms:
-            spec = store.get_run(model.run_id).read_spec()
-            located = identity.config_from_spec(spec, plan.run_only_values(arms[0]))
-            return replace(config, data=located.data)
+        arms = [] if plan is None else [c.arm for c in plan.cells if c.run_id == model.run.id]
+        if plan is not None and arms:
+            run_only = plan.run_only_values(arms[0])
+            return replace(
+                config, data=identity.config_from_spec(model.run.read_spec(), run_only).data
+            )
     return config
 
 
-def note_copies(
-    search: CopySearch, run_id: str, name: str, config: RunConfig, copies: CopyVerdicts
+def store_copies(
+    run: RunFolder, name: str, config: RunConfig, search: CopySearch, copies: CopyVerdicts
 ) -> None:
-    """Note the verdicts on a data set for the reports on a run."""
-    from uniclip.evaluate.checks.copy_search import note_verdicts  # here: it imports numpy
+    """Store the verdicts on a data set in the folder of a run, where reports read them.
+
+    If it cannot be written, such as that of another user, standard error says so.
+    """
+    from uniclip.evaluate.checks.copy_search import write_verdicts  # here: it imports numpy
 
     evaluation_hash = evaluate.evaluation_hash(name, config, search.cache_folder)
-    note_verdicts(search.cache_folder, run_id, name, evaluation_hash, copies)
+    try:
+        write_verdicts(run, name, evaluation_hash, copies)
+    except OSError as error:
+        print(
+            f"uniclip.evaluate: the search for copies on {name} cannot be stored in {run.path} "
+            f"({error.strerror}): reports will not count them",
+            file=sys.stderr,
+        )
 
 
 @dataclass

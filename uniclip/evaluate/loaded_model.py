@@ -28,10 +28,8 @@ class LoadedModel:
     weights_hash: str
     """With the activation, where that is an argument."""
     cache_dir: Path | None
-    is_run: bool
-    """Whether it is a run, so that its training data are known."""
-    run_id: str = ""
-    """Empty for a checkpoint."""
+    run: RunFolder | None = None
+    """The run, whose training data are known; None for a checkpoint."""
     activation_warning: str = ""
     """An assumption about what the checkpoint does not state, if any."""
 
@@ -66,8 +64,7 @@ def load_model(name: str, arguments: Mapping[str, Any]) -> LoadedModel:
             pretrained,
             digest_file(weights_path),
             folder.cache_path if is_in_store else None,
-            True,
-            folder.path.name,
+            folder,
         )
     numerics.apply(torch.get_num_threads())  # exact: fine-tuning is resumed to the bit
     quick_gelu = arguments.get("quick_gelu")
@@ -78,7 +75,7 @@ def load_model(name: str, arguments: Mapping[str, Any]) -> LoadedModel:
     )
     activation = pretrained.config.model.text.activation
     warning = ASSUMED_GELU_MESSAGE if quick_gelu is None and activation == "gelu" else ""
-    return LoadedModel(pretrained, f"{digest_file(path)} {activation}", None, False, "", warning)
+    return LoadedModel(pretrained, f"{digest_file(path)} {activation}", None, None, warning)
 
 
 def find_run(run_id_or_path: str, store: object) -> Path:

@@ -13,6 +13,7 @@ from uniclip.store.run_folder import AttemptFolder, RunFolder
 from uniclip.store.run_records import (
     AttemptEnd,
     ClaimRecord,
+    CopySearchRecord,
     DatasetScores,
     EnvironmentRecord,
     ExitKind,
@@ -62,6 +63,7 @@ __all__ = [
     "RetryPolicy",
     "RunStatus",
     "Component",
+    "CopySearchRecord",
     "Contrast",
     "Look",
     "Margin",

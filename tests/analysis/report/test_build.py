@@ -25,7 +25,7 @@ from tests.helpers import ROOT, fake_sweep
 from tests.helpers.copy_verdicts import make_verdicts
 from tests.helpers.fake_sweep import Truth
 from uniclip.errors import UserError
-from uniclip.evaluate.checks.copy_search import note_verdicts
+from uniclip.evaluate.checks.copy_search import write_verdicts
 from uniclip.io.atomic import append_jsonl, atomic_write
 from uniclip.store import PlantedEffect, Store
 
@@ -172,8 +172,8 @@ def test_what_was_searched_and_planned_since_changes_the_inputs(tmp_path: Path) 
     digests = [compute_input_digest(store, plan)]
     for num_copies in (1, 2):
         verdicts = make_verdicts(10, num_copies)
-        run = fake_sweep.run_id("full", 0)
-        note_verdicts(store.cache_path, run, "openmoji", fake_sweep.EVALUATION, verdicts)
+        run = store.get_run(fake_sweep.run_id("full", 0))
+        write_verdicts(run, "openmoji", fake_sweep.EVALUATION, verdicts)
         digests.append(compute_input_digest(store, plan))
     other = replace(plan, sweep_id=f"{plan.ablation}-quick-00000000")
     store.get_sweep(other.sweep_id).write_plan(other)

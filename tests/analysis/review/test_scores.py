@@ -13,7 +13,7 @@ from tests.helpers.analyzed_sweeps import analyze_sweep
 from tests.helpers.copy_verdicts import make_verdicts
 from tests.helpers.fake_published_sets import EVALUATION_HASHES, NUM_SAMPLES
 from tests.helpers.reviewed_sweeps import REFERENCE, assert_only_finding
-from uniclip.evaluate.checks.copy_search import note_verdicts
+from uniclip.evaluate.checks.copy_search import write_verdicts
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_a_flaw_is_found_with_the_cells_that_answer_it(
 
 def test_copies_that_were_searched_by_embedding_are_a_finding(tmp_path: Path) -> None:
     store, sweep_id = fake_published_sets.make(tmp_path)
-    run, evaluation = fake_sweep.run_id("full", 0), EVALUATION_HASHES["dtd"]
-    note_verdicts(store.cache_path, run, "dtd", evaluation, make_verdicts(NUM_SAMPLES, 30))
+    run = store.get_run(fake_sweep.run_id("full", 0))
+    write_verdicts(run, "dtd", EVALUATION_HASHES["dtd"], make_verdicts(NUM_SAMPLES, 30))
     results = analyze_sweep(store, sweep_id)
     review = ReviewInput(results=results, related_plans=[], further_seeds={})
     (finding,) = check_leakage(review)

@@ -12,7 +12,7 @@ from tests.helpers.fake_sweep import EVALUATION, Truth
 from tests.helpers.fake_tuned_sweep import build_tuned_plan
 from tests.helpers.labs import make_lab
 from tests.sweeps.bundles.conftest import Lab
-from uniclip.evaluate.checks.copy_search import locate_verdicts, note_verdicts
+from uniclip.evaluate.checks.copy_search import write_verdicts
 from uniclip.io.atomic import append_jsonl
 from uniclip.store import CellPrices, Store
 
@@ -95,8 +95,7 @@ def test_plans_of_other_sweeps_stay_at_home(tmp_path: Path) -> None:
 
 def test_searches_for_copies_that_the_report_shows_are_packed(tmp_path: Path) -> None:
     store, plan = make_lab(tmp_path / "store", Truth(seeds=(0,)))
-    run, (dataset, evaluation) = plan.cells[0].run_id, ("openmoji", EVALUATION)
-    note_verdicts(store.cache_path, run, dataset, evaluation, make_verdicts(10))
-    path = locate_verdicts(store.cache_path, run, dataset, evaluation)
+    run = store.get_run(plan.cells[0].run_id)
+    write_verdicts(run, "openmoji", EVALUATION, make_verdicts(10))
     paths = collect_contents(store, plan, with_weights=False).paths
-    assert path in paths.values()
+    assert run.copies_path("openmoji", EVALUATION) in paths.values()

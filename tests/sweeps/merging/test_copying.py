@@ -8,13 +8,16 @@ from pathlib import Path
 from sweeps.merging.copying import (
     copy_environments,
     copy_run,
+    copy_scores,
     copy_sweep_records,
     list_tuning_rounds,
 )
 from sweeps.merging.merge import MergeSource, apply_merge, prepare_merge
-from tests.helpers.fake_sweep import Truth
+from tests.helpers.copy_verdicts import make_verdicts
+from tests.helpers.fake_sweep import EVALUATION, Truth
 from tests.helpers.fake_tuned_sweep import build_tuned_plan, save_trials
 from tests.helpers.labs import make_lab
+from uniclip.evaluate.checks.copy_search import read_verdicts, write_verdicts
 from uniclip.store import CellPrices, Store
 
 
@@ -37,6 +40,25 @@ def test_a_run_is_copied_without_strange_files(tmp_path: Path) -> None:
     assert "scores/.x.json.1f2e" not in names, "a write that was killed"
     assert not any("safetensors" in name for name in names)
     assert copy.read_outcome() == run.read_outcome()
+
+
+def test_searches_for_copies_are_copied_with_a_run_or_to_it(tmp_path: Path) -> None:
+    source, plan = make_lab(tmp_path / "a", Truth(seeds=(0,)))
+    target, run = Store(tmp_path / "b"), source.get_run(plan.cells[0].run_id)
+    write_verdicts(run, "openmoji", EVALUATION, make_verdicts(10, 1))
+    (tmp_path / "b").mkdir()
+    with target.create_scratch_folder() as scratch:
+        copy_run(run, target, scratch)
+    copy = target.get_run(run.id)
+    write_verdicts(run, "openmoji", EVALUATION, make_verdicts(10, 2))
+    write_verdicts(run, "dtd", EVALUATION, make_verdicts(7, 3))
+    run.copies_path("coco", EVALUATION).symlink_to("/etc/passwd")
+    copy_scores(run, copy)
+    counts = {}
+    for dataset in ("openmoji", "dtd", "coco"):
+        copies = read_verdicts(copy, dataset, EVALUATION)
+        counts[dataset] = None if copies is None else int((copies.verdicts == 1).sum())
+    assert counts == {"openmoji": 1, "dtd": 3, "coco": None}, "those of the target stay"
 
 
 def test_an_environment_must_be_what_its_name_says(tmp_path: Path) -> None:

@@ -7,14 +7,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.helpers.copy_verdicts import make_verdicts
+from tests.uniclip.evaluate.scoring.test_dataset_splits import build_config
 from uniclip.errors import UserError
 from uniclip.evaluate.leakage import (
     ProgressReport,
     build_copy_search,
     count_verdicts,
     score_without_copies,
+    store_copies,
 )
 from uniclip.evaluate.scoring.score_card import ScoreCard
+from uniclip.store import RunFolder
 
 
 def test_scores_without_near_duplicates_are_means_over_the_other_images():
@@ -39,12 +43,22 @@ def test_images_of_one_photograph_count_once():
 
 
 def test_a_search_needs_a_run_and_a_folder(tmp_path):
-    checkpoint = SimpleNamespace(is_run=False)
+    checkpoint = SimpleNamespace(run=None)
     assert build_copy_search("weights.pt", checkpoint, tmp_path, {}) is None, "not asked for"
     with pytest.raises(UserError, match="copies= needs a run"):
         build_copy_search("weights.pt", checkpoint, tmp_path, {"copies": "embedding"})
+    model = SimpleNamespace(run=RunFolder(tmp_path / "0123"))
     with pytest.raises(UserError, match="cache_dir="):
-        build_copy_search("0123", SimpleNamespace(is_run=True), None, {"copies": "embedding"})
+        build_copy_search("0123", model, None, {"copies": "embedding"})
+
+
+def test_a_run_that_cannot_be_written_costs_one_line(tmp_path, capsys):
+    (tmp_path / "run").write_text("a file where the folder of the run belongs")
+    search = SimpleNamespace(cache_folder=tmp_path / "cache")
+    config = build_config(tmp_path)
+    store_copies(RunFolder(tmp_path / "run"), "scenes", config, search, make_verdicts(3))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the search for copies on scenes cannot be stored" in line
 
 
 def test_progress_is_written_at_the_start_and_the_end(capsys):

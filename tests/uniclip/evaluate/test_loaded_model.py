@@ -47,7 +47,7 @@ def test_a_checkpoint_is_evaluated_with_exact_numerics(tmp_path: Path) -> None:
     torch.use_deterministic_algorithms(False)
     torch.set_float32_matmul_precision("high")
     model = load_model(str(tmp_path / "clip.pt"), {"quick_gelu": False})
-    assert not model.is_run
+    assert model.run is None
     assert torch.get_deterministic_debug_mode() == 2, "an operation that is not is an error"
     assert torch.get_float32_matmul_precision() == "highest"
     assert torch.get_num_threads() == num_threads

@@ -36,13 +36,17 @@ def test_one_model_from_the_command_line(tmp_path, capsys):
     assert results["cifar10"]["protocol"]["protocol"] == "clip2021"
     (tmp_path / "protocol").mkdir()
     (tmp_path / "protocol" / "mine.yaml").write_text('templates: {cifar10: ["my {}"]}')
+    assert command([*words, "evaluation_precision=bf16", f"output={out}"]) == 0
+    assert json.loads(out.read_text())["cifar10"]["protocol"]["precision"] == "bf16"
     (tmp_path / "sets").rename(tmp_path / "elsewhere")
     assert command([*words, "protocol=mine", f"conf_dir={tmp_path}", f"output={out}"]) == 0
     assert json.loads(out.read_text())["cifar10"]["protocol"]["templates"] == ["my {}"]
     nowhere = [*words, f"cache_dir={tmp_path / 'another'}"]
     assert command(nowhere) == 0
     assert "| cifar10 | n/a: there is no " in capsys.readouterr().out
+    capsys.readouterr()
     for bad in (
+        [*words, "evaluation_precision=fp8"],
         *(["benchmark=cifar10"], [*words, "protcol=x"], ["run=nowhere"], ["run=x y"]),
         *([*words, "protocol=mine"], [*words, "conf_dir=nowhere"]),
     ):

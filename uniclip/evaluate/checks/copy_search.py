@@ -1,14 +1,14 @@
 """The search for copies of training images by embedding, cached by training data, set and model.
 
 Embeddings of the training images, the calibration and the verdicts on each data set are in the
-store's cache. Of each run, the last verdicts are noted for reports, which need neither images nor
-the model.
+store's cache. The last verdicts of each run are in its folder, for reports, which need neither
+images nor the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,28 +17,64 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from uniclip import data
-from uniclip.evaluate.cache import Cache, locate_note
+from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.checks.embedding_copies import (
     VERSION,
     Calibration,
+    LoadImage,
     TrainingImages,
     calibrate,
     find_copies,
 )
+from uniclip.evaluate.checks.near_duplicates import DUPLICATE, UNDECIDABLE
 from uniclip.evaluate.metrics import Numbers
 from uniclip.io import hashing
+from uniclip.store import CopySearchRecord, RunFolder
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.config import DataConfig
     from uniclip.data import Split
     from uniclip.evaluate.benchmarks.published import PublishedBenchmark
-    from uniclip.evaluate.datasets.images import ImageDataset
 
 FOLDER = "leakage"
 """Folder of these files in the cache of a store."""
 ReportProgress = Callable[[int, int], object]
 """Called with the number of training images that are embedded, and that of all."""
+UNREADABLE = Image.new("RGB", (16, 16))
+"""Stands for an image that cannot be read."""
+
+
+@dataclass(frozen=True)
+class SearchedImages:
+    """The test images of a data set."""
+
+    fingerprint: Mapping[str, Any]
+    """What they depend on, as plain JSON."""
+    photographs: NDArray[np.int64]
+    """(n,) for each image the number of the first one that shows the same photograph."""
+    load_photograph: LoadImage
+    """Returns the photograph of an image, RGB; None if it cannot be read."""
+
+
+def open_dataset_images(benchmark: PublishedBenchmark) -> SearchedImages | None:
+    """Return the test images of a data set; None if they are missing."""
+    dataset = benchmark.resolve_dataset()
+    if dataset.describe_missing(benchmark.root, ("test",)) is not None:
+        return None
+    test = dataset.open(benchmark.root, "test")
+    photographs = np.arange(len(test))
+    if test.cluster_rows is not None:
+        _, first, inverse = np.unique(test.cluster_rows, return_index=True, return_inverse=True)
+        photographs = first[inverse]
+    return SearchedImages(
+        dataset.fingerprint(benchmark.root, ("test",)), photographs, test.load_photograph
+    )
+
+
+def open_split_images(split: Split, fingerprint: Mapping[str, Any]) -> SearchedImages:
+    """Return the test images of a training source."""
+    return SearchedImages(fingerprint, np.arange(len(split)), lambda i: _load_image(split, i))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,50 +102,25 @@ class CopySearch:
 
     def find(
         self,
-        benchmark: PublishedBenchmark,
+        test: SearchedImages,
         data_config: DataConfig,
         train_fingerprint: Mapping[str, Any],
-    ) -> CopyVerdicts | None:
-        """Return the verdicts on the test images of a data set; None if it is missing.
+    ) -> CopyVerdicts:
+        """Return the verdicts on test images.
 
         Args:
-            benchmark: The data set.
+            test: They.
             data_config: The training data.
-            train_fingerprint: What their images depend on.
+            train_fingerprint: What the training images depend on.
         """
-        dataset = benchmark.resolve_dataset()
-        if dataset.describe_missing(benchmark.root, ("test",)) is not None:
-            return None
         train, calibration = self._open_training_images(data_config, train_fingerprint)
-        test = dataset.open(benchmark.root, "test")
-        key = {
-            **self._build_key(train_fingerprint),
-            "test": dataset.fingerprint(benchmark.root, ("test",)),
-        }
+        key = {**self._build_key(train_fingerprint), "test": dict(test.fingerprint)}
         arrays = self._cache.get_or_compute(
-            {**key, "kind": "verdicts"}, lambda: {"array": self._search(test, train, calibration)}
+            {**key, "kind": "verdicts"}, lambda: {"array": _search(test, train, calibration)}
         )
         return CopyVerdicts(
             verdicts=arrays["array"], calibration=calibration, model=self.model_name
         )
-
-    def _search(
-        self, test: ImageDataset, train: TrainingImages, calibration: Calibration
-    ) -> Numbers:
-        """Return the verdict on each image: that on its photograph, which is embedded once."""
-        first, photographs = np.arange(len(test)), np.arange(len(test))
-        if test.cluster_rows is not None:
-            _, first, photographs = np.unique(
-                test.cluster_rows, return_index=True, return_inverse=True
-            )
-
-        def load(row: int) -> Image.Image:
-            return test.load_photograph(int(first[row]))
-
-        rows = Cache().get_or_embed(
-            {}, len(first), lambda index: train.embed([load(i) for i in index.tolist()])
-        )
-        return find_copies(rows, load, train, calibration)[photographs]
 
     def _open_training_images(
         self, data_config: DataConfig, fingerprint: Mapping[str, Any]
@@ -154,43 +165,52 @@ class CopySearch:
         }
 
 
+def _search(test: SearchedImages, train: TrainingImages, calibration: Calibration) -> Numbers:
+    """Return the verdict on each image: that on its photograph, which is embedded once."""
+    first, inverse = np.unique(test.photographs, return_inverse=True)
+
+    def load(row: int) -> Image.Image | None:
+        return test.load_photograph(int(first[row]))
+
+    def embed(index: NDArray[np.int64]) -> NDArray[np.float32]:
+        images = [load(i) for i in index.tolist()]
+        rows = train.embed([UNREADABLE if image is None else image for image in images])
+        return rows * np.array([[image is not None] for image in images], np.float32)
+
+    rows = Cache().get_or_embed({}, len(first), embed)
+    return find_copies(rows, load, train, calibration)[inverse]
+
+
 def _load_image(split: Split, i: int) -> Image.Image | None:
     pixels, is_readable = split.load_readable_pixels(np.array([i]))
     return Image.fromarray(pixels[0].transpose(1, 2, 0)) if is_readable[0] else None
 
 
-def note_verdicts(
-    cache_folder: Path, run_id: str, dataset: str, evaluation_hash: str, copies: CopyVerdicts
+def write_verdicts(
+    run: RunFolder, dataset: str, evaluation_hash: str, copies: CopyVerdicts
 ) -> None:
-    """Note the verdicts on a data set for the reports on a run; they replace the last ones."""
-    Cache(cache_folder / FOLDER).write_note(
-        _name_note(run_id, dataset, evaluation_hash),
-        {
-            "verdicts": copies.verdicts.tolist(),
-            "calibration": asdict(copies.calibration),
-            "model": copies.model,
-        },
-    )
+    """Write the verdicts on a data set for the reports on a run, over those of an earlier search.
+
+    Raises:
+        OSError: The run's folder cannot be written.
+    """
+    verdicts = tuple(copies.verdicts.tolist())
+    record = CopySearchRecord(verdicts=verdicts, model=copies.model, **asdict(copies.calibration))
+    run.write_copies(dataset, evaluation_hash, record)
 
 
-def read_verdicts(
-    cache_folder: Path, run_id: str, dataset: str, evaluation_hash: str
-) -> CopyVerdicts | None:
-    """Return the verdicts that were last noted; None if there are none."""
-    note = Cache(cache_folder / FOLDER).read_note(_name_note(run_id, dataset, evaluation_hash))
-    if note is None:
+def read_verdicts(run: RunFolder, dataset: str, evaluation_hash: str) -> CopyVerdicts | None:
+    """Return the verdicts of the last search; None if there was none.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    record = run.read_copies(dataset, evaluation_hash)
+    if record is None:
         return None
+    values = {f.name: getattr(record, f.name) for f in fields(Calibration)}
     return CopyVerdicts(
-        verdicts=np.array(note["verdicts"], np.int8),
-        calibration=Calibration(**note["calibration"]),
-        model=note["model"],
+        verdicts=np.clip(record.verdicts, UNDECIDABLE, DUPLICATE).astype(np.int8),
+        calibration=Calibration(**values),
+        model=record.model,
     )
-
-
-def locate_verdicts(cache_folder: Path, run_id: str, dataset: str, evaluation_hash: str) -> Path:
-    """Return the file in which the verdicts on a data set are noted for the reports on a run."""
-    return locate_note(cache_folder / FOLDER, _name_note(run_id, dataset, evaluation_hash))
-
-
-def _name_note(run_id: str, dataset: str, evaluation_hash: str) -> str:
-    return hashing.digest(["copies by embedding", VERSION, run_id, dataset, evaluation_hash])

@@ -7,17 +7,17 @@ central crops of `SCALES` of either, mirrored or not. So copies are found that w
 cropped at their centre or recoloured, which the hash of `near_duplicates` does not find.
 
 Both thresholds are calibrated on the training images: of each kind of copy that is made of some of
-them (`make_copies`), `FOUND_SHARE` are above each, unless that of correlations would be below
-`MIN_CORRELATION`. How many of these images are taken for copies of their
-nearest *other* training images bounds the share of wrong verdicts from above: some are copies. The
-calibration is our reconstruction.
+them (`make_copies`), `THRESHOLD_RECALL` are above each, unless that of correlations would be below
+`MIN_CORRELATION`. The recall of the whole search is then measured on these copies. How many of
+these images are taken for copies of their nearest *other* training images bounds the share of wrong
+verdicts from above: some are copies. The calibration is our reconstruction.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,14 +26,15 @@ from PIL import Image
 
 from uniclip.evaluate.checks.near_duplicates import DISTINCT, DUPLICATE, UNDECIDABLE
 
-VERSION = 1
+VERSION = 2
 """Raised when the same images and embeddings get other verdicts."""
 NUM_NEIGHBORS = 4
 BLOCK_SHAPE = (1024, 8192)
 """Test and training images compared at once: 32 MiB of similarities."""
 NUM_CALIBRATED = 128
 """Training images of which copies are made."""
-FOUND_SHARE = 0.95
+THRESHOLD_RECALL = 0.95
+"""Share of the made copies of each kind that are above a threshold."""
 SCALES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 """Sides of the central crops that are compared, as shares of the shorter side."""
 THUMBNAIL_SIZE = 16
@@ -51,14 +52,14 @@ EmbedImages = Callable[[Sequence[Image.Image]], Float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """The thresholds, and what they find among training images."""
+    """The thresholds, and the verdicts of the search on training images."""
 
     similarity: float
     """Smallest cosine similarity of a candidate."""
     correlation: float
     """Smallest correlation of thumbnails of a copy."""
-    found_share: float
-    """Share of the made copies that are above both."""
+    recall: float
+    """Share of the made copies that the search takes for copies."""
     similar_share: float
     """Share of the images that are taken for copies of other training images."""
     num_images: int
@@ -142,40 +143,60 @@ def calibrate(train: TrainingImages) -> Calibration:
     sample = range(0, len(train.rows), step)[:NUM_CALIBRATED]
     loaded = ((i, train.load(i)) for i in sample)
     images = {i: image for i, image in loaded if image is not None}
-    index = np.array([*images], np.int64)
-    similarities, correlations = [], []
+    rows, correlations = {}, []
     for i, image in images.items():
         views, copies = _compute_views(image), make_copies(image)
         if views is not None:
-            similarities.append(train.embed(copies) @ train.rows[i])
+            rows[i] = train.embed(copies)
             correlations.append([compute_correlation(views, copy) for copy in copies])
-    if not similarities:
-        return Calibration(similarity=1.0, correlation=1.0, found_share=0.0, similar_share=0.0,
+    if not rows:
+        return Calibration(similarity=1.0, correlation=1.0, recall=0.0, similar_share=0.0,
                            num_images=0)  # fmt: skip
-    similarity_array, correlation_array = np.array(similarities), np.array(correlations)
+    similarities = [copy_rows @ train.rows[i] for i, copy_rows in rows.items()]
     similarity, correlation = (
-        float(np.quantile(values, 1 - FOUND_SHARE, axis=0).min())
-        for values in (similarity_array, correlation_array)
+        float(np.quantile(values, 1 - THRESHOLD_RECALL, axis=0).min())
+        for values in (similarities, correlations)
     )
-    correlation = max(MIN_CORRELATION, correlation)
-    is_found = (similarity_array >= similarity) & (correlation_array >= correlation)
     calibration = Calibration(
         similarity=similarity,
-        correlation=correlation,
-        found_share=float(is_found.mean()),
+        correlation=max(MIN_CORRELATION, correlation),
+        recall=0.0,
         similar_share=0.0,
-        num_images=len(similarities),
+        num_images=len(rows),
     )
-    return _with_similar_share(calibration, train, index, images)
+    return replace(
+        calibration,
+        recall=_measure_recall(calibration, train, {i: images[i] for i in rows}, rows),
+        similar_share=_measure_similar_share(calibration, train, images),
+    )
 
 
-def _with_similar_share(
+def _measure_recall(
     calibration: Calibration,
     train: TrainingImages,
-    index: NDArray[np.int64],
-    images: dict[int, Image.Image],
-) -> Calibration:
-    """Return the calibration with the share of images that are copies of other training images."""
+    images: Mapping[int, Image.Image],
+    rows: Mapping[int, Float32],
+) -> float:
+    """Return the share of the copies of images that the search takes for copies.
+
+    rows: Image -> rows of its copies.
+    """
+    all_rows = np.concatenate([*rows.values()])
+    originals = [*images.values()]
+    num_kinds = len(all_rows) // len(originals)
+
+    def load(row: int) -> Image.Image:
+        return make_copies(originals[row // num_kinds])[row % num_kinds]
+
+    verdicts = find_copies(all_rows, load, train, calibration)
+    return float((verdicts == DUPLICATE).mean())
+
+
+def _measure_similar_share(
+    calibration: Calibration, train: TrainingImages, images: Mapping[int, Image.Image]
+) -> float:
+    """Return the share of images that are taken for copies of other training images."""
+    index = np.array([*images], np.int64)
     values, neighbors = find_neighbors(train.rows[index], train.rows, NUM_NEIGHBORS + 1)
     num_similar = 0
     for row, i in enumerate(index.tolist()):
@@ -185,7 +206,7 @@ def _with_similar_share(
             compute_correlation(views, train.load(j)) >= calibration.correlation
             for j in neighbors[row][is_candidate].tolist()
         )
-    return Calibration(**{**vars(calibration), "similar_share": num_similar / len(index)})
+    return num_similar / len(index)
 
 
 def make_copies(image: Image.Image) -> list[Image.Image]:
