@@ -55,6 +55,7 @@ from uniclip.evaluate.score_table import (
 )
 from uniclip.evaluate.side_by_side import format_side_by_side
 from uniclip.io.atomic import atomic_write
+from uniclip.io.garbage_collection import pause_garbage_collection
 from uniclip.store.json_io import to_json_bytes
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ def _evaluate_and_format(arguments: dict[str, Any]) -> Iterator[str]:
     runs = _split_runs(arguments)
     results: dict[str, ModelResults] = {run: ModelResults() for run in runs}
     for run in runs:
-        model = load_model(run, arguments)
+        with pause_garbage_collection():  # torch, timm and transformers are imported: a fifth less
+            model = load_model(run, arguments)
         if model.activation_warning:
             print(f"uniclip.evaluate: {model.activation_warning}", file=sys.stderr)
         config = _with_runtime_values(model.pretrained.config, runtime_values)
