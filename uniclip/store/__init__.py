@@ -1,6 +1,7 @@
 """The store: every path in it, and the typed record of every file."""
 
 from uniclip.store.adaptive_records import AdaptiveRule, CellPrices
+from uniclip.store.attempt_folder import AttemptFolder
 from uniclip.store.design_records import (
     Alias,
     Arm,
@@ -9,7 +10,7 @@ from uniclip.store.design_records import (
     FoldOver,
     Prediction,
 )
-from uniclip.store.run_folder import AttemptFolder, RunFolder
+from uniclip.store.run_folder import RunFolder
 from uniclip.store.run_records import (
     AttemptEnd,
     ClaimRecord,

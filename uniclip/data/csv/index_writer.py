@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from uniclip.config import CsvData
 from uniclip.data.csv.columns import TableColumns, TableRequest, find_columns
+from uniclip.data.csv.contradictions import check_agreement, check_test_table, make_overlap_error
 from uniclip.data.csv.faults import RowFault
 from uniclip.data.csv.packed_split import SplitSizes, choose_ends_dtype
 from uniclip.data.csv.row_arrays import (
@@ -29,13 +30,10 @@ from uniclip.data.csv.row_arrays import (
 )
 from uniclip.data.csv.rows import (
     CsvSample,
-    SplitRule,
-    check_agreement,
-    check_test_table,
     iterate_usable_rows,
-    make_overlap_error,
     require_samples,
 )
+from uniclip.data.csv.split_rule import SplitRule
 from uniclip.data.split import SPLIT_NAMES, SplitName
 from uniclip.data.text.truncation import thin_out
 from uniclip.io.array_file import ArrayWriter

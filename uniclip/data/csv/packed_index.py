@@ -21,7 +21,7 @@ from uniclip.data.csv.content import digest_table
 from uniclip.data.csv.faults import RowFault, check_faults
 from uniclip.data.csv.index_writer import IndexContent, write_index
 from uniclip.data.csv.packed_split import ImagePaths, PackedSplit, SplitSizes
-from uniclip.data.csv.rows import SplitRule
+from uniclip.data.csv.split_rule import SplitRule
 from uniclip.data.csv.summary import RowSummary
 from uniclip.data.split import SPLIT_NAMES, SplitName
 from uniclip.data.text.truncation import TruncationCounts, count_truncated_sample, thin_out

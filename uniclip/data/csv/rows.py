@@ -18,21 +18,17 @@ from typing import Any
 
 from uniclip.config import CsvData, TextConfig
 from uniclip.data.csv.columns import TableColumns, TableRequest, find_columns
+from uniclip.data.csv.contradictions import check_agreement, check_overlap, check_test_table
 from uniclip.data.csv.faults import RowFault, check_faults, check_held_out_faults
+from uniclip.data.csv.split_rule import SplitRule, parse_split
 from uniclip.data.csv.summary import RowSummary
 from uniclip.data.csv.table import iterate_rows
-from uniclip.data.split import SplitName, assign_split
+from uniclip.data.split import SplitName
 from uniclip.data.text.truncation import TruncationCounts, count_truncated
 from uniclip.errors import UserError
 from uniclip.io.atomic import resolve_staged_path
 from uniclip.io.file_digests import is_settled, read_signature
 
-SPLIT_WORDS: dict[str, SplitName] = {
-    **dict.fromkeys(("train", "training", "restval"), "train"),
-    **dict.fromkeys(("validation", "val", "valid", "dev", "development"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""Words of a split column in lower case -> the split; "restval" is Karpathy's, of COCO."""
 MAX_LOOKED_UP_BYTES = 2**25
 """Size of the tables up to which all images are looked up: some 300,000 rows."""
 
@@ -56,34 +52,6 @@ class CsvSample:
     """Equal for all names of one file."""
     other_names: tuple[str, ...] = ()
     """Other paths under which the table lists it."""
-
-
-@dataclass(frozen=True)
-class SplitRule:
-    """How samples without a declared split are divided: by a hash of the path."""
-
-    validation_fraction: float
-    test_fraction: float
-
-    @classmethod
-    def from_config(cls, config: CsvData) -> SplitRule:
-        """Return the rule of a configuration: declared test images leave none to be held out."""
-        has_declared_test = config.split_column is not None or bool(config.test_path)
-        return cls(config.validation_fraction, 0.0 if has_declared_test else config.test_fraction)
-
-    def assign(self, path: str) -> SplitName:
-        """Return the split of the sample with this path."""
-        return assign_split(
-            f"csv/{path}",
-            validation_fraction=self.validation_fraction,
-            test_fraction=self.test_fraction,
-        )
-
-    def get_split(self, row: CsvSample | RowFault) -> SplitName:
-        """Return the split of a row; of one that names no image, training."""
-        if row.declared_split is not None:
-            return row.declared_split
-        return self.assign(row.path) if row.path else "train"
 
 
 @dataclass(frozen=True)
@@ -148,7 +116,7 @@ def read_index(config: CsvData) -> CsvIndex:
         check_test_table(config, "test" in declared_splits)
         test_request = TableRequest.from_config(config, config.test_path, is_test=True)
         tables.append(_read_table(test_request, default_split="test", look_up=are_looked_up))
-        _check_overlap(*tables)
+        check_overlap(table.samples, tables[1].samples)
     if config.split_column is not None and "validation" not in declared_splits:
         declared_rows: list[CsvSample | RowFault] = [*table.samples, *table.faults]
         for row in declared_rows:
@@ -262,7 +230,7 @@ def iterate_usable_rows(
         texts = {key: fields[position] for key, position in columns.positions.items()}
         split = default_split
         if "split_column" in texts:
-            split = _parse_split(columns, line, texts["split_column"])
+            split = parse_split(columns, line, texts["split_column"])
         path, caption = texts["image_column"], texts["caption_column"]
         image = images.get(path) or _find_image(columns, folder, path, look_up)
         if look_up:
@@ -306,16 +274,6 @@ def _iterate_captions(samples: Iterable[CsvSample]) -> Iterator[str]:
         yield from sample.captions
 
 
-def _parse_split(columns: TableColumns, line: int, word: str) -> SplitName:
-    if word.lower() in SPLIT_WORDS:
-        return SPLIT_WORDS[word.lower()]
-    problem = f"{word!r} is not a split" if word else "it is empty"
-    raise UserError(
-        f"{columns.table.path} line {line}, column {columns.names['split_column']!r}: {problem}; "
-        "write train, validation or test"
-    )
-
-
 def is_blank(text: str) -> bool:
     """Return whether a text has nothing but spaces and characters that are not seen."""
     return not any(c.isprintable() and not c.isspace() for c in text)
@@ -344,57 +302,3 @@ def _find_image(
     # files apart where the file system gives several of them one inode number.
     identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     return ":".join(map(str, identity)), status.st_size, ""
-
-
-def check_agreement(columns: TableColumns, first: CsvSample, row: CsvSample) -> None:
-    """Raise `UserError` unless a row has the label and the split of the image's first row."""
-    for key, one, other in (
-        ("label_column", first.label, row.label),
-        ("split_column", first.declared_split, row.declared_split),
-    ):
-        if one != other:
-            kind = key.removesuffix("_column")
-            raise UserError(
-                f"{columns.table.path} line {row.line}, column {columns.names[key]!r}: {row.path} "
-                f"is {other or ''!r} here but {one or ''!r} on line {first.line}; give each image "
-                f"one {kind}"
-            )
-
-
-def check_test_table(config: CsvData, declares_test: bool) -> None:
-    """Raise `UserError` if there are test images besides those of the test table.
-
-    declares_test: whether a row of the table says test.
-    """
-    if declares_test:
-        raise UserError(
-            f"column {config.split_column!r} of {config.path} says test in some rows, and "
-            f"data.test_path={config.test_path} names other test images: leave data.test_path out "
-            "or remove these rows"
-        )
-    if Path(config.test_path).resolve() == Path(config.path).resolve():
-        raise UserError(
-            "data.test_path and data.path name the same file: name another one, or hold images "
-            "out with data.test_fraction"
-        )
-
-
-def _check_overlap(table: _Table, test_table: _Table) -> None:
-    """Raise `UserError` if a test image is a training or validation image too."""
-    samples = {sample.file_key: sample for sample in table.samples}
-    common = [sample for sample in test_table.samples if sample.file_key in samples]
-    if common:
-        raise make_overlap_error(
-            len(common), len(test_table.samples), common[0], samples[common[0].file_key]
-        )
-
-
-def make_overlap_error(
-    num_common: int, num_test: int, test_sample: CsvSample, sample: CsvSample
-) -> UserError:
-    """Return the error for test images that are in the other table too, with one of them."""
-    return UserError(
-        f"{num_common} of {num_test} images of data.test_path={test_sample.table_path} are in "
-        f"data.path={sample.table_path} too, such as {test_sample.path} on line "
-        f"{test_sample.line}, and line {sample.line} there; remove them from one of the tables"
-    )

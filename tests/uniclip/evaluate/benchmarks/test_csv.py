@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.helpers import csv_data, stub_models
 from uniclip import data, evaluate
-from uniclip.data.csv.rows import SplitRule
+from uniclip.data.csv.split_rule import SplitRule
 from uniclip.errors import UserError
 from uniclip.evaluate.checks import near_duplicates
 from uniclip.evaluate.features import split_features
