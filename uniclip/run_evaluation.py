@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -99,26 +100,32 @@ class RunEvaluation:
         self, name: str, evaluation_hash: str, heartbeat: EvaluationHeartbeat
     ) -> tuple[DatasetScores, dict[str, Any]]:
         """Return scores and predictions on a data set that has not changed meanwhile."""
-        shared_evaluation.embed_with_others(
+        is_published = name in evaluate.datasets.DATASETS  # such files are not rewritten
+        with shared_evaluation.embedded_with_others(
             self.run,
             name,
             self.pretrained,
             self.config,
             self.embeddings_hash,
             heartbeat.should_stop,
-        )
-        is_published = name in evaluate.datasets.DATASETS  # such files are not rewritten
-        with fingerprint_cache() if is_published else fresh_fingerprint_cache():
-            scores, predictions = self._score(name, evaluation_hash, heartbeat)
+        ) as shares_folder:
+            with fingerprint_cache() if is_published else fresh_fingerprint_cache():
+                scores, predictions = self._score(name, evaluation_hash, heartbeat, shares_folder)
         if not is_published:
             with fresh_fingerprint_cache():
                 self.require_protocol(name, evaluation_hash)
         return scores, predictions
 
     def _score(
-        self, name: str, evaluation_hash: str, heartbeat: EvaluationHeartbeat
+        self,
+        name: str,
+        evaluation_hash: str,
+        heartbeat: EvaluationHeartbeat,
+        shares_folder: Path | None,
     ) -> tuple[DatasetScores, dict[str, Any]]:
         """Return scores and predictions on one data set.
+
+        shares_folder: As of `evaluate.evaluate`.
 
         Raises:
             DataChangedError: its evaluation hash is not the planned one.
@@ -132,6 +139,7 @@ class RunEvaluation:
             self.embeddings_hash,
             should_stop=heartbeat.should_stop,
             report_progress=heartbeat.report_progress,
+            shares_folder=shares_folder,
         )
         near_duplicates = self.find_near_duplicates(name)
         if near_duplicates is not None:

@@ -2,15 +2,18 @@
 
 Rank 0 evaluates. Before each data set it names it to the others, and every process embeds its share
 of the images into the store's cache, where rank 0 finds them. It embeds itself what is missing
-there, in the same batches: scores do not depend on the number of processes. Test splits of training
-sources, and single batches, are embedded by rank 0 alone.
+there, in the same batches: scores do not depend on the number of processes. Built-in
+training data (scenes, emoji, mix), and single batches, are embedded by rank 0 alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from uniclip import distributed, evaluate, numerics
 from uniclip.checkpoints.load import load_from_folder
@@ -20,28 +23,54 @@ from uniclip.errors import StopRequested, UserError
 from uniclip.evaluate.datasets import fingerprint_cache
 from uniclip.store import RunFolder
 
+SHARES_FOLDER = "shares"
+"""Folder of the features of evaluations under way, inside the store's cache."""
 
-def embed_with_others(
+
+class Request(NamedTuple):
+    """What rank 0 asks of the other processes, as JSON."""
+
+    run: str
+    """Folder of the run."""
+    weights_digest: str
+    dataset: str
+    shares_folder: str
+    """Where features of training sources are stored until they are evaluated."""
+
+
+@contextmanager
+def embedded_with_others(
     run: RunFolder,
     name: str,
     pretrained: PretrainedModel,
     config: RunConfig,
     weights_digest: str,
     should_stop: Callable[[], bool],
-) -> None:
+) -> Iterator[Path | None]:
     """Embed the images of data set `name` with all processes; called by rank 0.
+
+    Yields:
+        The folder of shares for `evaluate.evaluate`, which exists in this context only; None in a
+        single process.
 
     Raises:
         UserError, StopRequested: As `evaluate.evaluate`.
     """
     process_group = distributed.get_process_group()
     if process_group.world_size == 1:
+        yield None
         return
-    process_group.broadcast_object([str(run.path), weights_digest, name])
+    folder = run.cache_path / SHARES_FOLDER / uuid.uuid4().hex
+    request = Request(str(run.path), weights_digest, name, str(folder))
     try:
-        _embed_share(run, name, pretrained, config, weights_digest, should_stop)
+        process_group.broadcast_object(request)
+        try:
+            _embed_share(request, pretrained, config, should_stop)
+        finally:
+            process_group.all_reduce_max(0)  # until all have done their share
+        yield folder
     finally:
-        process_group.all_reduce_max(0)  # until all have done their share
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def end_embedding() -> None:
@@ -52,34 +81,32 @@ def end_embedding() -> None:
 def embed_for_rank_zero(config: RunConfig, stop: Callable[[], bool]) -> None:
     """Embed shares until rank 0 calls `end_embedding`; called by every other process."""
     process_group, pretrained = distributed.get_process_group(), None
-    while (request := process_group.broadcast_object()) is not None:
-        path, weights_digest, name = request
-        run = RunFolder(Path(path))
+    while (values := process_group.broadcast_object()) is not None:
+        request = Request(*values)
         if pretrained is None:
             numerics.apply(config.train.num_threads)  # exact, as on rank 0
-            pretrained = load_from_folder(run, config)
+            pretrained = load_from_folder(RunFolder(Path(request.run)), config)
         with suppress(UserError, StopRequested):  # rank 0 meets and reports what is wrong
-            _embed_share(run, name, pretrained, config, weights_digest, stop)
+            _embed_share(request, pretrained, config, stop)
         process_group.all_reduce_max(0)
 
 
 def _embed_share(
-    run: RunFolder,
-    name: str,
+    request: Request,
     pretrained: PretrainedModel,
     config: RunConfig,
-    weights_digest: str,
     should_stop: Callable[[], bool],
 ) -> None:
     process_group = distributed.get_process_group()
     with fingerprint_cache(), distributed.local_only():
         evaluate.embed_share(
-            name,
+            request.dataset,
             pretrained,
             config,
-            run.cache_path,
-            weights_digest,
+            RunFolder(Path(request.run)).cache_path,
+            request.weights_digest,
             should_stop,
+            Path(request.shares_folder),
             rank=process_group.rank,
             world_size=process_group.world_size,
         )

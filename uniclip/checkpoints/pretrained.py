@@ -90,7 +90,7 @@ class PretrainedModel:
             return self.embedder.encode_image(pixels, vector_rows.to(pixels.device))
 
         return self._embed_in_batches(
-            embed_slice, len(source_pixels), self.config.model.embed_dim, self._image_batch_size
+            embed_slice, len(source_pixels), self.config.model.embed_dim, self.image_batch_size
         )
 
     def embed_texts(self, texts: TextInput) -> Float32:
@@ -130,7 +130,7 @@ class PretrainedModel:
 
         num_features = self.embedder.image_encoder.num_features
         return self._embed_in_batches(
-            embed_slice, len(source_pixels), num_features, self._image_batch_size
+            embed_slice, len(source_pixels), num_features, self.image_batch_size
         )
 
     def project_image(self, features: Float32) -> Float32:
@@ -171,7 +171,7 @@ class PretrainedModel:
         return next(self.embedder.parameters()).device
 
     @property
-    def _image_batch_size(self) -> int:
+    def image_batch_size(self) -> int:
         """Number of images in one forward pass."""
         on_cpu = self.device.type == "cpu"
         return (

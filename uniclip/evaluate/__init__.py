@@ -18,6 +18,7 @@ from uniclip.config import HuggingfaceData, WebdatasetData
 from uniclip.config.binding import to_builtins
 from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
+from uniclip.evaluate.benchmarks.base import UserDataBenchmark
 from uniclip.evaluate.cache import Cache
 from uniclip.evaluate.progress import ReportProgress, ignore_progress
 from uniclip.io import hashing
@@ -134,6 +135,7 @@ def evaluate(
     weights_hash: str = "",
     should_stop: Callable[[], bool] = lambda: False,
     report_progress: ReportProgress = ignore_progress,
+    shares_folder: Path | None = None,
 ) -> Results:
     """Return the scores of a model on benchmark `name`, and the predictions.
 
@@ -152,9 +154,10 @@ def evaluate(
         should_stop: Called during the evaluation of a published data set, which raises
             `StopRequested` once it returns True; with a cache, the same call resumes from there.
         report_progress: Called during an evaluation that trains the model (`finetune`).
+        shares_folder: Where other processes stored their shares (`embed_share`).
     """
     cache = Cache(cache_folder, weights_hash)
-    benchmark = _load_benchmark(name, config, cache, should_stop, report_progress)
+    benchmark = _load_benchmark(name, config, cache, should_stop, report_progress, shares_folder)
     return benchmark.evaluate(_set_precision(name, pretrained, config))
 
 
@@ -165,19 +168,19 @@ def embed_share(
     cache_folder: Path,
     weights_hash: str,
     should_stop: Callable[[], bool],
+    shares_folder: Path,
     *,
     rank: int,
     world_size: int,
 ) -> None:
-    """Cache the share of one process in the image features that `evaluate` needs.
+    """Store the share of one process in the image features that `evaluate` needs.
 
-    For published and user-defined data sets of several batches; for others it does nothing. The
-    processes must have the cache in common. Arguments and errors as of `evaluate`.
+    For data sets of several batches, in the cache; for the run's table, shards or embedded images,
+    in `shares_folder`. The processes must have both in common. Arguments and errors as `evaluate`.
     """
-    if name not in BENCHMARKS:
-        cache = Cache(cache_folder, weights_hash)
-        benchmark = _build_published(name, config.runtime, cache, should_stop)
-        benchmark.embed_share(_set_precision(name, pretrained, config), rank, world_size)
+    cache = Cache(cache_folder, weights_hash)
+    benchmark = _load_benchmark(name, config, cache, should_stop, shares_folder=shares_folder)
+    benchmark.embed_share(_set_precision(name, pretrained, config), rank, world_size)
 
 
 def _get_precision(name: str, config: RunConfig) -> str:
@@ -364,11 +367,14 @@ def _load_benchmark(
     cache: Cache,
     should_stop: Callable[[], bool] = lambda: False,
     report_progress: ReportProgress = ignore_progress,
+    shares_folder: Path | None = None,
 ) -> Benchmark:
     _require_known(name)
     if name in BENCHMARKS:
         module = cast("BenchmarkModule", import_module(BENCHMARKS[name]))
         benchmark = module.build_benchmark(config.data)
+        if isinstance(benchmark, UserDataBenchmark):
+            benchmark = replace(benchmark, shares_folder=shares_folder)
     else:
         benchmark = _build_published(name, config.runtime, cache, should_stop, report_progress)
     return _select_split(name, benchmark, config.runtime.evaluation_split)

@@ -115,8 +115,7 @@ class Cache:
     ) -> NDArray[Any]:
         """Return the rows of a batch, which another process may have stored (`embed_share`)."""
         start, stop = int(index[0]), int(index[-1]) + 1
-        path = self._path("embeddings", {**key, "rows": [start, stop]})
-        stored = None if path is None else _open_memmap(path, stop - start)
+        stored = self.read_rows({**key, "rows": [start, stop]}, stop - start)
         return embed(index) if stored is None else stored
 
     def embed_share(
@@ -146,6 +145,11 @@ class Cache:
             rows = self.get_or_embed(part_key, size, partial(_embed_with_offset, embed, start))
             if rows.flags.writeable:
                 return  # not stored: the disk is full, or the cache too small
+
+    def read_rows(self, key: Mapping[str, Any], n: int) -> NDArray[np.float32] | None:
+        """Return the stored rows (n, F) of `get_or_embed`; None if they are not stored."""
+        path = self._path("embeddings", key)
+        return None if path is None else _open_memmap(path, n)
 
     def remove_segments(self, key: Mapping[str, Any], n: int) -> None:
         """Remove the parts of rows (n, F) that are stored whole or no longer needed."""

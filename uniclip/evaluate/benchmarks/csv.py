@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from uniclip import data
 from uniclip.config import CsvData, DataConfig
 from uniclip.data.csv import source
-from uniclip.errors import UserError
-from uniclip.evaluate.benchmarks.base import Benchmark
+from uniclip.evaluate.benchmarks.base import UserDataBenchmark
 from uniclip.evaluate.protocols.protocol import (
     RETRIEVAL_RECORD,
+    USER_TEMPLATES,
     build_probe_record,
     build_zero_shot_record,
 )
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.evaluate.benchmarks.base import Results
 
-TEMPLATES = ("a photo of a {}",)
-LABEL = "label"
 TEST_IMAGES_HINT = "add rows, raise data.test_fraction, or name a table of them in data.test_path"
 NOT_A_CSV_RUN = "the csv benchmark evaluates runs of data=csv only; set data=csv data.path=<file>"
 
@@ -31,11 +28,10 @@ def build_benchmark(run_data: DataConfig) -> CsvBenchmark:
     return CsvBenchmark(run_data if isinstance(run_data, CsvData) else None)
 
 
-@dataclass(frozen=True)
-class CsvBenchmark(Benchmark):
+class CsvBenchmark(UserDataBenchmark[CsvData]):
     """The test split of a run's table."""
 
-    data_config: CsvData | None
+    other_data: ClassVar[str] = NOT_A_CSV_RUN
 
     def describe_missing(self) -> str | None:
         """Return what to do if there is no table or no test image; raises `UserError` as it."""
@@ -51,7 +47,7 @@ class CsvBenchmark(Benchmark):
 
         Raises `UserError` if the table cannot be read.
         """
-        config = self._require_data()
+        config = self.config
         record: dict[str, Any] = {
             "data": data.fingerprint(config),
             "shares": {"validation": config.validation_fraction, "test": config.test_fraction},
@@ -60,64 +56,10 @@ class CsvBenchmark(Benchmark):
         }
         if config.label_column is not None:
             names = f"the values of column {config.label_column}"
-            record["zeroshot"] = build_zero_shot_record(TEMPLATES, names)
+            record["zeroshot"] = build_zero_shot_record(USER_TEMPLATES, names)
             record["probe"] = build_probe_record()
         return record
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
-        config = self._require_data()
-        hint = f"{config.path} has no test images; {TEST_IMAGES_HINT}"
-        return score_test_split(pretrained, config, hint)
-
-    def _require_data(self) -> CsvData:
-        if self.data_config is None:
-            raise UserError(NOT_A_CSV_RUN)
-        return self.data_config
-
-
-def score_test_split(pretrained: PretrainedModel, config: DataConfig, missing: str) -> Results:
-    """Return retrieval scores on the test split of the user's data, and those of its label.
-
-    Args:
-        pretrained: The model.
-        config: The data section.
-        missing: What to say if there are no test images.
-
-    Raises:
-        UserError: There are none.
-    """
-    from uniclip.evaluate.features import split_features  # here: it imports numpy
-    from uniclip.evaluate.scoring import (
-        examples,
-        labelled_split,
-        retrieval,
-        retrieval_scores,
-        temperature,
-    )
-    from uniclip.evaluate.scoring.score_card import ScoreCard
-
-    test = split_features.open_split_cached(config, "test")
-    if not len(test):
-        raise UserError(missing)
-    score_card = ScoreCard()
-    labelled_split.add_ground_truth(score_card, test)
-    encode = pretrained.tokenizer.encode_uncut
-    image_text_pairs = retrieval.build_image_text_pairs(test.captions, encode)
-    image_features = split_features.compute_image_features(pretrained, test)
-    images = split_features.project_features(pretrained, image_features)
-    texts = pretrained.embed_texts(list(image_text_pairs.texts))
-    retrieval_scores.score_retrieval(
-        score_card,
-        images,
-        texts,
-        image_text_pairs,
-        temperature.fit_validation_temperature(pretrained, config, encode),
-    )
-    examples.add_examples(score_card, test, images, texts, image_text_pairs)
-    if LABEL in test.labels:
-        names = {c: (c,) for c in test.class_names[LABEL]}
-        labelled_split.score_zero_shot(
-            score_card, LABEL, pretrained, test, images, TEMPLATES, names
-        )
-        labelled_split.score_probe(score_card, LABEL, pretrained, config, test, image_features)
-    return score_card.get_results()
+        hint = f"{self.config.path} has no test images; {TEST_IMAGES_HINT}"
+        return self.score_test_split(pretrained, hint)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from uniclip import data
 from uniclip.config import DataConfig, HuggingfaceData
 from uniclip.data.huggingface.folder import list_files
-from uniclip.errors import UserError
-from uniclip.evaluate.benchmarks.base import Benchmark
-from uniclip.evaluate.benchmarks.csv import TEMPLATES, score_test_split
+from uniclip.evaluate.benchmarks.base import UserDataBenchmark
 from uniclip.evaluate.protocols.protocol import (
     RETRIEVAL_RECORD,
+    USER_TEMPLATES,
     build_probe_record,
     build_zero_shot_record,
 )
@@ -35,11 +33,10 @@ def build_benchmark(run_data: DataConfig) -> HuggingfaceBenchmark:
     return HuggingfaceBenchmark(run_data if isinstance(run_data, HuggingfaceData) else None)
 
 
-@dataclass(frozen=True)
-class HuggingfaceBenchmark(Benchmark):
+class HuggingfaceBenchmark(UserDataBenchmark[HuggingfaceData]):
     """The test split of a run's data set."""
 
-    data_config: HuggingfaceData | None
+    other_data: ClassVar[str] = NOT_A_HUGGINGFACE_RUN
 
     def describe_missing(self) -> str | None:
         """Return what to do if there are no files or no test samples."""
@@ -56,7 +53,7 @@ class HuggingfaceBenchmark(Benchmark):
 
         Raises `UserError` if a file is missing.
         """
-        config = self._require_data()
+        config = self.config
         keys = {key: getattr(config, key) for key in SELECTION_KEYS}
         record: dict[str, Any] = {
             "data": data.fingerprint(config),
@@ -68,15 +65,9 @@ class HuggingfaceBenchmark(Benchmark):
         if config.label_column is not None:
             names = f"the values of column {config.label_column}"
             record["label_templates"] = config.label_templates
-            record["zeroshot"] = build_zero_shot_record(TEMPLATES, names)
+            record["zeroshot"] = build_zero_shot_record(USER_TEMPLATES, names)
             record["probe"] = build_probe_record()
         return record
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
-        config = self._require_data()
-        return score_test_split(pretrained, config, f"{config.path} {NO_TEST_SAMPLES}")
-
-    def _require_data(self) -> HuggingfaceData:
-        if self.data_config is None:
-            raise UserError(NOT_A_HUGGINGFACE_RUN)
-        return self.data_config
+        return self.score_test_split(pretrained, f"{self.config.path} {NO_TEST_SAMPLES}")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from uniclip import data
 from uniclip.config import DataConfig, WebdatasetData
-from uniclip.errors import UserError
-from uniclip.evaluate.benchmarks.base import Benchmark
-from uniclip.evaluate.benchmarks.csv import score_test_split
+from uniclip.evaluate.benchmarks.base import UserDataBenchmark
 from uniclip.evaluate.protocols.protocol import RETRIEVAL_RECORD
 
 if TYPE_CHECKING:
@@ -28,11 +25,10 @@ def build_benchmark(run_data: DataConfig) -> WebdatasetBenchmark:
     return WebdatasetBenchmark(run_data if isinstance(run_data, WebdatasetData) else None)
 
 
-@dataclass(frozen=True)
-class WebdatasetBenchmark(Benchmark):
+class WebdatasetBenchmark(UserDataBenchmark[WebdatasetData]):
     """The test split of a run's shards."""
 
-    data_config: WebdatasetData | None
+    other_data: ClassVar[str] = NOT_A_WEBDATASET_RUN
 
     def describe_missing(self) -> str | None:
         """Return what to do if there are no shards or no test samples."""
@@ -44,7 +40,7 @@ class WebdatasetBenchmark(Benchmark):
 
     def build_protocol(self) -> dict[str, Any]:
         """Retrieval; raises `UserError` if a shard is missing."""
-        config = self._require_data()
+        config = self.config
         pairs = {k: v for k, v in data.fingerprint(config).items() if k != "labelled"}
         return {
             "data": pairs,  # labelled images are for training alone
@@ -55,10 +51,4 @@ class WebdatasetBenchmark(Benchmark):
         }
 
     def evaluate(self, pretrained: PretrainedModel) -> Results:
-        config = self._require_data()
-        return score_test_split(pretrained, config, f"{config.path} {NO_TEST_SAMPLES}")
-
-    def _require_data(self) -> WebdatasetData:
-        if self.data_config is None:
-            raise UserError(NOT_A_WEBDATASET_RUN)
-        return self.data_config
+        return self.score_test_split(pretrained, f"{self.config.path} {NO_TEST_SAMPLES}")

@@ -6,6 +6,8 @@ The images of a split are never in memory all at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.config import DataConfig
     from uniclip.data import Split, SplitName
+    from uniclip.evaluate.features.shares import FeatureShares
 
 Float32 = NDArray[np.float32]
 
@@ -39,40 +42,108 @@ def _open_split(data_config: DataConfig, split_name: SplitName, content_digest: 
 
 
 def compute_image_features(
-    pretrained: PretrainedModel, split: Split, index: NDArray[np.int64] | None = None
+    pretrained: PretrainedModel,
+    split: Split,
+    index: NDArray[np.int64] | None = None,
+    shares: FeatureShares | None = None,
 ) -> Float32:
     """Return image-encoder features (n, F), before any head, under the evaluation transform.
 
     Image files are decoded by the data workers of the model's configuration.
 
-    index: (n,) the images of `split`; default: all.
+    Args:
+        pretrained: The model.
+        split: The images.
+        index: (n,) the images of `split`; None = all.
+        shares: What other processes have embedded.
     """
     images = np.arange(len(split)) if index is None else index
+    with _embed_ahead(pretrained, split, images) as embed:
+        blocks = _batch_indices(len(images))
+        if shares is None:
+            return np.concatenate([embed(block) for block in blocks])
+        rows = shares.find(split, images, pretrained.image_batch_size)
+        return np.concatenate([rows.read_or_embed(block, embed) for block in blocks])
 
-    def load(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return split.load_pixels(images[rows])
+
+def embed_share(
+    pretrained: PretrainedModel,
+    split: Split,
+    images: NDArray[np.int64],
+    shares: FeatureShares,
+    *,
+    rank: int,
+    world_size: int,
+) -> None:
+    """Store the share of a process in what `compute_image_features` returns.
+
+    images: (n,) the images of `split`.
+    """
+    rows = shares.find(split, images, pretrained.image_batch_size)
+    with _embed_ahead(pretrained, split, images) as embed:
+        rows.embed_share(_batch_indices(len(images)), embed, rank, world_size)
+
+
+@contextmanager
+def _embed_ahead(
+    pretrained: PretrainedModel, split: Split, images: NDArray[np.int64]
+) -> Iterator[Callable[[NDArray[np.int64]], Float32]]:
+    """Yield a function that returns the features of images, which others decode ahead.
+
+    Its argument are positions (m,) in `images`.
+    """
+
+    def load(positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return split.load_pixels(images[positions])
 
     num_workers = derive_num_workers(pretrained.config) if split.has_image_files else 0
     with decode_ahead(load, len(images), num_workers) as load_ahead:
-        batches = _batch_indices(len(images))
-        return np.concatenate(
-            [pretrained.compute_image_features(load_ahead(batch)) for batch in batches]
-        )
+        yield lambda positions: pretrained.compute_image_features(load_ahead(positions))
 
 
 def compute_readable_features(
-    pretrained: PretrainedModel, split: Split, index: NDArray[np.int64]
+    pretrained: PretrainedModel,
+    split: Split,
+    index: NDArray[np.int64],
+    shares: FeatureShares | None = None,
 ) -> tuple[Float32, NDArray[np.int64]]:
     """Return the features of those of the images `index` that can be read, and which those are.
 
-    For training images, some of which may be unreadable.
+    For training images, some of which may be unreadable. `shares`: what other processes have
+    embedded; a batch with an unreadable image is never among it.
     """
     features, readable_index = [], []
+    rows = None if shares is None else shares.find(split, index, BATCH_SIZE)
     for batch in _batch_indices(len(index)):
+        stored = None if rows is None else rows.read(batch)
+        if stored is not None:
+            features.append(stored)
+            readable_index.append(index[batch])
+            continue
         pixels, is_readable = split.load_readable_pixels(index[batch])
         features.append(pretrained.compute_image_features(pixels[is_readable]))
         readable_index.append(index[batch][is_readable])
     return np.concatenate(features), np.concatenate(readable_index)
+
+
+def embed_readable_share(
+    pretrained: PretrainedModel,
+    split: Split,
+    index: NDArray[np.int64],
+    shares: FeatureShares,
+    *,
+    rank: int,
+    world_size: int,
+) -> None:
+    """Store the share of a process in what `compute_readable_features` returns."""
+    rows = shares.find(split, index, BATCH_SIZE)
+    batches = _batch_indices(len(index))
+    for batch in batches[
+        len(batches) * rank // world_size : len(batches) * (rank + 1) // world_size
+    ]:
+        pixels, is_readable = split.load_readable_pixels(index[batch])
+        if is_readable.all():
+            rows.store(batch, pretrained.compute_image_features(pixels))
 
 
 def project_features(pretrained: PretrainedModel, features: Float32) -> Float32:

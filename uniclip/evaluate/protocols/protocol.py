@@ -82,6 +82,10 @@ RETRIEVAL_RECORD = {
 """Protocol of the retrieval scores of the built-in benchmarks."""
 
 
+USER_TEMPLATES = ("a photo of a {}",)
+"""Templates of the prompts for the classes of a user's data."""
+
+
 def build_zero_shot_record(templates: Sequence[str], names: Any) -> dict[str, Any]:
     """Return the protocol of a zero-shot score; `names`: prompt names of each class, as JSON."""
     return {

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uniclip.evaluate.features import split_features
 from uniclip.evaluate.metrics import Numbers
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.config import DataConfig
     from uniclip.data import Split
+    from uniclip.evaluate.features.shares import FeatureShares
 
 
 def score_zero_shot(
@@ -55,23 +57,23 @@ def score_probe(
     data_config: DataConfig,
     test: Split,
     test_features: Numbers,
+    shares: FeatureShares | None = None,
 ) -> None:
     """Add probe.<label>, if every split has an image with that label.
 
-    test_features: (n, F) image-encoder features of the test split.
+    test_features: (n, F) image-encoder features of the test split. shares: what other processes
+    have embedded of the other splits.
     """
-    splits = (
-        split_features.open_split_cached(data_config, "train"),
-        split_features.open_split_cached(data_config, "validation"),
-        test,
-    )
-    rows = [np.flatnonzero(split.labels[label] >= 0) for split in splits]
-    if any(len(labelled_rows) == 0 for labelled_rows in rows):
+    splits = _open_splits(data_config, test)
+    rows = _find_labelled_rows(splits, label)
+    if rows is None:
         return
     train_features, rows[0] = split_features.compute_readable_features(
-        pretrained, splits[0], rows[0]
+        pretrained, splits[0], rows[0], shares
     )
-    validation_features = split_features.compute_image_features(pretrained, splits[1], rows[1])
+    validation_features = split_features.compute_image_features(
+        pretrained, splits[1], rows[1], shares
+    )
     train, validation, test_set = (
         linear_probe.LabelledFeatures(image_features, split.labels[label][labelled_rows])
         for image_features, split, labelled_rows in zip(
@@ -85,6 +87,43 @@ def score_probe(
     score_card.add_array(f"probe.{label}.prediction", prediction.astype(np.int16))
     score_card.add_array(f"probe.{label}.strength", np.array([probe.l2]))
     score_card.add_array(f"probe.{label}.gradient", np.array([probe.max_gradient]))
+
+
+def embed_probe_share(
+    label: str,
+    pretrained: PretrainedModel,
+    data_config: DataConfig,
+    test: Split,
+    shares: FeatureShares,
+    *,
+    rank: int,
+    world_size: int,
+) -> None:
+    """Store the share of a process in the features that `score_probe` needs."""
+    splits = _open_splits(data_config, test)
+    rows = _find_labelled_rows(splits, label)
+    if rows is None:
+        return
+    split_features.embed_readable_share(
+        pretrained, splits[0], rows[0], shares, rank=rank, world_size=world_size
+    )
+    split_features.embed_share(
+        pretrained, splits[1], rows[1], shares, rank=rank, world_size=world_size
+    )
+
+
+def _open_splits(data_config: DataConfig, test: Split) -> tuple[Split, Split, Split]:
+    return (
+        split_features.open_split_cached(data_config, "train"),
+        split_features.open_split_cached(data_config, "validation"),
+        test,
+    )
+
+
+def _find_labelled_rows(splits: Sequence[Split], label: str) -> list[NDArray[np.int64]] | None:
+    """Return the images with the label in each split; None if a split has none."""
+    rows = [np.flatnonzero(split.labels[label] >= 0) for split in splits]
+    return rows if all(map(len, rows)) else None
 
 
 def add_ground_truth(score_card: ScoreCard, split: Split) -> None:

@@ -17,12 +17,14 @@ from uniclip.evaluate.scoring.retrieval import build_image_text_pairs
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
     from uniclip.config import DataConfig
+    from uniclip.evaluate.features.shares import FeatureShares
 
 
 def fit_validation_temperature(
     pretrained: PretrainedModel,
     data_config: DataConfig,
     encode: Callable[[Sequence[str]], Sequence[Sequence[int]]] | None = None,
+    shares: FeatureShares | None = None,
 ) -> float | None:
     """Return the temperature fitted on the validation split; None if it has too few images.
 
@@ -33,12 +35,13 @@ def fit_validation_temperature(
         data_config: The data section.
         encode: Returns the tokens of texts; texts with equal ones count as one. None = no such
             texts do.
+        shares: What other processes have embedded.
     """
     validation = split_features.open_split_cached(data_config, "validation")
     if not has_enough_images(len(validation)):
         return None
     index = select_images(len(validation))
-    features = split_features.compute_image_features(pretrained, validation, index)
+    features = split_features.compute_image_features(pretrained, validation, index, shares)
     images = split_features.project_features(pretrained, features)
     pairs = build_image_text_pairs([validation.captions[i] for i in index], encode)
     texts = pretrained.embed_texts(list(pairs.texts))
