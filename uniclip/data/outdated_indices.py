@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from uniclip.io.memo import get_cache_folder
+from uniclip.io.published_folder import is_in_use
 from uniclip.io.source_record import RECORD_FILE, is_outdated
 
 MODULES = {
@@ -28,7 +29,7 @@ def list_outdated_folders() -> list[Path]:
             continue
         version: int = import_module(module_name).VERSION  # here: it imports numpy
         for index in (record.parent for record in records):
-            if is_outdated(index, version):
+            if is_outdated(index, version) and not is_in_use(index):
                 beside = sorted(path for path in index.parent.glob(f"{index.name}-*"))
                 folders += [index, *(path for path in beside if path.is_dir())]
     return folders

@@ -53,6 +53,21 @@ def get_or_publish(
         ) from None
 
 
+def is_in_use(folder: Path) -> bool:
+    """Return whether a folder that has another name until it is complete may be being written."""
+    if not folder.name.startswith("."):
+        return False
+    name = folder.name[1:].rpartition(".")[0]
+    try:
+        with open(folder.with_name(f"{name}.lock"), "rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:  # another process has it, or there are no locks
+        return True
+    return False
+
+
 def _put_in_place(temporary: Path, folder: Path, is_whole: Callable[[Path], bool]) -> None:
     try:
         os.rename(temporary, folder)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.helpers.shards import shards_config, write_shards
 from uniclip.config import DataConfig
 from uniclip.data.csv import packed_index
 from uniclip.data.outdated_indices import MODULES, list_outdated_folders
+from uniclip.data.webdataset import index as webdataset_index
+from uniclip.io import source_record
 
 
 def write_tars(folder: Path) -> DataConfig:
@@ -58,6 +61,30 @@ def test_an_index_is_listed_with_what_is_beside_it(
     assert list_outdated_folders() == [index.folder, beside]
     monkeypatch.setattr(module, "VERSION", 99)
     assert again.folder in list_outdated_folders()
+
+
+def test_an_index_that_is_being_written_is_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its files have changed meanwhile; what a process that died left is."""
+    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
+    config = write_tars(tmp_path / "data")
+    listed = []
+
+    def write_and_list(folder: Path, version: int, files: Iterable[tuple[str, int, int]]) -> None:
+        source_record.write_sources(folder, version, files)
+        for path in (tmp_path / "data").iterdir():
+            os.utime(path, ns=(1, 1))
+        assert source_record.is_outdated(folder, version)
+        listed.append(list_outdated_folders())
+        shutil.copytree(folder, copy := folder.with_name(f".{'0' * 32}.{'1' * 32}"))
+        copies.append(copy)
+
+    copies: list[Path] = []
+    monkeypatch.setattr(webdataset_index, "write_sources", write_and_list)
+    index = webdataset_index.open_index(config)
+    assert listed == [[]]
+    assert list_outdated_folders() == [*copies, index.folder]
 
 
 def test_the_folders_are_those_of_the_modules() -> None:
