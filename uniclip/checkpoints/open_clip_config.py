@@ -88,7 +88,8 @@ def _require_supported(path: Path, towers: Mapping[str, Mapping[str, Any]]) -> N
                     f"({key}={values[key]}), which is not imported"
                 )
         for key, supported in SUPPORTED_VALUES[section].items():
-            if values.get(key, supported) != supported:
+            stated = values.get(key, supported)
+            if stated != supported and not (supported is None and stated == {}):
                 raise UserError(f"{path}: {section}.{key}={values[key]} is not imported")
 
 

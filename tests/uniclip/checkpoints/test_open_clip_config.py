@@ -57,6 +57,19 @@ def test_heads_that_are_not_stated_are_those_of_open_clip(tmp_path: Path) -> Non
     assert (stated.image_head_width, stated.text_heads) == defaults
 
 
+def test_empty_options_are_none(tmp_path: Path) -> None:
+    """open_clip makes the same model of them; others are refused."""
+    options: dict[str, Any] = {"act_kwargs": {}, "norm_kwargs": {}}
+    towers = {name: {**MODEL[name], **options} for name in ("vision_cfg", "text_cfg")}
+    content = {**MODEL, **towers}
+    assert str(CLIP(**content)) == str(CLIP(**MODEL))
+    stated = read_open_clip_config(write(tmp_path / "c.json", content))
+    assert stated == read_open_clip_config(write(tmp_path / "m.json", MODEL))
+    towers["text_cfg"]["act_kwargs"] = {"approximate": "tanh"}
+    with pytest.raises(UserError, match=r"text_cfg.act_kwargs=\{'approximate'.* is not imported"):
+        read_open_clip_config(write(tmp_path / "c.json", {**MODEL, **towers}))
+
+
 def test_a_file_of_open_clips_own_folder_has_no_frame(tmp_path: Path) -> None:
     path = write(tmp_path / "ViT.json", {**MODEL, "quick_gelu": True})
     assert read_open_clip_config(path) == OpenClipConfig(
