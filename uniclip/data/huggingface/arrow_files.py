@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow
     from numpy.typing import NDArray
+    from pyarrow import parquet
 
 FILE_MAGIC = b"ARROW1"
 """First bytes of the file format of Arrow; `datasets` writes the stream format."""
@@ -37,6 +38,8 @@ class RowGroup:
     """(n,) first byte of each image in the file; `NOT_IN_PLACE` in a Parquet file."""
     lengths: NDArray[np.uint32]
     """(n,) bytes of each image; `NOT_IN_PLACE` for one without bytes, and in a Parquet file."""
+    has_image: NDArray[np.bool_]
+    """(n,) whether there is an image. One of no bytes in a Parquet file may count as one."""
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -123,7 +126,7 @@ def _read_batch(
     starts, lengths = _find_places(file, images, address)
     lengths[~is_valid] = NOT_IN_PLACE
     values = {name: batch.column(name).to_pylist() for name in columns}
-    return RowGroup(values, paths, starts, lengths)
+    return RowGroup(values, paths, starts, lengths, lengths > 0)
 
 
 def _find_places(
@@ -169,7 +172,30 @@ def _iterate_row_groups(file: DataFile, image: str, columns: Sequence[str]) -> I
                 paths,
                 np.full(num_rows, NOT_IN_PLACE, np.uint64),
                 np.full(num_rows, NOT_IN_PLACE, np.uint32),
+                _find_images(reader, number, image),
             )
+
+
+def _find_images(reader: parquet.ParquetFile, number: int, image: str) -> NDArray[np.bool_]:
+    """Return which rows of a row group have an image, (n,).
+
+    The images are read only if the statistics of the group do not say that there is no null.
+    """
+    import numpy as np
+    import pyarrow.compute
+
+    group = reader.metadata.row_group(number)
+    columns = (group.column(i) for i in range(group.num_columns))
+    statistics = next(c.statistics for c in columns if c.path_in_schema == image)
+    if statistics is not None and statistics.has_null_count and not statistics.null_count:
+        if not (statistics.has_min_max and statistics.min == b""):
+            return np.ones(group.num_rows, np.bool_)
+    images = reader.read_row_group(number, columns=[image], use_threads=False).column(0)
+    if image.endswith(".bytes"):
+        images = pyarrow.compute.struct_field(images, "bytes")
+    has_bytes = pyarrow.compute.greater(pyarrow.compute.binary_length(images), 0)
+    found: NDArray[np.bool_] = has_bytes.fill_null(False).to_numpy()
+    return found
 
 
 @contextmanager

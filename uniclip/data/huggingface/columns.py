@@ -9,7 +9,7 @@ from uniclip.config import HuggingfaceData
 from uniclip.config.sample_filter import SampleFilter
 from uniclip.data.csv.columns import USUAL_NAMES
 from uniclip.data.huggingface.arrow_files import get_column, read_schema
-from uniclip.data.huggingface.folder import DataFile, DataFolder, read_info
+from uniclip.data.huggingface.folder import DataFile, DataFolder, find_class_names, read_info
 from uniclip.errors import UserError
 from uniclip.io.atomic import JSON_ERRORS, parse_json
 
@@ -65,7 +65,7 @@ def find_columns(config: HuggingfaceData, folder: DataFolder) -> DataColumns:
         image=image,
         caption=_find_caption_column(config, schema, file, image),
         label=label,
-        label_names=_find_label_names(features, label),
+        label_names=find_class_names(features, label),
         key=_require_scalars(schema, file, "key_column", config.key_column),
         fields=_find_fields(config, schema),
     )
@@ -186,12 +186,6 @@ def _is_text(kind: pyarrow.DataType) -> bool:
     if types.is_dictionary(kind):
         kind = kind.value_type
     return bool(types.is_string(kind) or types.is_large_string(kind))
-
-
-def _find_label_names(features: dict[str, Any], label: str | None) -> tuple[str, ...]:
-    feature = features.get(label) if label is not None else None
-    names = feature.get("names") if isinstance(feature, dict) else None
-    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _find_fields(config: HuggingfaceData, schema: pyarrow.Schema) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from uniclip.data.csv.rows import SPLIT_WORDS
+from uniclip.data.csv.split_rule import SPLIT_WORDS
 from uniclip.data.split import SplitName
 from uniclip.errors import UserError
 from uniclip.io.atomic import JSON_ERRORS, parse_json, resolve_staged_path
@@ -200,15 +200,36 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_class_names(files: Sequence[DataFile], column: str | None) -> tuple[str, ...]:
+    """Return the names of the classes of a column by `dataset_info.json`; empty if there are none.
+
+    A data set whose files state the types of their columns has those of the files.
+    """
+    return () if column is None else find_class_names(read_info(files), column)
+
+
+def find_class_names(features: dict[str, Any], column: str | None) -> tuple[str, ...]:
+    """Return the names of the classes 0, 1, ... of a column among types of `datasets`."""
+    feature = features.get(column) if column is not None else None
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
 def read_info(files: Sequence[DataFile]) -> dict[str, Any]:
     """Return what a data set says of its columns: `features` of the nearest `dataset_info.json`.
 
     Column -> its type, as `datasets` writes it; empty if there is no such file.
     """
+    path = find_info_file(files)
+    features = None if path is None else _read_json(path).get("features")
+    return features if isinstance(features, dict) else {}
+
+
+def find_info_file(files: Sequence[DataFile]) -> Path | None:
+    """Return the nearest `dataset_info.json` of a data set, or None."""
     folder = Path(files[0].path).parent
     for _ in range(len(Path(files[0].name).parts)):
         if (folder / INFO_FILE).is_file():
-            features = _read_json(folder / INFO_FILE).get("features")
-            return features if isinstance(features, dict) else {}
+            return folder / INFO_FILE
         folder = folder.parent
-    return {}
+    return None

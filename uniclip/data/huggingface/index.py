@@ -1,13 +1,15 @@
 """The index of a data set: its samples, read once, and where their images are.
 
 It is kept in the user's cache folder under a digest of the paths, sizes and times of change of the
-files and of what the configuration says of them; all processes of a machine share it.
+files, the names of classes, and what the configuration says of them; all processes of a machine
+share it.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -19,7 +21,12 @@ from uniclip.config import HuggingfaceData
 from uniclip.data.csv.packed_split import PackedSplit, SplitSizes
 from uniclip.data.huggingface.columns import find_columns
 from uniclip.data.huggingface.embedded_images import EmbeddedImages
-from uniclip.data.huggingface.folder import DataFolder, list_files
+from uniclip.data.huggingface.folder import (
+    DataFolder,
+    find_info_file,
+    list_files,
+    read_class_names,
+)
 from uniclip.data.huggingface.index_writer import GROUPS, PLACES, IndexContent, write_index
 from uniclip.data.split import SPLIT_NAMES, SplitName
 from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
@@ -30,7 +37,7 @@ from uniclip.io.memo import get_cache_folder
 from uniclip.io.published_folder import get_or_publish
 from uniclip.io.source_record import write_sources
 
-VERSION = 1
+VERSION = 2
 """Raised when the same files get another index."""
 FOLDER = "datasets"
 """Folder of all indices inside the cache folder."""
@@ -89,7 +96,7 @@ def open_index(config: HuggingfaceData) -> DatasetIndex:
     """
     data_folder = list_files(config.path)
     folder = _name_folder(config, data_folder)
-    get_or_publish(folder, partial(_write, config, data_folder), _is_whole)
+    get_or_publish(folder, partial(_write, config, data_folder, folder), _is_whole)
     index = DatasetIndex(folder, data_folder, _recall_content(folder))
     check_broken(config, index.content)
     return index
@@ -113,11 +120,13 @@ def _name_folder(config: HuggingfaceData, data_folder: DataFolder) -> Path:
         VERSION,
         [[file.path, file.split, file.size, file.mtime_ns] for file in data_folder.files],
         [getattr(config, key) for key in keys],
+        read_class_names(data_folder.files, config.label_column),
     ]
     return get_cache_folder() / FOLDER / digest(content, 32)
 
 
-def _write(config: HuggingfaceData, data_folder: DataFolder, folder: Path) -> None:
+def _write(config: HuggingfaceData, data_folder: DataFolder, published: Path, folder: Path) -> None:
+    """Write the index that is published as one folder into another one."""
     columns = find_columns(config, data_folder)
     gigabytes = sum(file.size for file in data_folder.files) / 1e9
     print(
@@ -127,12 +136,24 @@ def _write(config: HuggingfaceData, data_folder: DataFolder, folder: Path) -> No
         flush=True,
     )
     content = write_index(config, data_folder, columns, folder)
-    if list_files(config.path) != data_folder:
+    if _name_folder(config, list_files(config.path)) != published:
         raise DataChangedError(
             f"{config.path} was changed while it was read; {CHANGED_DATA_ADVICE}"
         )
-    write_sources(folder, VERSION, ((f.path, f.size, f.mtime_ns) for f in data_folder.files))
+    write_sources(folder, VERSION, _list_sources(config, data_folder))
     atomic_write(folder / CONTENT_FILE, json.dumps(asdict(content)).encode())
+
+
+def _list_sources(
+    config: HuggingfaceData, data_folder: DataFolder
+) -> Iterator[tuple[str, int, int]]:
+    """Yield path, bytes and time of change of each file that the index is made of."""
+    yield from ((file.path, file.size, file.mtime_ns) for file in data_folder.files)
+    if read_class_names(data_folder.files, config.label_column):
+        path = find_info_file(data_folder.files)
+        if path is not None:
+            status = path.stat()
+            yield str(path), status.st_size, status.st_mtime_ns
 
 
 def _is_whole(folder: Path) -> bool:

@@ -184,7 +184,7 @@ class _RowReader:
         values = {name: column[i] for name, column in group.values.items()}
         label = self._name_label(values)
         captions = list(self._make_captions(values, label))
-        if not file.is_parquet and not group.lengths[i]:
+        if not group.has_image[i]:
             return self._skip(file, "no image")
         if not captions:
             return self._skip(file, "no caption" if columns.caption else "no class")

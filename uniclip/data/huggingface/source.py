@@ -1,7 +1,8 @@
 """Image-text pairs in Arrow or Parquet files, as `datasets` writes them; read in place.
 
-What the data are is the names and sizes of the files, as a plan must know them at once, and with
-`data.verify=true` their bytes; where they lie is not part of it.
+What the data are is the names and sizes of the files, as a plan must know them at once, the names
+of the classes in `dataset_info.json`, and with `data.verify=true` the bytes of the files; where
+they lie is not part of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from uniclip.config import HuggingfaceData, ModelConfig
 from uniclip.data import views
-from uniclip.data.huggingface.folder import EXAMPLES, list_files
+from uniclip.data.huggingface.folder import EXAMPLES, INFO_FILE, list_files, read_class_names
 from uniclip.data.source import DataWarning
 from uniclip.data.split import SourceShare
 from uniclip.errors import UserError
@@ -30,7 +31,8 @@ sample_view = views.sample_view
 def fingerprint(config: HuggingfaceData) -> dict[str, object]:
     """Return number, size and a digest of the names, splits and sizes of the files.
 
-    With `verify`, a digest of their content too.
+    With a label column, a digest of the names of classes that `dataset_info.json` states; with
+    `verify`, one of the content of the files too.
 
     Raises:
         UserError: A file is missing.
@@ -47,6 +49,8 @@ def fingerprint(config: HuggingfaceData) -> dict[str, object]:
         "image_size": config.image_size,
         "image_rule": IMAGE_RULE,
     }
+    if class_names := read_class_names(files, config.label_column):
+        content["class_names"] = digest(class_names, 32)
     if config.verify:
         paths = [Path(file.path) for file in files]
         try:
@@ -85,6 +89,8 @@ def describe_fingerprint(config: HuggingfaceData) -> str:
         if config.verify
         else "names and sizes, not by what they hold (data.verify=true includes it)"
     )
+    if read_class_names(files, config.label_column):
+        rest += f", and by the names of the classes in {INFO_FILE}"
     return f"{len(files)} {noun}, {total_gb:.3g} GB: the data are identified by their {rest}"
 
 

@@ -63,7 +63,7 @@ def test_images_that_are_null_have_no_place(tmp_path):
 
 def test_row_groups_of_parquet_are_read_without_their_images(tmp_path, monkeypatch):
     rows = make_rows(range(10))
-    rows["image"][4] = None
+    rows["image"][4]["path"] = None
     parquet.write_table(make_table(rows), tmp_path / "a.parquet", row_group_size=4)
     (file,) = list_files(str(tmp_path)).files
     read_columns = []

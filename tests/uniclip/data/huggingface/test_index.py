@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.helpers.embedded_data import embedded_config
+from tests.helpers.embedded_data import embedded_config, make_rows, make_table, save_to_disk
+from uniclip import data
 from uniclip.data.huggingface.index import FOLDER, find_index, open_index
+from uniclip.data.outdated_indices import list_outdated_folders
 
 
 def list_indices(cache_folder: Path) -> list[Path]:
@@ -50,6 +52,28 @@ def test_other_files_or_another_section_have_another_index(saved, cache_folder):
     assert find_index(embedded_config(saved)) is None
     open_index(embedded_config(saved))
     assert len(list_indices(cache_folder)) == 2
+
+
+def test_other_names_of_classes_have_another_index(tmp_path):
+    """Those of `dataset_info.json`, where the files state none; the labels are those of now."""
+    table = make_table(make_rows(range(60)), with_features=False)
+    path = save_to_disk(tmp_path / "d", table)
+    config, unlabelled = embedded_config(path, label_column="label"), embedded_config(path)
+    split, index = data.open_split(config, "train"), open_index(config)
+    fingerprints = [data.fingerprint(c) for c in (config, unlabelled)]
+    open_index(unlabelled)
+    assert split.class_names["label"] == ("cat", "dog", "owl")
+    info_path = tmp_path / "d" / "dataset_info.json"
+    info_path.write_text(info_path.read_text().replace("owl", "ant"))
+    assert find_index(unlabelled) is not None
+    assert find_index(config) is None
+    again = data.open_split(config, "train")
+    assert again.class_names["label"] == ("ant", "cat", "dog")
+    old, new = ([s.class_names["label"][i] for i in s.labels["label"]] for s in (split, again))
+    assert new == [name.replace("owl", "ant") for name in old]
+    assert list_outdated_folders() == [index.folder]
+    changed = [data.fingerprint(c) for c in (config, unlabelled)]
+    assert (changed[0] == fingerprints[0], changed[1] == fingerprints[1]) == (False, True)
 
 
 def test_a_damaged_index_is_written_again(saved):

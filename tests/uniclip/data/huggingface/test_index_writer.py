@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from tests.helpers.embedded_data import embedded_config, make_rows, make_table, save_to_disk
 from tests.helpers.shards import encode_image
@@ -162,3 +163,46 @@ def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path):
         open_index(embedded_config(tmp_path / "d", max_broken=0.05))
     with pytest.raises(UserError, match="has no row that can be used"):
         open_rows(tmp_path / "empty", make_rows([]))
+
+
+def write_parquet(tmp_path: Path, rows: dict, **options) -> str:
+    """Write rows as a Parquet file in groups of 8 rows; return its path."""
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(make_table(rows), path, row_group_size=8, **options)
+    return str(path)
+
+
+@pytest.mark.parametrize("write_statistics", [True, False])
+def test_rows_without_an_image_in_a_parquet_file_are_counted(tmp_path, write_statistics):
+    rows = make_rows(range(40))
+    rows["image"][3], rows["image"][30]["bytes"] = None, None
+    rows["image"][31] = {"bytes": b"", "path": "31.png"}
+    path = write_parquet(tmp_path, rows, write_statistics=write_statistics)
+    index = open_index(embedded_config(path, max_broken=0.1))
+    assert index.content.counts == {"no image": 3}
+    assert index.content.named == [f"{path} row {n}: no image" for n in (4, 31, 32)]
+    assert index.content.num_samples == 37
+    with pytest.raises(UserError, match="3 of 40 rows of .* more than data.max_broken=0.05 allows"):
+        open_index(embedded_config(path, max_broken=0.05))
+
+
+def test_images_are_read_only_where_one_may_be_missing(tmp_path, monkeypatch):
+    rows = make_rows(range(40))
+    rows["image"][20] = None
+    read_row_group, read = parquet.ParquetFile.read_row_group, []
+
+    def note(self, number, columns, **options):
+        read.extend(number for name in columns if name == "image.bytes")
+        return read_row_group(self, number, columns=columns, **options)
+
+    monkeypatch.setattr(parquet.ParquetFile, "read_row_group", note)
+    open_index(embedded_config(write_parquet(tmp_path, rows), max_broken=0.1))
+    assert read == [2]
+
+
+def test_a_parquet_file_of_paths_alone_has_no_row_that_can_be_used(tmp_path):
+    rows = make_rows(range(20))
+    for image in rows["image"]:
+        image["bytes"] = None
+    with pytest.raises(UserError, match=r"no row that can be used \(.*parquet row 1: no image"):
+        open_index(embedded_config(write_parquet(tmp_path, rows)))

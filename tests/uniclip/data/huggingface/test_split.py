@@ -44,7 +44,7 @@ def test_held_out_images_that_cannot_be_read_are_left_out(tmp_path, as_parquet):
     if as_parquet:
         rows = make_rows(range(60))
         for n in broken:
-            rows["image"][n]["bytes"] = None
+            rows["image"][n]["bytes"] = rows["image"][n]["bytes"][:60]
         folder = write_hub_folder(tmp_path / "hub", {"all": make_table(rows)}, 9)
     for name, expected in before.items():
         split = data.open_split(embedded_config(folder), name)
