@@ -53,13 +53,12 @@ Published and user-defined data sets are benchmarks too: `uniclip.evaluate.datas
 USER_SOURCES = ("csv", "webdataset", "huggingface")
 """Those of a user's own images."""
 GIGABYTE = 10**9
-SHARD_SELECTION_KEYS = ("where", "validation_fraction", "test_fraction", "max_held_out")
-"""Keys of the section of shards that select the samples of a split."""
-DATASET_SELECTION_KEYS = (
-    *SHARD_SELECTION_KEYS,
-    *("caption_column", "label_column", "key_column", "image_column"),
-)
-"""Likewise of the section of a data set with embedded images."""
+SHARE_KEYS = ("where", "validation_fraction", "test_fraction", "max_held_out")
+SELECTION_KEYS = {
+    "webdataset": SHARE_KEYS,
+    "huggingface": (*SHARE_KEYS, "caption_column", "label_column", "key_column", "image_column"),
+}
+"""Keys of the sections of shards and of embedded images that select the samples of a split."""
 MAX_DECODED = 200_000
 """Embedded training images up to which all are decoded for the search for copies among them."""
 
@@ -93,9 +92,8 @@ def build_protocol(
     """Return everything that a score of benchmark `name` depends on besides the model.
 
     As plain JSON. Of user-defined data the content counts, not where they lie. The run's data
-    section counts only where it is what is evaluated. The store's
-    `cache` folder describes data that are missing by now. Raises `UserError` for an unknown name,
-    or for a CSV that cannot be read.
+    section counts only where it is what is evaluated. The store's `cache` folder describes data
+    that are missing by now. Raises `UserError` for an unknown name, or an unreadable CSV.
     """
     benchmark = _load_benchmark(name, config, Cache(cache_folder))
     precision = _get_precision(name, config)
@@ -139,11 +137,10 @@ def evaluate(
 ) -> Results:
     """Return the scores of a model on benchmark `name`, and the predictions.
 
-    The split is `runtime.evaluation_split` of the configuration.
-
-    The predictions contain, for each score that is a mean, the outcomes (n,) under the score's
-    name; `ids` of the samples, true labels as `labels.<name>`, and images for the report as
-    `examples.*`. No array needs unpickling. No random number generator is touched.
+    The split is `runtime.evaluation_split` of the configuration. The predictions contain, for each
+    score that is a mean, the outcomes (n,) under its name; `ids` of the samples, true labels as
+    `labels.<name>`, and images for the report as `examples.*`. No array needs unpickling. No random
+    number generator is touched.
 
     Args:
         name: A benchmark.
@@ -175,8 +172,8 @@ def embed_share(
 ) -> None:
     """Store the share of one process in the image features that `evaluate` needs.
 
-    For data sets of several batches, in the cache; for the run's table, shards or embedded images,
-    in `shares_folder`. The processes must have both in common. Arguments and errors as `evaluate`.
+    In the cache, for the user's training data in `shares_folder`; the processes must have both in
+    common. Arguments and errors as of `evaluate`.
     """
     cache = Cache(cache_folder, weights_hash)
     benchmark = _load_benchmark(name, config, cache, should_stop, shares_folder=shares_folder)
@@ -199,13 +196,13 @@ def find_near_duplicates(
     """Return which test images of a data set are near-duplicates of training images.
 
     (n,) int8 of `near_duplicates.DUPLICATE`, `DISTINCT` and `UNDECIDABLE`, in the order of the test
-    images. Data sets are the published and the user-defined ones, and the run's table or shards.
-    None for the benchmarks of other training sources, for models trained on shards whose
-    thumbnails were not made (`checks.shard_thumbnails`), and where images of either are missing.
-    For test images that are missing by now, the last result in the cache.
+    images. None for the benchmarks of OpenMoji, scenes and mix, for models trained on shards whose
+    thumbnails were not made (`checks.shard_thumbnails`) or on more than `MAX_DECODED` embedded
+    images, and where images of either are missing. For test images that are missing by now, the
+    last result in the cache.
     """
-    if name == config.data.name == "csv":
-        return _find_duplicates_in_table(config.data, cache_folder)
+    if name == config.data.name and name in ("csv", "huggingface"):
+        return _find_duplicates_in_splits(config.data, cache_folder)
     if name == "webdataset" and isinstance(config.data, WebdatasetData):
         return _find_duplicates_in_shards(config.data, cache_folder)
     if name in BENCHMARKS or data.describe_missing(config.data) is not None:
@@ -298,16 +295,18 @@ def _find_train_thumbnails(data_config: DataConfig) -> Callable[[], NDArray[np.u
     return shard_thumbnails.find_training_thumbnails(data_config)
 
 
-def _find_duplicates_in_table(data_config: DataConfig, cache_folder: Path) -> NDArray[np.int8]:
-    """Return which test images of the user's table are near-duplicates of its training images."""
+def _find_duplicates_in_splits(config: DataConfig, cache_folder: Path) -> NDArray[np.int8] | None:
+    """Return which test images of a table or of embedded images are near-duplicates, if known."""
+    if isinstance(config, HuggingfaceData) and _find_train_thumbnails(config) is None:
+        return None
     from uniclip.evaluate.checks import near_duplicates  # here: it imports numpy
     from uniclip.evaluate.features import split_features
 
     names: tuple[SplitName, ...] = ("train", "test")
-    splits = {name: split_features.open_split_cached(data_config, name) for name in names}
-    fingerprints = {name: _fingerprint_images(data_config, name) for name in splits}
+    splits = {name: split_features.open_split_cached(config, name) for name in names}
+    fingerprints = {name: _fingerprint_images(config, name) for name in splits}
     finder = near_duplicates.DuplicateFinder(
-        Cache(cache_folder / "leakage"), {"dataset": data_config.name}, fingerprints["train"]
+        Cache(cache_folder / "leakage"), {"dataset": config.name}, fingerprints["train"]
     )
     return finder.find_in_user_data(
         fingerprints["test"],
@@ -342,10 +341,8 @@ def _fingerprint_images(data_config: DataConfig, split_name: SplitName) -> dict[
     added. Nor is the choice of samples of shards.
     """
     content = {**data.fingerprint(data_config), "split": split_name}
-    if isinstance(data_config, WebdatasetData):
-        return {**content, **{key: getattr(data_config, key) for key in SHARD_SELECTION_KEYS}}
-    if isinstance(data_config, HuggingfaceData):
-        return {**content, **{key: getattr(data_config, key) for key in DATASET_SELECTION_KEYS}}
+    if keys := SELECTION_KEYS.get(data_config.name):
+        return {**content, **{key: getattr(data_config, key) for key in keys}}
     if data_config.name != "csv":
         return content
     from uniclip.evaluate.features import split_features  # here: it imports numpy

@@ -14,9 +14,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from uniclip.config import DATA, METHODS, RunConfig, TrainConfig, build_run_config
+from tests.helpers.embedded_data import make_rows, make_table, write_hub_folder
+from uniclip.config import (
+    DATA,
+    METHODS,
+    HuggingfaceData,
+    RunConfig,
+    TrainConfig,
+    build_run_config,
+)
 from uniclip.config import compose as composition
 from uniclip.config.hydra_configs import build_structured_class, register_configs
+from uniclip.training import trainer
 
 MINE = """
 defaults:
@@ -54,6 +63,7 @@ def to_values(config: Any) -> dict[str, Any]:
         {"recipe": "published", "method": "slip"},
         {"method": "declip", "budget": "study"},
         {"model": "swin_t", "data": "scenes", "budget": "smoke"},
+        {"data": "huggingface", "method": "unicl"},
     ],
 )
 def test_choices_compose_to_the_run_of_our_command_line(
@@ -80,6 +90,21 @@ def test_a_file_with_a_defaults_list_composes_ours(conf: Path) -> None:
     assert (config.data.name, config.method.name) == ("scenes", "clip")
     assert (config.train.steps, config.train.batch_size) == (20, 16)
     assert config.benchmark == ("scenes",)
+
+
+def test_a_program_trains_on_embedded_images(
+    conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys that are null by default take the texts that a user gives."""
+    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
+    path = write_hub_folder(tmp_path / "hub", {"all": make_table(make_rows(range(60)))})
+    words = ["data=huggingface", f"data.path={path}", "data.where=score < 0.5", "method=unicl"]
+    words += ["data.label_column=label", "data.key_column=null", "budget=smoke"]
+    words += ["data.validation_fraction=0.2", "train.steps=2", "train.batch_size=8"]
+    config = build_run_config(to_values(compose("uniclip", words)))
+    assert isinstance(config.data, HuggingfaceData)
+    assert (config.data.label_column, config.data.key_column) == ("label", None)
+    assert trainer.train_model(config).step == 2
 
 
 def test_sections_are_structured(conf: Path) -> None:
