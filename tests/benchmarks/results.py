@@ -2,12 +2,16 @@
 
 Seconds are of this process's CPU: the files lie in the system's cache, and a shared machine's wall
 time says little. Each step is measured in turn with the others, the fastest of the rounds counts.
-What a gathering is spent on is measured in parts with the whole index.
+What a gathering is spent on is measured in parts with the whole index. A report is written for the
+first time by a process of its own: its seconds are those of all its processes, imports included.
 """
 
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +23,9 @@ from unittest import mock
 
 from analysis.collect.frame import collect_sweep_data
 from analysis.report.build import compute_input_digest
+from tests.benchmarks import front_door
 from tests.benchmarks.table import Options, Table
-from tests.helpers import fake_sweep
+from tests.helpers import ROOT, fake_sweep
 from tests.helpers.fake_sweep import EVALUATION
 from uniclip.frames.history import build_history_frame
 from uniclip.frames.store_frames import StoreFrames
@@ -30,6 +35,8 @@ from uniclip.store.history import Columns
 from uniclip.store.results_index import locate_index, use_index
 
 NUM_RUNS, QUICK_NUM_RUNS = 10_000, 24
+NUM_REPORTED = 1_000
+"""Runs of the sweep that is reported."""
 ROUNDS = 3
 USERS = (
     "analysis.collect.frame",
@@ -42,7 +49,7 @@ USERS = (
 def run(options: Options) -> Table:
     """Measure what reads the runs of one sweep; `--sizes` are numbers of runs."""
     sizes = options.sizes or (QUICK_NUM_RUNS if options.quick else NUM_RUNS,)
-    rows: list[dict[str, Any]] = []
+    rows = [measure_report(min(NUM_REPORTED, *sizes))]
     num_arms = len(fake_sweep.arms())
     for size in sizes:
         seeds = tuple(range(-(-size // num_arms)))
@@ -61,6 +68,21 @@ def run(options: Options) -> Table:
             ]
             rows += measure_parts(store, plan, num_arms * len(seeds))
     return Table("results", rows, {})
+
+
+def measure_report(num_runs: int) -> dict[str, Any]:
+    """Return the row of the report of a sweep of so many runs."""
+    seeds = tuple(range(-(-num_runs // len(fake_sweep.arms()))))
+    with tempfile.TemporaryDirectory() as folder:
+        store, sweep_id = fake_sweep.make(Path(folder, "store"), fake_sweep.Truth(seeds=seeds))
+        command = [sys.executable, "-c", front_door.REPORT, str(store.root), sweep_id]
+        environment = {**front_door.environment(ROOT), "UNICLIP_CACHE": f"{folder}/cache"}
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+        wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    num_cells = len(seeds) * len(fake_sweep.arms())
+    return {"what": "report", "runs": num_cells, "CPU seconds": cpu, "wall seconds": wall}
 
 
 def list_steps(store: Store, plan: Plan) -> dict[str, Callable[[], object]]:

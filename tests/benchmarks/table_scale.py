@@ -1,9 +1,10 @@
 """A table of 15 million images as `data=csv`: reading it once, plan, start and memory.
 
 The rows that are read are those of a table of a million images, from which the time of 15 million
-follows. For plan, start and memory the index of 15 million is written without a table of rows: its
-texts and tokens are those that a run would write. Plan and start run in processes of their own:
-seconds and memory include the imports, those of torch at the start of training.
+follows, or as many as the second number of `--sizes`. For plan, start and memory the index of 15
+million is written without a table of rows: its texts and tokens are those that a run would write.
+Plan and start run in processes of their own: seconds and memory include the imports, those of torch
+at the start of training.
 """
 
 from __future__ import annotations
@@ -163,11 +164,11 @@ def own_cache(folder: Path) -> Iterator[None]:
 
 
 def run(options: Options) -> Table:
-    """Return the table of this subject; `--sizes` are numbers of samples."""
+    """Return the table of this subject; `--sizes` are the samples of the index, and rows read."""
     num_read, num_samples = (
         (QUICK_READ, QUICK_SAMPLES) if options.quick else (NUM_READ, NUM_SAMPLES)
     )
-    num_samples = options.sizes[0] if options.sizes else num_samples
+    num_samples, num_read = (*options.sizes, *(num_samples, num_read)[len(options.sizes) :])
     table = Table("table_scale")
     with tempfile.TemporaryDirectory() as name, own_cache(Path(name, "cache")):
         read, indexed = Path(name, "read"), Path(name, "indexed")

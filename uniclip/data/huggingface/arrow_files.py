@@ -179,7 +179,7 @@ def _iterate_row_groups(file: DataFile, image: str, columns: Sequence[str]) -> I
 def _find_images(reader: parquet.ParquetFile, number: int, image: str) -> NDArray[np.bool_]:
     """Return which rows of a row group have an image, (n,).
 
-    The images are read only if the statistics of the group do not say that there is no null.
+    The images are read only if, by the statistics of the group, one may be missing.
     """
     import numpy as np
     import pyarrow.compute
@@ -194,8 +194,8 @@ def _find_images(reader: parquet.ParquetFile, number: int, image: str) -> NDArra
     if image.endswith(".bytes"):
         images = pyarrow.compute.struct_field(images, "bytes")
     has_bytes = pyarrow.compute.greater(pyarrow.compute.binary_length(images), 0)
-    found: NDArray[np.bool_] = has_bytes.fill_null(False).to_numpy()
-    return found
+    has_image: NDArray[np.bool_] = has_bytes.fill_null(False).to_numpy()
+    return has_image
 
 
 @contextmanager
