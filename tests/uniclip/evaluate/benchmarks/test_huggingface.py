@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.helpers import stub_models
@@ -13,8 +14,10 @@ from tests.helpers.embedded_data import (
     save_to_disk,
 )
 from tests.helpers.shards import encode_image
-from uniclip import evaluate
+from uniclip import data, evaluate
+from uniclip.evaluate.checks import near_duplicates
 
+SPLITS = ("train", "test")
 FRACTIONS = {"validation_fraction": 0.3, "test_fraction": 0.4, "image_size": 16}
 
 
@@ -118,3 +121,19 @@ def test_verdicts_on_copies_are_of_the_samples_that_the_keys_select(path, change
     sections = [configure("huggingface", path, **values).data for values in ({}, changes)]
     fingerprints = [evaluate._fingerprint_images(section, "train") for section in sections]
     assert fingerprints[0] != fingerprints[1]
+
+
+def test_near_duplicates_of_training_images_are_found(tmp_path, monkeypatch):
+    rows = make_rows(range(150))
+    path = save_to_disk(tmp_path / "saved", make_table(rows))
+    training, test = (data.open_split(configure("huggingface", path).data, s) for s in SPLITS)
+    copied, copy = int(training.sample_names[3][:5]), int(test.sample_names[5][:5])
+    rows["image"][copy]["bytes"] = encode_image(copied)
+    config = configure("huggingface", save_to_disk(tmp_path / "copies", make_table(rows)))
+    verdicts = evaluate.find_near_duplicates("huggingface", config, tmp_path / "store")
+    assert np.flatnonzero(verdicts == near_duplicates.DUPLICATE).tolist() == [5]
+    assert len(verdicts) == len(test)
+    fewer = configure("huggingface", path, max_held_out=16)
+    assert len(evaluate.find_near_duplicates("huggingface", fewer, tmp_path / "store")) == 16
+    monkeypatch.setattr(evaluate, "MAX_DECODED", 10)
+    assert evaluate.find_near_duplicates("huggingface", config, tmp_path / "store") is None
