@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.helpers.embedded_data import embedded_config, make_rows, make_table, save_to_disk
 from uniclip import data
+from uniclip.data.huggingface import source
 from uniclip.data.huggingface.index import FOLDER, find_index, open_index
 from uniclip.data.outdated_indices import list_outdated_folders
 
@@ -72,6 +73,8 @@ def test_other_names_of_classes_have_another_index(tmp_path):
     old, new = ([s.class_names["label"][i] for i in s.labels["label"]] for s in (split, again))
     assert new == [name.replace("owl", "ant") for name in old]
     assert list_outdated_folders() == [index.folder]
+    said = [source.describe_fingerprint(c) for c in (config, unlabelled)]
+    assert ["names of the classes in dataset_info.json" in text for text in said] == [True, False]
     changed = [data.fingerprint(c) for c in (config, unlabelled)]
     assert (changed[0] == fingerprints[0], changed[1] == fingerprints[1]) == (False, True)
 
