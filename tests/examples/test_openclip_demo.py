@@ -68,19 +68,13 @@ def test_three_arms_are_killed_resumed_and_reported(tmp_path: Path) -> None:
 
 
 def test_checkpoints_are_evaluated_as_open_clip_does(tmp_path: Path) -> None:
-    """Captions without a template: the recall is that of open_clip's own evaluation."""
+    """Captions without a template (laion_cb): the recall is that of open_clip's own evaluation."""
     pytest.importorskip("open_clip_train")
-    (tmp_path / "conf" / "protocol").mkdir(parents=True)
-    (tmp_path / "conf" / "protocol" / "plain.yaml").write_text(
-        'base: clip2021\ntemplates: {"*": ["{}"]}\n'
-    )
-    driver = make_driver(tmp_path, "seeds=1", "arms=[clip,siglip]", "protocol=plain")
+    driver = make_driver(tmp_path, "seeds=1", "arms=[clip,siglip]", "protocol=laion_cb")
     rows = (tmp_path / "images" / "val.csv").read_text().splitlines()[1:]
     table = ["picture,caption", *(f"images/{row}".replace("\t", ",") for row in rows)]
     (tmp_path / "test.csv").write_text("\n".join(table) + "\n")
-    driver.words = (
-        *(f"conf_dir={tmp_path / 'conf'}", f"benchmark=csv:{tmp_path / 'test.csv'}", *driver.words),
-    )
+    driver.words = (f"benchmark=csv:{tmp_path / 'test.csv'}", *driver.words)
     assert "2 complete" in driver.run()
     plan = driver.plan()
     for cell in plan.cells:
