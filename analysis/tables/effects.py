@@ -98,14 +98,17 @@ def build_effect_table(results: Results) -> Table:
 
 def _build_verdict_notes(results: Results) -> list[str]:
     """Return how verdicts were made: their looks, their family and their margins."""
-    num_scores = len(results.primary_effects)
+    num_contrasts, num_scores = len(results.primary_contrasts), len(results.primary_effects)
+    contrasts_text = "primary contrast"
+    if num_contrasts != 1:
+        contrasts_text = f"{num_contrasts} primary contrasts"
     scores_text = f" on {num_scores} scores" if num_scores > 1 else ""
     return [
         f"Verdicts are made at {results.plan.looks_text}, and stand until the "
         "next look; more seeds between looks change estimates alone. p: corrected for the looks.",
-        f"Holm-corrected over the {len(results.primary_contrasts)} primary contrasts{scores_text}, "
-        "the only family that is tested together; all others are exploratory, not corrected for "
-        "one another, and their verdicts are marked *.",
+        f"Holm-corrected over the {contrasts_text}{scores_text}, the only family that is "
+        "tested together; all others are exploratory, not corrected for one another, and their "
+        "verdicts are marked *.",
         *(describe_margin(results, key) for key in results.primary_scores),
         *_describe_adaptive_rule(results),
     ]
