@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.collect.frame import collect_plan_data
 from analysis.results.results import Results, analyze
-from analysis.review import design, scores, seeds
+from analysis.review import design, idle_components, scores, seeds
 from analysis.review import tuning as hyperparameters
 from analysis.review.finding import Finding, ReviewInput
 from uniclip.errors import UserError
@@ -26,7 +26,7 @@ CHECKS: dict[str, Check] = {
     "best_of_seeds": seeds.check_chosen_seeds,
     "unequal_divergence": seeds.check_divergence,
     "aliased_effects": design.check_aliases,
-    "idle_component": design.check_idle_components,
+    "idle_component": idle_components.check_idle_components,
     "floor": scores.check_floor,
     "ceiling": scores.check_ceiling,
     "leakage": scores.check_leakage,

@@ -1,4 +1,4 @@
-"""Findings on the design: unequal compute, aliased effects, one data set, one scale, idle parts."""
+"""Findings on the design: unequal compute, aliased effects, one data set, one scale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from analysis.results.comparability import (
     combine_comparison_facts,
     format_count,
 )
-from analysis.results.results import KnockoutEffect, compute_knockout_effect
 from analysis.review.finding import (
     CommandWords,
     Finding,
@@ -37,13 +36,8 @@ STEPS, VALIDATE_EVERY, BATCH_SIZE = "train.steps", "train.validate_every", "trai
 SMALLER_SCALE = 0.5
 """Steps of the cheapest second scale, relative to those of the sweep."""
 NUM_SCALE_SEEDS = 3
-IDLE_LOSS_CHANGE, IDLE_RELATIVE_CHANGE = 0.005, 0.01
-"""A component counts as idle if its knock-out changes the validation loss by less, in nats, and if
-its parameters moved by less, relative to their initial norm."""
 OTHER_DATASETS = "bench14"
 """Benchmark that is proposed where a sweep has a single data set."""
-LONGER = 2.0
-"""Factor of the steps in which an idle component may be learned."""
 
 
 def check_compute(review: ReviewInput) -> Iterator[Finding]:
@@ -305,7 +299,7 @@ def _propose_scale(plan: Plan, arms: Sequence[str]) -> tuple[tuple[str, ...], st
     """Return the words of half the scale, and what they halve: steps, unless arms set theirs."""
     values = flatten(plan.base_config)
     steps, interval, batch_size = (values.get(k) for k in (STEPS, VALIDATE_EVERY, BATCH_SIZE))
-    if steps and steps >= 2 and _has_free_steps(plan, arms):
+    if steps and steps >= 2 and has_free_steps(plan, arms):
         smaller = round(steps * SMALLER_SCALE)
         interval_words = [f"{VALIDATE_EVERY}={smaller}"] if interval and interval > smaller else []
         return (f"{STEPS}={smaller}", *interval_words), "steps"
@@ -314,7 +308,7 @@ def _propose_scale(plan: Plan, arms: Sequence[str]) -> tuple[tuple[str, ...], st
     return (), "steps (each arm sets its own, so in the ablation's YAML)"
 
 
-def _has_free_steps(plan: Plan, arms: Sequence[str]) -> bool:
+def has_free_steps(plan: Plan, arms: Sequence[str]) -> bool:
     """Return whether a word may set the steps: no arm sets its own."""
     return not any(STEPS in plan.get_arm(arm).config_diff for arm in arms)
 
@@ -322,75 +316,3 @@ def _has_free_steps(plan: Plan, arms: Sequence[str]) -> bool:
 def _get_scale(plan: Plan) -> dict[str, object]:
     values = flatten(plan.base_config)
     return {key: values.get(key) for key in SCALE_KEYS}
-
-
-def check_idle_components(review: ReviewInput) -> Iterator[Finding]:
-    """Yield a finding for each component that the trained reference does not seem to use."""
-    plan = review.plan
-    for component in plan.components:
-        knockout = compute_knockout_effect(review.results.sweep_data, component.name)
-        inert_checks = [
-            check
-            for check in review.results.audit_checks
-            if check.inert and check.component == component.name
-        ]
-        if not _is_idle(knockout) and not inert_checks:
-            continue
-        arms = [
-            plan.reference,
-            *(
-                arm.name
-                for arm in plan.arms
-                if arm.levels and not arm.levels.get(component.name, True)
-                and all(on for name, on in arm.levels.items() if name != component.name)
-            ),
-        ]  # fmt: skip
-        evidence = [f"{check.arm}: {check.name}: {check.detail}" for check in inert_checks]
-        if knockout.loss_change is not None:
-            evidence.append(
-                f"{component.label}: switched off in the trained {plan.reference}, the validation "
-                f"loss changes by {knockout.loss_change:+.4f}"
-            )
-        evidence += [
-            f"{part} moved by {change:.3g} of its initial norm"
-            for part, change in knockout.relative_changes.items()
-        ]
-        yield _make_idle_finding(review, component.label, arms, evidence)
-
-
-def _is_idle(knockout: KnockoutEffect) -> bool:
-    changes = knockout.relative_changes.values()
-    return (
-        knockout.loss_change is not None
-        and abs(knockout.loss_change) < IDLE_LOSS_CHANGE
-        and all(change < IDLE_RELATIVE_CHANGE for change in changes)
-    )
-
-
-def _make_idle_finding(
-    review: ReviewInput, label: str, arms: Sequence[str], evidence: Sequence[str]
-) -> Finding:
-    plan = review.plan
-    steps = flatten(plan.base_config).get(STEPS)
-    seeds = plan.seeds[:NUM_SCALE_SEEDS]
-    words = (
-        *review.select_arms(arms),
-        f"{STEPS}={round((steps or 0) * LONGER)}",
-        format_seeds(seeds),
-    )
-    return Finding(
-        check="idle_component",
-        title=f"{label}: its knock-out changes nothing",
-        severity="major",
-        evidence=tuple(evidence),
-        reason="A component that the trained model does not use was not tested: its null says "
-        "nothing on the idea.",
-        remedy=Remedy(
-            description=f"{join_names(list(arms))} for twice the steps: whether the component is "
-            "learned at all",
-            commands=(CommandWords(changes=words, same_sweep=False),)
-            if steps and _has_free_steps(plan, arms)
-            else (),
-            runs=dict.fromkeys(arms, LONGER * len(seeds)),
-        ),
-    )

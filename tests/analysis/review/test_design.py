@@ -28,7 +28,6 @@ from uniclip.store import Alias, Arm, Contrast, FoldOver
     [
         ("unequal_compute", {"clip": 15.0}),
         ("aliased_effects", {"full": 20.0}),
-        ("idle_component", {"full": 6.0, "no-awareness": 6.0}),
         ("one_dataset", {}),
         ("one_scale", {REFERENCE: 1.5, OTHER: 1.5}),
     ],
