@@ -1,4 +1,4 @@
-"""Names of keys in Hydra, Optuna and submitit that are none here, and what does the same."""
+"""Names in Hydra, Optuna and submitit that are none here, and what does the same."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sweeps.config.schema import (
     SBATCH_TO_LAUNCHER_KEY,
     SlurmLauncherConfig,
 )
+from uniclip.errors import UserError
 
 HYDRA_ANSWERS = {
     "hydra/launcher": "write launcher=slurm, launcher=local or launcher=debug",
@@ -31,6 +32,23 @@ OPTUNA_ANSWERS = {
     "n_startup_trials": "write sampler_options={n_startup_trials: <number>}, or pruner_options=",
 }
 """Argument of `optuna.create_study`, `optimize` or a sampler -> what to do instead."""
+ONE_SCORE = "a trial has one score: choose another"
+OPTUNA_CLASS_ANSWERS = {
+    "TPESampler": "write sampler=tpe",
+    "GPSampler": "write sampler=gp",
+    "CmaEsSampler": "write sampler=cmaes",
+    "QMCSampler": "write sampler=qmc",
+    "RandomSampler": "write sampler=random",
+    "GridSampler": "it is not offered; lists of values are crossed (train.learning_rate=1e-3,2e-3)",
+    "BruteForceSampler": "it is not offered; lists of values are crossed "
+    "(train.learning_rate=1e-3,2e-3)",
+    "PartialFixedSampler": "it is not offered; leave a key out of the search space to fix it",
+    "NSGAIISampler": f"it is for several objectives, and {ONE_SCORE}",
+    "NSGAIIISampler": f"it is for several objectives, and {ONE_SCORE}",
+    "NopPruner": "write pruner=none",
+    "WilcoxonPruner": f"it compares scores problem by problem, and {ONE_SCORE}",
+}
+"""Class of Optuna that is no value of `sampler` or `pruner` -> what to write instead."""
 SUBMITIT_ANSWERS = {
     "max_num_timeout": "a cell at its time limit writes a checkpoint and is requeued, as often as "
     "it makes progress",
@@ -65,6 +83,19 @@ def answer_library_name(key: str) -> str | None:
     if is_submitit:
         return _answer_slurm_parameter(name)
     return HYDRA_ANSWERS[max(starts, key=len)] if starts else None
+
+
+def check_optuna_class(key: str, value: object) -> None:
+    """Raise `UserError` if the value of `sampler` or `pruner` is a class of Optuna and none here.
+
+    Args:
+        key: `sampler` or `pruner`.
+        value: The class, in any case, with or without its module; other values are accepted.
+    """
+    words = {name.lower(): answer for name, answer in OPTUNA_CLASS_ANSWERS.items()}
+    answer = words.get(str(value).rpartition(".")[2].lower())
+    if answer is not None:
+        raise UserError(f"unknown {key} {str(value)!r}: {answer}")
 
 
 def _answer_slurm_parameter(name: str) -> str:

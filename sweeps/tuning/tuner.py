@@ -19,6 +19,7 @@ from typing import Any, Union
 from ablations.plan.plan import ResolvedPlan
 from analysis.collect.run_time import format_duration
 from sweeps.claims.status import inspect_runs
+from sweeps.config.library_names import check_optuna_class
 from sweeps.config.request import SweepRequest, parse_request
 from sweeps.config.schema import SlurmLauncherConfig, resolve_seeds
 from sweeps.costs import limit
@@ -273,7 +274,10 @@ def build_tuner(overrides: list[str], stored_plan: Plan | None = None) -> Tuner:
     tune_keys = [field.name for field in fields(TuneConfig)]
     tune_overrides = [word for word in overrides if word.partition("=")[0] in tune_keys]
     forms = keys.collect_value_forms([(TuneConfig, "")])
-    config: TuneConfig = bind(TuneConfig, parse_overrides(tune_overrides, forms))
+    tune_values = parse_overrides(tune_overrides, forms)
+    for key in ("sampler", "pruner"):
+        check_optuna_class(key, tune_values.get(key))
+    config: TuneConfig = bind(TuneConfig, tune_values)
     sweep_overrides = [w for w in overrides if w not in tune_overrides]
     request = parse_request(sweep_overrides, tune_keys, stored_plan)
     if request.settings.is_adaptive:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from typing import get_args
 
+import optuna
 import pytest
 import submitit
 from submitit.slurm.slurm import _make_sbatch_string
 
-from sweeps.config.library_names import answer_library_name
+from sweeps.config.library_names import answer_library_name, check_optuna_class
 from sweeps.config.request import parse_request
 from sweeps.config.schema import RESERVED_SBATCH_PARAMETERS, SlurmLauncherConfig
+from sweeps.tuning.definition import OPTUNA_PRUNERS, SamplerName
 from tests.sweeps.cli import OVERRIDES
 from uniclip.errors import UserError
 
@@ -67,3 +70,28 @@ def test_every_parameter_of_submitits_slurm_executor_has_an_answer() -> None:
 def test_other_keys_have_no_answer() -> None:
     for key in ("train.lr", "launcher.partition", "slurm", "timeout_min", "hydrate.x"):
         assert answer_library_name(key) is None
+
+
+def test_every_sampler_and_pruner_class_of_optuna_is_a_value_or_has_an_answer() -> None:
+    classes = {
+        "sampler": [n for n in optuna.samplers.__all__ if n.endswith("Sampler")],
+        "pruner": [n for n in optuna.pruners.__all__ if n not in OPTUNA_PRUNERS],
+    }
+    written = set()
+    for key, names in classes.items():
+        for name in names:
+            if name.startswith("Base"):
+                continue
+            with pytest.raises(UserError, match=f"^unknown {key} '{name}': ") as error:
+                check_optuna_class(key, name)
+            written.add(str(error.value).rpartition(" write ")[2])
+    assert {f"sampler={name}" for name in get_args(SamplerName)} < written
+    assert "pruner=none" in written
+
+
+def test_a_class_of_optuna_is_recognized_in_any_spelling() -> None:
+    for value in ("optuna.samplers.GPSampler", "gpsampler"):
+        with pytest.raises(UserError, match="write sampler=gp$"):
+            check_optuna_class("sampler", value)
+    for other in (None, "tpe", "MedianPruner", 3, "sampler"):
+        check_optuna_class("sampler", other)

@@ -24,6 +24,7 @@ from sweeps.controller import sweep_notifier
 from sweeps.monitor.notifier import Notifier
 from sweeps.monitor.webhook import URL_VARIABLE
 from sweeps.tuning.definition import Study
+from sweeps.tuning.storage import open_storage
 from sweeps.tuning.tuner import assert_equal_trials, build_tuner, describe_tuning
 from tests.helpers import ROOT
 from tests.helpers.command_line import (
@@ -206,10 +207,11 @@ def test_the_script_and_the_dashboard_of_the_page(
     tuned: tuple[TuningDriver, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     driver, _ = tuned
-    (script,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+    script, journal_script = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
     (command,) = re.findall(r"^\$ optuna-dashboard (.*)$", PAGE.read_text(), re.M)
+    scope: dict[str, Any] = {}
     with chdir(driver.folder.parent):
-        exec(script, {})
+        exec(script, scope)
     lines = capsys.readouterr().out.splitlines()
     tuning = driver.tuned().tuning
     assert tuning is not None
@@ -220,7 +222,14 @@ def test_the_script_and_the_dashboard_of_the_page(
         assert rest.startswith(f"{best_params[name.rsplit('/', 1)[1]]} ['")
     with start_dashboard(command, driver.folder.parent) as address:
         summaries = read_json(f"{address}/api/studies")["study_summaries"]
-    assert [s["study_name"] for s in summaries] == [line.split(" ")[0] for line in lines]
+    names = [line.split(" ")[0] for line in lines]
+    assert [s["study_name"] for s in summaries] == names
+    with chdir(driver.folder.parent):
+        journal = open_storage("tuning.journal", Path("unused"))
+        for name in names:
+            optuna.copy_study(from_study_name=name, from_storage=PAGE_STORAGE, to_storage=journal)
+        exec(journal_script, scope)
+    assert capsys.readouterr().out == f"{names}\n"
 
 
 @pytest.mark.parametrize(
@@ -232,6 +241,7 @@ def test_the_script_and_the_dashboard_of_the_page(
         (("pruner=MedianPruner", "pruner_options={lower: 1}"), "MedianPruner does not accept"),
         (("pruner=median", "pruner_options={lower: 1}"), "pruner=median has none"),
         (("pruner=Median",), "did you mean median or MedianPruner"),
+        (("pruner=NopPruner",), "unknown pruner 'NopPruner': write pruner=none"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_before_anything_is_run(
