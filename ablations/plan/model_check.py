@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from uniclip.checkpoints import pretrained_folder
 from uniclip.config import RunConfig, optimizer, text_model
 from uniclip.config.binding import to_builtins
 from uniclip.config.image_model import describe_missing_patches, query_image_model
@@ -65,6 +66,23 @@ def check_text_models(configs: Mapping[str, RunConfig]) -> None:
     for arm, config in configs.items():
         text = config.model.text
         problem = None if text.is_clip else text_model.describe_problem(to_builtins(text))
+        if problem is not None:
+            raise UserError(problem if len(configs) == 1 else f"arm {arm}: {problem}")
+
+
+def check_pretrained_models(configs: Mapping[str, RunConfig]) -> None:
+    """Check that the encoders of every arm are those of the folder that `pretrained` names.
+
+    A folder of transformers is checked; other models are when their weights are read.
+
+    Args:
+        configs: arm -> its configuration.
+
+    Raises:
+        UserError: one of them is not, or there is no such folder or file.
+    """
+    for arm, config in configs.items():
+        problem = pretrained_folder.describe_problem(config)
         if problem is not None:
             raise UserError(problem if len(configs) == 1 else f"arm {arm}: {problem}")
 

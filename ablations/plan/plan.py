@@ -88,6 +88,7 @@ def build_plan(request: PlanRequest) -> ResolvedPlan:
     conflicts.check_evaluation_splits(configs)
     model_check.check_image_models(configs)
     model_check.check_text_models(configs)
+    model_check.check_pretrained_models(configs)
     model_check.check_optimizers(configs)
     _require_training_data(configs.values())
     data_notes = inspection.describe_training_data(configs.values())

@@ -73,13 +73,12 @@ def read_folder(folder: Path) -> tuple[CheckpointWeights, Tokenizer]:
     Raises:
         UserError: The folder is incomplete, or an encoder of it has no equal here.
     """
-    values = _read_json(folder / "config.json")
-    is_siglip = values["model_type"] == "siglip"
-    library_config: Any = (SiglipConfig if is_siglip else CLIPConfig)(**values)
-    text = _read_text_config(folder, values)
+    library_config = _read_library_config(folder)
+    is_siglip = isinstance(library_config, SiglipConfig)
+    text = read_text_config(folder)
     text_tokenizer = build_tokenizer(text, ())
     model = ModelConfig(
-        image=_read_image_config(folder, library_config.vision_config, is_siglip=is_siglip),
+        image=read_image_config(folder),
         text=text,
         embed_dim=text.width if is_siglip else library_config.projection_dim,
     )
@@ -112,8 +111,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     raise UserError(f"{path} is missing or damaged")
 
 
-def _read_text_config(folder: Path, values: Mapping[str, Any]) -> TextConfig:
-    facts = describe_folder(values)
+def _read_library_config(folder: Path) -> Any:
+    """Return the CLIPConfig or SiglipConfig of a folder."""
+    values = _read_json(folder / "config.json")
+    return (SiglipConfig if values["model_type"] == "siglip" else CLIPConfig)(**values)
+
+
+def read_text_config(folder: Path) -> TextConfig:
+    """Return the text encoder of a folder."""
+    facts = describe_folder(_read_json(folder / "config.json"))
     has_tokenizer = (folder / "tokenizer.json").is_file()
     uses_clip = not has_tokenizer and facts["vocab_size"] == CLIP_VOCAB_SIZE
     tokenizer_values = {"tokenizer": "clip" if uses_clip else "folder", "folder": str(folder)}
@@ -121,12 +127,14 @@ def _read_text_config(folder: Path, values: Mapping[str, Any]) -> TextConfig:
     return config
 
 
-def _read_image_config(folder: Path, vision: Any, *, is_siglip: bool) -> ImageConfig:
-    """Return timm's model of a vision Transformer.
+def read_image_config(folder: Path) -> ImageConfig:
+    """Return timm's model of a folder's vision Transformer.
 
     Raises:
         UserError: It has another activation or epsilon than timm's.
     """
+    library_config = _read_library_config(folder)
+    vision, is_siglip = library_config.vision_config, isinstance(library_config, SiglipConfig)
     eps = SIGLIP_LAYER_NORM_EPS if is_siglip else CLIP_LAYER_NORM_EPS
     activations = SIGLIP_ACTIVATIONS if is_siglip else CLIP_IMAGE_NAMES
     if vision.hidden_act not in activations or vision.layer_norm_eps != eps:

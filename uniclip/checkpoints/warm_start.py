@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from uniclip.checkpoints import weight_files
-from uniclip.config import CLIP_VOCAB_SIZE, ImageConfig, ModelConfig, RunConfig, TextConfig
+from uniclip.checkpoints.image_agreement import check_image_encoder, describe_difference
+from uniclip.config import CLIP_VOCAB_SIZE, ModelConfig, RunConfig, TextConfig
 from uniclip.errors import UserError
 
 if TYPE_CHECKING:
@@ -131,18 +132,32 @@ def _read_published(path: str, text_tokenizer: Tokenizer, config: RunConfig) -> 
     if not source.is_dir():
         return _read_published_file(path, text_tokenizer, config)
     weights, folder_tokenizer = published.read_folder(source)
-    if config.pretrained_towers != "image" and not _are_equal(folder_tokenizer, text_tokenizer):
-        remedy = (
-            f"model.text.tokenizer=clip and model.text.vocab_size={CLIP_VOCAB_SIZE}"
-            if folder_tokenizer.is_clip
-            else f"model.text.folder={source}"
-        )
-        raise UserError(
-            f"pretrained={path} has a text encoder for a vocabulary of its own: set {remedy}, or "
-            "pretrained_towers=image"
-        )
+    if config.pretrained_towers != "image":
+        problem = describe_other_vocabulary(source, folder_tokenizer, text_tokenizer)
+        if problem is not None:
+            raise UserError(f"pretrained={path}: {problem}")
     _reject_activation_setting(path, config.pretrained_activation)
     return weights.state_dict, weights.model
+
+
+def describe_other_vocabulary(
+    folder: Path, folder_tokenizer: Tokenizer, text_tokenizer: Tokenizer | None
+) -> str | None:
+    """Return what to set if a text encoder's vocabulary is not a folder's; None if it is.
+
+    Args:
+        folder: Folder of a model.
+        folder_tokenizer: The model's tokenizer.
+        text_tokenizer: That of the text encoder; None if it is trained on the captions.
+    """
+    if text_tokenizer is not None and _are_equal(folder_tokenizer, text_tokenizer):
+        return None
+    remedy = (
+        f"model.text.tokenizer=clip and model.text.vocab_size={CLIP_VOCAB_SIZE}"
+        if folder_tokenizer.is_clip
+        else f"model.text.folder={folder}"
+    )
+    return f"its text encoder has another vocabulary: set {remedy}, or pretrained_towers=image"
 
 
 def _are_equal(one: Tokenizer, other: Tokenizer) -> bool:
@@ -236,10 +251,6 @@ def _check_settings_not_in_shapes(
     embedder: Embedder, config: RunConfig, checkpoint_config: ModelConfig
 ) -> None:
     """Raise `UserError` if an encoder fits the checkpoint's weights but computes something else."""
-    import torch
-
-    from uniclip.models.encoders import ImageEncoder, get_normalization
-
     loads_text = config.pretrained_towers != "image"
     if loads_text and not _have_equal_names(checkpoint_config.text, config.model.text):
         name = checkpoint_config.text.name
@@ -255,71 +266,15 @@ def _check_settings_not_in_shapes(
                 f"pretrained={config.pretrained}: its text encoder has {field}={checkpoint_value}: "
                 f"set model.text.{field}={checkpoint_value}, not {model_value}"
             )
-    if config.pretrained_towers == "text":
-        return
-    with torch.device("meta"):
-        encoder = ImageEncoder(checkpoint_config.image)
-    _check_normalization(
-        get_normalization(encoder.body),
-        get_normalization(embedder.image_encoder.body),
-        config.model.image,
-        str(config.pretrained),
-    )
-    checkpoint_settings = _collect_settings_not_in_shapes(encoder)
-    model_settings = _collect_settings_not_in_shapes(embedder.image_encoder)
-    for key in checkpoint_settings.keys() & model_settings.keys():
-        if checkpoint_settings[key] != model_settings[key]:
-            image = checkpoint_config.image
-            raise UserError(
-                f"pretrained={config.pretrained}: its image encoder's {key} is "
-                f"{checkpoint_settings[key]}, not {model_settings[key]}: choose a timm model and "
-                f"options with this setting, such as model.image.name={image.name} with "
-                f"model.image.options={image.options}"
-            )
+    if config.pretrained_towers != "text":
+        try:
+            check_image_encoder(embedder.image_encoder, config.model.image, checkpoint_config.image)
+        except UserError as error:
+            raise UserError(f"pretrained={config.pretrained}: {error}") from None
 
 
 def _have_equal_names(checkpoint_text: TextConfig, text: TextConfig) -> bool:
     return (checkpoint_text.name, checkpoint_text.options) == (text.name, text.options)
-
-
-def _check_normalization(
-    checkpoint_stats: Mapping[str, Sequence[float]],
-    model_stats: Mapping[str, Sequence[float]],
-    image: ImageConfig,
-    path: str,
-) -> None:
-    """Raise `UserError` if the image encoder normalizes pixels by another mean and deviation."""
-    if model_stats == checkpoint_stats:
-        return
-    overlay = "pretrained_cfg_overlay"
-    key = f"model.image.options.{overlay}"
-    required_stats = {k: _format_list(v) for k, v in checkpoint_stats.items()}
-    if image.options.get(overlay):  # a section has its keys set one by one
-        settings = [f"{key}.{name}={values}" for name, values in required_stats.items()]
-    else:
-        section = ",".join(f"{name}:{values}" for name, values in required_stats.items())
-        settings = [f"{key}={{{section}}}"]
-    raise UserError(
-        f"pretrained={path}: its image encoder normalizes pixels by another mean and deviation: "
-        f"choose its timm model, or set {' '.join(map(repr, settings))}"
-    )
-
-
-def _format_list(values: Sequence[float]) -> str:
-    """Return a list as the command line accepts it."""
-    return f"[{','.join(map(str, values))}]"
-
-
-def _collect_settings_not_in_shapes(encoder: nn.Module) -> dict[str, object]:
-    """Return the settings of an image encoder that no shape shows: activations, heads, epsilons."""
-    settings: dict[str, object] = {}
-    for name, module in encoder.named_modules():
-        if name.rpartition(".")[2].startswith("act"):
-            settings[name] = type(module).__name__
-        for field in ("num_heads", "eps"):
-            if hasattr(module, field):
-                settings[f"{name}.{field}"] = getattr(module, field)
-    return settings
 
 
 # ---- loading ---------------------------------------------------------------------------------
@@ -327,7 +282,7 @@ def _collect_settings_not_in_shapes(encoder: nn.Module) -> dict[str, object]:
 
 def _load_part(module: nn.Module, part: str, state: dict[str, Tensor], path: str) -> None:
     part_state = _select_part(part, state)
-    difference = _describe_difference(module, part_state)
+    difference = describe_difference(module, part_state)
     if difference is not None:
         raise UserError(
             f"pretrained={path}: {_format_part_name(part)}'s {difference}; choose the model of the "
@@ -342,7 +297,7 @@ def _load_heads(
     """Load all heads if all of `head_names` agree in keys and shapes; else say why not."""
     state_by_part = {part: _select_part(part, state) for part in head_names}
     difference_by_part = {
-        part: _describe_difference(heads.get(part), state_by_part[part]) for part in head_names
+        part: describe_difference(heads.get(part), state_by_part[part]) for part in head_names
     }
     mismatched_part = next(
         (part for part in head_names if difference_by_part[part] is not None), None
@@ -358,16 +313,3 @@ def _load_heads(
 def _select_part(part: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     prefix = f"{part}."
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def _describe_difference(module: nn.Module | None, part_state: dict[str, Tensor]) -> str | None:
-    """Return a phrase on the first tensor whose shapes differ, or None if all are equal."""
-    module_state = {} if module is None else module.state_dict()
-    for key in sorted({*module_state, *part_state}):
-        checkpoint_shape, module_shape = (
-            f"has shape {tuple(tensors[key].shape)}" if key in tensors else "is absent"
-            for tensors in (part_state, module_state)
-        )
-        if checkpoint_shape != module_shape:
-            return f"{key} {checkpoint_shape} in the checkpoint and {module_shape} in the model"
-    return None

@@ -52,7 +52,7 @@ def describe_image_model(
             {"name": name, "options": options, "image_size": size},
             "model.image.",
         )
-        encoder = _build_encoder(config)
+        encoder = build_encoder(config)
     except UserError as error:
         return {"image_size": image_size, "error": str(error)}
     batch_norm = nn.modules.batchnorm._BatchNorm
@@ -97,7 +97,7 @@ def get_native_image_size(name: str) -> int:
     return min(pretrained_cfg.input_size[1:]) if pretrained_cfg is not None else default_size
 
 
-def _build_encoder(config: ImageConfig) -> ImageEncoder:
+def build_encoder(config: ImageConfig) -> ImageEncoder:
     """Return the encoder without weights; with weights if it cannot be built without.
 
     Raises:

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from ablations.plan import model_check
-from ablations.plan.model_check import check_image_models, check_optimizers, describe_image_sizes
+from ablations.plan.model_check import (
+    check_image_models,
+    check_optimizers,
+    check_pretrained_models,
+    describe_image_sizes,
+)
 from tests.helpers.small_runs import tiny
 from uniclip.config.image_model import ImageModelFacts
 from uniclip.errors import UserError
@@ -64,6 +69,20 @@ def test_timm_is_asked_about_another_optimizer_alone(monkeypatch: pytest.MonkeyP
         check_optimizers({"one": unknown})
     with pytest.raises(UserError, match="^arm one: unknown optimizer$"):
         check_optimizers({"one": unknown, "two": tiny()})
+
+
+def test_a_folder_that_does_not_suit_an_arm_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        model_check.pretrained_folder,
+        "describe_problem",
+        lambda config: "another encoder" if config.pretrained == "clip" else None,
+    )
+    other = tiny(pretrained="clip")
+    check_pretrained_models({"one": tiny()})
+    with pytest.raises(UserError, match="^another encoder$"):
+        check_pretrained_models({"one": other})
+    with pytest.raises(UserError, match="^arm one: another encoder$"):
+        check_pretrained_models({"two": tiny(), "one": other})
 
 
 def test_activation_checkpointing_with_batch_norm_is_refused(
