@@ -75,8 +75,9 @@ def _describe_search(dataset: str, copies: CopyVerdicts) -> str:
         f"{dataset}: searched by embedding, too ({copies.model}): {count_copies(copies):,} of "
         f"{len(copies.verdicts):,} images have a training image at a cosine similarity of at least "
         f"{calibration.similarity:.4f} and a correlation of thumbnails of at least "
-        f"{calibration.correlation:.3f}. Recall on copies that were made of "
-        f"{calibration.num_images} training images: {100 * calibration.recall:.0f} %; "
+        f"{calibration.correlation:.3f}. The recall on copies that were made of "
+        f"{calibration.num_images} training images is {100 * calibration.recall:.0f} % for the "
+        "kind of copy with the lowest; "
         f"{100 * calibration.similar_share:.2g} % of these images are taken for copies of other "
         "training images."
     )

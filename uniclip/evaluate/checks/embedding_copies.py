@@ -8,9 +8,9 @@ cropped at their centre or recoloured, which the hash of `near_duplicates` does 
 
 Both thresholds are calibrated on the training images: of each kind of copy that is made of some of
 them (`make_copies`), `THRESHOLD_RECALL` are above each, unless that of correlations would be below
-`MIN_CORRELATION`. The recall of the whole search is then measured on these copies. How many of
-these images are taken for copies of their nearest *other* training images bounds the share of wrong
-verdicts from above: some are copies. The calibration is our reconstruction.
+`MIN_CORRELATION`. The recall of the whole search is then measured on these copies, that of each
+kind. How many of these images are taken for copies of their nearest *other* training images bounds
+the share of wrong verdicts from above: some are copies. The calibration is our reconstruction.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Calibration:
     correlation: float
     """Smallest correlation of thumbnails of a copy."""
     recall: float
-    """Share of the made copies that the search takes for copies."""
+    """Share of the made copies whose original the search finds: it is one of the nearest neighbors
+    and above both thresholds. Of the kind of copy with the smallest share."""
     similar_share: float
     """Share of the images that are taken for copies of other training images."""
     num_images: int
@@ -152,44 +153,26 @@ def calibrate(train: TrainingImages) -> Calibration:
     if not rows:
         return Calibration(similarity=1.0, correlation=1.0, recall=0.0, similar_share=0.0,
                            num_images=0)  # fmt: skip
-    similarities = [copy_rows @ train.rows[i] for i, copy_rows in rows.items()]
+    index = np.array([*rows], np.int64)
+    similarities = np.array([copy_rows @ train.rows[i] for i, copy_rows in rows.items()])
+    correlation_array = np.array(correlations)
     similarity, correlation = (
         float(np.quantile(values, 1 - THRESHOLD_RECALL, axis=0).min())
-        for values in (similarities, correlations)
+        for values in (similarities, correlation_array)
     )
+    correlation = max(MIN_CORRELATION, correlation)
+    _, neighbors = find_neighbors(np.concatenate([*rows.values()]), train.rows)
+    is_neighbor = (neighbors.reshape(*similarities.shape, -1) == index[:, None, None]).any(axis=2)
+    is_match = is_neighbor & (similarities >= similarity) & (correlation_array >= correlation)
     calibration = Calibration(
         similarity=similarity,
-        correlation=max(MIN_CORRELATION, correlation),
-        recall=0.0,
+        correlation=correlation,
+        recall=float(is_match.mean(axis=0).min()),
         similar_share=0.0,
         num_images=len(rows),
     )
-    return replace(
-        calibration,
-        recall=_measure_recall(calibration, train, {i: images[i] for i in rows}, rows),
-        similar_share=_measure_similar_share(calibration, train, images),
-    )
-
-
-def _measure_recall(
-    calibration: Calibration,
-    train: TrainingImages,
-    images: Mapping[int, Image.Image],
-    rows: Mapping[int, Float32],
-) -> float:
-    """Return the share of the copies of images that the search takes for copies.
-
-    rows: Image -> rows of its copies.
-    """
-    all_rows = np.concatenate([*rows.values()])
-    originals = [*images.values()]
-    num_kinds = len(all_rows) // len(originals)
-
-    def load(row: int) -> Image.Image:
-        return make_copies(originals[row // num_kinds])[row % num_kinds]
-
-    verdicts = find_copies(all_rows, load, train, calibration)
-    return float((verdicts == DUPLICATE).mean())
+    similar_share = _measure_similar_share(calibration, train, images)
+    return replace(calibration, similar_share=similar_share)
 
 
 def _measure_similar_share(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -89,22 +88,26 @@ def test_changed_copies_are_found_and_others_are_not(
     assert (verdicts[60:] == near_duplicates.DISTINCT).all()
 
 
-def test_recall_is_that_of_the_search(photos: list[Image.Image], monkeypatch: Any) -> None:
-    """Not only of its thresholds: a copy with nearer neighbors than its original is missed."""
+def test_recall_is_that_of_the_search(photos: list[Image.Image]) -> None:
+    """Of the kind of copy that it finds least, and not only of its thresholds: a copy that has
+    nearer neighbors than its original is missed."""
     train = open_images(photos[:40])
-    recall = calibrate(train).recall
-    copies = [copy for photo in photos[:40] for copy in embedding_copies.make_copies(photo)]
-    verdicts = find_copies(embed_colours(copies), copies.__getitem__, train, calibrate(train))
-    assert recall == (verdicts == near_duplicates.DUPLICATE).mean() > 0.85
+    calibration = calibrate(train)
+    kinds = zip(*(embedding_copies.make_copies(photo) for photo in photos[:40]))
+    recalls = []
+    for copies in kinds:
+        verdicts = find_copies(embed_colours(copies), copies.__getitem__, train, calibration)
+        recalls.append((verdicts == near_duplicates.DUPLICATE).mean())
+    assert calibration.recall == min(recalls) > 0.85
 
-    find_neighbors = embedding_copies.find_neighbors
+    def embed_mirrored_elsewhere(images: Sequence[Image.Image]) -> np.ndarray:
+        """Return rows by which the second copy, the mirrored one, is far from its original."""
+        rows = embed_colours(images)
+        rows[1] *= -1
+        return rows
 
-    def find_others(queries: np.ndarray, keys: np.ndarray, num: int = 4) -> Any:
-        values, rows = find_neighbors(queries, keys, num + 1)
-        return values[:, 1:], rows[:, 1:]
-
-    monkeypatch.setattr(embedding_copies, "find_neighbors", find_others)
-    assert calibrate(train).recall == 0
+    blind = TrainingImages(train.rows, train.load, embed_mirrored_elsewhere)
+    assert calibrate(blind).recall < 0.2
 
 
 def test_training_images_that_repeat_are_counted(photos: list[Image.Image]) -> None:
