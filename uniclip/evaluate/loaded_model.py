@@ -79,7 +79,10 @@ def load_model(name: str, arguments: Mapping[str, Any]) -> LoadedModel:
 
 
 def find_run(run_id_or_path: str, store: object) -> Path:
-    """Return a path, or the folder of the only run of the store whose id has that prefix."""
+    """Return a path, or the folder of the only run of the store whose id has that prefix.
+
+    Where a store is named, ids precede paths.
+    """
     if store is None and Path(run_id_or_path).exists():
         return Path(run_id_or_path)
     store_path = DEFAULT_STORE if store is None else str(store)
@@ -88,7 +91,7 @@ def find_run(run_id_or_path: str, store: object) -> Path:
     ]
     if len(matching_paths) == 1:
         return matching_paths[0]
-    if matching_paths or store is not None:
+    if matching_paths or (store is not None and not Path(run_id_or_path).exists()):
         ids = ", ".join(path.name for path in matching_paths) or "none"
         raise UserError(
             f"run {run_id_or_path!r} must match one run of store={store_path}; it matches {ids}"

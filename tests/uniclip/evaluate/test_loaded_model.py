@@ -25,6 +25,8 @@ def test_a_path_precedes_an_id_unless_a_store_is_named(tmp_path: Path, monkeypat
     assert find_run("ab", None) == Path("ab")
     assert find_run("ab", "store").name == "ab12"
     assert find_run("cd", None).name == "cd34"
+    (tmp_path / "weights.pt").write_text("weights")
+    assert find_run("weights.pt", "store") == Path("weights.pt"), "beside runs of that store"
 
 
 def test_an_id_must_match_one_run(tmp_path: Path) -> None:
