@@ -20,6 +20,7 @@ from uniclip.errors import UserError, make_unknown_name_error
 from uniclip.evaluate import datasets
 from uniclip.evaluate.benchmarks.base import UserDataBenchmark
 from uniclip.evaluate.cache import Cache
+from uniclip.evaluate.checks.image_fingerprint import fingerprint_images
 from uniclip.evaluate.progress import ReportProgress, ignore_progress
 from uniclip.io import hashing
 
@@ -53,12 +54,6 @@ Published and user-defined data sets are benchmarks too: `uniclip.evaluate.datas
 USER_SOURCES = ("csv", "webdataset", "huggingface")
 """Those of a user's own images."""
 GIGABYTE = 10**9
-SHARE_KEYS = ("where", "validation_fraction", "test_fraction", "max_held_out")
-SELECTION_KEYS = {
-    "webdataset": SHARE_KEYS,
-    "huggingface": (*SHARE_KEYS, "caption_column", "label_column", "key_column", "image_column"),
-}
-"""Keys of the sections of shards and of embedded images that select the samples of a split."""
 MAX_DECODED = 200_000
 """Embedded training images up to which all are decoded for the search for copies among them."""
 
@@ -222,7 +217,7 @@ def find_near_duplicates(
             "root": str(Path(root).absolute()),
             "split_rule": dataset.split_rule,
         },
-        train_fingerprint=_fingerprint_images(config.data, "train"),
+        train_fingerprint=fingerprint_images(config.data, "train"),
     )
     if dataset.describe_missing(root, ("test",)) is not None:
         verdicts = finder.read_last_verdicts()
@@ -258,13 +253,13 @@ def find_copies_by_embedding(
         return None
     from uniclip.evaluate.checks import copy_search  # here: it imports numpy
 
-    train_fingerprint = _fingerprint_images(config.data, "train")
+    train_fingerprint = fingerprint_images(config.data, "train")
     if is_own:
         from uniclip.evaluate.features import split_features
 
         test = copy_search.open_split_images(
             split_features.open_split_cached(config.data, "test"),
-            _fingerprint_images(config.data, "test"),
+            fingerprint_images(config.data, "test"),
         )
         return search.find(test, config.data, train_fingerprint)
     benchmark = _build_published(name, config.runtime, Cache(search.cache_folder), lambda: False)
@@ -304,7 +299,7 @@ def _find_duplicates_in_splits(config: DataConfig, cache_folder: Path) -> NDArra
 
     names: tuple[SplitName, ...] = ("train", "test")
     splits = {name: split_features.open_split_cached(config, name) for name in names}
-    fingerprints = {name: _fingerprint_images(config, name) for name in splits}
+    fingerprints = {name: fingerprint_images(config, name) for name in splits}
     finder = near_duplicates.DuplicateFinder(
         Cache(cache_folder / "leakage"), {"dataset": config.name}, fingerprints["train"]
     )
@@ -327,28 +322,11 @@ def _find_duplicates_in_shards(
     read_train = shard_thumbnails.find_training_thumbnails(data_config)
     if read_test is None or read_train is None:
         return None
-    fingerprints = {name: _fingerprint_images(data_config, name) for name in ("train", "test")}
+    fingerprints = {name: fingerprint_images(data_config, name) for name in ("train", "test")}
     finder = near_duplicates.DuplicateFinder(
         Cache(cache_folder / "leakage"), {"dataset": data_config.name}, fingerprints["train"]
     )
     return finder.find(fingerprints["test"], read_test, read_train)
-
-
-def _fingerprint_images(data_config: DataConfig, split_name: SplitName) -> dict[str, Any]:
-    """Return what the images of a split depend on, as plain JSON.
-
-    The images of a user's table are no part of the data's fingerprint; their times of change are
-    added. Nor is the choice of samples of shards.
-    """
-    content = {**data.fingerprint(data_config), "split": split_name}
-    if keys := SELECTION_KEYS.get(data_config.name):
-        return {**content, **{key: getattr(data_config, key) for key in keys}}
-    if data_config.name != "csv":
-        return content
-    from uniclip.evaluate.features import split_features  # here: it imports numpy
-
-    split = split_features.open_split_cached(data_config, split_name)
-    return {**content, "files": split.compute_files_digest()}
 
 
 def validate(pretrained: PretrainedModel, data_config: DataConfig) -> float:

@@ -1,1 +1,1 @@
-"""Checks of evaluation data: near-duplicates and label order."""
+"""Checks of evaluation data: copies of training images, and label order."""

@@ -104,25 +104,6 @@ def test_the_column_of_images_counts_only_where_it_is_named(path):
     )
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"label_column": "label"},
-        {"key_column": "label"},
-        {"caption_column": "caption"},
-        {"image_column": "image"},
-        {"where": "score > 0.5"},
-        {"max_held_out": 16},
-        {"test_fraction": 0.3},
-    ],
-)
-def test_verdicts_on_copies_are_of_the_samples_that_the_keys_select(path, changes):
-    """Rows without a caption, for example, are samples only where a column of labels is named."""
-    sections = [configure("huggingface", path, **values).data for values in ({}, changes)]
-    fingerprints = [evaluate._fingerprint_images(section, "train") for section in sections]
-    assert fingerprints[0] != fingerprints[1]
-
-
 def test_near_duplicates_of_training_images_are_found(tmp_path, monkeypatch):
     rows = make_rows(range(150))
     path = save_to_disk(tmp_path / "saved", make_table(rows))

@@ -18,7 +18,7 @@ from uniclip.data.webdataset.assignment import assign_rows
 from uniclip.data.webdataset.index import open_index
 from uniclip.data.webdataset.split import WebdatasetSplit
 from uniclip.errors import UserError
-from uniclip.evaluate import _find_train_thumbnails, _fingerprint_images
+from uniclip.evaluate import _find_train_thumbnails
 from uniclip.evaluate.checks import near_duplicates
 from uniclip.evaluate.checks.shard_thumbnails import find_training_thumbnails, make_thumbnails
 
@@ -96,16 +96,6 @@ def test_only_files_that_cannot_be_written_are_reported_as_such(tmp_path, monkey
     monkeypatch.setattr(WebdatasetSplit, "load_image", fail)
     with pytest.raises(OSError, match="Input/output error"):
         make_thumbnails(config)
-
-
-@pytest.mark.parametrize("key", ["validation_fraction", "test_fraction", "where", "max_held_out"])
-def test_verdicts_of_other_training_samples_are_not_reused(tmp_path, key):
-    path = write_photos(tmp_path, num_samples=2)
-    values = {"where": "width > 1", "max_held_out": 16}
-    changed = shards_config(path, **{key: values.get(key, 0.123)})
-    fingerprints = [_fingerprint_images(c, "train") for c in (shards_config(path), changed)]
-    assert fingerprints[0] != fingerprints[1]
-    assert fingerprints[0] == _fingerprint_images(shards_config(path), "train")
 
 
 def test_labelled_images_are_training_images(tmp_path, capsys):

@@ -1,0 +1,35 @@
+"""What the images of a split of training data depend on: the key of the searches for copies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from uniclip import data
+
+if TYPE_CHECKING:
+    from uniclip.config import DataConfig
+    from uniclip.data.split import SplitName
+
+_SHARD_KEYS = ("where", "validation_fraction", "test_fraction", "max_held_out")
+_SELECTION_KEYS = {
+    "webdataset": _SHARD_KEYS,
+    "huggingface": (*_SHARD_KEYS, "caption_column", "label_column", "key_column", "image_column"),
+}
+"""Keys of the sections of shards and of embedded images that select the samples of a split."""
+
+
+def fingerprint_images(data_config: DataConfig, split_name: SplitName) -> dict[str, Any]:
+    """Return what the images of a split depend on, as plain JSON.
+
+    The images of a user's table are no part of the data's fingerprint; their times of change are
+    added. Nor is the choice of samples of shards.
+    """
+    content = {**data.fingerprint(data_config), "split": split_name}
+    if keys := _SELECTION_KEYS.get(data_config.name):
+        return {**content, **{key: getattr(data_config, key) for key in keys}}
+    if data_config.name != "csv":
+        return content
+    from uniclip.evaluate.features import split_features  # here: it imports numpy
+
+    split = split_features.open_split_cached(data_config, split_name)
+    return {**content, "files": split.compute_files_digest()}
