@@ -2,7 +2,8 @@
 
 All samples are one JPEG of one shard; the other shards are empty files of a usual size. The index,
 and the tokens are written as a run writes them. Plan and start run in processes of their own:
-seconds and memory include the imports, those of torch at the start of training.
+seconds and memory include the imports, those of torch at the start of training. Private memory is
+what a process has written; pages of mapped files are the system's cache.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from {module} import {function}
 {function}(Path(sys.argv[1]))
 lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
 sizes = {{line.split()[0]: int(line.split()[1]) / 2**20 for line in lines[1:]}}
-private = sizes["Private_Clean:"] + sizes["Private_Dirty:"]
+private = sizes["Private_Dirty:"]
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 seconds = {{"cpu": time.process_time() - cpu, "wall": time.perf_counter() - start}}
 memory = {{"private": private, "shared": sizes["Rss:"] - private}}

@@ -97,10 +97,13 @@ def read_cpu_seconds() -> float:
 
 
 def read_private_mib() -> float:
-    """Return the memory that this process shares with no other, in MiB."""
+    """Return the memory that this process has written and shares with no other, in MiB.
+
+    Pages of mapped files that no other process has in use now are the system's cache.
+    """
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("Private_")]
-    return sum(kilobytes) / 1024
+    (kilobytes,) = [int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:")]
+    return kilobytes / 1024
 
 
 def measure_worker(batches: TrainingBatches) -> float:
