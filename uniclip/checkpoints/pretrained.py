@@ -227,14 +227,17 @@ class PretrainedModel:
     ) -> Float32:
         """Apply `embed_slice` to slices of 0 .. num_items in evaluation mode; restores the mode."""
         was_training = self.embedder.training
-        self.embedder.eval()
+        is_evaluating = not any(module.training for module in self.embedder.modules())
+        if not is_evaluating:  # setting a mode takes as long as embedding a few texts
+            self.embedder.eval()
         try:
             starts = range(0, num_items, batch_size)
             chunks = [
                 embed_slice(slice(i, min(i + batch_size, num_items))).float().cpu() for i in starts
             ]
         finally:
-            self.embedder.train(was_training)
+            if not is_evaluating:
+                self.embedder.train(was_training)
         rows: Float32 = torch.cat([torch.zeros(0, output_dim), *chunks]).numpy()
         return rows
 

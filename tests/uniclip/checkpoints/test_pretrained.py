@@ -134,6 +134,13 @@ def test_the_mode_and_gradients_are_not_changed(model):
         model.embed_texts(CAPTIONS)
         assert model.embedder.training is training
         assert model.embedder.image_encoder.training is training
+    model.embedder.image_encoder.train()  # a part of it alone, as in fine-tuning
+    modes = []
+    encode, encoder = model.embedder.image_encoder.forward, model.embedder.image_encoder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "forward", lambda *a: modes.append(encoder.training) or encode(*a))
+        model.embed_images(make_images(2))
+    assert modes == [False]
     assert all(p.grad is None for p in model.embedder.parameters())
     assert model.image_text_scale() == pytest.approx(1 / 0.07, rel=1e-5)
 
