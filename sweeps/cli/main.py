@@ -212,6 +212,8 @@ def _suggest_instead(command: str, flag: str) -> str:
     from sweeps.config.unknown_keys import SYNONYMS, suggest_keys  # here: only this error needs it
 
     name, _, value = flag.lstrip("-").partition("=")
+    if f"--{name}" in VALUE_FLAGS:
+        return f"leave {command} out: {get_program()} --{name} {value or '<value>'} ..."
     keys = suggest_keys(name, SYNONYMS)
     if not keys or len(name) < 2:
         return f"see {get_program()} {command} --help"

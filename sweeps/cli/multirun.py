@@ -62,7 +62,8 @@ def run_each(
         except UserError as error:
             statuses.append(EXIT_USER_ERROR)
             failed.add(title)
-            print(f"{title}: {error}", file=sys.stderr)
+            reason = str(error).removeprefix(f"{title}: ")  # some name their word themselves
+            print(f"{title}: {reason}", file=sys.stderr)
         sys.stdout.flush()
     if as_json:
         print_json(records)

@@ -34,12 +34,10 @@ def check_image_encoder(
     Raises:
         UserError: It is another one; the line states what to set.
     """
-    import torch
+    from uniclip.models.encoders import get_normalization
+    from uniclip.models.image_query import build_encoder
 
-    from uniclip.models.encoders import ImageEncoder, get_normalization
-
-    with torch.device("meta"):
-        checkpoint_encoder = ImageEncoder(checkpoint_image)
+    checkpoint_encoder = build_encoder(checkpoint_image)
     difference = describe_difference(encoder, checkpoint_encoder.state_dict())
     if difference is not None:
         raise UserError(f"image encoder's {difference}; set {format_image_words(checkpoint_image)}")

@@ -129,6 +129,15 @@ def test_plans_are_printed_one_after_another(
     assert "; 20 steps of" in printed
 
 
+def test_an_error_names_its_sweep_once(
+    work_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["ablation=similarity", *(w for w in OVERRIDES[1:] if not w.startswith("data="))]
+    assert execute("plan", *words, "data=csv,scenes") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("data=csv: name your CSV file with data.path=")
+
+
 def test_the_largest_status_is_that_of_the_command(
     work_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
