@@ -23,7 +23,7 @@ BAD_INPUT: list[tuple[list[str], str]] = [
     (["pln"], "unknown command 'pln': did you mean plan"),
     (["full/0"], "unknown command"),
     (["plan", *OVERRIDES, "--fast"], "plan has no flag --fast"),
-    (["plan", *OVERRIDES, "--cfg", "job"], "leave plan out: sweep.py --cfg job ..."),
+    (["plan", *OVERRIDES, "--cfg", "job"], "leave plan out: python sweep.py --cfg job ..."),
     (["run", *OVERRIDES, "--watch"], "run has no flag --watch"),
     (["--watch", *OVERRIDES], "run has no flag --watch"),
     (["status", *OVERRIDES, "--watch=3"], "--watch"),
