@@ -98,7 +98,7 @@ def test_a_program_trains_on_embedded_images(
     """Keys that are null by default take the texts that a user gives."""
     monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path / "cache"))
     path = write_hub_folder(tmp_path / "hub", {"all": make_table(make_rows(range(60)))})
-    words = ["data=huggingface", f"data.path={path}", "data.where=score < 0.5", "method=unicl"]
+    words = ["data=huggingface", f"data.path={path}", "data.where='score < 0.5'", "method=unicl"]
     words += ["data.label_column=label", "data.key_column=null", "budget=smoke"]
     words += ["data.validation_fraction=0.2", "train.steps=2", "train.batch_size=8"]
     config = build_run_config(to_values(compose("uniclip", words)))

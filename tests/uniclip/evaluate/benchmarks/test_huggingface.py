@@ -111,10 +111,12 @@ def test_near_duplicates_of_training_images_are_found(tmp_path, monkeypatch):
     copied, copy = int(training.sample_names[3][:5]), int(test.sample_names[5][:5])
     rows["image"][copy]["bytes"] = encode_image(copied)
     config = configure("huggingface", save_to_disk(tmp_path / "copies", make_table(rows)))
+    data.open_split(config.data, "test")  # which is indexed before it is evaluated
     verdicts = evaluate.find_near_duplicates("huggingface", config, tmp_path / "store")
     assert np.flatnonzero(verdicts == near_duplicates.DUPLICATE).tolist() == [5]
     assert len(verdicts) == len(test)
     fewer = configure("huggingface", path, max_held_out=16)
+    data.open_split(fewer.data, "test")
     assert len(evaluate.find_near_duplicates("huggingface", fewer, tmp_path / "store")) == 16
     monkeypatch.setattr(evaluate, "MAX_DECODED", 10)
     assert evaluate.find_near_duplicates("huggingface", config, tmp_path / "store") is None
