@@ -18,6 +18,7 @@ from uniclip.errors import UserError
 from uniclip.io.atomic import atomic_write
 from uniclip.io.hashing import get_library_version
 from uniclip.store import Plan, Store
+from uniclip.store.copy_searches import get_copies_path, list_copies_paths
 from uniclip.store.results_index import use_index
 from uniclip.store.run_files import compute_digest
 
@@ -147,11 +148,11 @@ def iterate_store_inputs(store: Store, plan: Plan) -> Iterator[Path]:
         yield run.path / "spec.json"
         outcome_path = run.path / "outcome.json"
         yield outcome_path
-        copies_paths = run.list_copies_paths()
+        copies_paths = list_copies_paths(run)
         for dataset, evaluation in sorted(required_evaluations.items()):
             yield run.scores_path(dataset, evaluation)
             yield run.predictions_path(dataset, evaluation)
-            if (copies_path := run.copies_path(dataset, evaluation)) in copies_paths:
+            if (copies_path := get_copies_path(run, dataset, evaluation)) in copies_paths:
                 yield copies_path
         for number in run.list_attempts():
             attempt = run.get_attempt(number)

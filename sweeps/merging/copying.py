@@ -15,6 +15,7 @@ from pathlib import Path
 from uniclip.io.atomic import atomic_write, write_once
 from uniclip.io.hashing import digest_text
 from uniclip.store import Plan, RunFolder, Store, SweepFolder
+from uniclip.store.copy_searches import list_copies_paths
 
 ATTEMPT_FILES = (*("metrics.jsonl", "usage.jsonl", "events.jsonl", "heartbeat", "end.json", "log"),)
 
@@ -105,7 +106,7 @@ def copy_tuning_rounds(source: Store, target: Store, plan: Plan) -> None:
 
 
 def _list_copy_searches(run: RunFolder) -> list[Path]:
-    return [path for path in sorted(run.list_copies_paths()) if path.suffix == ".json"]
+    return [path for path in sorted(list_copies_paths(run)) if path.suffix == ".json"]
 
 
 def _list_run_files(run: RunFolder) -> Iterator[str]:

@@ -14,7 +14,6 @@ from uniclip.store.run_folder import RunFolder
 from uniclip.store.run_records import (
     AttemptEnd,
     ClaimRecord,
-    CopySearchRecord,
     DatasetScores,
     EnvironmentRecord,
     ExitKind,
@@ -64,7 +63,6 @@ __all__ = [
     "RetryPolicy",
     "RunStatus",
     "Component",
-    "CopySearchRecord",
     "Contrast",
     "Look",
     "Margin",

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from uniclip.io.atomic import atomic_write, read_jsonl, write_once
 from uniclip.store import history
 from uniclip.store.attempt_folder import AttemptFolder
-from uniclip.store.json_io import read_record, to_json_bytes
+from uniclip.store.json_io import to_json_bytes
 from uniclip.store.permissions import find_unreadable, find_unwritable
 from uniclip.store.run_files import RunFiles
 from uniclip.store.run_records import (
     ClaimRecord,
-    CopySearchRecord,
     DatasetScores,
     Outcome,
 )
@@ -162,34 +160,6 @@ class RunFolder:
         """
         name = _name_scores_file(dataset, evaluation_hash)
         return self.files.read_record(DatasetScores, f"scores/{name}")
-
-    def copies_path(self, dataset: str, evaluation_hash: str) -> Path:
-        """Return the path of the last search for copies of training images by embedding.
-
-        Another search replaces it.
-        """
-        return self.path / "copies" / _name_scores_file(dataset, evaluation_hash)
-
-    def list_copies_paths(self) -> set[Path]:
-        """Return the paths of the searches for copies by embedding that this user may read."""
-        with suppress(PermissionError):
-            return {self.path / "copies" / name for name in self.files.list_folder("copies")}
-        return set()
-
-    def read_copies(self, dataset: str, evaluation_hash: str) -> CopySearchRecord | None:
-        """Return the last search for copies by embedding, or None if there was none.
-
-        Raises:
-            UserError: the file is damaged.
-        """
-        path = self.copies_path(dataset, evaluation_hash)
-        if path not in self.list_copies_paths():
-            return None
-        return read_record(CopySearchRecord, path)
-
-    def write_copies(self, dataset: str, evaluation_hash: str, record: CopySearchRecord) -> None:
-        """Write a search for copies by embedding, over an earlier one."""
-        atomic_write(self.copies_path(dataset, evaluation_hash), to_json_bytes(record))
 
     def count_unreadable_images(self) -> int:
         """Return how many training images were replaced since they cannot be read."""

@@ -167,19 +167,3 @@ class DatasetScores:
     weights_digest: str
     """Digest of the evaluated weights."""
     scores: tuple[Score, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CopySearchRecord:
-    """`copies/<data set>@<evaluation hash>.json`: a search for copies of training images among the
-    test images of a data set, by embedding (`uniclip.evaluate.checks.embedding_copies`)."""
-
-    model: str
-    """What the model is called whose embeddings are compared."""
-    similarity: float
-    correlation: float
-    recall: float
-    similar_share: float
-    num_images: int
-    verdicts: tuple[int, ...]
-    """Of each test image, in the order of the predictions."""

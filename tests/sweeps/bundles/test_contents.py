@@ -15,6 +15,7 @@ from tests.sweeps.bundles.conftest import Lab
 from uniclip.evaluate.checks.copy_search import write_verdicts
 from uniclip.io.atomic import append_jsonl
 from uniclip.store import CellPrices, Store
+from uniclip.store.copy_searches import get_copies_path
 
 
 def test_weights_are_packed_on_request_only(tmp_path: Path) -> None:
@@ -98,4 +99,4 @@ def test_searches_for_copies_that_the_report_shows_are_packed(tmp_path: Path) ->
     run = store.get_run(plan.cells[0].run_id)
     write_verdicts(run, "openmoji", EVALUATION, make_verdicts(10))
     paths = collect_contents(store, plan, with_weights=False).paths
-    assert run.copies_path("openmoji", EVALUATION) in paths.values()
+    assert get_copies_path(run, "openmoji", EVALUATION) in paths.values()

@@ -19,6 +19,7 @@ from tests.helpers.fake_tuned_sweep import build_tuned_plan, save_trials
 from tests.helpers.labs import make_lab
 from uniclip.evaluate.checks.copy_search import read_verdicts, write_verdicts
 from uniclip.store import CellPrices, Store
+from uniclip.store.copy_searches import get_copies_path
 
 
 def test_a_run_is_copied_without_strange_files(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_searches_for_copies_are_copied_with_a_run_or_to_it(tmp_path: Path) -> N
     copy = target.get_run(run.id)
     write_verdicts(run, "openmoji", EVALUATION, make_verdicts(10, 2))
     write_verdicts(run, "dtd", EVALUATION, make_verdicts(7, 3))
-    run.copies_path("coco", EVALUATION).symlink_to("/etc/passwd")
+    get_copies_path(run, "coco", EVALUATION).symlink_to("/etc/passwd")
     copy_scores(run, copy)
     counts = {}
     for dataset in ("openmoji", "dtd", "coco"):

@@ -29,7 +29,10 @@ from uniclip.evaluate.checks.embedding_copies import (
 from uniclip.evaluate.checks.near_duplicates import DUPLICATE, UNDECIDABLE
 from uniclip.evaluate.metrics import Numbers
 from uniclip.io import hashing
-from uniclip.store import CopySearchRecord, RunFolder
+from uniclip.io.atomic import atomic_write
+from uniclip.store import RunFolder
+from uniclip.store.copy_searches import CopySearchRecord, get_copies_path, list_copies_paths
+from uniclip.store.json_io import read_record, to_json_bytes
 
 if TYPE_CHECKING:
     from uniclip.checkpoints.pretrained import PretrainedModel
@@ -196,7 +199,7 @@ def write_verdicts(
     """
     verdicts = tuple(copies.verdicts.tolist())
     record = CopySearchRecord(verdicts=verdicts, model=copies.model, **asdict(copies.calibration))
-    run.write_copies(dataset, evaluation_hash, record)
+    atomic_write(get_copies_path(run, dataset, evaluation_hash), to_json_bytes(record))
 
 
 def read_verdicts(run: RunFolder, dataset: str, evaluation_hash: str) -> CopyVerdicts | None:
@@ -205,7 +208,8 @@ def read_verdicts(run: RunFolder, dataset: str, evaluation_hash: str) -> CopyVer
     Raises:
         UserError: The file is damaged.
     """
-    record = run.read_copies(dataset, evaluation_hash)
+    path = get_copies_path(run, dataset, evaluation_hash)
+    record = read_record(CopySearchRecord, path) if path in list_copies_paths(run) else None
     if record is None:
         return None
     values = {f.name: getattr(record, f.name) for f in fields(Calibration)}

@@ -24,6 +24,7 @@ from uniclip import data, evaluate
 from uniclip.errors import UserError
 from uniclip.evaluate.checks.copy_search import CopySearch, read_verdicts, write_verdicts
 from uniclip.store import RunFolder
+from uniclip.store.copy_searches import get_copies_path
 
 NUM_IMAGES = 80
 
@@ -67,7 +68,7 @@ def test_a_mirrored_picture_is_found_once_for_all_its_captions(tmp_path: Path) -
     assert stored.verdicts.tolist() == copies.verdicts.tolist()
     assert (stored.calibration, stored.model) == (copies.calibration, "a model")
     assert read_verdicts(run, "flickr30k", "another") is None
-    run.copies_path("flickr30k", "0123abcd").write_text('{"verdicts": "many"}')
+    get_copies_path(run, "flickr30k", "0123abcd").write_text('{"verdicts": "many"}')
     with pytest.raises(UserError, match="flickr30k@0123abcd"):
         read_verdicts(run, "flickr30k", "0123abcd")
 
