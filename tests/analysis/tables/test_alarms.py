@@ -15,7 +15,7 @@ from tests.helpers.analyzed_sweeps import analyze_sweep, select_record, tables_b
 from tests.helpers.copy_verdicts import make_verdicts
 from tests.helpers.fake_published_sets import EVALUATION_HASHES, NUM_SAMPLES
 from uniclip.evaluate.checks import near_duplicates
-from uniclip.evaluate.checks.copy_search import note_verdicts
+from uniclip.evaluate.checks.copy_search import write_verdicts
 from uniclip.store import Cell
 
 
@@ -64,7 +64,8 @@ def test_copies_that_only_the_search_by_embedding_found(tmp_path: Path, is_hashe
 
     store, sweep_id = fake_published_sets.make(tmp_path, extra=extra)
     run, evaluation_hash = fake_sweep.run_id("full", 0), EVALUATION_HASHES["dtd"]
-    note_verdicts(store.cache_path, run, "dtd", evaluation_hash, make_verdicts(NUM_SAMPLES, 7))
+    copies = make_verdicts(NUM_SAMPLES, 7)
+    write_verdicts(store.get_run(run), "dtd", evaluation_hash, copies)
     results = analyze_sweep(store, sweep_id)
     table = tables_by_name(results)["data_checks"]
     (text,) = [row[3].text for row in table.rows if row[0].text == "dtd"]
