@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,12 +95,15 @@ def build_copy_search(
 def locate_training_data(config: RunConfig, model: LoadedModel) -> RunConfig:
     """Return the configuration with the place of a run's training data, by a plan of its store.
 
-    A run states the content of its data, and not where they lie.
+    A run states the content of its data, and not where they lie. Plans that are damaged, of another
+    version, or that this user may not read are passed over.
     """
     if model.run is None or model.cache_dir is None:
         return config
     for sweep in Store(model.cache_dir.parent).iter_sweeps():
-        plan = sweep.read_plan()
+        plan = None
+        with suppress(UserError, PermissionError):
+            plan = sweep.read_plan()
         arms = [] if plan is None else [c.arm for c in plan.cells if c.run_id == model.run.id]
         if plan is not None and arms:
             run_only = plan.run_only_values(arms[0])

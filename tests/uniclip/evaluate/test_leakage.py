@@ -14,11 +14,12 @@ from uniclip.evaluate.leakage import (
     ProgressReport,
     build_copy_search,
     count_verdicts,
+    locate_training_data,
     score_without_copies,
     store_copies,
 )
 from uniclip.evaluate.scoring.score_card import ScoreCard
-from uniclip.store import RunFolder
+from uniclip.store import RunFolder, Store
 
 
 def test_scores_without_near_duplicates_are_means_over_the_other_images():
@@ -59,6 +60,16 @@ def test_a_run_that_cannot_be_written_costs_one_line(tmp_path, capsys):
     store_copies(RunFolder(tmp_path / "run"), "scenes", config, search, make_verdicts(3))
     (line,) = capsys.readouterr().err.splitlines()
     assert "the search for copies on scenes cannot be stored" in line
+
+
+def test_damaged_plans_of_other_sweeps_do_not_keep_a_run_from_evaluation(tmp_path):
+    store = Store(tmp_path / "store")
+    plan_path = store.get_sweep("old-0123").path / "plan.json"
+    plan_path.parent.mkdir(parents=True)
+    plan_path.write_text('{"version": "of another library"}')
+    model = SimpleNamespace(run=store.get_run("0123"), cache_dir=store.cache_path)
+    config = build_config(tmp_path)
+    assert locate_training_data(config, model) == config
 
 
 def test_progress_is_written_at_the_start_and_the_end(capsys):
