@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from uniclip.evaluate.cache import EMBED_BATCH_SIZE, Cache
 
 if TYPE_CHECKING:
-    from uniclip.data import Split
+    from uniclip.data import Split, SplitName
 
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -29,9 +29,16 @@ Embed = Callable[[Rows], Float32]
 
 @dataclass(frozen=True)
 class FeatureShares:
-    """The shares of an evaluation."""
+    """The shares of an evaluation, or of one of its splits.
+
+    Images of several splits may have the same ids, such as those of files with the same names.
+    """
 
     folder: Path
+
+    def select_split(self, split_name: SplitName) -> FeatureShares:
+        """Return the shares of a split."""
+        return FeatureShares(self.folder / split_name)
 
     def find(self, split: Split, images: Rows, batch_size: int) -> SharedRows:
         """Return the features of the images (n,) of a split, of which `batch_size` are embedded at

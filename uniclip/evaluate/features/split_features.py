@@ -55,7 +55,7 @@ def compute_image_features(
         pretrained: The model.
         split: The images.
         index: (n,) the images of `split`; None = all.
-        shares: What other processes have embedded.
+        shares: What other processes have embedded of the split.
     """
     images = np.arange(len(split)) if index is None else index
     with _embed_ahead(pretrained, split, images) as embed:
@@ -110,7 +110,7 @@ def compute_readable_features(
     """Return the features of those of the images `index` that can be read, and which those are.
 
     For training images, some of which may be unreadable. `shares`: what other processes have
-    embedded; a batch with an unreadable image is never among it.
+    embedded of the split; a batch with an unreadable image is never among it.
     """
     features, readable_index = [], []
     rows = None if shares is None else shares.find(split, index, BATCH_SIZE)

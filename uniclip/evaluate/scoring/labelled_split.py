@@ -69,10 +69,10 @@ def score_probe(
     if rows is None:
         return
     train_features, rows[0] = split_features.compute_readable_features(
-        pretrained, splits[0], rows[0], shares
+        pretrained, splits[0], rows[0], shares and shares.select_split("train")
     )
     validation_features = split_features.compute_image_features(
-        pretrained, splits[1], rows[1], shares
+        pretrained, splits[1], rows[1], shares and shares.select_split("validation")
     )
     train, validation, test_set = (
         linear_probe.LabelledFeatures(image_features, split.labels[label][labelled_rows])
@@ -104,11 +104,12 @@ def embed_probe_share(
     rows = _find_labelled_rows(splits, label)
     if rows is None:
         return
+    train_shares, validation_shares = map(shares.select_split, ("train", "validation"))
     split_features.embed_readable_share(
-        pretrained, splits[0], rows[0], shares, rank=rank, world_size=world_size
+        pretrained, splits[0], rows[0], train_shares, rank=rank, world_size=world_size
     )
     split_features.embed_share(
-        pretrained, splits[1], rows[1], shares, rank=rank, world_size=world_size
+        pretrained, splits[1], rows[1], validation_shares, rank=rank, world_size=world_size
     )
 
 

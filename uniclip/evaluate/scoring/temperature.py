@@ -35,7 +35,7 @@ def fit_validation_temperature(
         data_config: The data section.
         encode: Returns the tokens of texts; texts with equal ones count as one. None = no such
             texts do.
-        shares: What other processes have embedded.
+        shares: What other processes have embedded of the split.
     """
     validation = split_features.open_split_cached(data_config, "validation")
     if not has_enough_images(len(validation)):

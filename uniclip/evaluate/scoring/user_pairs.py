@@ -53,7 +53,9 @@ def score_test_split(
     labelled_split.add_ground_truth(score_card, test)
     encode = pretrained.tokenizer.encode_uncut
     image_text_pairs = retrieval.build_image_text_pairs(test.captions, encode)
-    image_features = split_features.compute_image_features(pretrained, test, shares=shares)
+    image_features = split_features.compute_image_features(
+        pretrained, test, shares=shares and shares.select_split("test")
+    )
     images = split_features.project_features(pretrained, image_features)
     texts = pretrained.embed_texts(list(image_text_pairs.texts))
     retrieval_scores.score_retrieval(
@@ -61,7 +63,9 @@ def score_test_split(
         images,
         texts,
         image_text_pairs,
-        temperature.fit_validation_temperature(pretrained, config, encode, shares),
+        temperature.fit_validation_temperature(
+            pretrained, config, encode, shares and shares.select_split("validation")
+        ),
     )
     examples.add_examples(score_card, test, images, texts, image_text_pairs)
     if LABEL in test.labels:
@@ -86,12 +90,13 @@ def embed_share(
     shares = FeatureShares(folder)
     test = split_features.open_split_cached(config, "test")
     validation = split_features.open_split_cached(config, "validation")
-    embedded = [(test, np.arange(len(test)))]
+    embedded = [(test, np.arange(len(test)), shares.select_split("test"))]
     if temperature.has_enough_images(len(validation)):
-        embedded.append((validation, temperature.select_images(len(validation))))
-    for split, index in embedded:
+        index = temperature.select_images(len(validation))
+        embedded.append((validation, index, shares.select_split("validation")))
+    for split, index, split_shares in embedded:
         split_features.embed_share(
-            pretrained, split, index, shares, rank=rank, world_size=world_size
+            pretrained, split, index, split_shares, rank=rank, world_size=world_size
         )
     if LABEL in test.labels:
         labelled_split.embed_probe_share(
