@@ -59,7 +59,7 @@ def is_in_use(folder: Path) -> bool:
         return False
     name = folder.name[1:].rpartition(".")[0]
     try:
-        with open(folder.with_name(f"{name}.lock"), "rb") as stream:
+        with open(folder.with_name(f"{name}.lock"), "r+b") as stream:  # NFS locks no other mode
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from uniclip.errors import UserError
-from uniclip.io.published_folder import get_or_publish
+from uniclip.io.published_folder import get_or_publish, is_in_use
 
 FILE = "content"
 
@@ -58,6 +60,25 @@ def test_after_a_kill_the_next_process_writes_and_nothing_is_left(tmp_path):
     get_or_publish(tmp_path / "x", write_slowly, is_whole)
     assert is_whole(tmp_path / "x")
     assert not list(tmp_path.glob(".x.*"))
+
+
+def test_a_leftover_is_in_use_while_its_lock_is_held(tmp_path, monkeypatch):
+    leftover = tmp_path / ".x.0123"
+    assert not is_in_use(leftover), "nobody ever made a lock"
+    (tmp_path / "x.lock").write_bytes(b"")
+    lock = fcntl.flock
+
+    def lock_as_nfs(stream, operation: int) -> None:
+        if not stream.writable():
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        lock(stream, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_as_nfs)
+    with open(tmp_path / "x.lock", "ab") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert is_in_use(leftover)
+        assert not is_in_use(tmp_path / "x"), "it is complete"
+    assert not is_in_use(leftover)
 
 
 def test_a_folder_that_is_not_whole_is_written_again(tmp_path):
