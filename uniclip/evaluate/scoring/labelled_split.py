@@ -104,12 +104,21 @@ def embed_probe_share(
     rows = _find_labelled_rows(splits, label)
     if rows is None:
         return
-    train_shares, validation_shares = map(shares.select_split, ("train", "validation"))
     split_features.embed_readable_share(
-        pretrained, splits[0], rows[0], train_shares, rank=rank, world_size=world_size
+        pretrained,
+        splits[0],
+        rows[0],
+        shares.select_split("train"),
+        rank=rank,
+        world_size=world_size,
     )
     split_features.embed_share(
-        pretrained, splits[1], rows[1], validation_shares, rank=rank, world_size=world_size
+        pretrained,
+        splits[1],
+        rows[1],
+        shares.select_split("validation"),
+        rank=rank,
+        world_size=world_size,
     )
 
 
