@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uniclip import evaluate, identity
 from uniclip.errors import UserError
 from uniclip.store import Store
+from uniclip.store.permissions import read_umask, share_with_group
 
 if TYPE_CHECKING:
     from uniclip.config import RunConfig
@@ -118,11 +120,14 @@ def store_copies(
 ) -> None:
     """Store the verdicts on a data set in the folder of a run, where reports read them.
 
-    If it cannot be written, such as that of another user, standard error says so.
+    Whoever shares the folder may read them. If it cannot be written, such as that of another user,
+    standard error says so.
     """
     from uniclip.evaluate.checks.copy_search import write_verdicts  # here: it imports numpy
 
     evaluation_hash = evaluate.evaluation_hash(name, config, search.cache_folder)
+    umask = read_umask()
+    share_with_group(run.path)
     try:
         write_verdicts(run, name, evaluation_hash, copies)
     except OSError as error:
@@ -131,6 +136,8 @@ def store_copies(
             f"({error.strerror}): reports will not count them",
             file=sys.stderr,
         )
+    finally:
+        os.umask(umask)
 
 
 @dataclass

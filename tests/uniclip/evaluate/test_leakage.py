@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +22,8 @@ from uniclip.evaluate.leakage import (
 )
 from uniclip.evaluate.scoring.score_card import ScoreCard
 from uniclip.store import RunFolder, Store
+from uniclip.store.copy_searches import list_copies_paths
+from uniclip.store.permissions import read_umask
 
 
 def test_scores_without_near_duplicates_are_means_over_the_other_images():
@@ -70,6 +74,22 @@ def test_damaged_plans_of_other_sweeps_do_not_keep_a_run_from_evaluation(tmp_pat
     model = SimpleNamespace(run=store.get_run("0123"), cache_dir=store.cache_path)
     config = build_config(tmp_path)
     assert locate_training_data(config, model) == config
+
+
+def test_who_shares_a_run_may_read_and_replace_its_searches(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.path.chmod(0o2770)
+    config, search = build_config(tmp_path), SimpleNamespace(cache_folder=tmp_path / "cache")
+    umask = os.umask(0o077)
+    try:
+        store_copies(run, "scenes", config, search, make_verdicts(3))
+        assert read_umask() == 0o077, "other files are made as before"
+    finally:
+        os.umask(umask)
+    (path,) = list_copies_paths(run)
+    modes = [stat.S_IMODE(p.stat().st_mode) & 0o777 for p in (path.parent, path)]
+    assert modes == [0o770, 0o660]
 
 
 def test_progress_is_written_at_the_start_and_the_end(capsys):
