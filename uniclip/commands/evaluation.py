@@ -115,13 +115,16 @@ def find_checkpoint(invocation: Invocation, output: Path) -> Path:
 
 
 def get_checkpoint_signature(invocation: Invocation, output: Path) -> tuple[int, int] | None:
-    """Return what changes when the checkpoint of a run is written; None without one."""
+    """Return what changes when the checkpoint of a run is written; None without one.
+
+    None, too, if a file vanishes meanwhile: the program is about to replace the checkpoint.
+    """
     try:
         path = find_checkpoint(invocation, output)
-    except UserError:
+        files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+        stats = [file.stat() for file in files]
+    except (UserError, FileNotFoundError):
         return None
-    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
-    stats = [file.stat() for file in files]
     return max((s.st_mtime_ns for s in stats), default=0), sum(s.st_size for s in stats)
 
 

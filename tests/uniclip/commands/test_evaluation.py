@@ -12,6 +12,7 @@ from uniclip.commands.evaluation import (
     describe_checkpoint,
     expand_benchmark,
     find_checkpoint,
+    get_checkpoint_signature,
     get_primary_score,
     hash_evaluation,
 )
@@ -40,6 +41,26 @@ def test_a_checkpoint_is_found_by_a_template_or_a_pattern(tmp_path: Path) -> Non
         find_checkpoint(invoke(tmp_path, checkpoint="run/*.pt"), tmp_path)
     with pytest.raises(UserError, match="does not exist; the folder has nothing"):
         find_checkpoint(invoke(tmp_path, checkpoint="other/x.pt"), tmp_path)
+
+
+def test_a_checkpoint_that_is_being_replaced_has_no_signature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model" / "weights.tmp"
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    invocation = invoke(tmp_path, checkpoint="model")
+    assert get_checkpoint_signature(invocation, tmp_path) is not None
+    is_file = Path.is_file
+
+    def look_before_it_is_renamed(self: Path) -> bool:
+        answer = is_file(self)
+        if self == path:
+            path.rename(tmp_path / "weights.bin")
+        return answer
+
+    monkeypatch.setattr(Path, "is_file", look_before_it_is_renamed)
+    assert get_checkpoint_signature(invocation, tmp_path) is None
 
 
 def test_the_hash_covers_the_checkpoint_and_its_description(tmp_path: Path) -> None:
