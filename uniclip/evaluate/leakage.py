@@ -67,7 +67,7 @@ def build_copy_search(
 
     Args:
         run: What `run=` calls it.
-        model: It.
+        model: The run.
         cache_folder: Where embeddings and verdicts are stored.
         arguments: Those of the command: `copies`, `copies_model` and how a checkpoint is loaded.
 

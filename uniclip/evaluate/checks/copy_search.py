@@ -112,7 +112,7 @@ class CopySearch:
         """Return the verdicts on test images.
 
         Args:
-            test: They.
+            test: The test images.
             data_config: The training data.
             train_fingerprint: What the training images depend on.
         """

@@ -90,7 +90,7 @@ def _embed_ahead(
 ) -> Iterator[Callable[[NDArray[np.int64]], Float32]]:
     """Yield a function that returns the features of images, which others decode ahead.
 
-    Its argument are positions (m,) in `images`.
+    It takes positions (m,) in `images`.
     """
 
     def load(positions: NDArray[np.int64]) -> NDArray[np.uint8]:
