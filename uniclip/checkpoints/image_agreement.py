@@ -80,7 +80,7 @@ def _format_value(value: Any) -> str:
         return f"{{{','.join(f'{k}:{_format_value(v)}' for k, v in value.items())}}}"
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(_format_value, value))}]"
-    return str(value)
+    return "null" if value is None else str(value)
 
 
 def _check_normalization(

@@ -18,6 +18,7 @@ OPTIONS = {"patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2, "mlp_ra
 VIT = ImageConfig(name="vit_base_patch32_clip_224", image_size=32, options=OPTIONS)
 OTHER_STATS = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.5]}
 NORMALIZED = replace(VIT, options={**OPTIONS, "pretrained_cfg_overlay": OTHER_STATS})
+UNSCALED = replace(VIT, options={**OPTIONS, "init_values": None, "qkv_bias": True})
 
 
 def check(image: ImageConfig, checkpoint_image: ImageConfig) -> None:
@@ -30,7 +31,7 @@ def read_image(words: list[str]) -> ImageConfig:
     return ImageConfig(**{k.removeprefix("model.image."): v for k, v in values.items()})
 
 
-@pytest.mark.parametrize("checkpoint_image", [VIT, NORMALIZED])
+@pytest.mark.parametrize("checkpoint_image", [VIT, NORMALIZED, UNSCALED])
 def test_the_words_of_an_error_choose_the_encoder(checkpoint_image: ImageConfig) -> None:
     check(checkpoint_image, checkpoint_image)
     other = ImageConfig(name="convnext_atto", image_size=32)
