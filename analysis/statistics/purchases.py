@@ -179,7 +179,9 @@ def choose_round(
 
 def is_decided(effect: Effect, contrast: Contrast) -> bool:
     """Return whether a contrast needs no more seeds on a score: it helps, hurts, is practically
-    nothing or exactly 0, or every run of it diverged."""
+    nothing or exactly 0, or every run of it diverged. Before its first look nothing is."""
+    if effect.look is None or effect.look.reached is None:
+        return False
     verdict = judge(effect, contrast)
     return verdict.is_claim or verdict.word in (EXACTLY_ZERO, ALL_DIVERGED)
 

@@ -117,7 +117,11 @@ class Verdict:
 
 
 def judge(effect: Effect, contrast: Contrast) -> Verdict:
-    """Return the verdict on the effect of a contrast on the score that was tested."""
+    """Return the verdict on the effect of a contrast on the score that was tested.
+
+    Scores that are equal in a few seeds may be so by chance (with 20 test samples they often are),
+    so "exactly 0" needs a look that was reached and as many seeds as its test.
+    """
     look = effect.look
     is_corrected = look is not None and look.is_corrected
     verdict = Verdict(
@@ -129,11 +133,12 @@ def judge(effect: Effect, contrast: Contrast) -> Verdict:
     if not effect.values:
         every_seed_diverged = effect.num_diverged and not effect.num_missing
         return replace(verdict, word=ALL_DIVERGED if every_seed_diverged else NO_DATA)
-    if effect.is_exactly_zero:
+    if look is None:
+        return replace(verdict, word=EXACTLY_ZERO if effect.is_exactly_zero else NO_VERDICT)
+    if look.reached is None:
+        return replace(verdict, word=NO_VERDICT, first_look=look.looks[0].num_seeds)
+    if effect.is_exactly_zero and look.sign is not None:
         return replace(verdict, word=EXACTLY_ZERO)
-    if look is None or look.reached is None:
-        first_look = look.looks[0].num_seeds if look is not None else None
-        return replace(verdict, word=NO_VERDICT, first_look=first_look)
     verdict = replace(verdict, num_seeds=look.reached.num_seeds)
     if look.sign is None:
         return replace(verdict, word=TOO_FEW_SEEDS)

@@ -143,6 +143,34 @@ def test_a_seed_that_diverged_counts_and_an_arm_that_diverges_always_is_given_up
     assert sum(arm == "off0" for arm, _ in purchases.cells) == 4
 
 
+@pytest.mark.parametrize("num_initial", [1, 3, 4])
+def test_equal_scores_are_no_decision_before_the_first_look(num_initial: int) -> None:
+    """With 20 test samples two arms often have equal scores in one seed."""
+    model = replace(MODEL, effects=(0.0,), num_scores=1)
+    values = np.full((1, 2, MODEL.max_seeds), 0.55)
+    scores = make_scores(values[0][None], model)
+    initial_seeds = dict.fromkeys(model.arms, num_initial)
+    rule = replace(model.rule, rule=replace(model.rule.rule, initial_seeds=initial_seeds))
+    purchases = replay_purchases(rule, scores, ALL_CELLS)
+    assert purchases.stop_reason is StopReason.DECIDED
+    assert len(purchases.cells) == 4 * len(model.arms)
+
+
+def test_equal_scores_of_too_few_seeds_are_no_decision() -> None:
+    model = replace(MODEL, effects=(0.0,), num_scores=1)
+    (score,) = make_scores(np.full((1, 2, MODEL.max_seeds), 0.55), model)
+    values = {arm: dict(by_seed) for arm, by_seed in score.observations.values.items()}
+    for seed in (1, 2, 3):
+        del values["off0"][seed]
+    diverged = frozenset(("off0", seed) for seed in (1, 2, 3))
+    observations = replace(score.observations, values=values, diverged_cells=diverged)
+    purchases = replay_purchases(
+        model.rule, [replace(score, observations=observations)], ALL_CELLS
+    )
+    assert purchases.stop_reason is StopReason.DECIDED
+    assert len(purchases.rounds) > 1
+
+
 def drop_values(score: PrimaryScore) -> PrimaryScore:
     return replace(score, observations=replace(score.observations, values={}))
 

@@ -106,6 +106,24 @@ def test_words(effect: Effect, kind: str, verdict: str, short_verdict: str, tone
     assert len(judged.short_text) <= VERDICT_WIDTH
 
 
+def test_equal_scores_are_exactly_0_only_where_a_look_has_tested_them() -> None:
+    contrast = make_contrast("x", primary=True)
+    texts = []
+    for num_seeds, num_diverged in [(1, 0), (2, 0), (1, 2), (2, 2), (3, 0), (5, 0)]:
+        values = {"a": [0.55] * num_seeds, "b": [0.55] * (num_seeds + num_diverged)}
+        observations = observe(values, resolution=1 / 20)
+        diverged = frozenset(("a", num_seeds + i) for i in range(num_diverged))
+        observations = replace(
+            observations, seeds=tuple(range(num_seeds + num_diverged)), diverged_cells=diverged
+        )
+        effect = estimate([contrast], observations)["x"]
+        assert effect.is_exactly_zero
+        texts.append(judge(effect, contrast).text)
+    assert texts == [
+        *["no verdict before 3 seeds"] * 2, *["too few seeds at 3 seeds"] * 2, *["exactly 0"] * 2
+    ]  # fmt: skip
+
+
 def test_a_verdict_names_its_score() -> None:
     judged = judge(make_tested(0.01), make_contrast("x"))
     assert judged.metric == "retrieval.r1"
