@@ -1,12 +1,13 @@
 """What fine-tuning, an evaluation that trains the model, adds to the cost of a run.
 
 A sample of fine-tuning is taken to cost as much as one of training. That is an upper bound as a
-rule: it has one view and no text.
+rule: it has one view and no text. Of a program the samples of a step are not known, so that nothing is
+added to its cost before a run had it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from uniclip.config import select_run_only
 from uniclip.config.compose import flatten
@@ -41,14 +42,12 @@ def list_pending(plan: Plan, arm: Arm, run: RunFolder | None = None) -> list[str
 def count_pending_steps(plan: Plan, arm: Arm, run: RunFolder | None = None) -> float:
     """Return the training steps of an arm that cost as much as its fine-tuning.
 
-    The arguments are those of `list_pending`.
+    The arguments are those of `list_pending`. 0 for the runs of a program.
     """
-    names = list_pending(plan, arm, run)
-    if not names:
+    names, batch_size = list_pending(plan, arm, run), _get_batch_size(plan, arm)
+    if not names or batch_size is None:
         return 0.0
-    num_samples = sum(_count_training_samples(plan, arm, name) for name in names)
-    batch_size: int = (flatten(plan.base_config) | arm.config_diff)["train.batch_size"]
-    return num_samples / batch_size
+    return _sum_training_samples(plan, arm, names) / batch_size
 
 
 def describe_fine_tuning(store: Store, plan: Plan, runs: Collection[str]) -> Iterator[str]:
@@ -66,13 +65,30 @@ def describe_fine_tuning(store: Store, plan: Plan, runs: Collection[str]) -> Ite
             continue
         run = store.get_run(cell.run_id)
         if names := list_pending(plan, arm, run):
-            steps = (flatten(plan.base_config) | arm.config_diff)["train.steps"]
             noun = "data set" if len(names) == 1 else "data sets"
-            yield (
-                f"fine-tuning on {len(names)} {noun} costs a run about as much as "
-                f"{count_pending_steps(plan, arm, run):,.0f} training steps (it has {steps:,})"
-            )
+            text = f"fine-tuning on {len(names)} {noun}"
+            if _get_batch_size(plan, arm) is None:
+                num_samples = _sum_training_samples(plan, arm, names)
+                yield f"{text}, {num_samples:,} samples a run: in no estimate before a run had it"
+            else:
+                steps = (flatten(plan.base_config) | arm.config_diff)["train.steps"]
+                yield (
+                    f"{text} costs a run about as much as "
+                    f"{count_pending_steps(plan, arm, run):,.0f} training steps (it has {steps:,})"
+                )
             return
+
+
+def _get_batch_size(plan: Plan, arm: Arm) -> int | None:
+    """Return the samples of a training step; None for a program."""
+    if plan.is_scored_by_program:
+        return None
+    batch_size: int = (flatten(plan.base_config) | arm.config_diff)["train.batch_size"]
+    return batch_size
+
+
+def _sum_training_samples(plan: Plan, arm: Arm, names: Iterable[str]) -> int:
+    return sum(_count_training_samples(plan, arm, name) for name in names)
 
 
 def _count_training_samples(plan: Plan, arm: Arm, name: str) -> int:

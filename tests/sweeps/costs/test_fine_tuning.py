@@ -10,6 +10,7 @@ import pytest
 from sweeps.costs import fine_tuning
 from sweeps.costs.estimate import estimate_costs
 from tests.sweeps.costs.test_estimate import PROBE, add_attempt, outcome
+from uniclip.commands.definition import EXECUTOR
 from uniclip.io import atomic
 from uniclip.store import Arm, Cell, DatasetScores, Plan, PrimaryMetric, RunFolder, Store
 from uniclip.store.json_io import to_json_bytes
@@ -79,6 +80,21 @@ def test_a_line_tells_the_price_while_a_run_is_to_be_fine_tuned(tmp_path: Path, 
         assert not list(fine_tuning.describe_fine_tuning(store, plan, runs))
     write_scores(store.get_run(full))
     assert not list(fine_tuning.describe_fine_tuning(store, plan, {full, plain}))
+
+
+def test_runs_of_a_program_have_no_price_of_it_before_one_had_it(
+    tmp_path: Path, plan: Plan
+) -> None:
+    """The program has steps, and no batch size that we know."""
+    base_config = {**plan.base_config, "train": {"steps": 100}}
+    program = replace(plan, base_config=base_config, executor=EXECUTOR)
+    assert fine_tuning.count_pending_steps(program, program.arms[0]) == 0
+    runs = {cell.run_id for cell in plan.cells}
+    (line,) = fine_tuning.describe_fine_tuning(Store(tmp_path), program, runs)
+    assert line == (
+        f"fine-tuning on 1 data set, {DTD_SAMPLES:,} samples a run: in no estimate before a run "
+        "had it"
+    )
 
 
 def test_a_probe_prices_it_at_the_time_of_training_samples(tmp_path: Path, plan: Plan) -> None:
