@@ -1,8 +1,9 @@
 """Build a sweep's report: tables, figures, an executed notebook and a page, from existing results.
 
 A report is rebuilt only if its inputs changed: its folder holds a digest of every file that it
-reads, of the code of `analysis` and `uniclip`, and of the versions of the libraries. Importing this
-module is cheap; pandas and matplotlib are imported by the first build.
+reads, of the code of `analysis` and `uniclip`, of the versions of the libraries, and of the word
+that names the store. Importing this module is cheap; pandas and matplotlib are imported by the
+first build.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.review.commands import list_store_words
 from uniclip.errors import UserError
 from uniclip.io.atomic import atomic_write
 from uniclip.io.hashing import get_library_version
@@ -108,6 +110,7 @@ def compute_input_digest(store: Store, plan: Plan) -> str:
     hasher = blake2b(digest_size=16)
     for name in LIBRARIES:
         hasher.update(f"{name}={get_library_version(name)}\n".encode())
+    hasher.update(f"{list_store_words(store)}\n".encode())  # the page's commands name the store
     code_files = sorted(
         path
         for folder in CODE_FOLDERS

@@ -1,7 +1,7 @@
 """What fine-tuning, an evaluation that trains the model, adds to the cost of a run.
 
 A sample of fine-tuning is taken to cost as much as one of training. That is an upper bound as a
-rule: it has one view and no text. Of a program the samples of a step are not known, so that nothing is
+rule: it has one view and no text. Of a program the samples of a step are not known: nothing is
 added to its cost before a run had it.
 """
 

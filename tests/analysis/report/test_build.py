@@ -181,6 +181,20 @@ def test_what_was_searched_and_planned_since_changes_the_inputs(tmp_path: Path) 
     assert len(set(digests)) == len(digests)
 
 
+def test_the_place_of_the_store_changes_the_inputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands of the page name it."""
+    store, sweep = fake_sweep.make(tmp_path / "store", Truth(seeds=(0,)))
+    plan = store.get_sweep(sweep).read_plan()
+    assert plan is not None
+    other = Store(shutil.copytree(store.root, tmp_path / "other"))
+    digests = {compute_input_digest(place, plan) for place in (store, other)}
+    monkeypatch.chdir(tmp_path)
+    digests.add(compute_input_digest(store, plan))
+    assert len(digests) == 3
+
+
 def test_importing_is_cheap() -> None:
     heavy = "('torch', 'pandas', 'matplotlib', 'scipy', 'nbclient', 'nbformat', 'jinja2')"
     code = f"import sys, analysis.report.build; assert not [m for m in {heavy} if m in sys.modules]"
