@@ -164,9 +164,7 @@ def test_equal_scores_of_too_few_seeds_are_no_decision() -> None:
         del values["off0"][seed]
     diverged = frozenset(("off0", seed) for seed in (1, 2, 3))
     observations = replace(score.observations, values=values, diverged_cells=diverged)
-    purchases = replay_purchases(
-        model.rule, [replace(score, observations=observations)], ALL_CELLS
-    )
+    purchases = replay_purchases(model.rule, [replace(score, observations=observations)], ALL_CELLS)
     assert purchases.stop_reason is StopReason.DECIDED
     assert len(purchases.rounds) > 1
 
