@@ -64,7 +64,7 @@ def test_the_table_of_the_user_is_checked_too(tmp_path: Path) -> None:
     assert table.value_without_duplicates == pytest.approx(70 / 370)
     (warning,) = [
         w
-        for w in format_data_check_warnings(checks, fake_published_sets.build_plan().arms[0])
+        for w in format_data_check_warnings(checks, fake_published_sets.build_plan().arms[0], {})
         if w.startswith("csv: ")
     ]
     assert "30 of 400 test images are near-duplicates of training images" in warning
