@@ -23,7 +23,7 @@ CONFIG_FILE, OPEN_CLIP_FILE = MODEL_FILES
 MODEL_TYPES = ("clip", "siglip")
 """Types of whole models in a `config.json` of transformers."""
 ANSWER_FILES = (CONFIG_FILE, "preprocessor_config.json", *TOKENIZER_FILES)
-"""Files on which an answer depends."""
+"""Files of both folders on which an answer depends."""
 
 
 def describe_problem(config: RunConfig) -> str | None:
@@ -39,16 +39,21 @@ def describe_problem(config: RunConfig) -> str | None:
         return None
     towers = ("image", "text")
     starts_from = {t: config.pretrained_towers in (t, "both") for t in towers}
-    values = to_builtins(config.model)
+    values, folders = to_builtins(config.model), {"pretrained": folder}
     if config.model.text.folder is not None:  # another process has another working directory
-        text_folder = text_model.find_folder(config.model.text.folder)
-        values["text"]["folder"] = str(text_folder.absolute())
+        folders["text"] = text_model.find_folder(config.model.text.folder)
+        values["text"]["folder"] = str(folders["text"].absolute())
     question: dict[str, Any] = {
         "folder": str(folder.absolute()),
         **{tower: values[tower] if starts_from[tower] else None for tower in towers},
     }
     notice = f"asking timm and transformers about pretrained={config.pretrained}, once ..."
-    files = {name: digest_file(folder / name) for name in ANSWER_FILES if (folder / name).is_file()}
+    files = {
+        f"{key}/{name}": digest_file(path / name)
+        for key, path in folders.items()
+        for name in ANSWER_FILES
+        if (path / name).is_file()
+    }
     try:
         answer = recall_answer(
             "pretrained-folders",

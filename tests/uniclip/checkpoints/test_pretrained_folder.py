@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ def test_another_process_says_which_image_encoder_the_folder_has(
 
 
 def test_it_is_asked_once_until_a_file_changes(
-    clip_folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clip_folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of the folder, or of that of the text encoder."""
     questions: list[dict[str, Any]] = []
 
     def ask(module: str, question: dict[str, Any], notice: str) -> dict[str, Any]:
@@ -59,6 +61,15 @@ def test_it_is_asked_once_until_a_file_changes(
     (clip_folder / "preprocessor_config.json").write_text("{}")
     describe_problem(config)
     assert len(questions) == 2
+    text_folder = shutil.copytree(clip_folder, tmp_path / "text")
+    model = {"text": library_folders.text_values(text_folder)}
+    other = tiny(pretrained=str(clip_folder), model=model)
+    for _ in range(2):
+        describe_problem(other)
+    assert len(questions) == 3
+    (text_folder / "special_tokens_map.json").write_text("{}")
+    describe_problem(other)
+    assert len(questions) == 4
 
 
 def test_other_models_are_checked_when_they_are_read(
