@@ -44,10 +44,9 @@ def count_pending_steps(plan: Plan, arm: Arm, run: RunFolder | None = None) -> f
 
     The arguments are those of `list_pending`. 0 for the runs of a program.
     """
-    names, batch_size = list_pending(plan, arm, run), _get_batch_size(plan, arm)
-    if not names or batch_size is None:
-        return 0.0
-    return _sum_training_samples(plan, arm, names) / batch_size
+    names = list_pending(plan, arm, run)
+    batch_size = _get_batch_size(plan, arm) if names else None
+    return _sum_training_samples(plan, arm, names) / batch_size if batch_size else 0.0
 
 
 def describe_fine_tuning(store: Store, plan: Plan, runs: Collection[str]) -> Iterator[str]:
