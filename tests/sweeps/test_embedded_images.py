@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def write_evaluation_set(folder: Path, numbers: list[int]) -> str:
     return f"csv:{folder / 'data.csv'}"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.skipif("UNICLIP_SOAK" not in os.environ, reason="a minute: `make soak`")
 def test_two_labs_merge_and_train_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
