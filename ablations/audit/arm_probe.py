@@ -87,12 +87,13 @@ def probe_arm(config: RunConfig) -> ArmProbe:
         step_start = time.perf_counter()
         batch = batches.build_batch(step)
         batch_seconds.append(time.perf_counter() - step_start)
+        batch = batch.to(state.device)
         with flop_counter if step == 0 else nullcontext():
             training_step(state, batch)
         step_seconds.append(time.perf_counter() - step_start)
         state.record_step(step_seconds[-1], clipped=False)
         if step < 2:
-            first_batches.append(batch)
+            first_batches.append(batch.to(torch.device("cpu")))
         if step == 1:
             report_after_two_steps = state.method.get_learned_scalars()
     process_group = distributed.get_process_group()

@@ -310,6 +310,8 @@ def _map_shared_views(views: ViewsConfig, reference_views: ViewsConfig) -> dict[
     """Return index of a view -> index of the same view of the reference (weak views come first)."""
     if views.identity_prob != reference_views.identity_prob:
         return {}
+    if views.made_on != reference_views.made_on:  # pixels may differ by a level
+        return {}
     num_weak = min(views.num_weak, reference_views.num_weak)
     num_strong = 0
     if views.min_crop_scale == reference_views.min_crop_scale:

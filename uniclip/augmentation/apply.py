@@ -41,7 +41,7 @@ def apply_augmentation(images: Images, params: AugmentationParams, image_size: i
     """
     assert len(images) == len(params), "one set of parameters an image"
     if isinstance(images, np.ndarray):
-        images = np.ascontiguousarray(_center_crop(images))
+        images = np.ascontiguousarray(resample.crop_center(images))
         if not images.flags.writeable:
             images = images.copy()  # torch.from_numpy needs a writable array
     views = np.empty((len(images), 3, image_size, image_size), np.uint8)
@@ -51,13 +51,6 @@ def apply_augmentation(images: Images, params: AugmentationParams, image_size: i
             rows = slice(start, start + chunk_size)
             _make_views(views[rows], images[rows], params[rows])
     return views
-
-
-def _center_crop(pixels: UInt8) -> UInt8:
-    height, width = pixels.shape[2:]
-    crop_size = min(height, width)
-    top, left = (height - crop_size) // 2, (width - crop_size) // 2
-    return pixels[:, :, top : top + crop_size, left : left + crop_size]
 
 
 @contextmanager

@@ -25,14 +25,12 @@ def blur(image: UInt8, sigma: float) -> UInt8:
         image: (3, H, W).
         sigma: Standard deviation, in pixels.
     """
-    if sigma <= SMALL_SIGMA:
-        return image
-    num_bits = 8 if sigma < WIDE_SIGMA else 16
     _, height, width = image.shape
-    kernel = _build_kernel(sigma, num_bits)[: max(height, width)]
+    kernel = build_kernel(sigma, max(height, width))
     reach = len(kernel) - 1
     if reach == 0:
         return image
+    num_bits = _count_bits(sigma)
     words = np.uint16 if num_bits == 8 else np.uint32  # hold 255 * 2**num_bits
     padded = np.zeros((3, height + 2 * reach, width + 2 * reach), words)
     interior = padded[:, reach : reach + height, reach : reach + width]
@@ -48,16 +46,27 @@ def blur(image: UInt8, sigma: float) -> UInt8:
     return interior.astype(np.uint8)
 
 
-def _build_kernel(sigma: float, num_bits: int) -> Int64:
-    """Return the weights at the distances 0 .. r, in units of 1 / 2**num_bits.
+def _count_bits(sigma: float) -> int:
+    """Return the binary digits of a kernel's weights."""
+    return 8 if sigma < WIDE_SIGMA else 16
 
-    The centre's makes the sum over both sides equal to 2**num_bits.
+
+def build_kernel(sigma: float, size: int) -> Int64:
+    """Return the weights at the distances 0 .. r, of 256, or of 65536 from `WIDE_SIGMA` on.
+
+    The centre's makes the sum over both sides equal to that; a single weight changes nothing.
+
+    Args:
+        sigma: Standard deviation, in pixels.
+        size: Longer side of the image, in pixels.
     """
-    total = 2**num_bits
+    if sigma <= SMALL_SIGMA:
+        return np.ones(1, np.int64)
+    total = 2 ** _count_bits(sigma)
     weights = np.exp(-0.5 * (np.arange(int(5 * sigma) + 2) / sigma) ** 2)
     sides = np.rint(weights[1:] * (total / (2 * weights.sum() - 1))).astype(np.int64)
     sides = sides[: np.count_nonzero(sides)]
-    return np.array([total - 2 * sides.sum(), *sides])
+    return np.array([total - 2 * sides.sum(), *sides])[:size]
 
 
 def _sum_neighbours(flat: NDArray[Any], shift: int, kernel: Int64) -> None:

@@ -16,7 +16,7 @@ Float64 = NDArray[np.float64]
 
 LUMA_WEIGHTS = (77, 150, 29)
 """ITU-R 601's 0.299, 0.587 and 0.114, of 256."""
-_FRACTION_BITS = 8
+FRACTION_BITS = 8
 """Binary digits after the point of a factor, if its product with 255 then fits 16 bits."""
 _MAX_CHANGE = 127.0
 """Largest distance of a factor from 1."""
@@ -24,7 +24,7 @@ _MAX_CHANGE = 127.0
 
 def scale_brightness(planes: Int16, factors: Float64) -> None:
     """Multiply images by `factors` (m,), in place."""
-    change = _FixedPoint(factors - 1)
+    change = FixedPoint(factors - 1)
     for channel in range(3):
         planes[:, channel] += change.multiply(planes[:, channel])
     np.clip(planes, 0, 255, out=planes)
@@ -33,7 +33,7 @@ def scale_brightness(planes: Int16, factors: Float64) -> None:
 def scale_contrast(planes: Int16, factors: Float64) -> None:
     """Scale the difference of images from their mean luma by `factors` (m,), in place."""
     mean_luma = compute_luma(planes).sum(-1, dtype=np.int64) / planes.shape[-1]
-    change = _FixedPoint(factors - 1)
+    change = FixedPoint(factors - 1)
     for channel in range(3):
         planes[:, channel] += change.multiply(planes[:, channel], -mean_luma)
     np.clip(planes, 0, 255, out=planes)
@@ -41,33 +41,38 @@ def scale_contrast(planes: Int16, factors: Float64) -> None:
 
 def scale_saturation(planes: Int16, factors: Float64) -> None:
     """Scale the difference of each pixel from its luma by `factors` (m,), in place."""
-    change = _FixedPoint(factors - 1)
+    change = FixedPoint(factors - 1)
     luma = compute_luma(planes)
     for channel in range(3):
         planes[:, channel] += change.multiply(planes[:, channel] - luma)
     np.clip(planes, 0, 255, out=planes)
 
 
-class _FixedPoint:
-    """Factors (m,) as integers over powers of two."""
+class FixedPoint:
+    """Factors (m,) as integers over powers of two.
+
+    Attributes:
+        numerators: (m,) whole numbers.
+        bits: (m,) binary digits after the point.
+    """
 
     def __init__(self, factors: Float64) -> None:
         factors = np.clip(factors, -_MAX_CHANGE, _MAX_CHANGE)
-        largest = np.maximum(np.abs(factors), 2.0**-_FRACTION_BITS)
-        bits = np.minimum(np.floor(np.log2(127 / largest)), _FRACTION_BITS)
+        largest = np.maximum(np.abs(factors), 2.0**-FRACTION_BITS)
+        bits = np.minimum(np.floor(np.log2(127 / largest)), FRACTION_BITS)
         self._scale = 2**bits
-        self._numerators = np.rint(factors * self._scale)
-        self._bits = bits.astype(np.int16)[:, None]
+        self.numerators = np.rint(factors * self._scale)
+        self.bits = bits
 
     def multiply(self, plane: Int16, shift: Float64 | float = 0.0) -> Int16:
         """Return the product with `plane + shift`, (m, P), rounded.
 
         plane: (m, P) of which each value plus `shift` (m,) is within -255 .. 255.
         """
-        offset = np.rint(self._numerators * shift + self._scale / 2)
-        product: Int16 = plane * self._numerators.astype(np.int16)[:, None]
+        offset = np.rint(self.numerators * shift + self._scale / 2)
+        product: Int16 = plane * self.numerators.astype(np.int16)[:, None]
         product += offset.astype(np.int16)[:, None]
-        return np.right_shift(product, self._bits, out=product)
+        return np.right_shift(product, self.bits.astype(np.int16)[:, None], out=product)
 
 
 def rotate_hue(planes: Int16, turns: Float64) -> None:
@@ -81,11 +86,10 @@ def rotate_hue(planes: Int16, turns: Float64) -> None:
     value = np.maximum(np.maximum(red, green), blue)
     chroma = value - np.minimum(np.minimum(red, green), blue)
     hue = _compute_scaled_hue(red, green, blue, value, chroma)
-    whole_sixths = np.floor(6 * turns + 0.5)
-    numerators = np.rint((6 * turns - whole_sixths) * 2**_FRACTION_BITS).astype(np.int16)[:, None]
-    turn = chroma * numerators
-    turn += 2 ** (_FRACTION_BITS - 1) - 1  # one more would exceed 16 bits
-    turn >>= _FRACTION_BITS
+    whole_sixths, numerators = split_turns(turns)
+    turn = chroma * numerators.astype(np.int16)[:, None]
+    turn += 2 ** (FRACTION_BITS - 1) - 1  # one more would exceed 16 bits
+    turn >>= FRACTION_BITS
     hue += turn
     triple_chroma = 3 * chroma
     zeros = np.zeros_like(chroma)  # numpy is six times slower with a number instead
@@ -101,6 +105,12 @@ def rotate_hue(planes: Int16, turns: Float64) -> None:
         np.maximum(distance, zeros, out=distance)
         np.minimum(distance, chroma, out=distance)
         np.subtract(value, distance, out=planes[:, channel])
+
+
+def split_turns(turns: Float64) -> tuple[Float64, Float64]:
+    """Return rotations (m,) as whole sixths of the circle, and the rest over 2**8, rounded."""
+    whole_sixths = np.floor(6 * turns + 0.5)
+    return whole_sixths, np.rint((6 * turns - whole_sixths) * 2**FRACTION_BITS)
 
 
 def _compute_scaled_hue(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,12 +22,12 @@ from torch.nn import functional
 
 from uniclip.augmentation.transform import (
     AugmentationParams,
-    Float32,
     build_evaluation_params,
 )
 from uniclip.io import rgb_image
 
 UInt8 = NDArray[np.uint8]
+Float64 = NDArray[np.float64]
 
 REDUCED_FROM = 4
 """Shorter side, in sides of the evaluated square, from which a photograph is reduced at once."""
@@ -51,12 +52,11 @@ def crop_squares(pixels: UInt8, params: AugmentationParams, image_size: int) -> 
     n, _, source_size, _ = pixels.shape
     if source_size == image_size and _is_whole_image(params).all():
         return pixels  # what the products would give
-    area, aspect_ratio = params.area.astype(np.float64), np.exp(params.aspect.astype(np.float64))
     row_weights = _build_resize_weights(
-        np.sqrt(area / aspect_ratio), params.y, source_size, image_size
+        *compute_square_span(params, "vertical"), source_size, image_size
     )
     column_weights = _build_resize_weights(
-        np.sqrt(area * aspect_ratio), params.x, source_size, image_size
+        *compute_square_span(params, "horizontal"), source_size, image_size
     )
     x = torch.from_numpy(pixels).float().reshape(n, 3 * source_size, source_size)
     x = x.bmm(column_weights.transpose(1, 2)).reshape(n, 3, source_size, image_size)
@@ -66,6 +66,25 @@ def crop_squares(pixels: UInt8, params: AugmentationParams, image_size: int) -> 
     return crops.permute(0, 2, 1, 3).contiguous().numpy()
 
 
+def crop_center(pixels: UInt8) -> UInt8:
+    """Return the central squares of images (n, 3, H, W), without a copy."""
+    height, width = pixels.shape[2:]
+    crop_size = min(height, width)
+    top, left = (height - crop_size) // 2, (width - crop_size) // 2
+    return pixels[:, :, top : top + crop_size, left : left + crop_size]
+
+
+def compute_square_span(
+    params: AugmentationParams, axis: Literal["vertical", "horizontal"]
+) -> tuple[Float64, Float64]:
+    """Return start and extent (n,) of crop boxes along an axis, as fractions of a square image."""
+    area, aspect_ratio = params.area.astype(np.float64), np.exp(params.aspect.astype(np.float64))
+    is_vertical = axis == "vertical"
+    extent = np.sqrt(area / aspect_ratio if is_vertical else area * aspect_ratio)
+    position = (params.y if is_vertical else params.x).astype(np.float64)
+    return 0.5 * (1 - extent + position * np.abs(1 - extent)), extent
+
+
 def _is_whole_image(params: AugmentationParams) -> NDArray[np.bool_]:
     """Return whether the crop box is the whole image, (n,)."""
     is_whole: NDArray[np.bool_] = (params.area == 1) & (params.aspect == 0)
@@ -73,17 +92,16 @@ def _is_whole_image(params: AugmentationParams) -> NDArray[np.bool_]:
 
 
 def _build_resize_weights(
-    extent: NDArray[np.float64], position: Float32, source_size: int, image_size: int
+    start: Float64, extent: Float64, source_size: int, image_size: int
 ) -> Tensor:
     """Return the resampling weights of one axis, (n, image_size, source_size) float32.
 
     Args:
-        extent: (n,) length of the crop box, as a fraction of the source.
-        position: (n,) centre of the box within its slack, -1 .. 1.
+        start: (n,) start of the crop box, as a fraction of the source.
+        extent: (n,) its length, as a fraction of the source.
         source_size: Pixels of the source image along the axis.
         image_size: Pixels of the view along the axis.
     """
-    start = 0.5 * (1 - extent + position.astype(np.float64) * np.abs(1 - extent))
     step = extent * source_size / image_size
     centre = start[:, None] * source_size + step[:, None] * (np.arange(image_size) + 0.5)
     centre = np.clip(centre, 0.5, source_size - 0.5)

@@ -35,6 +35,10 @@ class ViewsConfig:
     min_crop_scale: float = config_field(0.2, above=0, high=1, value_if_missing=0.2)
     """Smallest area of a strong view's crop, as a fraction of the image: 0.2 as in MoCo v2 and
     DeCLIP, 0.08 as published for SLIP."""
+    made_on: Literal["cpu", "device"] = config_field("cpu", value_if_missing="cpu")
+    """cpu: data workers make the views. device: data workers only decode; the views of a batch are
+    made together on runtime.device, of the same parameters. Views of image files are equal; those
+    of generated images differ by single levels."""
 
     def __post_init__(self) -> None:
         if self.num_weak + self.num_strong < 1:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from uniclip import data, rng
-from uniclip.augmentation import apply, transform
+from uniclip.augmentation import apply, packed_views, transform
 from uniclip.config import RunConfig
 from uniclip.config.cores import derive_num_workers
 from uniclip.data.batch import EXTRA_TEXT_FIELDS, PER_VIEW_FIELDS, Batch
@@ -45,6 +45,9 @@ PREFETCH_FACTOR = 2
 MAX_PREFETCHED_BYTES = 2**31
 """Bytes of images that the data workers of a process make in advance; if batches need more, each
 worker makes a part of a batch."""
+PACKED_SIDES = 3
+"""Side of a photograph that views are cropped from, in sides of the evaluated square, as this bound
+takes it; a JPEG is decoded with two to four."""
 
 
 class _MaskedTextMethod(Protocol):
@@ -118,7 +121,10 @@ class TrainingBatches(Dataset[Batch]):
         """Return in how many parts data workers make a batch, to bound the memory of all parts."""
         config, view_size = self.config, self.config.model.image.image_size
         num_views = config.views.num_weak + config.views.num_strong
-        batch_bytes = num_views * num_rows * 3 * view_size**2
+        sample_bytes = num_views * 3 * view_size**2
+        if config.views.made_on == "device":
+            sample_bytes = 3 * (PACKED_SIDES * config.data.image_size) ** 2
+        batch_bytes = num_rows * sample_bytes
         prefetched_bytes = PREFETCH_FACTOR * self.num_workers * batch_bytes
         return max(1, min(self.num_workers, num_rows, -(-prefetched_bytes // MAX_PREFETCHED_BYTES)))
 
@@ -183,13 +189,14 @@ class TrainingBatches(Dataset[Batch]):
     ) -> Batch:
         """Return the batch of these rows and their source images."""
         index, tokens = rows.index, rows.tokens
-        pixels, vectors = self._render_views(epoch, index, images)
+        params_by_view = self._draw_params(epoch, index)
+        vectors = [transform.encode_as_vector(params) for params in params_by_view]
         text_variants = self._build_text_variants(epoch, index, tokens)
         training_labels = self.split.training_labels
         labels = np.full(len(index), -1) if training_labels is None else training_labels[index]
         return Batch(
-            images=torch.from_numpy(pixels),
-            augmentation_vectors=torch.from_numpy(vectors),
+            **self._make_views(images, params_by_view),
+            augmentation_vectors=torch.from_numpy(np.stack(vectors)),
             tokens=torch.from_numpy(tokens),
             sample_ids=torch.from_numpy(index),
             labels=torch.from_numpy(labels.astype(np.int64)),
@@ -246,19 +253,31 @@ class TrainingBatches(Dataset[Batch]):
     def _derive_key(self, purpose: str, epoch: int, *qualifiers: str) -> int:
         return rng.derive_key(self.config.seed, self.config.stream, purpose, epoch, *qualifiers)
 
-    def _render_views(
-        self, epoch: int, index: NDArray[np.int64], images: apply.Images
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Return views (V, N, 3, H, W), weak ones first, and their vectors (V, N, A)."""
+    def _draw_params(
+        self, epoch: int, index: NDArray[np.int64]
+    ) -> list[transform.AugmentationParams]:
+        """Return the augmentation parameters of N samples for each view, weak ones first."""
         config, ids = self.config, self.split.ids[index]
-        views, vectors = [], []
+        identity_prob, min_crop_scale = config.views.identity_prob, config.views.min_crop_scale
+        params_by_view = []
         for kind, i in self._list_views():
             key = self._derive_key("view", epoch, f"{kind}/{i}")
-            identity_prob, min_crop_scale = config.views.identity_prob, config.views.min_crop_scale
-            params = data.sample_view(config.data, kind, key, ids, identity_prob, min_crop_scale)
-            views.append(apply.apply_augmentation(images, params, config.model.image.image_size))
-            vectors.append(transform.encode_as_vector(params))
-        return np.stack(views), np.stack(vectors)
+            params_by_view.append(
+                data.sample_view(config.data, kind, key, ids, identity_prob, min_crop_scale)
+            )
+        return params_by_view
+
+    def _make_views(
+        self, images: apply.Images, params_by_view: list[transform.AugmentationParams]
+    ) -> dict[str, Any]:
+        """Return the views as fields of a batch: made, or what a device makes them of."""
+        size = self.config.model.image.image_size
+        if self.config.views.made_on == "cpu":
+            views = [apply.apply_augmentation(images, params, size) for params in params_by_view]
+            return {"images": torch.from_numpy(np.stack(views))}
+        not_made = torch.empty((len(params_by_view), len(images), 3, 0, 0), dtype=torch.uint8)
+        packed = packed_views.pack_views(images, params_by_view, size)
+        return {"images": not_made, "packed_views": packed}
 
     def _list_views(self) -> list[tuple[data.ViewKind, int]]:
         """Return the kind of each view and its number in its kind, weak ones first."""
@@ -328,7 +347,8 @@ def _concatenate_batches(batches: list[Batch], pad_id: int) -> Batch:
     values_by_field = {
         name: [getattr(batch, name) for batch in batches] for name in Batch.__dataclass_fields__
     }
-    tensors_by_field: dict[str, torch.Tensor] = {}
+    packed = values_by_field.pop("packed_views")
+    tensors_by_field: dict[str, Any] = {}
     for name, tensors in values_by_field.items():
         if name == "unreadable_ids" and any(tensor is not None for tensor in tensors):
             tensors = [
@@ -345,4 +365,7 @@ def _concatenate_batches(batches: list[Batch], pad_id: int) -> Batch:
                 for tensor in tensors
             ]
         tensors_by_field[name] = torch.cat(tensors, dim=1 if name in PER_VIEW_FIELDS else 0)
-    return Batch(**tensors_by_field)
+    return Batch(
+        **tensors_by_field,
+        packed_views=None if packed[0] is None else packed_views.concatenate(packed),
+    )
