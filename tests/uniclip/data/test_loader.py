@@ -259,7 +259,7 @@ def test_batches_that_workers_share_are_the_same(name, workers, world, monkeypat
 # ---- photographs of any size ---------------------------------------------------------------------
 
 
-def open_photographs(folder, group=SINGLE_PROCESS, workers=0):
+def open_photographs(folder, group=SINGLE_PROCESS, workers=0, **views):
     """Return the batches of a table of 30 photographs of other sizes and shapes, large ones too."""
     if not (folder / "data.csv").exists():
         csv_data.write_csv(folder, [(f"{i}.jpg", f"picture {i}", "a") for i in range(30)])
@@ -270,7 +270,7 @@ def open_photographs(folder, group=SINGLE_PROCESS, workers=0):
         "clip",
         data={"name": "csv", "path": str(folder / "data.csv"), "image_size": 24},
         model={"image": {"image_size": 24}},
-        views={"num_weak": 1, "num_strong": 1, "identity_prob": 0.3},
+        views={"num_weak": 1, "num_strong": 1, "identity_prob": 0.3, **views},
         train={"batch_size": SIZE},
         runtime={"num_workers": workers},
     )
@@ -325,6 +325,49 @@ def test_an_identity_view_of_a_photograph_is_its_evaluation(tmp_path):
     for view, rows in zip(batch.images, is_identity):
         assert torch.equal(view[rows], squares[rows])
         assert not (view[~rows] == squares[~rows]).all((1, 2, 3)).any()
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize(("workers", "max_bytes"), [(0, 2**31), (1, 2**31), (4, 1)])
+def test_views_made_on_the_device_are_those_of_data_workers(
+    workers, max_bytes, tmp_path, monkeypatch
+):
+    """Parameters, vectors and pixels of photographs; with parts of batches, too."""
+    monkeypatch.setattr(loader, "MAX_PREFETCHED_BYTES", max_bytes)
+    cpu = torch.device("cpu")
+    expected = open_photographs(tmp_path).iterate_batches(0, 5, cpu)
+    on_device = open_photographs(tmp_path, workers=workers, made_on="device")
+    assert len(on_device) == on_device.config.train.steps * (workers if max_bytes == 1 else 1)
+    made = list(on_device.iterate_batches(0, 5, cpu))
+    assert all(equal(a, b) for a, b in zip(expected, made, strict=True))
+    assert all(batch.packed_views is None for batch in made)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_do_not_change_views_made_on_the_device(world, tmp_path):
+    expected = open_photographs(tmp_path).build_batch(3)
+    groups = [ProcessGroup(rank, world) for rank in range(world)]
+    batches = [open_photographs(tmp_path, group, made_on="device") for group in groups]
+    parts = [some.build_batch(3).to(torch.device("cpu")) for some in batches]
+    assert torch.equal(torch.cat([part.images for part in parts], 1), expected.images)
+
+
+def test_data_workers_leave_the_views_to_the_device(tmp_path):
+    batch = open_photographs(tmp_path, made_on="device").build_batch(0)
+    assert batch.images.shape == (2, SIZE, 3, 0, 0)
+    assert batch.packed_views is not None
+    rows = batch.select_rows(slice(2, 5)).to(torch.device("cpu"))
+    assert torch.equal(rows.images, batch.to(torch.device("cpu")).images[:, 2:5])
+
+
+def test_views_of_scenes_made_on_the_device_have_the_same_parameters():
+    on_cpu = make_batches().build_batch(0)
+    made = make_batches(made_on="device").build_batch(0).to(torch.device("cpu"))
+    assert torch.equal(made.augmentation_vectors, on_cpu.augmentation_vectors)
+    assert torch.equal(made.tokens, on_cpu.tokens)
+    difference = (made.images.int() - on_cpu.images.int()).abs()
+    assert difference.max() <= 16
+    assert difference.float().mean() < 0.05
 
 
 # ---- images that cannot be read ------------------------------------------------------------------
