@@ -25,12 +25,15 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, csv_data
 from tests.helpers.small_runs import METHODS, of_method, opened
+from tests.uniclip.augmentation.test_resample import draw_photograph
 from uniclip import numerics
+from uniclip.augmentation.batched_views import make_views
 from uniclip.config import RunConfig, build_run_config
 from uniclip.config.compose import CONF, compose
 from uniclip.io.atomic import read_jsonl
@@ -58,6 +61,9 @@ class Scale:
     measured_steps: int = 3
     num_embeddings: int = 96
     kill_steps: int = 40
+    photograph_shape: tuple[int, int] = (45, 60)
+    """Height and width in pixels of the JPEGs of which views are made."""
+    view_size: int = 32
 
     def build_config(self, method: str, preset: str | None, **train: Any) -> RunConfig:
         """Return a run on this device; without a preset it has the smallest model."""
@@ -85,6 +91,8 @@ GPU_SCALE = Scale(
     curve_steps=50,
     measured_steps=20,
     num_embeddings=4096,
+    photograph_shape=(375, 500),
+    view_size=224,
 )
 
 
@@ -239,6 +247,52 @@ def check_throughput(scale: Scale) -> dict[str, Any]:
     return results
 
 
+def check_views(scale: Scale) -> dict[str, Any]:
+    """Compare views of the device with those of data workers; measure the rates of both."""
+    results: dict[str, Any] = {}
+    num_images, size = 2 * scale.batch_size, scale.view_size
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(num_images):
+            height, width = scale.photograph_shape
+            Image.fromarray(draw_photograph(height, width + i % 8)).save(Path(folder, f"{i}.jpg"))
+        csv_data.write_csv(Path(folder), [(f"{i}.jpg", f"{i}", "a") for i in range(num_images)])
+        feeds, batches_of = {}, {}
+        for made_on in ("cpu", "device"):
+            config = of_method(
+                "clip",
+                data={"name": "csv", "path": f"{folder}/data.csv", "image_size": size},
+                model={"image": {"image_size": size}},
+                views={"num_weak": 1, "num_strong": 2, "made_on": made_on},
+                train={"batch_size": scale.batch_size},
+                runtime={"device": scale.device},
+            )
+            batches, state = open_training(config)
+            batches_of[made_on] = batches
+            feeds[made_on] = BatchFeed(batches, 0, 2 + scale.measured_steps, state.device)
+        device = state.device
+        expected, packed = (batches_of[name].build_batch(0) for name in ("cpu", "device"))
+        is_equal = torch.equal(packed.to(device).images.cpu(), expected.images)
+        views = packed.packed_views.to(device)
+        seconds = []
+        for _ in range(1 + scale.measured_steps):
+            start = time.perf_counter()
+            make_views(views)[-1, -1, -1, -1, -1].item()  # the device is done
+            seconds.append(time.perf_counter() - start)
+        rate = expected.images.shape[0] * scale.batch_size / statistics.median(seconds[1:])
+        results["device"] = {"views_per_second": rate, "equal": is_equal, "ok": is_equal}
+        for made_on, feed in feeds.items():
+            times = [time.perf_counter() for _ in feed]
+            samples = scale.batch_size * (len(times) - 1)
+            rate = samples / (times[-1] - times[0])
+            num_workers = batches_of[made_on].num_workers
+            results[f"loader, views.made_on={made_on}"] = {
+                "samples_per_second": rate,
+                "num_workers": num_workers,
+                "ok": True,
+            }
+    return results
+
+
 def check_bf16(scale: Scale) -> dict[str, Any]:
     """Compare the losses of a short training in bfloat16 with those in float32."""
     preset = scale.presets[0] if scale.presets else None
@@ -257,6 +311,7 @@ CHECKS: dict[str, Callable[[Scale], dict[str, Any]]] = {
     "streamed_losses": check_streamed_losses,
     "resume": check_resume,
     "throughput": check_throughput,
+    "views": check_views,
     "bf16": check_bf16,
 }
 
@@ -329,6 +384,10 @@ def test_the_script_runs_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert all(result["losses"] for result in content["steps"].values())
     assert 0 < content["resume"]["weights"]["resumed_at"][0] < CPU_SCALE.kill_steps
     assert all(r["samples_per_second"] > 0 for r in content["throughput"].values())
+    assert content["views"]["device"]["equal"]
+    assert content["views"]["device"]["views_per_second"] > 0
+    loaders = [r for name, r in content["views"].items() if name.startswith("loader")]
+    assert len([r for r in loaders if r["samples_per_second"] > 0]) == 2
     fp32, bf16 = (content["bf16"]["curves"][p] for p in ("fp32", "bf16"))
     assert len(fp32) == len(bf16) == CPU_SCALE.curve_steps
     assert fp32 != bf16

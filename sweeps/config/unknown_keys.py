@@ -117,6 +117,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "method.augmentation_input": ("aware", "awareness"),
     "views.num_strong": ("views", "num_views", "n_views", "num_crops"),
     "views.min_crop_scale": ("aug_cfg", "scale", "crop_scale", "rrc_scale"),
+    "views.made_on": ("gpu_augment", "gpu_augmentation", "device_views", "dali", "kornia"),
     # data
     "data": ("dataset", "dataset_type", "dataset_name", "source"),
     "data.path": (

@@ -21,6 +21,8 @@ from torchvision.transforms import v2
 from tests.benchmarks.table import Options, Table
 from uniclip import numerics, rng
 from uniclip.augmentation import apply, resample, transform
+from uniclip.augmentation.packed_views import pack_views
+from uniclip.data.image_files import read_photograph
 from uniclip.io import rgb_image
 
 NUM_IMAGES, SOURCE_SIZE, VIEW_SIZE, ROUNDS = 128, 64, 32, 5
@@ -113,6 +115,40 @@ def make_photograph_views(encoded: list[bytes], num_strong: int) -> None:
         transform.encode_as_vector(params)
 
 
+def build_decoder() -> tuple[str, Callable[[bytes], object]]:
+    """Return the fastest decoder of JPEGs that can be imported, and its name."""
+    try:
+        from simplejpeg import decode_jpeg as decode
+    except ImportError:
+        return "torchvision's decoder", lambda content: decode_jpeg(
+            torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        )
+    return "simplejpeg", decode
+
+
+def pack_photographs(encoded: list[bytes], num_strong: int) -> None:
+    """Make what a data worker gives to a device that makes the views, with their vectors."""
+    size, ids = PHOTOGRAPH_VIEW_SIZE, np.arange(len(encoded), dtype=np.uint64)
+    photographs = [read_photograph(io.BytesIO(content), size) for content in encoded]
+    all_params = [transform.sample_weak(rng.derive_key("weak"), ids)]
+    all_params += [transform.sample_strong(rng.derive_key("s", i), ids) for i in range(num_strong)]
+    for params in all_params:
+        transform.encode_as_vector(params)
+    pack_views(photographs, all_params, size)
+
+
+def compare_packing(num_photographs: int) -> dict[str, Any]:
+    """Return the row of what is left to a data worker with views.made_on=device, per image."""
+    encoded = encode_photographs(num_photographs)
+    name, decode = build_decoder()
+    sides: dict[str, Side] = {
+        name: lambda: [decode(content) for content in encoded],
+        "uniclip": lambda: pack_photographs(encoded, 2),
+    }
+    what = "decode and pack for 3 views of a device, JPEG of 500 x 375, an image"
+    return build_row(what, sides, per=num_photographs)
+
+
 def build_torchvision_views(encoded: list[bytes], num_strong: int) -> Side:
     """Return the same with torchvision."""
     weak = v2.RandomResizedCrop(PHOTOGRAPH_VIEW_SIZE, (0.5, 1), antialias=True)
@@ -189,6 +225,7 @@ def run(options: Options) -> Table:
         rows = [
             compare_small_views(),
             *(compare_photograph_views(num_photographs, n) for n in (1, 2)),
+            compare_packing(num_photographs),
         ]
     torch.set_num_threads(threads)
     return Table("views", rows, {"width of the peers' blur at 224 px": f"{BLUR_TAPS} px"})

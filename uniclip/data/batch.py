@@ -77,9 +77,7 @@ class Batch:
         """
         packed = self.packed_views
         pinned: dict[str, Any] = {n: v.pin_memory() for n, v in self._list_present_fields()}
-        return replace(
-            self, **pinned, packed_views=None if packed is None else packed.pin_memory()
-        )
+        return replace(self, **pinned, packed_views=None if packed is None else packed.pin_memory())
 
     def record_stream(self, stream: torch.Stream) -> None:
         """Keep the memory of tensors that another CUDA stream made until `stream` has used them."""

@@ -174,6 +174,16 @@ def test_broken_switch_fails_its_check(
     assert run_audit_of(resolved_plan, arm)[arm, check] is False
 
 
+@pytest.mark.parametrize("breaks", [False, True])
+def test_crops_that_the_device_makes_are_compared(
+    monkeypatch: pytest.MonkeyPatch, breaks: bool
+) -> None:
+    if breaks:
+        _arm_sees_other_crops(monkeypatch)
+    found = run_audit_of(plan_from_words(*TINY_COMPONENTS, ARMS, "views.made_on=device"), "clip")
+    assert found["clip", "same crops of shared views"] is not breaks
+
+
 def test_undeclared_difference_fails_the_check(resolved_plan: ResolvedPlan) -> None:
     arm = resolved_plan.plan.get_arm("no-awareness")
     more = replace(arm, config_diff={**arm.config_diff, "train.learning_rate": 0.1})

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
-from tests.helpers.small_runs import tiny
+from tests.helpers import csv_data
+from tests.helpers.small_runs import claimed, opened, tiny
+from tests.helpers.training_runs import equal_weights, get_weights, stop_after
+from tests.uniclip.augmentation.test_resample import draw_photograph
 from uniclip.data.batch import Batch
 from uniclip.training import batch_feed
 from uniclip.training.batch_feed import BatchFeed
-from uniclip.training.trainer import setup_training
+from uniclip.training.trainer import setup_training, train_model
 
 CPU = torch.device("cpu")
 
@@ -27,6 +32,23 @@ def test_batches_are_those_of_the_loader_and_the_wait_is_counted() -> None:
         assert torch.equal(batch.images, batches.build_batch(step).images)
         waited.append(feed.waited_seconds)
     assert 0 < waited[0] < waited[1] < waited[2]
+
+
+def test_views_made_on_the_device_give_the_same_weights_after_a_resume(tmp_path: Path) -> None:
+    """Of photographs, made of the same parameters; also where batches are embedded in chunks."""
+    csv_data.write_csv(tmp_path, [(f"{i}.jpg", f"picture {i}", "a") for i in range(24)])
+    for i in range(24):
+        Image.fromarray(draw_photograph(40 + i, 64 - i)).save(tmp_path / f"{i}.jpg")
+    sections: dict[str, Any] = {
+        "data": {"name": "csv", "path": str(tmp_path / "data.csv"), "image_size": 32},
+        "train": {"steps": 4, "batch_size": 8, "grad_cache_chunks": 2},
+    }
+    expected = train_model(tiny(**sections))
+    config = tiny(**sections, views={"made_on": "device"})
+    run = opened(tmp_path / "store", config)
+    train_model(config, attempt=claimed(run), stop=stop_after(2))
+    resumed = train_model(config, attempt=claimed(run))
+    assert equal_weights(get_weights(resumed), get_weights(expected))
 
 
 def test_only_the_time_in_the_loader_counts(monkeypatch: pytest.MonkeyPatch) -> None:
