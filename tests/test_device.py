@@ -250,7 +250,7 @@ def check_throughput(scale: Scale) -> dict[str, Any]:
 def check_views(scale: Scale) -> dict[str, Any]:
     """Compare views of the device with those of data workers; measure the rates of both."""
     results: dict[str, Any] = {}
-    num_images, size = 2 * scale.batch_size, scale.view_size
+    num_images, size = 4 * scale.batch_size, scale.view_size  # not all are training images
     with tempfile.TemporaryDirectory() as folder:
         for i in range(num_images):
             height, width = scale.photograph_shape

@@ -202,10 +202,9 @@ class TrainingBatches(Dataset[Batch]):
             labels=torch.from_numpy(labels.astype(np.int64)),
             kept_patches=self._draw_kept_patches(epoch, index),
             unreadable_ids=None if unreadable_ids is None else torch.from_numpy(unreadable_ids),
-            **{
-                name: torch.from_numpy(variant_tokens)
-                for name, variant_tokens in text_variants.items()
-            },
+            **dict[str, Any](
+                {name: torch.from_numpy(variant) for name, variant in text_variants.items()}
+            ),
         )
 
     def iterate_batches(

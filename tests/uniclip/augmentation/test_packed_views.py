@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,18 @@ def test_parts_are_the_batch(photographs):
     for name in ("pixels", "crops", "spans", "colors"):
         assert torch.equal(getattr(joined, name), getattr(whole, name)), name
     assert torch.equal(make_views(joined), make_views(whole))
+
+
+def test_every_tensor_is_pinned(photographs, monkeypatch):
+    packed = pack_views(photographs, draw_params(range(len(SHAPES))), SIZE)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
+    pinned = packed.pin_memory()
+    for field in dataclasses.fields(packed):
+        value, pinned_value = getattr(packed, field.name), getattr(pinned, field.name)
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(pinned_value, value + 1), field.name
+        else:
+            assert pinned_value == value
 
 
 def test_rows_are_selected_in_every_table(photographs):
