@@ -43,8 +43,8 @@ def make_views(packed: PackedViews) -> Tensor:
             (num_views * n, 3, size, size), dtype=torch.uint8, device=packed.pixels.device
         )
         for rows in tables.chunks:
-            made = _make_chunk(packed.pixels, tables, rows, size)
-            views.index_copy_(0, tables.order[rows], made.to(torch.uint8))
+            chunk = _make_chunk(packed.pixels, tables, rows, size)
+            views.index_copy_(0, tables.order[rows], chunk.to(torch.uint8))
         return views.view(num_views, n, 3, size, size)
 
 
