@@ -20,10 +20,9 @@ from torchvision.transforms import v2
 
 from tests.benchmarks.table import Options, Table
 from uniclip import numerics, rng
-from uniclip.augmentation import apply, resample, transform
+from uniclip.augmentation import apply, transform
 from uniclip.augmentation.packed_views import pack_views
 from uniclip.data.image_files import read_photograph
-from uniclip.io import rgb_image
 
 NUM_IMAGES, SOURCE_SIZE, VIEW_SIZE, ROUNDS = 128, 64, 32, 5
 NUM_PHOTOGRAPHS, PHOTOGRAPH_VIEW_SIZE = (48, 4), 224
@@ -104,10 +103,7 @@ def encode_photographs(n: int) -> list[bytes]:
 def make_photograph_views(encoded: list[bytes], num_strong: int) -> None:
     """Make what a training batch of these images takes: decoding, views and vectors."""
     size, ids = PHOTOGRAPH_VIEW_SIZE, np.arange(len(encoded), dtype=np.uint64)
-    photographs = [
-        resample.make_photograph(rgb_image.read_source_image(io.BytesIO(content), size), size)
-        for content in encoded
-    ]
+    photographs = [read_photograph(io.BytesIO(content), size) for content in encoded]
     all_params = [transform.sample_weak(rng.derive_key("weak"), ids)]
     all_params += [transform.sample_strong(rng.derive_key("s", i), ids) for i in range(num_strong)]
     for params in all_params:
@@ -206,8 +202,7 @@ def compare_photograph_views(num_photographs: int, num_strong: int) -> dict[str,
     if (albumentations := build_albumentations_views(encoded, num_strong)) is not None:
         sides["albumentations"] = albumentations
     sides["decoding alone"] = lambda: [
-        rgb_image.read_source_image(io.BytesIO(content), PHOTOGRAPH_VIEW_SIZE)
-        for content in encoded
+        read_photograph(io.BytesIO(content), PHOTOGRAPH_VIEW_SIZE) for content in encoded
     ]
     views = f"weak + {num_strong} strong view{'s' * (num_strong > 1)}"
     what = f"decode + {views}, JPEG of 500 x 375 to {PHOTOGRAPH_VIEW_SIZE} px, an image"

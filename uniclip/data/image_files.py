@@ -15,10 +15,11 @@ from typing import ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.augmentation.resample import Photograph, make_photograph
+from uniclip.augmentation.resample import REDUCED_FROM, Photograph, make_photograph
 from uniclip.data.split import Split
 from uniclip.errors import UserError
 from uniclip.io import rgb_image
+from uniclip.io.plain_jpeg import decode_plain_jpeg
 
 UNREADABLE = Photograph(np.zeros((1, 1, 3), np.uint8), square_size=1)
 """Stands for a photograph that cannot be read."""
@@ -37,7 +38,12 @@ def read_photograph(file: Path | BytesIO, square_size: int) -> Photograph:
     Raises:
         UnreadableImageError: It cannot be decoded.
     """
-    return make_photograph(rgb_image.read_source_image(file, square_size), square_size)
+    content = BytesIO(rgb_image.read_content(file)) if isinstance(file, Path) else file
+    # A larger one is decoded at a fraction of its size.
+    pixels = decode_plain_jpeg(content, max_short_side=REDUCED_FROM * square_size - 1)
+    if pixels is not None:
+        return Photograph(pixels, square_size)
+    return make_photograph(rgb_image.read_source_image(content, square_size), square_size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,6 +82,15 @@ def decode_rgb_image(source: ImageSource, min_side: int | None = None) -> Image:
     return _decode(source, min_side)
 
 
+def read_content(path: Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises `UnreadableImageError` and `UserError` as `read_rgb_image`.
+    """
+    with _open_regular_file(path) as stream, _translate_errors():
+        return stream.read()
+
+
 def to_rgb_image(image: Image) -> Image:
     """Convert an opened image (its current frame) by the rule of this module.
 
