@@ -27,6 +27,7 @@ GOOD, BAD, MUTED = "good", "bad", "muted"
 """Tones of a text on the HTML page."""
 
 MDE_LABEL = "MDE (80 % power)"
+NOT_STATED = "not stated"
 DIRECTION_LABELS = {
     "i2t": "image to text",
     "t2i": "text to image",
@@ -222,7 +223,7 @@ def format_forward_passes(
         for arms in (positive_arms, negative_arms)
     ]
     if not all(sides):
-        return "not stated"
+        return NOT_STATED
     left_text, right_text = (" or ".join(f"{x:g}" for x in side) for side in sides)
     return f"{left_text} vs. {right_text} image forward passes"
 

@@ -187,7 +187,7 @@ def tabulate_next_steps(results: Results) -> pd.DataFrame:
     if num_open:
         steps.append((f"finish {num_open} cells", f"{num_open} of {len(cells)} are open", command))
     looks = [e.look for e in results.effects.values() if e.look is not None]
-    if looks:
+    if looks and plan.adaptive is None:
         least = min(looks, key=lambda look: look.num_finished)
         if least.next_look is not None and not num_open:
             seeds = least.next_look.num_seeds

@@ -97,7 +97,9 @@ def _describe_baseline(results: Results, baseline: Baseline, key: ScoreKey) -> s
     )
     label = results.get_arm_label(baseline.arm)
     mean_text = results.get_score_format(key).format_with_unit(baseline.mean)
-    if baseline.comparison is None or not baseline.comparison.verdict.sign:
-        return f"{label} scores {mean_text} ({cost_text})"
-    contrast, verdict = baseline.comparison.contrast, baseline.comparison.verdict
-    return f"{label} scores {mean_text} ({cost_text}; {contrast.label}: {verdict.text})"
+    details = [cost_text] if cost_text != formatting.NOT_STATED else []
+    if baseline.comparison is not None and baseline.comparison.verdict.sign:
+        contrast, verdict = baseline.comparison.contrast, baseline.comparison.verdict
+        details.append(f"{contrast.label}: {verdict.text}")
+    details_text = f" ({'; '.join(details)})" if details else ""
+    return f"{label} scores {mean_text}{details_text}"

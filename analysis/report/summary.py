@@ -179,6 +179,10 @@ def _describe_looks(results: Results) -> list[str]:
     if not looks:
         return []
     least = min(looks, key=lambda look: look.num_finished)
+    if results.plan.adaptive is not None and least.reached is not None:
+        counts = sorted(look.reached.num_seeds for look in looks if look.reached is not None)
+        to_text = f" to {counts[-1]}" if counts[-1] > counts[0] else ""
+        return [f"Adaptive seeds: verdicts of looks at {counts[0]}{to_text} seeds."]
     next_text = describe_next_look(results.sweep_data, least)
     if all(look.reached is None for look in looks):
         first, first_seed = least.looks[0].num_seeds, results.plan.first_seed

@@ -17,7 +17,7 @@ def build_run_table(
     cells: pd.DataFrame,
     files: Mapping[str, Sequence[tuple[str, str]]] | None = None,
 ) -> Table:
-    """Return arms by seeds.
+    """Return arms by seeds; a cell that is not in the plan is empty.
 
     Args:
         arms: arms of the plan.
@@ -36,8 +36,9 @@ def build_run_table(
                 _build_run_cell(
                     *run_by_cell[arm.name, s], (files or {}).get(run_by_cell[arm.name, s][0], ())
                 )
-                for s in seeds
                 if (arm.name, s) in run_by_cell
+                else TableCell(text="")
+                for s in seeds
             ),
         )
         for arm in arms

@@ -9,11 +9,12 @@ from pathlib import Path
 from analysis.collect import export
 from analysis.collect.frame import collect_sweep_data
 from analysis.results.results import Results, analyze
+from analysis.statistics.sequential_t import build_sequential_looks
 from analysis.tables import build_tables
 from analysis.tables.table import TABLE_FORMATS, Table, to_csv
 from tests.helpers import fake_sweep
 from tests.helpers.fake_sweep import Truth
-from uniclip.store import PrimaryMetric, Store
+from uniclip.store import AdaptiveRule, PrimaryMetric, Store
 
 
 def analyze_sweep(store: Store, sweep_id: str) -> Results:
@@ -59,6 +60,19 @@ def analyze_listed_sweep(root: Path, truth: Truth) -> Results:
     store.get_sweep(sweep_id).write_plan(
         replace(plan, design="listed", arms=arms, contrasts=contrasts)
     )
+    return analyze_sweep(store, sweep_id)
+
+
+def analyze_adaptive_sweep(root: Path) -> Results:
+    """Analyze a synthetic adaptive sweep: two arms have six seeds, the others four."""
+    truth = Truth(seeds=tuple(range(6)), looks=build_sequential_looks(4, 6), margin=0.02)
+    store, sweep_id = fake_sweep.make(root, truth)
+    plan = fake_sweep.plan(truth)
+    rule = AdaptiveRule(
+        initial_seeds={arm.name: 4 for arm in plan.arms}, max_seeds=6, max_gpu_hours=None
+    )
+    cells = tuple(c for c in plan.cells if c.seed < 4 or c.arm in ("full", "clip"))
+    store.get_sweep(sweep_id).write_plan(replace(plan, adaptive=rule, cells=cells))
     return analyze_sweep(store, sweep_id)
 
 

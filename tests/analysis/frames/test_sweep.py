@@ -17,7 +17,11 @@ from analysis.frames.sweep import (
 )
 from analysis.results.results import Results
 from tests.helpers import fake_sweep
-from tests.helpers.analyzed_sweeps import analyze_fake_sweep, analyze_sweep
+from tests.helpers.analyzed_sweeps import (
+    analyze_adaptive_sweep,
+    analyze_fake_sweep,
+    analyze_sweep,
+)
 from tests.helpers.fake_sweep import Truth
 from tests.helpers.fake_tuned_sweep import make_tuned_sweep
 from uniclip.errors import UserError
@@ -83,3 +87,5 @@ def test_next_steps_are_cells_looks_and_seeds(tmp_path: Path) -> None:
     store, plan = make_tuned_sweep(tmp_path / "c")
     commands = tabulate_next_steps(analyze_sweep(store, plan.sweep_id))["command"]
     assert not any("sweep.py run" in command for command in commands)
+    adaptive = tabulate_next_steps(analyze_adaptive_sweep(tmp_path / "d"))
+    assert not any("seeds=" in command for command in adaptive["command"])

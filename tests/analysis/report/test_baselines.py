@@ -24,6 +24,16 @@ def test_a_loss_to_a_simpler_arm_is_reported(tmp_path: Path) -> None:
     assert any("No simpler arm scores higher" in s for s in leading)
 
 
+def test_a_cost_that_is_not_counted_is_left_out(tmp_path: Path) -> None:
+    truth = Truth(seeds=tuple(range(6)), clip=0.75)
+    store, sweep = fake_sweep.make(tmp_path, truth)
+    store.get_sweep(sweep).write_plan(replace(fake_sweep.plan(truth), forward_passes={}))
+    sentences = summary.build_summary_sentences(analyze_sweep(store, sweep))
+    (sentence,) = [s for s in sentences if "loses to simpler arms: CLIP" in s]
+    assert " % (UniCLIP against CLIP: hurts" in sentence
+    assert "not stated" not in sentence
+
+
 def test_an_arm_of_another_setting_is_no_simpler_arm(tmp_path: Path) -> None:
     truth = Truth(seeds=tuple(range(6)), clip=0.75)
     store, sweep = fake_sweep.make(tmp_path, truth)

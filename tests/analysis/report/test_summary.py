@@ -14,6 +14,7 @@ from analysis.results.results import Results
 from analysis.tables.effects import build_effect_table
 from tests.helpers import fake_sweep
 from tests.helpers.analyzed_sweeps import (
+    analyze_adaptive_sweep,
     analyze_fake_sweep,
     analyze_listed_sweep,
     analyze_sweep,
@@ -182,6 +183,12 @@ def test_between_looks_the_verdict_of_the_last_one_stands(tmp_path: Path) -> Non
     assert "Verdicts of the look at 5 seeds; next look at 8 seeds (1 more seed" in " ".join(lines)
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 22
+
+
+def test_an_adaptive_sweep_has_no_next_look(tmp_path: Path) -> None:
+    text = " ".join(summary.build_terminal_summary(analyze_adaptive_sweep(tmp_path)))
+    assert "Adaptive seeds: verdicts of looks at 4 to 6 seeds." in text
+    assert "next look" not in text
 
 
 def test_every_statement_is_made_of_both_primary_scores(tmp_path: Path) -> None:

@@ -7,7 +7,12 @@ from pathlib import Path
 from analysis.tables.runs import build_run_table
 from analysis.tables.table import TABLE_FORMATS
 from tests.helpers import fake_sweep
-from tests.helpers.analyzed_sweeps import analyze_fake_sweep, read_records
+from tests.helpers.analyzed_sweeps import (
+    analyze_adaptive_sweep,
+    analyze_fake_sweep,
+    format_all_tables,
+    read_records,
+)
 from tests.helpers.fake_sweep import Truth
 
 
@@ -30,3 +35,15 @@ def test_links_and_statuses(tmp_path: Path) -> None:
         assert format_table(linked) == format_table(table), "links are for the page only"
     statuses = [r["status"] for r in read_records(table) if r["arm"] == "full"]
     assert statuses == ["complete", "needs_evaluation", "pending"]
+
+
+def test_arms_with_fewer_seeds_have_empty_cells(tmp_path: Path) -> None:
+    results = analyze_adaptive_sweep(tmp_path)
+    table = build_run_table(results.plan.arms, results.plan.seeds, results.sweep_data.cells)
+    texts = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    runs = {arm: [fake_sweep.run_id(arm, s) for s in range(6)] for arm in ("full", "none")}
+    assert texts["UniCLIP, all components"] == runs["full"]
+    assert texts["no component"] == [*runs["none"][:4], "", ""]
+    assert len(read_records(table)) == len(results.plan.cells)
+    lines = format_all_tables(results)["runs.md"].splitlines()
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
