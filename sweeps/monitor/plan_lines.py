@@ -5,6 +5,7 @@ On a screen a plan takes one screen: cells are listed by arm, and what does not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -24,6 +25,8 @@ MIN_TABLE_LINES, MIN_DIFFERENCE_LINES, MIN_NOTE_LINES = 6, 3, 4
 """Lines that each part of a plan has on a screen, if it needs so many."""
 SHORT_TABLE_LINES = 4
 """Lines of the table of cells where notes say how to get many data sets."""
+SAME_VALUES = "the same values in other combinations"
+"""What is said of an interaction of values of a command."""
 MORE_HINT = "plan --full lists every cell, difference and note"
 PLAN_COLUMNS = (
     Column("cells"),
@@ -124,10 +127,10 @@ def describe_differences(
     texts, num_matched = [], 0
     for contrast in plan.contrasts:
         comparison = comparability.compare_quantities(facts_by_arm, contrast, tolerances)
-        if comparison is not None and comparison.is_matched:
+        values = _list_value_differences(plan, contrast)
+        if comparison is not None and comparison.is_matched and values in ([], [SAME_VALUES]):
             num_matched += 1
             continue
-        values = _list_value_differences(plan, contrast)
         differences = [] if comparison is None and values else _list_differences(comparison)
         texts.append((contrast.label, [*values, *differences]))
     if not plan.contrasts:
@@ -171,21 +174,40 @@ def _join_differences(
 
 
 def _list_value_differences(plan: Plan, contrast: Contrast) -> list[str]:
-    """Return the values of a command in which two arms differ; nothing for other contrasts."""
+    """Return the values of a command in which two sides differ; nothing without a command.
+
+    A side of several arms may have several values, each with a share of the weights.
+    """
     base_values = plan.base_config.get("values", {})
-    sides = [[a for a, w in contrast.weights.items() if w * sign > 0] for sign in (1, -1)]
-    if not base_values or any(len(side) != 1 for side in sides):
+    if not base_values or not all(contrast.arms_by_sign):
         return []
-    left, right = (
-        {f"values.{key}": v for key, v in base_values.items()} | plan.get_arm(side[0]).config_diff
-        for side in sides
-    )
-    return [
-        f"{key.removeprefix('values.')} {format_value(left.get(key))} vs. "
-        f"{format_value(right.get(key))}"
-        for key in {**left, **right}
-        if key.startswith("values.") and left.get(key) != right.get(key)
-    ]
+    differences = []
+    for name in base_values:
+        left, right = (
+            _share_values(plan, contrast, side, name) for side in contrast.arms_by_sign
+        )
+        if left.keys() == right.keys() and all(
+            math.isclose(left[v], right[v], abs_tol=1e-9) for v in left
+        ):
+            continue
+        if left.keys() == right.keys():
+            differences.append(f"{name} in other shares")
+        else:
+            differences.append(f"{name} {' or '.join(left)} vs. {' or '.join(right)}")
+    return differences or [SAME_VALUES]
+
+
+def _share_values(
+    plan: Plan, contrast: Contrast, side: Sequence[str], name: str
+) -> dict[str, float]:
+    """Return each value of a command on one side of a contrast, and its share of the weights."""
+    shares: dict[str, float] = {}
+    total = sum(contrast.weights[arm] for arm in side)
+    for arm in side:
+        default = plan.base_config["values"][name]
+        text = format_value(plan.get_arm(arm).config_diff.get(f"values.{name}", default))
+        shares[text] = shares.get(text, 0.0) + contrast.weights[arm] / total
+    return shares
 
 
 def _list_differences(comparison: comparability.ConditionComparison | None) -> list[str]:

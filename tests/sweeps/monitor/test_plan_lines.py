@@ -33,6 +33,33 @@ def test_arms_of_a_command_differ_in_their_values() -> None:
     )
     lines = plan_lines.describe_differences(plan, {}, 80)
     assert lines[-1].strip() == "c: lr 0.5 vs. 0.1"
+    fact = {"samples seen": 10.0}
+    assert plan_lines.describe_differences(plan, {"a": fact, "b": fact}, 80) == lines
+
+
+@pytest.mark.parametrize(
+    ("weights", "text"),
+    [
+        ({"on": 0.5, "no-y": 0.5, "no-x": -0.5, "none": -0.5}, "x 1 vs. 0"),
+        ({"on": 1.0, "no-x": -1.0, "no-y": -1.0, "none": 1.0}, plan_lines.SAME_VALUES),
+        ({"on": 1.0, "no-x": -0.5, "none": -0.5}, "x 1 vs. 0, y 1 vs. 1 or 0"),
+        ({"on": 1.5, "no-x": 0.5, "no-y": -0.5, "none": -1.5}, "x in other shares, y 1 vs. 0"),
+    ],
+)
+def test_values_of_several_arms_are_those_of_the_sides(
+    weights: dict[str, float], text: str
+) -> None:
+    plan = make_plan()
+    off = {"on": "", "no-x": "x", "no-y": "y", "none": "xy"}
+    arms = tuple(
+        replace(plan.arms[0], name=name, config_diff={f"values.{v}": 0 for v in values})
+        for name, values in off.items()
+    )
+    contrast = Contrast(name="c", label="c", kind="main", weights=weights, primary=True)
+    base_config = {**plan.base_config, "values": {"x": 1, "y": 1, "z": 1}}
+    plan = replace(plan, arms=arms, contrasts=(contrast,), base_config=base_config)
+    lines = plan_lines.describe_differences(plan, {}, 80)
+    assert lines[-1].strip() == f"c: {text}"
 
 
 def make_seeds_plan(num_arms: int = 3) -> Plan:
