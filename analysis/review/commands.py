@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from analysis.review.finding import CommandWords, Finding
+from analysis.review.finding import CommandWords, Finding, has_evaluated_models
 from uniclip.commands.definition import EXECUTOR
 from uniclip.config.override_keys import get_key, replace_overrides
 from uniclip.store import Plan, Store
@@ -27,7 +27,7 @@ def format_command_lines(
     """Return the command lines that answer a finding: "run ablation=components seeds=8".
 
     Runs that were imported have no command that runs more of them, those of another program none
-    that sets a key of this package's training.
+    that tunes, or sets a key of this package's training.
 
     Args:
         finding: the finding.
@@ -50,11 +50,10 @@ def _is_applicable(words: CommandWords, plan: Plan) -> bool:
     """Return whether a command exists for the runs of a plan."""
     if words.command == "report" or plan.executor not in (IMPORTED, EXECUTOR):
         return True
-    if plan.executor == IMPORTED:
+    if plan.executor == IMPORTED or words.command == "tune":
         return False
     keys = {get_key(word) for word in words.changes}
-    has_checkpoint = bool(plan.base_config["runtime"]["command"]["definition"].get("checkpoint"))
-    return (has_checkpoint or "benchmark" not in keys) and not any(
+    return (has_evaluated_models(plan) or "benchmark" not in keys) and not any(
         key.startswith(TRAINING_SECTIONS) for key in keys
     )
 

@@ -17,6 +17,7 @@ from analysis.review.finding import (
     Remedy,
     ReviewInput,
     format_seeds,
+    has_evaluated_models,
     join_names,
 )
 from uniclip.config.compose import flatten
@@ -240,19 +241,26 @@ def check_datasets(review: ReviewInput) -> Iterator[Finding]:
     if len(names) != 1:
         return
     name = next(iter(names))
+    remedy = Remedy(
+        description=f"the finished runs, evaluated on {OTHER_DATASETS} as well: nothing is "
+        "trained (list benchmarks names others; data download fetches them)",
+        commands=(CommandWords(changes=(f"benchmark=[{name},{OTHER_DATASETS}]",)),),
+        runs={},
+        num_evaluations=len({cell.run_id for cell in plan.cells}),
+    )
+    if not has_evaluated_models(plan):
+        remedy = Remedy(
+            description="scores of the program on other data, beside those that it has, or its "
+            "checkpoint, which is then evaluated here (docs/commands.md)",
+            runs={},
+        )
     yield Finding(
         check="one_dataset",
         title="One data set",
         severity="minor",
         evidence=(f"every score is on {name}",),
         reason="An effect on one data set may be one of this data set.",
-        remedy=Remedy(
-            description=f"the finished runs, evaluated on {OTHER_DATASETS} as well: nothing is "
-            "trained (list benchmarks names others; data download fetches them)",
-            commands=(CommandWords(changes=(f"benchmark=[{name},{OTHER_DATASETS}]",)),),
-            runs={},
-            num_evaluations=len({cell.run_id for cell in plan.cells}),
-        ),
+        remedy=remedy,
     )
 
 
@@ -302,10 +310,19 @@ def _propose_scale(plan: Plan, arms: Sequence[str]) -> tuple[tuple[str, ...], st
     if steps and steps >= 2 and has_free_steps(plan, arms):
         smaller = round(steps * SMALLER_SCALE)
         interval_words = [f"{VALIDATE_EVERY}={smaller}"] if interval and interval > smaller else []
-        return (f"{STEPS}={smaller}", *interval_words), "steps"
+        return (f"{_name_steps(plan)}={smaller}", *interval_words), "steps"
     if batch_size and batch_size >= 4:
         return (f"{BATCH_SIZE}={round(batch_size * SMALLER_SCALE)}",), "batch size"
     return (), "steps (each arm sets its own, so in the ablation's YAML)"
+
+
+def _name_steps(plan: Plan) -> str:
+    """Return the key that sets the steps: of a command, the value on its command line, if any."""
+    definition = plan.base_config.get("runtime", {}).get("command", {}).get("definition", {})
+    steps = str(definition.get("steps", ""))
+    name = steps.removeprefix("{").removesuffix("}")
+    is_value = steps == f"{{{name}}}" and steps in str(definition.get("run", ""))
+    return name if is_value else STEPS
 
 
 def has_free_steps(plan: Plan, arms: Sequence[str]) -> bool:

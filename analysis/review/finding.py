@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 Severity = Literal["major", "minor"]
 
 
+def has_evaluated_models(plan: Plan) -> bool:
+    """Return whether this package evaluates the models of the runs, or could."""
+    if not plan.is_scored_by_program:
+        return True
+    command = plan.base_config.get("runtime", {}).get("command", {})
+    return bool(command.get("definition", {}).get("checkpoint"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class CommandWords:
     """A command line, by what it changes of the one that made the sweep."""

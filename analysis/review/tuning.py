@@ -37,6 +37,29 @@ def check_untuned_arms(review: ReviewInput) -> Iterator[Finding]:
     values = flatten(plan.base_config)
     shared = "".join(f", {key}={values[key]:g}" for key in TUNED_KEYS if key in values)
     arms = review.compared_arms
+    trials_text = f"{NUM_TRIALS} trials of each compared arm, alike"
+    remedy = Remedy(
+        description=f"{trials_text}, then the tuned arms at the {len(plan.seeds)} seeds of the "
+        "report",
+        commands=(
+            CommandWords(
+                command="tune",
+                changes=(
+                    *review.select_arms(arms),
+                    format_seeds(plan.seeds),
+                    f"n_trials={NUM_TRIALS}",
+                ),
+                same_sweep=False,
+            ),
+        ),
+        runs=dict.fromkeys(arms, float(NUM_TRIALS + len(plan.seeds))),
+    )
+    if plan.is_scored_by_program:
+        remedy = Remedy(
+            description=f"{trials_text}, by the program that trains them; write the values that "
+            "they choose as arms (docs/commands.md)",
+            runs={},
+        )
     yield Finding(
         check="untuned_arms",
         title="No arm was tuned",
@@ -44,22 +67,7 @@ def check_untuned_arms(review: ReviewInput) -> Iterator[Finding]:
         evidence=(f"{len(plan.arms)} arms share the declared values{shared}",),
         reason="The shared values may suit one arm better than the other; the difference may "
         "vanish once each arm has its own.",
-        remedy=Remedy(
-            description=f"{NUM_TRIALS} trials of each compared arm, alike, then the tuned arms at "
-            f"the {len(plan.seeds)} seeds of the report",
-            commands=(
-                CommandWords(
-                    command="tune",
-                    changes=(
-                        *review.select_arms(arms),
-                        format_seeds(plan.seeds),
-                        f"n_trials={NUM_TRIALS}",
-                    ),
-                    same_sweep=False,
-                ),
-            ),
-            runs=dict.fromkeys(arms, float(NUM_TRIALS + len(plan.seeds))),
-        ),
+        remedy=remedy,
     )
 
 

@@ -20,7 +20,8 @@ from tests.helpers.reviewed_sweeps import (
     assert_only_finding,
     write_sweep,
 )
-from uniclip.store import Alias, Arm, Contrast, FoldOver
+from uniclip.commands.definition import EXECUTOR
+from uniclip.store import Alias, Arm, Contrast, FoldOver, Plan
 
 
 @pytest.mark.parametrize(
@@ -127,3 +128,35 @@ def test_settings_of_other_compute_are_another_scale(tmp_path: Path) -> None:
     scaled_plan = replace(plan, contrasts=(*plan.contrasts, scale))
     scaled = replace(results, sweep_data=replace(results.sweep_data, plan=scaled_plan))
     assert not list(check_scale(replace(review, results=scaled)))
+
+
+@pytest.mark.parametrize(
+    ("run", "checkpoint", "key"),
+    [
+        ("train --steps {n}", "", "n"),
+        ("train --epochs 2", "", "train.steps"),
+        ("train --steps {n}", "last.pt", "n"),
+    ],
+)
+def test_another_program_has_other_answers(
+    run: str, checkpoint: str, key: str, tmp_path: Path
+) -> None:
+    """It is not tuned here, its models may not be evaluated here, and its steps are its own."""
+    definition = {"run": run, "steps": "{n}", "checkpoint": checkpoint}
+
+    def change(plan: Plan) -> Plan:
+        runtime = {**plan.base_config["runtime"], "command": {"definition": definition}}
+        base_config = {**plan.base_config, "runtime": runtime}
+        arms = tuple(replace(arm, config_diff={}) for arm in plan.arms)
+        return replace(plan, executor=EXECUTOR, base_config=base_config, arms=arms)
+
+    story = Story(datasets=("scenes",), is_tuned=False, has_other_scale=False, change=change)
+    store, plan = write_sweep(tmp_path, story)
+    findings = {finding.check: finding for finding in review_sweep(store, plan)}
+    for name in ("untuned_arms", "one_dataset"):
+        assert not findings[name].remedy.runs
+    assert "by the program that trains them" in findings["untuned_arms"].remedy.description
+    assert not findings["untuned_arms"].remedy.commands
+    assert bool(findings["one_dataset"].remedy.commands) == bool(checkpoint)
+    (command,) = findings["one_scale"].remedy.commands
+    assert f"{key}={plan.base_config['train']['steps'] // 2}" in command.changes

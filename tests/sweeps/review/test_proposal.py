@@ -82,3 +82,6 @@ def test_another_program_has_no_keys_of_training(
         check="c", title="t", severity="minor", evidence=("e",), reason="r", remedy=remedy
     )
     assert bool(build_proposal(finding, STORE, plan, {}, 0).command_lines) == is_listed
+    tuning = replace(remedy, commands=(CommandWords(command="tune", changes=("n_trials=8",)),))
+    tuned = build_proposal(replace(finding, remedy=tuning), STORE, plan, {}, 0)
+    assert not tuned.command_lines, "tune sets no values of a command"
