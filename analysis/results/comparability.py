@@ -174,7 +174,9 @@ def _within_tolerance(left: list[float], right: list[float], tolerance: float) -
 
 
 def _format_counts(values: list[float]) -> str:
-    return " or ".join(format_count(v) for v in values)
+    """Return up to three counts, or the smallest and the largest of more; `values` is sorted."""
+    texts = list(dict.fromkeys(format_count(v) for v in values))
+    return " or ".join(texts) if len(texts) <= 3 else f"{texts[0]} to {texts[-1]}"
 
 
 def format_count(value: float) -> str:

@@ -43,6 +43,25 @@ def test_sizes_are_matched_within_a_tolerance_and_counts_exactly() -> None:
     assert compare("a", "e") == "matched in all counted quantities"
 
 
+def test_many_counts_of_a_side_are_a_range() -> None:
+    quantity = comparability.TIME
+    facts = {
+        f"{side}{i}": {quantity: i / (3 if side == "a" else 1)}
+        for side in "ab"
+        for i in range(1, 6)
+    }
+    weights = {arm: 1.0 if arm[0] == "a" else -1.0 for arm in facts}
+    few = {arm: w for arm, w in weights.items() if arm[1] in "12"}
+    for used, text in (
+        (weights, "(0.333 to 1.67 vs. 1 to 5)"),
+        (few, "(0.333 or 0.667 vs. 1 or 2)"),
+    ):
+        contrast = Contrast(name="c", label="c", kind="main", weights=used, primary=True)
+        assert (
+            comparability.compare_conditions(facts, contrast) == f"not matched: {quantity} {text}"
+        )
+
+
 def test_probed_time_and_memory_are_apart_from_counts() -> None:
     plan = fake_sweep.plan(fake_sweep.Truth())
     first, second, *_ = (a.name for a in plan.arms)
