@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from analysis.results.purchases import Scores, build_observations, read_scores
-from uniclip.store import Plan, PrimaryMetric, Store
+from uniclip.store import Look, Plan, PrimaryMetric, Store
 
 if TYPE_CHECKING:
     from analysis.statistics.effects import Effect
 
 MAX_CONTRASTS = 4
-"""Contrasts whose MDE is stated."""
+"""Contrasts whose MDE is stated on a screen."""
 MAX_LOOKS = 4
 """Looks at which an MDE is stated; of more, the first, the middle and the last."""
 MDE_LABEL = "minimum detectable effect (80 % power)"
@@ -24,7 +24,9 @@ UNKNOWN = "unknown until pilot seeds ran (plan pilot=3 prices them)"
 TOO_FEW = "unknown: a spread takes 3 seeds, and {} have run"
 
 
-def describe_power(store: Store, plan: Plan, evidence_plan: Plan | None = None) -> list[str]:
+def describe_power(
+    store: Store, plan: Plan, evidence_plan: Plan | None = None, *, whole: bool = False
+) -> list[str]:
     """Return when verdicts are made, and the effects that they will detect, a sentence each.
 
     There is one sentence on the MDE for each primary score.
@@ -33,6 +35,7 @@ def describe_power(store: Store, plan: Plan, evidence_plan: Plan | None = None) 
         store: the store with the earlier runs.
         plan: the plan.
         evidence_plan: the plan with the cells of all seeds that the store has; None for `plan`.
+        whole: state the MDE of every primary contrast, not of the first ones alone.
     """
     evidence_plan = evidence_plan or plan
     if not any(contrast.primary for contrast in plan.contrasts):
@@ -44,12 +47,15 @@ def describe_power(store: Store, plan: Plan, evidence_plan: Plan | None = None) 
         return [schedule, f"{MDE_LABEL} on {names}: {UNKNOWN}"]
     return [
         schedule,
-        *(_describe_mdes(evidence_plan, scores, metric) for metric in plan.primary_metrics),
+        *(
+            _describe_mdes(evidence_plan, scores, metric, whole=whole)
+            for metric in plan.primary_metrics
+        ),
     ]
 
 
 def _describe_mdes(
-    plan: Plan, scores: Mapping[PrimaryMetric, Scores], metric: PrimaryMetric
+    plan: Plan, scores: Mapping[PrimaryMetric, Scores], metric: PrimaryMetric, *, whole: bool
 ) -> str:
     label = f"{MDE_LABEL} on {metric.metric}"
     if not scores[metric]:
@@ -63,10 +69,22 @@ def _describe_mdes(
     if not texts:
         num_seeds = max(len(effect.values) for effect in effects.values())
         return f"{label}: {TOO_FEW.format(num_seeds) if num_seeds == 2 else UNKNOWN}"
-    more_text = f" and {len(texts) - MAX_CONTRASTS} more" if len(texts) > MAX_CONTRASTS else ""
+    num_shown = len(texts) if whole else min(MAX_CONTRASTS, len(texts))
+    more_text = f" and {len(texts) - num_shown} more" if num_shown < len(texts) else ""
     num_seeds = max(len(effect.values) for effect in effects.values())
     source = f"from the spread of {num_seeds} seeds, with its 95 % interval"
-    return f"{label}, {source}: {'; '.join(texts[:MAX_CONTRASTS])}{more_text}"
+    *first, last = (str(look.num_seeds) for look in _select_looks(plan))
+    looks_text = f"{', '.join(first)} and {last}" if first else last
+    shown_text = "; ".join(texts[:num_shown])
+    return f"{label} at {looks_text} seeds, {source}: {shown_text}{more_text}"
+
+
+def _select_looks(plan: Plan) -> tuple[Look, ...]:
+    """Return the looks at which an MDE is stated."""
+    looks = plan.looks
+    if len(looks) > MAX_LOOKS:  # one at every seed
+        return (looks[0], looks[len(looks) // 2], looks[-1])
+    return looks
 
 
 def _describe_first_look(plan: Plan) -> str:
@@ -108,18 +126,14 @@ def estimate_planned_effects(
 
 
 def _format_mdes(plan: Plan, effect: Effect, scores: Scores) -> str:
-    """Return the MDE of each look: "4.1 (2.2 to 26) pp at 5 seeds, ..."."""
+    """Return the MDE of each look: "4.1 (2.2 to 26), 3.0 (1.6 to 19) pp"."""
     from analysis.formatting import append_unit, make_number_format
     from analysis.statistics.looks import estimate_look_mde
 
     number_format = make_number_format(next(iter(scores.values())).kind, effect.standard_error)
     family_size = effect.look.family_size if effect.look else 1
-    texts = []
-    looks = plan.looks
-    if len(looks) > MAX_LOOKS:  # one at every seed
-        looks = (looks[0], looks[len(looks) // 2], looks[-1])
-    for look in looks:
-        mde = estimate_look_mde(effect, look, plan.looks, family_size)
-        text = append_unit(number_format.format_mde(mde), number_format.difference_unit)
-        texts.append(f"{text} at {look.num_seeds} seeds")
-    return ", ".join(texts)
+    texts = [
+        number_format.format_mde(estimate_look_mde(effect, look, plan.looks, family_size))
+        for look in _select_looks(plan)
+    ]
+    return append_unit(", ".join(texts), number_format.difference_unit)

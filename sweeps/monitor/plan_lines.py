@@ -183,9 +183,7 @@ def _list_value_differences(plan: Plan, contrast: Contrast) -> list[str]:
         return []
     differences = []
     for name in base_values:
-        left, right = (
-            _share_values(plan, contrast, side, name) for side in contrast.arms_by_sign
-        )
+        left, right = (_share_values(plan, contrast, side, name) for side in contrast.arms_by_sign)
         if left.keys() == right.keys() and all(
             math.isclose(left[v], right[v], abs_tol=1e-9) for v in left
         ):

@@ -107,7 +107,9 @@ def run(arguments: Namespace) -> int:
             plan, estimate.read_probes(request.store.get_sweep(plan.sweep_id), plan.device).values()
         ),
         [
-            *_describe_planning(request, plan, planning, cost_estimates, gpus_per_run),
+            *_describe_planning(
+                request, plan, planning, cost_estimates, gpus_per_run, whole=arguments.full
+            ),
             _describe_estimate(request, plan, runs, cost_estimates),
             *describe_fine_tuning(request.store, plan, runs),
             *_describe_expected_start(settings.launcher, plan.num_cores),
@@ -138,10 +140,12 @@ def _describe_planning(
     planning: PlanningConfig,
     cost_estimates: CostEstimates,
     gpus_per_run: int,
+    *,
+    whole: bool,
 ) -> list[str]:
     """Return when verdicts are made, what they will detect, and what was asked for."""
     evidence_plan = _build_evidence_plan(request, plan)
-    lines = describe_power(request.store, plan, evidence_plan)
+    lines = describe_power(request.store, plan, evidence_plan, whole=whole)
     seconds = {arm: cost.seconds for arm, cost in cost_estimates.items()}
     if planning.pilot is not None:
         lines.append(seed_planning.describe_pilot(plan, planning.pilot, seconds, gpus_per_run))

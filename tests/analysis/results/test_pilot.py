@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.results.pilot import describe_power
+from analysis.results.pilot import MAX_CONTRASTS, describe_power
 from analysis.results.purchases import read_scores
 from tests.helpers import fake_sweep
 from tests.helpers.analyzed_sweeps import analyze_sweep, analyze_with_metrics
@@ -41,7 +41,7 @@ def test_with_pilot_seeds_it_is_the_mde_of_the_report(tmp_path: Path) -> None:
     for contrast in results.primary_contrasts:
         effect = results.effects[contrast.name]
         mde = results.get_effect_format(effect).format_mde(effect.mde)
-        assert f"{contrast.label} {mde} pp at 5 seeds, " in text
+        assert f"{contrast.label} {mde}, " in text
 
 
 def test_the_co_primary_score_is_part_of_the_family(tmp_path: Path) -> None:
@@ -51,11 +51,11 @@ def test_the_co_primary_score_is_part_of_the_family(tmp_path: Path) -> None:
     texts = describe_power(Store(tmp_path), results.plan)[1:]
     assert len(texts) == len(results.primary_scores) == 2
     for key, text in zip(results.primary_scores, texts):
-        assert f" on {key[1]}, from the spread of 3 seeds" in text
+        assert f" on {key[1]} at 5, 8 and 12 seeds, from the spread of 3 seeds" in text
         for contrast in results.primary_contrasts:
             effect = results.get_effects(key)[contrast.name]
             mde = results.get_effect_format(effect, key).format_mde(effect.mde)
-            assert f"{contrast.label} {mde} pp at 5 seeds, " in text
+            assert f"{contrast.label} {mde}, " in text
 
 
 def test_two_seeds_have_no_spread_to_rely_on(tmp_path: Path) -> None:
@@ -63,3 +63,15 @@ def test_two_seeds_have_no_spread_to_rely_on(tmp_path: Path) -> None:
     store, _ = fake_sweep.make(tmp_path, truth)
     text = describe_power(store, fake_sweep.plan(truth))[1]
     assert text.endswith("unknown: a spread takes 3 seeds, and 2 have run")
+
+
+def test_the_whole_plan_states_the_mde_of_every_primary_contrast(tmp_path: Path) -> None:
+    store, _ = fake_sweep.make(tmp_path, Truth())
+    plan = fake_sweep.plan(Truth())
+    plan = replace(plan, contrasts=tuple(replace(c, primary=True) for c in plan.contrasts))
+    num_more = len(plan.contrasts) - MAX_CONTRASTS
+    assert num_more > 0
+    assert describe_power(store, plan)[1].endswith(f" and {num_more} more")
+    text = describe_power(store, plan, whole=True)[1]
+    assert "more" not in text
+    assert all(f"{contrast.label} " in text for contrast in plan.contrasts)

@@ -114,7 +114,7 @@ def test_pilot_and_mde_state_seeds_and_hours_from_the_spread_of_every_sweep(
     for name in ("retrieval.caption.r1", "retrieval.caption.log_likelihood"):
         counts = r"\d+ seeds \(\d+ to [\w ]+\) for every primary contrast, [\d.e+]+ worker hours"
         assert re.search(rf"mde=0.05 on {name}: {counts}; from the spread of 7 seeds", text)
-    assert "on retrieval.caption.r1, from the spread of 7 seeds" in text
+    assert " seeds, from the spread of 7 seeds, with its 95 % interval: " in text
     label = "estimate of this round: " if seeds == "adaptive" else " estimate: "
     assert label in text
 
