@@ -32,8 +32,9 @@ DesignName = Literal[
     "plackett_burman",
     "shapley",
     "dose",
+    "listed",
 ]
-"""Which combinations of the components are trained (docs/designs.md)."""
+"""Which combinations of the components are trained (docs/designs.md); listed: the file's arms."""
 
 ConditionalOverrides = dict[str, dict[str, Any]]
 """A condition `group=choice` -> the keys that are set where that choice is in effect, whether it is
@@ -116,7 +117,7 @@ class Ablation:
     conditional_overrides: ConditionalOverrides = config_field(dict)
     """Keys of the base under a condition; they replace those of `overrides`, and those of the user
     replace them."""
-    design: Literal[DesignName, "listed"]
+    design: DesignName
     components: tuple[str, ...] = ()
     """The components that the design varies."""
     resolution: int = config_field(4, low=3, high=5)
@@ -244,6 +245,8 @@ def load_ablation(
     if ablation.num_orders % 2:
         raise UserError(f"{path}: num_orders must be even, got {ablation.num_orders}")
     ablation = _add_component_rules(ablation, load_components(folders))
+    if ablation.design == "listed" and not ablation.arms:
+        raise UserError(f"{path}: a listed design needs arms")
     if ablation.design == "listed" and ablation.reference not in ablation.arms:
         error = make_unknown_name_error("arm", ablation.reference, ablation.arms)
         raise UserError(f"{path}: reference: {error}")

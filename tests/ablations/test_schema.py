@@ -92,6 +92,7 @@ def test_unknown_ablation_suggests_a_similar_name() -> None:
             "unknown arm 'on3': did you mean one",
         ),
         (LISTED.replace("design: listed", "design: crossed"), "needs components"),
+        ("title: T\ndesign: listed\ncomponents: [awareness]\n", "a listed design needs arms"),
         (LISTED.replace("{label: One}", "{labl: One}"), "arms.one.labl"),
         (LISTED.replace("{label: One}", "3"), "must be a mapping"),
         (

@@ -233,6 +233,8 @@ def test_invalid_seeds_are_refused(word: str) -> None:
             r"set launcher\.tasks_per_node instead",
         ),
         ((ABLATION, "design=leave_out"), r"unknown design 'leave_out': did you mean leave_one_out"),
+        ((ABLATION, "design=listed"), r"reference: unknown arm 'full': choose from "),
+        (("ablation=methods", "design=crossed"), r"a crossed design needs components"),
         ((ABLATION, "resolution=6"), r"resolution must be at most 5"),
         (("design=shapley", "train.steps=2,4"), r"design= needs ablation="),
         ((ABLATION, "conf_dir=/no/such/folder"), r"conf_dir=/no/such/folder is not a folder"),
