@@ -99,7 +99,7 @@ def test_the_full_ablation_has_the_tables_of_one_machine(cluster: Cluster, tmp_p
     same(far, local)
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1, 2] if SOAK else [1])
 def test_preempted(cluster: Cluster, driver: Driver, undisturbed: Driver, times: int) -> None:
     """With a time limit of ten minutes, at which submitit takes preemptions for time-outs."""
     driver.run("launcher.timeout_min=10", "launcher.signal_delay_s=20")
@@ -216,6 +216,7 @@ def waiting_again(cluster: Cluster) -> bool:
     return len(active) == 1 and cluster.job(next(iter(active)))["Restarts"] != "0"
 
 
+@pytest.mark.skipif(not SOAK, reason="two minutes: `make soak`")
 def test_torn_lines(cluster: Cluster, driver: Driver, undisturbed: Driver) -> None:
     """Workers are killed in the middle of a line of every JSON lines file."""
     driver.run()
