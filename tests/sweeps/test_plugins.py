@@ -16,6 +16,7 @@ from tests.helpers import ROOT
 from tests.helpers.command_line import TINY, Driver
 from uniclip.store import Store
 
+pytestmark = pytest.mark.slow
 TOY = ROOT / "tests/helpers/toy_method.py"
 REGISTERED = "\nfrom uniclip.config import METHODS\n\nMETHODS['toy'] = ToyMethod\n"
 ABLATION = """\

@@ -18,6 +18,8 @@ from uniclip.config import CsvData
 from uniclip.evaluate.__main__ import main as evaluate_command
 from uniclip.evaluate.cache import CHECKSUM_BYTES
 
+pytestmark = pytest.mark.slow
+
 PRESENT = ("cifar10", "dtd", "flickr30k")
 LEAKED_IMAGES = ("banded/banded_test0000", "zigzagged/zigzagged_test0001")
 CROPPED_IMAGE = "flickr30k/13.jpg"

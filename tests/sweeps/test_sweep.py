@@ -148,6 +148,7 @@ def test_the_id_of_a_sweep_runs_it_again_with_its_seeds_and_nothing_else(
     assert output == driver.run("seeds=2", command="status")
 
 
+@pytest.mark.slow
 def test_weights_do_not_depend_on_the_number_of_workers(
     extended: tuple[Driver, str, dict[str, list[str]]], tmp_path: Path
 ) -> None:
