@@ -6,6 +6,7 @@ The last search on each data set is stored beside the predictions, whose order i
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ class CopySearchRecord:
     """`copies/<data set>@<evaluation hash>.json`: a search for copies of training images among the
     test images of a data set, by embedding (`uniclip.evaluate.checks.embedding_copies`)."""
 
+    version: int
+    """That of the search: another one may have another result."""
     model: str
     """What the model is called whose embeddings are compared."""
     similarity: float
@@ -37,7 +40,8 @@ def get_copies_path(run: RunFolder, dataset: str, evaluation_hash: str) -> Path:
 
 
 def list_copies_paths(run: RunFolder) -> set[Path]:
-    """Return the paths of the searches on all data sets; none if this user may not read them."""
+    """Return the paths of the searches on all data sets that this user may read."""
     with suppress(PermissionError):
-        return {run.path / FOLDER / name for name in run.files.list_folder(FOLDER)}
+        paths = {run.path / FOLDER / name for name in run.files.list_folder(FOLDER)}
+        return {path for path in paths if os.access(path, os.R_OK)}
     return set()

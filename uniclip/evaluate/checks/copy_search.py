@@ -198,19 +198,21 @@ def write_verdicts(
         OSError: The run's folder cannot be written.
     """
     verdicts = tuple(copies.verdicts.tolist())
-    record = CopySearchRecord(verdicts=verdicts, model=copies.model, **asdict(copies.calibration))
+    record = CopySearchRecord(
+        version=VERSION, verdicts=verdicts, model=copies.model, **asdict(copies.calibration)
+    )
     atomic_write(get_copies_path(run, dataset, evaluation_hash), to_json_bytes(record))
 
 
 def read_verdicts(run: RunFolder, dataset: str, evaluation_hash: str) -> CopyVerdicts | None:
-    """Return the verdicts of the last search; None if there was none.
+    """Return the verdicts of the last search; None if there was none of this version.
 
     Raises:
         UserError: The file is damaged.
     """
     path = get_copies_path(run, dataset, evaluation_hash)
     record = read_record(CopySearchRecord, path) if path in list_copies_paths(run) else None
-    if record is None:
+    if record is None or record.version != VERSION:
         return None
     values = {f.name: getattr(record, f.name) for f in fields(Calibration)}
     return CopyVerdicts(

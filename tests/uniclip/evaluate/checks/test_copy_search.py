@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,7 +69,11 @@ def test_a_mirrored_picture_is_found_once_for_all_its_captions(tmp_path: Path) -
     assert stored.verdicts.tolist() == copies.verdicts.tolist()
     assert (stored.calibration, stored.model) == (copies.calibration, "a model")
     assert read_verdicts(run, "flickr30k", "another") is None
-    get_copies_path(run, "flickr30k", "0123abcd").write_text('{"verdicts": "many"}')
+    path = get_copies_path(run, "flickr30k", "0123abcd")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "version": record["version"] - 1}))
+    assert read_verdicts(run, "flickr30k", "0123abcd") is None, "of another version"
+    path.write_text('{"verdicts": "many"}')
     with pytest.raises(UserError, match="flickr30k@0123abcd"):
         read_verdicts(run, "flickr30k", "0123abcd")
 
