@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from uniclip.data.webdataset.paths import Shard
@@ -83,6 +83,7 @@ class ShardFiles:
         """Return the state without open files: another process opens its own."""
         return {"_shards": self._shards, "_descriptors": OrderedDict()}
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close the files; bound here since `os` may be gone when the interpreter ends."""
         for descriptor in self._descriptors.values():
-            os.close(descriptor)
+            close(descriptor)

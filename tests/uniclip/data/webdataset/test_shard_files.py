@@ -56,3 +56,13 @@ def test_a_shard_that_changed_or_is_gone_is_not_read(folder):
     os.truncate(folder / "3.tar", 515)
     with pytest.raises(DataChangedError, match="has been cut off"):
         files.read(3, 512, 8)
+
+
+def test_files_are_closed_when_the_interpreter_ends(folder, monkeypatch):
+    """It sets the names of modules to None before the last objects are deleted."""
+    before = len(os.listdir("/proc/self/fd"))
+    files = ShardFiles(list_shards(str(folder)))
+    files.read(0, 512, 8)
+    monkeypatch.setattr(shard_files, "os", None)
+    del files
+    assert len(os.listdir("/proc/self/fd")) == before
