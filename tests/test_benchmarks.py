@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 
@@ -110,7 +111,8 @@ def test_plan_and_start_are_measured_on_an_index_without_pictures(benchmark, tmp
     assert all(row["CPU s"] > 0 and row["peak of both, GiB"] > 0 for row in rows)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.skipif("UNICLIP_SOAK" not in os.environ, reason="a minute: `make soak`")
 def test_a_large_table_is_read_planned_and_opened(benchmark, tmp_path):
     rows = benchmark("table_scale").run(benchmark("table").Options(tmp_path, quick=True)).rows
     assert [row["what"].split(":")[0] for row in rows] == [

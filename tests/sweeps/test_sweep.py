@@ -173,7 +173,8 @@ def test_ctrl_c_reaches_the_workers_and_leaves_everything_resumable(tmp_path: Pa
     assert driver.endings() == {row["run"]: ["interrupted"]}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.skipif("UNICLIP_SOAK" not in os.environ, reason="a minute: `make soak`")
 def test_a_failed_cell_is_isolated_shown_and_retried(tmp_path: Path) -> None:
     """An image that cannot be read, outside the sample that is decoded before the start."""
     images = tmp_path / "images"

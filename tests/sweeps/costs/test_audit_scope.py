@@ -51,7 +51,8 @@ def test_audit_is_valid_for_its_code_and_device_type(tmp_path: Path) -> None:
     assert (has_audit(folder, on_gpu), has_valid_audit(folder, on_gpu)) == (True, False)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.skipif("UNICLIP_SOAK" not in os.environ, reason="a minute: `make soak`")
 def test_switch_that_breaks_after_the_audit_is_detected(tmp_path: Path) -> None:
     tree, store = tmp_path / "tree", tmp_path / "store"
     for package in PACKAGES:

@@ -45,7 +45,8 @@ def test_the_sweeps_of_a_new_project_are_planned(project: Path) -> None:
     assert run_in(project, *commands[0])
 
 
-@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.skipif("UNICLIP_SOAK" not in os.environ, reason="a minute: `make soak`")
 def test_the_sweeps_of_a_new_project_run(project: Path) -> None:
     """The user's method, data and ablation; then the user's component, which is audited."""
     small = ("seeds=1", "train.steps=4", "train.batch_size=16")
