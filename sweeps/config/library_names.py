@@ -92,8 +92,8 @@ def check_optuna_class(key: str, value: object) -> None:
         key: `sampler` or `pruner`.
         value: The class, in any case, with or without its module; other values are accepted.
     """
-    words = {name.lower(): answer for name, answer in OPTUNA_CLASS_ANSWERS.items()}
-    answer = words.get(str(value).rpartition(".")[2].lower())
+    answers = {name.lower(): answer for name, answer in OPTUNA_CLASS_ANSWERS.items()}
+    answer = answers.get(str(value).rpartition(".")[2].lower())
     if answer is not None:
         raise UserError(f"unknown {key} {str(value)!r}: {answer}")
 

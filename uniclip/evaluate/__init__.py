@@ -248,13 +248,13 @@ def find_copies_by_embedding(
     with which the run was trained. None for other training sources, and where images of either are
     missing. All training images are embedded first, if the cache lacks them.
     """
-    is_own = name in USER_SOURCES and name == config.data.name
-    if (name in BENCHMARKS and not is_own) or data.describe_missing(config.data) is not None:
+    is_run_data = name in USER_SOURCES and name == config.data.name
+    if (name in BENCHMARKS and not is_run_data) or data.describe_missing(config.data) is not None:
         return None
     from uniclip.evaluate.checks import copy_search  # here: it imports numpy
 
     train_fingerprint = fingerprint_images(config.data, "train")
-    if is_own:
+    if is_run_data:
         from uniclip.evaluate.features import split_features
 
         test = copy_search.open_split_images(

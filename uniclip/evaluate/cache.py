@@ -14,14 +14,14 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from uniclip.io import atomic, hashing
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     EmbedFunction = Callable[[NDArray[np.int64]], NDArray[Any]]
     """Maps indices (m,) of samples to their rows (m, F)."""
+
+Part = TypeVar("Part")
 
 EMBED_BATCH_SIZE = 256
 """Samples embedded at once."""
@@ -47,9 +49,14 @@ SEGMENT_ROWS = 1 << 14
 """Larger arrays are stored in segments of this many rows until they are complete."""
 
 
-def locate_note(folder: Path, name: str) -> Path:
+def _locate_note(folder: Path, name: str) -> Path:
     """Return the file of a note in the folder of a cache."""
     return folder / "notes" / f"{name}.json"
+
+
+def select_share(parts: Sequence[Part], rank: int, world_size: int) -> Sequence[Part]:
+    """Return the parts that process `rank` embeds: neighbors, which are decoded ahead."""
+    return parts[len(parts) * rank // world_size : len(parts) * (rank + 1) // world_size]
 
 
 @dataclass(frozen=True)
@@ -138,8 +145,8 @@ class Cache:
         parts = [*_iterate_parts(key, n)]
         if n > SEGMENT_ROWS:
             parts = parts[rank::world_size]
-        else:  # neighbors, which are decoded ahead
-            parts = parts[len(parts) * rank // world_size : len(parts) * (rank + 1) // world_size]
+        else:
+            parts = [*select_share(parts, rank, world_size)]
         for start, part_key in parts:
             size = part_key["rows"][1] - start
             rows = self.get_or_embed(part_key, size, partial(_embed_with_offset, embed, start))
@@ -194,14 +201,14 @@ class Cache:
         """Store plain JSON under a name, replacing the previous value."""
         if self.folder is not None:
             with suppress(OSError):
-                atomic.atomic_write(locate_note(self.folder, name), json.dumps(value).encode())
+                atomic.atomic_write(_locate_note(self.folder, name), json.dumps(value).encode())
 
     def read_note(self, name: str) -> Any:
         """Return what was last stored under that name; None if nothing was."""
         if self.folder is None:
             return None
         try:
-            return json.loads(locate_note(self.folder, name).read_text("utf-8"))
+            return json.loads(_locate_note(self.folder, name).read_text("utf-8"))
         except (OSError, ValueError):
             return None
 

@@ -21,8 +21,8 @@ _SELECTION_KEYS = {
 def fingerprint_images(data_config: DataConfig, split_name: SplitName) -> dict[str, Any]:
     """Return what the images of a split depend on, as plain JSON.
 
-    The images of a user's table are no part of the data's fingerprint; their times of change are
-    added. Nor is the choice of samples of shards.
+    Besides the fingerprint of the data, these are the keys that select the samples of shards and of
+    embedded images, and the times at which the images of a user's table were changed.
     """
     content = {**data.fingerprint(data_config), "split": split_name}
     if keys := _SELECTION_KEYS.get(data_config.name):

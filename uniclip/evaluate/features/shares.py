@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.evaluate.cache import EMBED_BATCH_SIZE, Cache
+from uniclip.evaluate.cache import EMBED_BATCH_SIZE, Cache, select_share
 
 if TYPE_CHECKING:
     from uniclip.data import Split, SplitName
@@ -59,7 +59,7 @@ class SharedRows:
     """Images in one forward pass: parts are cut between passes."""
 
     def embed_share(self, blocks: list[Rows], embed: Embed, rank: int, world_size: int) -> None:
-        """Embed and store the share of a process: neighbors, which are decoded ahead.
+        """Embed and store the share of a process.
 
         Args:
             blocks: Positions of the images that a single process loads at once.
@@ -68,7 +68,7 @@ class SharedRows:
             world_size: Number of processes.
         """
         parts = [part for block in blocks for part in self._divide(block)]
-        for part in parts[len(parts) * rank // world_size : len(parts) * (rank + 1) // world_size]:
+        for part in select_share(parts, rank, world_size):
             self.store(part, embed(part))
 
     def read_or_embed(self, block: Rows, embed: Embed) -> Float32:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from uniclip import data
 from uniclip.config.cores import derive_num_workers
+from uniclip.evaluate.cache import select_share
 from uniclip.evaluate.features.decoding import decode_ahead
 
 if TYPE_CHECKING:
@@ -137,10 +138,7 @@ def embed_readable_share(
 ) -> None:
     """Store the share of a process in what `compute_readable_features` returns."""
     rows = shares.find(split, index, BATCH_SIZE)
-    batches = _batch_indices(len(index))
-    for batch in batches[
-        len(batches) * rank // world_size : len(batches) * (rank + 1) // world_size
-    ]:
+    for batch in select_share(_batch_indices(len(index)), rank, world_size):
         pixels, is_readable = split.load_readable_pixels(index[batch])
         if is_readable.all():
             rows.store(batch, pretrained.compute_image_features(pixels))
