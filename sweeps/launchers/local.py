@@ -77,6 +77,8 @@ class LocalLauncher:
     def submit(self, runnable_runs: Sequence[str], states: Mapping[str, RunState]) -> None:
         """Start workers for the open runs, at most `num_workers` in all.
 
+        Active workers that execute no run yet will claim some of them: they import or audit.
+
         Raises:
             UserError: workers keep ending without making an audit or claiming a run, or the
                 processes of several runs keep dying.
@@ -85,7 +87,9 @@ class LocalLauncher:
         self._count_ended_workers(states)
         active_workers = self._list_active_workers()
         free_workers = [index for index in range(self.num_workers) if index not in active_workers]
-        candidates = free_workers[: len(runnable_runs)]
+        num_running = sum(state.status == RunStatus.RUNNING for state in states.values())
+        num_idle = max(0, len(active_workers) - num_running)
+        candidates = free_workers[: max(0, len(runnable_runs) - num_idle)]
         exhausted_workers = [i for i in candidates if self._is_exhausted(i)]
         for index in candidates:
             if index not in exhausted_workers:

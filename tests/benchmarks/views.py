@@ -10,7 +10,7 @@ import io
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -161,8 +161,14 @@ def build_torchvision_views(encoded: list[bytes], num_strong: int) -> Side:
     return make_views
 
 
-def build_albumentations_views(encoded: list[bytes], num_strong: int) -> Side | None:
-    """Return the same with albumentations and OpenCV, if they can be imported."""
+def build_albumentations_views(
+    encoded: list[bytes], num_strong: int, *, is_antialiased: bool
+) -> Side | None:
+    """Return the same with albumentations and OpenCV, if they can be imported.
+
+    Its default reads four neighbours of each pixel, however much a crop shrinks; antialiased, as
+    the other sides are, it takes means over areas where a crop shrinks.
+    """
     try:
         import albumentations as A  # noqa: N812  as its documentation has it
         import cv2
@@ -170,10 +176,11 @@ def build_albumentations_views(encoded: list[bytes], num_strong: int) -> Side | 
         return None
     cv2.setNumThreads(1)
     size = (PHOTOGRAPH_VIEW_SIZE, PHOTOGRAPH_VIEW_SIZE)
-    weak = A.RandomResizedCrop(size=size, scale=(0.5, 1), p=1)
+    area: Literal["image"] | None = "image" if is_antialiased else None
+    weak = A.RandomResizedCrop(size=size, scale=(0.5, 1), area_for_downscale=area, p=1)
     strong = A.Compose(
         [
-            A.RandomResizedCrop(size=size, scale=(0.2, 1), p=1),
+            A.RandomResizedCrop(size=size, scale=(0.2, 1), area_for_downscale=area, p=1),
             A.HorizontalFlip(p=0.5),
             A.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
             A.ToGray(p=0.2),
@@ -199,13 +206,18 @@ def compare_photograph_views(num_photographs: int, num_strong: int) -> dict[str,
         "uniclip": lambda: make_photograph_views(encoded, num_strong),
         "torchvision v2": build_torchvision_views(encoded, num_strong),
     }
-    if (albumentations := build_albumentations_views(encoded, num_strong)) is not None:
-        sides["albumentations"] = albumentations
+    for name, is_antialiased in (
+        ("albumentations", True),
+        ("albumentations without antialiasing", False),
+    ):
+        views = build_albumentations_views(encoded, num_strong, is_antialiased=is_antialiased)
+        if views is not None:
+            sides[name] = views
     sides["decoding alone"] = lambda: [
         read_photograph(io.BytesIO(content), PHOTOGRAPH_VIEW_SIZE) for content in encoded
     ]
-    views = f"weak + {num_strong} strong view{'s' * (num_strong > 1)}"
-    what = f"decode + {views}, JPEG of 500 x 375 to {PHOTOGRAPH_VIEW_SIZE} px, an image"
+    what = f"weak + {num_strong} strong view{'s' * (num_strong > 1)}"
+    what = f"decode + {what}, JPEG of 500 x 375 to {PHOTOGRAPH_VIEW_SIZE} px, an image"
     return build_row(what, sides, per=num_photographs)
 
 

@@ -137,6 +137,21 @@ def test_the_number_of_starts_follows_from_the_open_runs_too(make_launcher: Make
     assert sum(workers.starts.values()) == MAX_FRUITLESS_STARTS
 
 
+def test_no_worker_is_started_for_a_run_that_an_active_one_will_claim(
+    make_launcher: MakeLauncher,
+) -> None:
+    """Between its start and its first claim a worker imports its libraries and makes the audit."""
+    launcher, workers = make_launcher(4, lambda i: "sleep 60")
+    states = pending(3)
+    for _ in range(3):
+        launcher.submit(["r0"], states)
+    assert workers.starts == {0: 1}
+    states["r0"] = RunState(status=RunStatus.RUNNING, attempt=1)
+    for _ in range(3):
+        launcher.submit(["r1", "r2"], states)
+    assert workers.starts == {0: 1, 1: 1, 2: 1}, "worker 0 has its run"
+
+
 def test_workers_that_wait_for_an_audit_that_is_never_made_end_too(
     make_launcher: MakeLauncher,
 ) -> None:
