@@ -23,8 +23,9 @@ test: $(VENV)/.installed-test
 slow: $(VENV)/.installed-test
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow $(ARGS)
 
+# Each of the two processes starts a cluster of its own.
 slurm: $(VENV)/.installed-test
-	$(RUN) -m pytest $(or $(ARGS),tests/slurm)
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(or $(ARGS),tests/slurm)
 
 # With the libraries of all targets, and a server of MLflow; `make test` skips these tests.
 exports: $(VENV)/.installed-exports

@@ -30,7 +30,7 @@ PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
 GRACE_SECONDS = 30
 CREDENTIAL_SECONDS = 2.0
 """Seconds after which slurmd accepts credentials again that follow a requeue."""
-TIMEOUT_SECONDS = 600.0
+TIMEOUT_SECONDS = 300.0
 """Seconds after which a step is taken to hang, also on a busy machine."""
 
 CONF = """\

@@ -105,15 +105,16 @@ def test_slurmctld_can_be_restarted(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_no_process_is_left_when_the_tests_are_killed(
-    tmp_path: Path, ending: signal.Signals
+    tmp_path_factory: pytest.TempPathFactory, ending: signal.Signals
 ) -> None:
     """However their process ends, and with a job that ignores signals."""
+    folder = tmp_path_factory.mktemp("left")  # short: sockets are below it
     script = "trap : TERM INT HUP; while :; do sleep 1; done"
     code = (
         f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\n"
         "from pathlib import Path\n"
         "from tests.helpers.slurm_cluster import Cluster\n"
-        f"cluster = Cluster(Path({str(tmp_path)!r})).start()\n"
+        f"cluster = Cluster(Path({str(folder)!r})).start()\n"
         f"cluster.wait_state(cluster.sbatch({script!r}), 'RUNNING')\n"
         "print('running', flush=True)\n"
         "time.sleep(600)\n"
@@ -126,11 +127,11 @@ def test_no_process_is_left_when_the_tests_are_killed(
     )
     assert started.stdout is not None
     assert started.stdout.readline() == "running\n"
-    assert len(list_command_lines(tmp_path)) > 5
+    assert len(list_command_lines(folder)) > 5
     os.kill(started.pid, ending)
     started.communicate()
     deadline = time.monotonic() + 60
-    while remaining := list_command_lines(tmp_path):
+    while remaining := list_command_lines(folder):
         assert time.monotonic() < deadline, remaining
         time.sleep(0.1)
 
