@@ -3,7 +3,8 @@
 All samples are one JPEG of one shard; the other shards are empty files of a usual size. The index,
 and the tokens are written as a run writes them. Plan and start run in processes of their own:
 seconds and memory include the imports, those of torch at the start of training. Private memory is
-what a process has written; pages of mapped files are the system's cache.
+what a process has written; pages of mapped files are the system's cache, which it takes back where
+memory is short.
 """
 
 from __future__ import annotations
@@ -36,18 +37,27 @@ SHARD_BYTES = 500_000_000
 BLOCK = 512
 
 MEASURE = """
-import json, sys, time
+import json, sys, threading, time
 from pathlib import Path
+def read_gib(name):
+    line = next(line for line in open("/proc/self/status") if line.startswith(name))
+    return int(line.split()[1]) / 2**20
+private_peaks = [0.0]
+def watch():
+    while True:
+        private_peaks[0] = max(private_peaks[0], read_gib("RssAnon"))
+        time.sleep(0.05)
+threading.Thread(target=watch, daemon=True).start()
 start, cpu = time.perf_counter(), time.process_time()
 from {module} import {function}
 {function}(Path(sys.argv[1]))
 lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
 sizes = {{line.split()[0]: int(line.split()[1]) / 2**20 for line in lines[1:]}}
 private = sizes["Private_Dirty:"]
-peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 seconds = {{"cpu": time.process_time() - cpu, "wall": time.perf_counter() - start}}
 memory = {{"private": private, "shared": sizes["Rss:"] - private}}
-print(json.dumps({{**seconds, **memory, "peak": int(peak.split()[1]) / 2**20}}))
+peaks = {{"peak": read_gib("VmHWM"), "private peak": private_peaks[0]}}
+print(json.dumps({{**seconds, **memory, **peaks}}))
 """
 
 
@@ -203,6 +213,7 @@ def run(options: Options) -> Table:
                         "private GiB at the end": numbers["private"],
                         "mapped and shared GiB": numbers["shared"],
                         "peak of both, GiB": numbers["peak"],
+                        "private peak, GiB": numbers["private peak"],
                     }
                 )
         finally:

@@ -33,6 +33,22 @@ class PackedTexts(LazySequence[str]):
     def __len__(self) -> int:
         return len(self.ends)
 
+    def locate(self, rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return start and end of each of some texts."""
+        starts = np.where(rows > 0, self.ends[np.maximum(rows, 1) - 1], 0)
+        return starts.astype(np.int64), self.ends[rows].astype(np.int64)
+
+    def count_bytes(self, rows: NDArray[np.integer[Any]]) -> int:
+        """Return the bytes of some texts together."""
+        starts, stops = self.locate(rows)
+        return int((stops - starts).sum())
+
+    def read(self, rows: NDArray[np.integer[Any]]) -> list[str]:
+        """Return some of the texts."""
+        starts, stops = self.locate(rows)
+        content = np.ascontiguousarray(self.content).data
+        return [decode_text(bytes(content[a:b])) for a, b in zip(starts.tolist(), stops.tolist())]
+
     def get_item(self, i: int) -> str:
         i = range(len(self))[i]
         start = int(self.ends[i - 1]) if i else 0

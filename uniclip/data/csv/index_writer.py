@@ -18,20 +18,20 @@ from uniclip.config import CsvData
 from uniclip.data.csv.columns import TableColumns, TableRequest, find_columns
 from uniclip.data.csv.contradictions import check_agreement, check_test_table, make_overlap_error
 from uniclip.data.csv.faults import RowFault
-from uniclip.data.csv.packed_split import SplitSizes, choose_ends_dtype
-from uniclip.data.csv.row_arrays import (
-    NUM_BUFFERED,
-    RowArrays,
-    Rows,
-    RowWriter,
-    SampleRows,
-    TextWriter,
-    group_rows,
-)
+from uniclip.data.csv.packed_split import SplitSizes
+from uniclip.data.csv.row_arrays import RowArrays, RowWriter, TextWriter, iterate_slices
 from uniclip.data.csv.rows import (
     CsvSample,
     iterate_usable_rows,
     require_samples,
+)
+from uniclip.data.csv.sample_rows import (
+    PART_SIZE,
+    SampleRows,
+    find_distinct,
+    find_rows,
+    group_rows,
+    take,
 )
 from uniclip.data.csv.split_rule import SplitRule
 from uniclip.data.split import SPLIT_NAMES, SplitName
@@ -39,6 +39,8 @@ from uniclip.data.text.truncation import thin_out
 from uniclip.io.array_file import ArrayWriter
 from uniclip.rng import hash_sample_id
 
+SCATTERED_SIZE = 512
+"""Texts from all parts of a file that are read at once."""
 UNDECLARED = -1
 """Number of the split of a sample that declares none."""
 SPLIT_NUMBERS: dict[SplitName | None, int] = {
@@ -76,17 +78,17 @@ def write_index(config: CsvData, folder: Path) -> IndexContent:
     tables.check_overlap(rows)
     samples = group_rows(rows.get("file_keys"), rows.get("caption_keys"))
     tables.check_agreement(rows, samples)
-    declared = np.array(rows.get("splits"))[samples.first]
+    num_distinct, distinct = choose_distinct_captions(rows, samples)
+    declared = take(rows.get("splits"), samples.first)
     if tables.holds_out_validation:
         is_training = declared == SPLIT_NUMBERS["train"]
-        declared[is_training & (rows.get("tables")[samples.first] == 0)] = UNDECLARED
+        declared[is_training & (take(rows.get("tables"), samples.first) == 0)] = UNDECLARED
     ids, splits = _assign_splits(rows, samples, declared, SplitRule.from_config(config))
     labels, class_names = number_labels(rows, samples, tables.labels)
     sizes: dict[str, SplitSizes] = {
         name: write_split(folder / name, rows, samples, splits == SPLIT_NUMBERS[name], ids, labels)
         for name in SPLIT_NAMES
     }
-    num_distinct, distinct = choose_distinct_captions(rows, samples)
     content = IndexContent(
         splits=sizes,
         class_names=class_names,
@@ -159,25 +161,35 @@ class _Tables:
         """Raise `UserError` if a test image is a training or validation image too."""
         if len(self.columns) < 2:
             return
-        is_test, keys = rows.get("tables") == 1, rows.get("file_keys")
-        test_keys = np.unique(keys[is_test])
-        common = np.intersect1d(test_keys, keys[~is_test])
+        tables, keys = rows.get("tables"), rows.get("file_keys")
+        test_keys = np.unique(keys[find_rows(lambda s: tables[s] == 1, len(tables))])
+        common = np.unique(
+            np.concatenate(
+                [
+                    np.intersect1d(test_keys, keys[s][tables[s] == 0])
+                    for s in iterate_slices(len(keys))
+                ]
+            )
+        )
         if len(common):
-            test_row = int(np.flatnonzero(is_test & np.isin(keys, common))[0])
-            row = int(np.flatnonzero(~is_test & (keys == keys[test_row]))[0])
+            rows_in_both = find_rows(lambda s: np.isin(keys[s], common), len(keys))
+            is_test = tables[rows_in_both] == 1
+            test_row = int(rows_in_both[is_test][0])
+            row = int(rows_in_both[~is_test & (keys[rows_in_both] == keys[test_row])][0])
             test_sample, sample = (self._make_sample(rows, i) for i in (test_row, row))
             raise make_overlap_error(len(common), len(test_keys), test_sample, sample)
 
     def check_agreement(self, rows: RowArrays, samples: SampleRows) -> None:
         """Raise `UserError` unless all rows of an image have one label and one split."""
-        first = samples.first[samples.sample_by_row]
         labels, splits = rows.get("labels"), rows.get("splits")
-        differs = (labels != labels[first]) | (splits != splits[first])
-        if differs.any():
-            row = int(differs.argmax())
-            columns = self.columns[int(rows.get("tables")[row])]
-            first_sample, sample = (self._make_sample(rows, i) for i in (int(first[row]), row))
-            check_agreement(columns, first_sample, sample)
+        for s in iterate_slices(len(labels)):
+            first = samples.first[samples.sample_by_row[s]]
+            differs = (labels[s] != labels[first]) | (splits[s] != splits[first])
+            if differs.any():
+                row = s.start + int(differs.argmax())
+                columns = self.columns[int(rows.get("tables")[row])]
+                numbers = (int(first[row - s.start]), row)
+                check_agreement(columns, *(self._make_sample(rows, i) for i in numbers))
 
     def _make_sample(self, rows: RowArrays, row: int) -> CsvSample:
         names: dict[int, SplitName | None] = {n: name for name, n in SPLIT_NUMBERS.items()}
@@ -196,55 +208,60 @@ def _assign_splits(
     """Return the id and the number of the split of each sample."""
     ids = np.empty(len(samples.first), np.uint64)
     splits = declared.copy()
-    for start in range(0, len(ids), NUM_BUFFERED):
-        chunk = slice(start, start + NUM_BUFFERED)
-        paths = [rows.paths[row] for row in samples.first[chunk].tolist()]
-        ids[chunk] = [hash_sample_id(f"csv/{path}") for path in paths]
-        splits[chunk] = [
+    for s in iterate_slices(len(ids)):
+        paths = rows.paths.read(samples.first[s])
+        ids[s] = [hash_sample_id(f"csv/{path}") for path in paths]
+        splits[s] = [
             SPLIT_NUMBERS[rule.assign(path)] if number == UNDECLARED else number
-            for path, number in zip(paths, declared[chunk].tolist())
+            for path, number in zip(paths, declared[s].tolist())
         ]
     return ids, splits
 
 
 def number_labels(
     rows: RowArrays, samples: SampleRows, labels: dict[str, int]
-) -> tuple[NDArray[np.int64] | None, list[str]]:
+) -> tuple[NDArray[np.int32] | None, list[str]]:
     """Return the class of each sample, -1 for none, and the names of classes, sorted."""
     if not labels:
         return None, []
     class_names = sorted(labels)
-    numbers = np.full(len(labels) + 1, -1, np.int64)  # the last one is that of no class
+    numbers = np.full(len(labels) + 1, -1, np.int32)  # the last one is that of no class
     for number, name in enumerate(class_names):
         numbers[labels[name]] = number
-    return numbers[rows.get("labels")[samples.first]], class_names
+    return take(numbers, take(rows.get("labels"), samples.first)), class_names
 
 
 def _count_labels(
     rows: RowArrays, samples: SampleRows, labels: dict[str, int]
 ) -> list[tuple[str | None, int]]:
-    counts = np.bincount(rows.get("labels")[samples.first] + 1, minlength=len(labels) + 1)
+    counts = np.zeros(len(labels) + 1, np.int64)  # the first one is that of no class
+    all_labels = rows.get("labels")
+    for s in iterate_slices(len(samples.first)):
+        counts += np.bincount(all_labels[samples.first[s]] + 1, minlength=len(counts))
     return [(name, n) for name, n in zip((None, *labels), counts.tolist()) if n]
 
 
 def _list_same_images(rows: RowArrays, samples: SampleRows) -> list[list[str]]:
     """Return the paths of each image that has several, in the order of their rows."""
-    path_keys = rows.get("path_keys")
-    others = np.flatnonzero(path_keys != path_keys[samples.first[samples.sample_by_row]])
+    keys, all_paths = rows.get("path_keys"), rows.paths
+    others = find_rows(
+        lambda s: keys[s] != keys[samples.first[samples.sample_by_row[s]]], len(keys)
+    )
     names: dict[int, dict[str, None]] = {}
     for row in others.tolist():
         sample = int(samples.sample_by_row[row])
-        paths = names.setdefault(sample, {rows.paths[int(samples.first[sample])]: None})
-        paths[rows.paths[row]] = None
+        paths = names.setdefault(sample, {all_paths[int(samples.first[sample])]: None})
+        paths[all_paths[row]] = None
     return [list(names[sample]) for sample in sorted(names)]
 
 
 def choose_distinct_captions(rows: RowArrays, samples: SampleRows) -> tuple[int, list[str]]:
     """Return the number of distinct captions, and some of them."""
-    keys = rows.get("caption_keys")[samples.caption_rows]
-    first = np.sort(np.unique(keys, return_index=True)[1])
+    first = find_distinct(take(rows.get("caption_keys"), samples.caption_rows))
     chosen = samples.caption_rows[thin_out(first)]
-    return len(first), [rows.captions[row] for row in chosen.tolist()]
+    # The system reads some pages around each of them, so that they are not mapped all at once.
+    slices = iterate_slices(len(chosen), SCATTERED_SIZE)
+    return len(first), [caption for s in slices for caption in rows.captions.read(chosen[s])]
 
 
 def write_split(
@@ -253,36 +270,48 @@ def write_split(
     samples: SampleRows,
     is_chosen: NDArray[np.bool_],
     ids: NDArray[np.uint64],
-    labels: NDArray[np.int64] | None,
+    labels: NDArray[np.int32] | None,
 ) -> SplitSizes:
-    """Write the arrays of a split."""
+    """Write the arrays of a split, a part of the samples at a time."""
     folder.mkdir()
-    first = samples.first[is_chosen]
-    sample_by_caption = samples.sample_by_row[samples.caption_rows]
-    caption_rows = samples.caption_rows[is_chosen[sample_by_caption]]
-    arrays: dict[str, NDArray[Any]] = {"ids": ids[is_chosen], "lines": rows.get("lines")[first]}
-    if labels is not None:
-        arrays["labels"] = labels[is_chosen]
-    if len(caption_rows) > len(first):
-        arrays["caption_stops"] = np.cumsum(samples.count_captions()[is_chosen])
-    sizes = SplitSizes(
-        num_samples=len(first),
-        num_captions=len(caption_rows),
-        path_bytes=_count_bytes(rows.paths.ends, first),
-        caption_bytes=_count_bytes(rows.captions.ends, caption_rows),
-    )
-    dtypes = sizes.list_arrays(has_labels=labels is not None)
+    sizes = _measure_split(rows, samples, is_chosen)
+    arrays = sizes.list_arrays(has_labels=labels is not None)
     with ExitStack() as stack:
-        for name, values in arrays.items():
-            path = folder / f"{name}.npy"
-            stack.enter_context(ArrayWriter(path, dtypes[name][0])).append(values)
-        paths = TextWriter(stack, folder, "paths", choose_ends_dtype(sizes.path_bytes))
-        paths.copy(rows.paths, first)
-        captions = TextWriter(stack, folder, "captions", choose_ends_dtype(sizes.caption_bytes))
-        captions.copy(rows.captions, caption_rows)
+        paths, captions = (
+            TextWriter(stack, folder, name, arrays[f"{name}_ends"][0])
+            for name in ("paths", "captions")
+        )
+        writers = {
+            name: stack.enter_context(ArrayWriter(folder / f"{name}.npy", dtype))
+            for name, (dtype, _) in arrays.items()
+            if not name.startswith(("paths", "captions"))
+        }
+        for part in iterate_slices(len(is_chosen), PART_SIZE):
+            first = samples.first[part][is_chosen[part]]
+            caption_rows, counts = samples.choose_captions(part, is_chosen[part])
+            values: dict[str, NDArray[Any]] = {
+                "ids": ids[part][is_chosen[part]],
+                "lines": rows.get("lines")[first],
+                "caption_stops": captions.length + np.cumsum(counts),
+            }
+            if labels is not None:
+                values["labels"] = labels[part][is_chosen[part]]
+            for name, writer in writers.items():
+                writer.append(values[name])
+            paths.copy(rows.paths, first)
+            captions.copy(rows.captions, caption_rows)
     return sizes
 
 
-def _count_bytes(ends: NDArray[Any], rows: Rows) -> int:
-    """Return the bytes of texts together."""
-    return int(np.diff(ends, prepend=0)[rows].sum())
+def _measure_split(
+    rows: RowArrays, samples: SampleRows, is_chosen: NDArray[np.bool_]
+) -> SplitSizes:
+    counts = dict.fromkeys(("num_samples", "num_captions", "path_bytes", "caption_bytes"), 0)
+    for part in iterate_slices(len(is_chosen), PART_SIZE):
+        first = samples.first[part][is_chosen[part]]
+        caption_rows, _ = samples.choose_captions(part, is_chosen[part])
+        counts["num_samples"] += len(first)
+        counts["num_captions"] += len(caption_rows)
+        counts["path_bytes"] += rows.paths.count_bytes(first)
+        counts["caption_bytes"] += rows.captions.count_bytes(caption_rows)
+    return SplitSizes(**counts)

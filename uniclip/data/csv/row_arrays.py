@@ -1,4 +1,4 @@
-"""The usable rows of tables in arrays on disk, and which of them are one image.
+"""The usable rows of tables in arrays on disk.
 
 The texts of millions of rows do not fit into memory as Python objects. They are written one after
 the other; hashes of them find the rows of one image, and the captions that it has twice.
@@ -7,10 +7,9 @@ the other; hashes of them find the rows of one image, and the captions that it h
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,7 +34,15 @@ NUMBERS: dict[str, type] = {
 }
 """Name of an array -> type of its elements, one for each row."""
 
-Rows = NDArray[np.int64]
+Rows = NDArray[np.uint32]
+"""Numbers of rows."""
+
+
+def iterate_slices(length: int, size: int | None = None) -> Iterator[slice]:
+    """Yield slices of so many elements (`NUM_BUFFERED`), which divide a length."""
+    step = size or NUM_BUFFERED
+    for start in range(0, length, step):
+        yield slice(start, min(start + step, length))
 
 
 class RowWriter:
@@ -100,22 +107,30 @@ class TextWriter:
         self._content = stack.enter_context(ArrayWriter(folder / f"{name}.npy", np.uint8))
         self._ends = stack.enter_context(ArrayWriter(folder / f"{name}_ends.npy", ends_dtype))
 
+    @property
+    def length(self) -> int:
+        """Texts so far."""
+        return self._ends.length
+
     def append(self, texts: Iterable[str]) -> None:
         """Append texts."""
-        self._append([encode_text(text) for text in texts])
+        pieces = [encode_text(text) for text in texts]
+        self._append([len(piece) for piece in pieces], pieces)
 
     def copy(self, texts: PackedTexts, rows: Rows) -> None:
         """Append some of the texts of other files."""
         content = np.ascontiguousarray(texts.content).data
-        for start in range(0, len(rows), NUM_BUFFERED):
-            chunk = rows[start : start + NUM_BUFFERED]
-            stops = texts.ends[chunk]
-            starts = np.where(chunk > 0, texts.ends[np.maximum(chunk - 1, 0)], 0)
-            self._append([content[a:b] for a, b in zip(starts.tolist(), stops.tolist())])
+        for s in iterate_slices(len(rows)):
+            starts, stops = texts.locate(rows[s])
+            # Texts that follow each other are copied at once.
+            is_start = np.ones(len(starts) + 1, np.bool_)
+            is_start[1:-1] = starts[1:] != stops[:-1]
+            runs = zip(starts[is_start[:-1]].tolist(), stops[is_start[1:]].tolist())
+            self._append(stops - starts, [content[a:b] for a, b in runs])
 
-    def _append(self, pieces: Sequence[bytes | memoryview]) -> None:
-        ends = self._content.length + np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
-        self._ends.append(ends)
+    def _append(self, lengths: Any, pieces: Sequence[bytes | memoryview]) -> None:
+        """Append texts of these lengths in bytes, which the pieces contain."""
+        self._ends.append(self._content.length + np.cumsum(lengths, dtype=np.int64))
         self._content.append(np.frombuffer(b"".join(pieces), np.uint8))
 
 
@@ -126,7 +141,11 @@ def map_texts(folder: Path, name: str) -> PackedTexts:
 
 @dataclass(frozen=True)
 class RowArrays:
-    """The rows that a `RowWriter` wrote, mapped into memory."""
+    """The rows that a `RowWriter` wrote.
+
+    Arrays are mapped into memory anew wherever one is asked for: what was read of an earlier one
+    leaves memory with it.
+    """
 
     folder: Path
 
@@ -134,12 +153,12 @@ class RowArrays:
         """Return one of the arrays of `NUMBERS`."""
         return map_array(self.folder / f"{name}.npy")
 
-    @cached_property
+    @property
     def paths(self) -> PackedTexts:
         """The path of the image of each row."""
         return map_texts(self.folder, "paths")
 
-    @cached_property
+    @property
     def captions(self) -> PackedTexts:
         """The caption of each row."""
         return map_texts(self.folder, "captions")
@@ -149,43 +168,3 @@ class RowArrays:
         for name in os.listdir(self.folder):
             os.unlink(self.folder / name)
         os.rmdir(self.folder)
-
-
-@dataclass(frozen=True)
-class SampleRows:
-    """The rows of n samples, which are images with one or more captions."""
-
-    first: Rows
-    """(n,) the first row of each sample, ascending."""
-    sample_by_row: Rows
-    """The sample of each row."""
-    caption_rows: Rows = field(repr=False)
-    """(m,) the rows whose captions are used, by sample and row: none is twice in a sample."""
-
-    def count_captions(self) -> NDArray[np.int64]:
-        """Return the number of captions of each sample, (n,)."""
-        return np.bincount(self.sample_by_row[self.caption_rows], minlength=len(self.first))
-
-
-def group_rows(file_keys: NDArray[np.int64], caption_keys: NDArray[np.int64]) -> SampleRows:
-    """Return the samples that rows make up.
-
-    Args:
-        file_keys: Equal for the rows of one image.
-        caption_keys: Equal for rows of equal captions.
-    """
-    _, first, inverse = np.unique(file_keys, return_index=True, return_inverse=True)
-    if len(first) == len(file_keys):
-        rows = np.arange(len(file_keys))
-        return SampleRows(rows, rows, rows)
-    order = np.argsort(first)
-    numbers = np.empty(len(first), np.int64)
-    numbers[order] = np.arange(len(first))
-    sample_by_row = numbers[inverse]
-    by_caption = np.lexsort((caption_keys, sample_by_row))  # stable: equal ones by row
-    samples, captions = sample_by_row[by_caption], caption_keys[by_caption]
-    is_new = np.ones(len(by_caption), np.bool_)
-    is_new[1:] = (samples[1:] != samples[:-1]) | (captions[1:] != captions[:-1])
-    rows = np.sort(by_caption[is_new])
-    caption_rows = rows[np.argsort(sample_by_row[rows], kind="stable")]
-    return SampleRows(first[order], sample_by_row, caption_rows)

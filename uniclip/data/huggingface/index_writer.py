@@ -26,14 +26,9 @@ from uniclip.data.csv.index_writer import (
     write_split,
 )
 from uniclip.data.csv.packed_split import SplitSizes
-from uniclip.data.csv.row_arrays import (
-    NUM_BUFFERED,
-    RowArrays,
-    RowWriter,
-    SampleRows,
-    group_rows,
-)
+from uniclip.data.csv.row_arrays import RowArrays, RowWriter, iterate_slices
 from uniclip.data.csv.rows import is_blank
+from uniclip.data.csv.sample_rows import SampleRows, group_rows, take
 from uniclip.data.huggingface.arrow_files import RowGroup, iterate_groups
 from uniclip.data.huggingface.columns import DataColumns, require_same_types
 from uniclip.data.huggingface.folder import DataFile, DataFolder
@@ -122,13 +117,13 @@ def write_index(
     rows = RowArrays(folder / "rows")
     samples = group_rows(rows.get("file_keys"), rows.get("caption_keys"))
     _check_labels(config, rows, samples)
+    num_distinct, distinct = choose_distinct_captions(rows, samples)
     ids, splits = _assign_splits(config, data_folder, rows, samples)
     labels, class_names = number_labels(rows, samples, reader.labels)
     sizes = {
         name: write_split(folder / name, rows, samples, splits == SPLIT_NUMBERS[name], ids, labels)
         for name in SPLIT_NAMES
     }
-    num_distinct, distinct = choose_distinct_captions(rows, samples)
     content = IndexContent(
         image=columns.image,
         splits={str(name): split_sizes for name, split_sizes in sizes.items()},
@@ -269,13 +264,15 @@ class _RowReader:
 def _check_labels(config: HuggingfaceData, rows: RowArrays, samples: SampleRows) -> None:
     """Raise `UserError` unless all rows of an image have one class."""
     labels = rows.get("labels")
-    differs = labels != labels[samples.first[samples.sample_by_row]]
-    if differs.any():
-        name = rows.paths[int(differs.argmax())]
-        raise UserError(
-            f"{config.path}: rows of {name} (data.key_column={config.key_column}) differ in column "
-            f"{config.label_column!r}; give each image one class, or leave data.key_column out"
-        )
+    for s in iterate_slices(len(labels)):
+        differs = labels[s] != labels[samples.first[samples.sample_by_row[s]]]
+        if differs.any():
+            name = rows.paths[s.start + int(differs.argmax())]
+            raise UserError(
+                f"{config.path}: rows of {name} (data.key_column={config.key_column}) differ in "
+                f"column {config.label_column!r}; give each image one class, or leave "
+                "data.key_column out"
+            )
 
 
 def _assign_splits(
@@ -286,7 +283,7 @@ def _assign_splits(
     The splits that the data set does not state are held out of its training samples.
     """
     ids, positions = _hash_names(rows, samples)
-    splits = np.array(rows.get("splits"))[samples.first]
+    splits = take(rows.get("splits"), samples.first)
     splits[splits == UNDECLARED] = SPLIT_NUMBERS["train"]
     is_training = splits == SPLIT_NUMBERS["train"]
     fractions: dict[SplitName, float] = {
@@ -313,9 +310,8 @@ def _hash_names(
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return the id of each sample, and a hash in `HASH_RANGE` that decides on its split."""
     ids, positions = (np.empty(len(samples.first), np.uint64) for _ in range(2))
-    for start in range(0, len(ids), NUM_BUFFERED):
-        chunk = slice(start, start + NUM_BUFFERED)
-        names = [rows.paths[row] for row in samples.first[chunk].tolist()]
-        ids[chunk] = [hash_sample_id(f"csv/{name}") for name in names]
-        positions[chunk] = [hash_sample_id(f"split/csv/{name}") >> 32 for name in names]
+    for s in iterate_slices(len(ids)):
+        names = rows.paths.read(samples.first[s])
+        ids[s] = [hash_sample_id(f"csv/{name}") for name in names]
+        positions[s] = [hash_sample_id(f"split/csv/{name}") >> 32 for name in names]
     return ids, positions

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.csv_data import write_csv
-from uniclip.data.csv import index_writer, row_arrays, rows
+from uniclip.data.csv import index_writer, row_arrays, rows, sample_rows
 from uniclip.data.text import packed_tokens
 
 
@@ -33,8 +33,9 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write and encode seven rows at once, so that small tables take several turns."""
-    for module in (row_arrays, index_writer):
-        monkeypatch.setattr(module, "NUM_BUFFERED", 7)
+    monkeypatch.setattr(row_arrays, "NUM_BUFFERED", 7)
+    for module in (sample_rows, index_writer):
+        monkeypatch.setattr(module, "PART_SIZE", 12)
     monkeypatch.setattr(packed_tokens, "CHUNK_SIZE", 7)
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.csv_data import csv_config, write_csv
+from tests.helpers.csv_data import csv_config, write_csv, write_varied_csv
 from uniclip import data
-from uniclip.data.csv import packed_index, rows
+from uniclip.data.csv import index_writer, packed_index, row_arrays, rows, sample_rows
 from uniclip.data.csv.faults import RowFault
 from uniclip.data.csv.index_writer import IndexContent, write_index
 from uniclip.data.csv.packed_split import CaptionLists, PackedSplit, SplitSizes
 from uniclip.data.csv.split import PackedCsvSplit
 from uniclip.data.split import SPLIT_NAMES
+from uniclip.data.text import truncation
 from uniclip.errors import UserError
 
 HEADER = ("picture", "caption", "kind", "half")
@@ -61,6 +64,47 @@ def test_rows_become_samples_of_splits(tmp_path: Path, small_chunks: None) -> No
         assert split.labels.tolist() == [label]
         assert list(CaptionLists(split, range(1))) == [captions]
     assert sorted(path.name for path in target.iterdir()) == ["test", "train", "validation"]
+
+
+VARIED_INDEX = "394e8957f8de7f770d96762d4515328a"
+"""Digest of the arrays of `write_varied_csv`, as the first version wrote them."""
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_the_arrays_do_not_depend_on_the_parts(
+    tmp_path: Path, request: pytest.FixtureRequest, in_parts: bool
+) -> None:
+    if in_parts:
+        request.getfixturevalue("small_chunks")
+    write_varied_csv(tmp_path)
+    target = tmp_path / "index"
+    target.mkdir()
+    write_index(csv_config(tmp_path, max_broken=0.5), target)
+    content = blake2b(digest_size=16)
+    for path in sorted(target.rglob("*.npy")):
+        content.update(f"{path.relative_to(target)}\n".encode() + path.read_bytes())
+    assert content.hexdigest() == VARIED_INDEX
+
+
+@pytest.mark.parametrize("rows_per_image", [1, 3])
+def test_memory_is_a_few_bytes_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_per_image: int
+) -> None:
+    monkeypatch.setattr(row_arrays, "NUM_BUFFERED", 256)
+    for module in (sample_rows, index_writer):
+        monkeypatch.setattr(module, "PART_SIZE", 1024)
+    monkeypatch.setattr(truncation, "MAX_CAPTIONS", 100)
+    sizes, peaks = (4_000, 20_000), []
+    for size in sizes:
+        folder = tmp_path / str(size)
+        (folder / "index").mkdir(parents=True)
+        table = [(f"{i % (size // rows_per_image)}.png", f"text {i}", "a") for i in range(size)]
+        write_csv(folder, table)
+        tracemalloc.start()
+        write_index(csv_config(folder), folder / "index")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / (sizes[1] - sizes[0]) < 48
 
 
 @pytest.mark.parametrize(

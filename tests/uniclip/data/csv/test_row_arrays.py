@@ -13,7 +13,6 @@ from uniclip.data.csv.row_arrays import (
     RowArrays,
     RowWriter,
     TextWriter,
-    group_rows,
     map_texts,
 )
 from uniclip.io.packed_texts import PackedTexts
@@ -74,20 +73,3 @@ def test_texts_are_copied_in_the_order_of_the_rows(tmp_path: Path, small_chunks:
     assert list(texts) == ["first", *(CAPTIONS[i] for i in chosen)]
     assert texts.ends.dtype == np.uint32
     assert texts.ends[:2].tolist() == [5, 8]
-
-
-def test_rows_of_one_image_are_one_sample_without_equal_captions() -> None:
-    file_keys = np.array([50, 9, 50, 7, 9, 50])
-    caption_keys = np.array([4, 1, 3, 1, 1, 4])
-    samples = group_rows(file_keys, caption_keys)
-    assert samples.first.tolist() == [0, 1, 3]
-    assert samples.sample_by_row.tolist() == [0, 1, 0, 2, 1, 0]
-    assert samples.caption_rows.tolist() == [0, 2, 1, 3]
-    assert samples.count_captions().tolist() == [2, 1, 1]
-
-
-def test_rows_of_different_images_are_samples_in_their_order() -> None:
-    samples = group_rows(np.array([50, 9, 7]), np.array([4, 4, 4]))
-    assert samples.first.tolist() == samples.sample_by_row.tolist() == [0, 1, 2]
-    assert samples.caption_rows.tolist() == [0, 1, 2]
-    assert samples.count_captions().tolist() == [1, 1, 1]
