@@ -66,7 +66,7 @@ def write_tensors(
 
     Args:
         stream: A binary stream.
-        tensors: On the CPU, contiguous.
+        tensors: On the CPU, contiguous; others are copied when they are taken, one at a time.
         metadata: Values that JSON can hold.
     """
     header = {METADATA_KEY: _build_header(tensors, metadata)}
@@ -127,7 +127,7 @@ def _compute_checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, obje
 
 
 def _view_bytes(tensor: Tensor) -> memoryview:
-    view: memoryview = tensor.detach().reshape(-1).view(torch.uint8).numpy().data
+    view: memoryview = tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data
     return view
 
 

@@ -8,10 +8,10 @@ step seeds them anew.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from torch import Tensor
 
@@ -26,23 +26,32 @@ _CHECKPOINT_NAME = re.compile(r"(\d+)\.safetensors")
 
 
 def write_checkpoint(
-    attempt: AttemptFolder, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]
+    attempt: AttemptFolder,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, object],
+    release: Callable[[], None] = lambda: None,
 ) -> None:
     """Write `checkpoint/<step>.safetensors` atomically and delete all but the newest checkpoints.
 
     Args:
         attempt: The attempt.
         step: Steps taken.
-        tensors: The state, on any device.
+        tensors: The state, on any device; each is taken where it is needed, and then the next.
         metadata: Values that JSON can hold.
+        release: Called once the tensors are no longer needed, before the file is on the disk.
 
     Raises:
         UserError: The file could not be written (a full disk); earlier checkpoints are untouched.
     """
-    cpu_tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+    def write(stream: BinaryIO) -> None:
+        write_tensors(stream, tensors, metadata)
+        release()
+
     path = attempt.checkpoints_path / f"{step}.safetensors"
     try:
-        atomic_write(path, lambda stream: write_tensors(stream, cpu_tensors, metadata))
+        atomic_write(path, write)
     except OSError as error:
         raise UserError(
             f"checkpoint {path} could not be written ({error.strerror}); free disk space and run "

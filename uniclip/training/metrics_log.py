@@ -28,6 +28,7 @@ from typing import Any, Literal
 
 from uniclip import numerics
 from uniclip.checkpoints import warm_start
+from uniclip.checkpoints.tensor_file import OPTIMIZER_PREFIX
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
 from uniclip.io.atomic import append_jsonl, is_disk_full
@@ -253,7 +254,10 @@ class MetricsLogger:
         with tolerate_full_disk():
             writer.wait()  # the checkpoint before this one, which may no longer be needed
         step, metadata = state.counters.step, state.collect_metadata()
-        writer.start(step, state.collect_tensors(), metadata, state.list_constant_names())
+        tensors = state.collect_tensors()
+        deferred = {name for name in tensors if name.startswith(OPTIMIZER_PREFIX)}
+        state.before_update = writer.preserve
+        writer.start(step, tensors, metadata, state.list_constant_names(), deferred)
         if stop_requested or self.config.runtime.checkpoint_seconds == 0:
             writer.wait()
 

@@ -122,6 +122,8 @@ class TrainState:
             config,
         )
         self.counters = TrainCounters()
+        self.before_update: Callable[[], None] = lambda: None
+        """Called before the optimizer changes its state."""
         self.best_weights: dict[str, Tensor] | None = None
         self.attempt_seconds = 0.0
         """Seconds of training in this attempt, lost steps included."""

@@ -70,6 +70,7 @@ def take_step(
     norm = nn.utils.clip_grad_norm_(state.modules.parameters(), train_config.grad_clip_norm)
     norm = state.latch.update(sums[0], norm)
     if not state.latch.must_read_norm or math.isfinite(norm.item()):
+        state.before_update()
         state.optimizer.step()
         state.method.clamp()
         state.update_average()

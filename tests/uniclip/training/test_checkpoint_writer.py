@@ -16,7 +16,9 @@ from torch.overrides import TorchFunctionMode
 
 from tests.helpers.small_runs import claimed, opened, tiny
 from tests.helpers.training_runs import equal_weights, get_weights, score_texts
+from uniclip.checkpoints import tensor_file
 from uniclip.errors import UserError
+from uniclip.io import atomic
 from uniclip.store import Store
 from uniclip.training import checkpoint, metrics_log, trainer
 from uniclip.training.checkpoint_writer import CheckpointWriter, Snapshot
@@ -66,15 +68,91 @@ def test_the_file_holds_what_the_tensors_were_when_it_was_started(run, gate):
 def test_a_snapshot_uses_its_memory_again():
     snapshot, tensors = Snapshot(), {"x": torch.zeros(4), "constant": torch.zeros(1)}
     snapshot.update(tensors, ["constant"])
-    first = snapshot.get_tensors()
+    first = snapshot["x"].data_ptr()
     tensors["x"] += 1
     snapshot.update(tensors, ["constant"])
-    second = snapshot.get_tensors()
-    assert second["x"].tolist() == [1, 1, 1, 1]
-    assert first["x"].data_ptr() == second["x"].data_ptr() != tensors["x"].data_ptr()
-    assert second["constant"] is tensors["constant"]
+    assert snapshot["x"].tolist() == [1, 1, 1, 1]
+    assert first == snapshot["x"].data_ptr() != tensors["x"].data_ptr()
+    assert snapshot["constant"] is tensors["constant"]
     snapshot.update({"x": torch.zeros(9, dtype=torch.int64)})
-    assert snapshot.get_tensors()["x"].dtype == torch.int64
+    assert snapshot["x"].dtype == torch.int64
+
+
+def test_deferred_tensors_are_copied_only_if_they_are_still_needed():
+    tensors = {"x": torch.zeros(4), "y": torch.zeros(4)}
+    snapshot = Snapshot()
+    snapshot.update(tensors, deferred=["x", "y"])
+    assert snapshot["x"] is tensors["x"], "it takes no memory"
+    threading.Timer(0.2, snapshot.__getitem__, ["y"]).start()
+    snapshot.preserve()
+    for tensor in tensors.values():
+        tensor += 1
+    assert snapshot["x"].tolist() == snapshot["y"].tolist() == [0] * 4
+    snapshot.release()
+    snapshot.update({**tensors, "z": torch.zeros(4)}, deferred=["x", "y"])
+    snapshot.release()
+    snapshot.preserve()
+    assert list(snapshot) == ["z"], "the others are no longer needed"
+
+
+@pytest.mark.parametrize("in_use", range(1, 9))
+def test_a_tensor_is_not_changed_while_it_is_written(run, monkeypatch, in_use):
+    """The optimizer's update comes while the tensor `in_use`, in order, is read or written."""
+    attempt, reached, view_bytes = claimed(run), threading.Event(), tensor_file._view_bytes
+    tensors = {f"{kind}.{i}": torch.zeros(1000) for kind in "ab" for i in range(2)}
+    views = iter(range(1, 100))
+
+    def wait_and_view(tensor):
+        if next(views) == in_use:
+            reached.set()
+            time.sleep(0.1)
+        return view_bytes(tensor)
+
+    monkeypatch.setattr(tensor_file, "_view_bytes", wait_and_view)
+    writer = CheckpointWriter(attempt)
+    writer.start(1, tensors, {}, deferred=["b.0", "b.1"])
+    assert reached.wait(60)
+    for name in ("a.0", "a.1"):
+        tensors[name] += 1
+    writer.preserve()
+    for name in ("b.0", "b.1"):
+        tensors[name] += 1
+    writer.close()
+    loaded = checkpoint.load_newest_checkpoint(attempt)
+    assert loaded is not None
+    assert all((value == 0).all() for value in loaded.tensors.values())
+
+
+def test_an_update_waits_for_no_disk(run, monkeypatch):
+    attempt, reached, released = claimed(run), threading.Event(), threading.Event()
+    monkeypatch.setattr(atomic.os, "fsync", lambda _: reached.set() or released.wait(20))
+    writer, tensors = CheckpointWriter(attempt), {"x": torch.zeros(1000)}
+    writer.start(1, tensors, {}, deferred=["x"])
+    assert reached.wait(60)
+    writer.preserve()
+    assert writer.is_writing
+    tensors["x"] += 1
+    released.set()
+    writer.close()
+    assert checkpoint.load_newest_checkpoint(attempt).tensors["x"].sum() == 0
+
+
+def test_checkpoints_of_each_step_hold_the_state_of_that_step(tmp_path, monkeypatch):
+    """The thread is slow, so that updates come while it reads."""
+    attempts, view_bytes = [], tensor_file._view_bytes
+    monkeypatch.setattr(tensor_file, "_view_bytes", lambda t: time.sleep(1e-4) or view_bytes(t))
+    monkeypatch.setattr(checkpoint, "MAX_CHECKPOINTS", 100)
+    monkeypatch.setattr(metrics_log, "MAX_CHECKPOINT_SECONDS", 0.0)
+    for seconds in (0.0, 1e-6):
+        config = tiny(runtime={"checkpoint_seconds": seconds})
+        attempts.append(claimed(opened(tmp_path / str(seconds), config)))
+        trainer.train_model(config, attempt=attempts[-1])
+    assert list_steps(attempts[1])
+    for step in list_steps(attempts[1]):
+        one, other = (
+            tensor_file.decode(a.checkpoints_path / f"{step}.safetensors")[0] for a in attempts
+        )
+        assert equal_weights(one, other)
 
 
 def test_only_copies_from_cuda_are_not_waited_for():
