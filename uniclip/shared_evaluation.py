@@ -24,7 +24,7 @@ from uniclip.evaluate.datasets import fingerprint_cache
 from uniclip.store import RunFolder
 
 SHARES_FOLDER = "shares"
-"""Folder of the features of evaluations under way, inside the store's cache."""
+"""Folder of the features of evaluations under way, inside the store's cache: one for each run."""
 
 
 class Request(NamedTuple):
@@ -56,11 +56,13 @@ def embedded_with_others(
     Raises:
         UserError, StopRequested: As `evaluate.evaluate`.
     """
+    run_shares = run.cache_path / SHARES_FOLDER / run.id
+    shutil.rmtree(run_shares, ignore_errors=True)  # of attempts that were killed
     process_group = distributed.get_process_group()
     if process_group.world_size == 1:
         yield None
         return
-    folder = run.cache_path / SHARES_FOLDER / uuid.uuid4().hex
+    folder = run_shares / uuid.uuid4().hex
     request = Request(str(run.path), weights_digest, name, str(folder))
     try:
         process_group.broadcast_object(request)
@@ -70,7 +72,14 @@ def embedded_with_others(
             process_group.all_reduce_max(0)  # until all have done their share
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(shares_folder: Path) -> None:
+    """Remove shares, and the folder of their run if it has no others."""
+    shutil.rmtree(shares_folder, ignore_errors=True)
+    with suppress(OSError):  # not empty, or not there
+        shares_folder.parent.rmdir()
 
 
 def end_embedding() -> None:
@@ -80,15 +89,19 @@ def end_embedding() -> None:
 
 def embed_for_rank_zero(config: RunConfig, stop: Callable[[], bool]) -> None:
     """Embed shares until rank 0 calls `end_embedding`; called by every other process."""
-    process_group, pretrained = distributed.get_process_group(), None
-    while (values := process_group.broadcast_object()) is not None:
-        request = Request(*values)
-        if pretrained is None:
-            numerics.apply(config.train.num_threads)  # exact, as on rank 0
-            pretrained = load_from_folder(RunFolder(Path(request.run)), config)
-        with suppress(UserError, StopRequested):  # rank 0 meets and reports what is wrong
-            _embed_share(request, pretrained, config, stop)
-        process_group.all_reduce_max(0)
+    process_group, pretrained, request = distributed.get_process_group(), None, None
+    try:
+        while (values := process_group.broadcast_object()) is not None:
+            request = Request(*values)
+            if pretrained is None:
+                numerics.apply(config.train.num_threads)  # exact, as on rank 0
+                pretrained = load_from_folder(RunFolder(Path(request.run)), config)
+            with suppress(UserError, StopRequested):  # rank 0 meets and reports what is wrong
+                _embed_share(request, pretrained, config, stop)
+            process_group.all_reduce_max(0)
+    finally:
+        if request is not None:
+            _remove(Path(request.shares_folder))  # in case that rank 0 was killed
 
 
 def _embed_share(
