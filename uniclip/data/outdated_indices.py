@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from uniclip.io.memo import get_cache_folder
 from uniclip.io.published_folder import is_in_use
@@ -27,9 +28,15 @@ def list_outdated_folders() -> list[Path]:
             continue
         if not records:
             continue
-        version: int = import_module(module_name).VERSION  # here: it imports numpy
+        module = import_module(module_name)  # here: it imports numpy
         for index in (record.parent for record in records):
-            if is_outdated(index, version) and not is_in_use(index):
+            if _is_outdated(index, module) and not is_in_use(index):
                 beside = sorted(path for path in index.parent.glob(f"{index.name}-*"))
                 folders += [index, *(path for path in beside if path.is_dir())]
     return folders
+
+
+def _is_outdated(index: Path, module: ModuleType) -> bool:
+    """Return whether the data of an index, or the code that wrote it, are others by now."""
+    has_facts = module.__name__ in (MODULES["tables"], MODULES["datasets"])
+    return is_outdated(index, module.VERSION) or (has_facts and module.has_other_facts(index))

@@ -4,27 +4,44 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from uniclip.io.atomic import JSON_ERRORS, atomic_write, parse_json
 
 RECORD_FILE = "sources.json"
 
 
-def write_sources(folder: Path, version: int, files: Iterable[tuple[str, int, int]]) -> None:
+def write_sources(
+    folder: Path,
+    version: int,
+    files: Iterable[tuple[str, int, int]],
+    facts: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Write what an index is made of into its folder.
 
     Args:
         folder: The folder.
         version: Version of the index.
         files: Path, bytes and time of change (ns) of each file.
+        facts: What else it is made of, as plain JSON (`read_facts`).
 
     Raises:
         OSError: It cannot be written.
     """
-    record = {"version": version, "files": [list(file) for file in files]}
+    record = {"version": version, "files": [list(file) for file in files], "facts": dict(facts)}
     atomic_write(folder / RECORD_FILE, json.dumps(record).encode())
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return the facts of an index; empty if they are not known."""
+    try:
+        facts = parse_json((folder / RECORD_FILE).read_text(encoding="utf-8"))["facts"]
+    except (OSError, *JSON_ERRORS, LookupError, TypeError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def is_outdated(folder: Path, version: int) -> bool:

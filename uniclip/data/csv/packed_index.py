@@ -25,13 +25,13 @@ from uniclip.data.csv.split_rule import SplitRule
 from uniclip.data.csv.summary import RowSummary
 from uniclip.data.split import SPLIT_NAMES, SplitName
 from uniclip.data.text.truncation import TruncationCounts, count_truncated_sample, thin_out
-from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError
+from uniclip.errors import CHANGED_DATA_ADVICE, DataChangedError, UserError
 from uniclip.io.atomic import atomic_write, resolve_staged_path
 from uniclip.io.file_digests import read_signature
 from uniclip.io.hashing import digest
 from uniclip.io.memo import get_cache_folder
 from uniclip.io.published_folder import get_or_publish
-from uniclip.io.source_record import write_sources
+from uniclip.io.source_record import read_facts, write_sources
 
 VERSION = 1
 """Raised when the same tables get another index."""
@@ -148,9 +148,27 @@ def _write(
         raise DataChangedError(
             f"{config.path} was changed while it was read; {CHANGED_DATA_ADVICE}"
         )
-    sources = ((os.path.abspath(p), s[2], s[3]) for p, s in zip(paths, signatures))
-    write_sources(folder, VERSION, sources)
+    tables = [[os.path.abspath(path), digest_table(path)] for path in paths]
+    write_sources(folder, VERSION, (), {"tables": tables})
     atomic_write(folder / CONTENT_FILE, json.dumps(asdict(content)).encode())
+
+
+def has_other_facts(index_folder: Path) -> bool:
+    """Return whether a table has another content than when an index was written, or was removed.
+
+    One whose folder is gone too may be on a disk that is not mounted.
+    """
+    try:
+        tables = read_facts(index_folder)["tables"]
+        return any(_has_changed(str(path), dict(content)) for path, content in tables)
+    except (UserError, OSError, LookupError, TypeError, ValueError):
+        return False  # unknown
+
+
+def _has_changed(path: str, content: dict[str, object]) -> bool:
+    if not os.path.exists(path):
+        return os.path.isdir(os.path.dirname(path))
+    return os.path.getsize(path) != content["bytes"] or digest_table(path) != content
 
 
 def _read_signature(path: str) -> tuple[int, ...]:

@@ -8,11 +8,12 @@ share it.
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ from uniclip.data.csv.packed_split import PackedSplit, SplitSizes
 from uniclip.data.huggingface.columns import find_columns
 from uniclip.data.huggingface.embedded_images import EmbeddedImages
 from uniclip.data.huggingface.folder import (
+    DataFile,
     DataFolder,
-    find_info_file,
     list_files,
     read_class_names,
 )
@@ -35,7 +36,7 @@ from uniclip.io.atomic import atomic_write
 from uniclip.io.hashing import digest
 from uniclip.io.memo import get_cache_folder
 from uniclip.io.published_folder import get_or_publish
-from uniclip.io.source_record import write_sources
+from uniclip.io.source_record import read_facts, write_sources
 
 VERSION = 2
 """Raised when the same files get another index."""
@@ -140,20 +141,38 @@ def _write(config: HuggingfaceData, data_folder: DataFolder, published: Path, fo
         raise DataChangedError(
             f"{config.path} was changed while it was read; {CHANGED_DATA_ADVICE}"
         )
-    write_sources(folder, VERSION, _list_sources(config, data_folder))
+    files = [(file.path, file.size, file.mtime_ns) for file in data_folder.files]
+    write_sources(folder, VERSION, files, _list_facts(config, data_folder))
     atomic_write(folder / CONTENT_FILE, json.dumps(asdict(content)).encode())
 
 
-def _list_sources(
-    config: HuggingfaceData, data_folder: DataFolder
-) -> Iterator[tuple[str, int, int]]:
-    """Yield path, bytes and time of change of each file that the index is made of."""
-    yield from ((file.path, file.size, file.mtime_ns) for file in data_folder.files)
-    if read_class_names(data_folder.files, config.label_column):
-        path = find_info_file(data_folder.files)
-        if path is not None:
-            status = path.stat()
-            yield str(path), status.st_size, status.st_mtime_ns
+def _list_facts(config: HuggingfaceData, data_folder: DataFolder) -> dict[str, Any]:
+    """Return what beside the files decides on the folder of an index: names of classes."""
+    if config.label_column is None:
+        return {}
+    first = data_folder.files[0]
+    return {
+        "first_file": [first.path, first.name],
+        "label_column": config.label_column,
+        "class_names": read_class_names(data_folder.files, config.label_column),
+    }
+
+
+def has_other_facts(index_folder: Path) -> bool:
+    """Return whether `dataset_info.json` names other classes than when an index was written.
+
+    What else it says, and when it was written, does not count.
+    """
+    facts = read_facts(index_folder)
+    try:
+        path, name = map(str, facts["first_file"])
+        if not os.path.isfile(path):  # it may be on a disk that is not mounted
+            return False
+        first_file = DataFile(path, name, None, 0, 0)
+        names = read_class_names([first_file], str(facts["label_column"]))
+        return list(names) != list(facts["class_names"])
+    except (UserError, LookupError, TypeError, ValueError):
+        return False  # unknown
 
 
 def _is_whole(folder: Path) -> bool:

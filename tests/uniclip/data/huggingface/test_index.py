@@ -65,6 +65,10 @@ def test_other_names_of_classes_have_another_index(tmp_path):
     open_index(unlabelled)
     assert split.class_names["label"] == ("cat", "dog", "owl")
     info_path = tmp_path / "d" / "dataset_info.json"
+    info_path.write_text(info_path.read_text().replace('"citation": ""', '"citation": "of us"'))
+    os.utime(info_path, ns=(1, 1))
+    assert find_index(config) is not None
+    assert list_outdated_folders() == []
     info_path.write_text(info_path.read_text().replace("owl", "ant"))
     assert find_index(unlabelled) is not None
     assert find_index(config) is None
@@ -73,6 +77,9 @@ def test_other_names_of_classes_have_another_index(tmp_path):
     old, new = ([s.class_names["label"][i] for i in s.labels["label"]] for s in (split, again))
     assert new == [name.replace("owl", "ant") for name in old]
     assert list_outdated_folders() == [index.folder]
+    (tmp_path / "d").rename(tmp_path / "unmounted")
+    assert list_outdated_folders() == []
+    (tmp_path / "unmounted").rename(tmp_path / "d")
     said = [source.describe_fingerprint(c) for c in (config, unlabelled)]
     assert ["names of the classes in dataset_info.json" in text for text in said] == [True, False]
     changed = [data.fingerprint(c) for c in (config, unlabelled)]
