@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from uniclip.data.huggingface.folder import DataFile
+from uniclip.data.huggingface.parquet_minima import read_minima
 from uniclip.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class RowGroup:
     lengths: NDArray[np.uint32]
     """(n,) bytes of each image; `NOT_IN_PLACE` for one without bytes, and in a Parquet file."""
     has_image: NDArray[np.bool_]
-    """(n,) whether there is an image. One of no bytes in a Parquet file may count as one."""
+    """(n,) whether there is an image. One of no bytes counts as one in a row group of a Parquet
+    file that states how many values are missing, but not the smallest."""
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -161,6 +163,7 @@ def _iterate_row_groups(file: DataFile, image: str, columns: Sequence[str]) -> I
         leaves = {reader.metadata.schema.column(i).path for i in range(len(reader.schema))}
         path_leaf = f"{column}.path"
         wanted = [*columns, *([path_leaf] if path_leaf in leaves else [])]
+        minima = read_minima(file.path, image)
         for number in range(reader.num_row_groups):
             num_rows = reader.metadata.row_group(number).num_rows
             table = reader.read_row_group(number, columns=wanted, use_threads=False)
@@ -172,14 +175,18 @@ def _iterate_row_groups(file: DataFile, image: str, columns: Sequence[str]) -> I
                 paths,
                 np.full(num_rows, NOT_IN_PLACE, np.uint64),
                 np.full(num_rows, NOT_IN_PLACE, np.uint32),
-                _find_images(reader, number, image),
+                _find_images(reader, number, image, minima.get(number)),
             )
 
 
-def _find_images(reader: parquet.ParquetFile, number: int, image: str) -> NDArray[np.bool_]:
+def _find_images(
+    reader: parquet.ParquetFile, number: int, image: str, minimum: bytes | None
+) -> NDArray[np.bool_]:
     """Return which rows of a row group have an image, (n,).
 
     The images are read only if, by the statistics of the group, one may be missing.
+
+    minimum: The smallest image, as bytes, if that is stated.
     """
     import numpy as np
     import pyarrow.compute
@@ -187,9 +194,9 @@ def _find_images(reader: parquet.ParquetFile, number: int, image: str) -> NDArra
     group = reader.metadata.row_group(number)
     columns = (group.column(i) for i in range(group.num_columns))
     statistics = next(c.statistics for c in columns if c.path_in_schema == image)
-    if statistics is not None and statistics.has_null_count and not statistics.null_count:
-        if not (statistics.has_min_max and statistics.min == b""):
-            return np.ones(group.num_rows, np.bool_)
+    has_all = statistics is not None and statistics.has_null_count and not statistics.null_count
+    if has_all and minimum != b"":
+        return np.ones(group.num_rows, np.bool_)
     images = reader.read_row_group(number, columns=[image], use_threads=False).column(0)
     if image.endswith(".bytes"):
         images = pyarrow.compute.struct_field(images, "bytes")

@@ -38,7 +38,7 @@ from uniclip.io.memo import get_cache_folder
 from uniclip.io.published_folder import get_or_publish
 from uniclip.io.source_record import read_facts, write_sources
 
-VERSION = 2
+VERSION = 3
 """Raised when the same files get another index."""
 FOLDER = "datasets"
 """Folder of all indices inside the cache folder."""

@@ -186,6 +186,21 @@ def test_rows_without_an_image_in_a_parquet_file_are_counted(tmp_path, write_sta
         open_index(embedded_config(path, max_broken=0.05))
 
 
+@pytest.mark.parametrize("statistics", [True, False])
+def test_an_empty_image_among_large_ones_is_counted(tmp_path, statistics):
+    """Of images of more than 4 kB pyarrow tells no smallest one; the footer states it."""
+    rows = make_rows(range(40))
+    for image in rows["image"]:
+        image["bytes"] += bytes(5000)
+    rows["image"][3]["bytes"] = b""
+    path = write_parquet(tmp_path, rows, write_statistics=statistics)
+    group = parquet.read_metadata(path).row_group(0).column(0)
+    assert group.path_in_schema == "image.bytes"
+    assert group.statistics is None or not group.statistics.has_min_max
+    index = open_index(embedded_config(path, max_broken=0.1))
+    assert index.content.named == [f"{path} row 4: no image"]
+
+
 def test_images_are_read_only_where_one_may_be_missing(tmp_path, monkeypatch):
     rows = make_rows(range(40))
     rows["image"][20] = None
