@@ -290,6 +290,11 @@ class WebdatasetData(DataConfig):
         """Whether training batches have labels."""
         return bool(self.labelled_path)
 
+    @property
+    def has_one_order(self) -> bool:
+        """Whether an epoch shuffles all training samples at once."""
+        return self.order == "full" and not self.weights and not self.labelled_path
+
     def check_batch_size(self, batch_size: int) -> None:
         """Raise `UserError` unless every training batch has a pair and a labelled image."""
         if self.labelled_path:
@@ -323,6 +328,11 @@ class MixData(DataConfig):
     def labelled(self) -> bool:
         """Whether training batches have labels."""
         return True
+
+    @property
+    def has_one_order(self) -> bool:
+        """Whether an epoch shuffles all training samples at once."""
+        return False
 
     def check_batch_size(self, batch_size: int) -> None:
         """Raise `UserError` unless every training batch has a pair and a labelled image."""

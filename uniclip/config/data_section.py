@@ -35,6 +35,12 @@ class DataConfig(Protocol):
         """Whether training batches have labels."""
         return False
 
+    @property
+    def has_one_order(self) -> bool:
+        """Whether an epoch shuffles all training samples at once: subsets are drawn of such data
+        only (`train.subset_size`)."""
+        return True
+
     def check_batch_size(self, batch_size: int) -> None:
         """Raise `UserError` unless every training batch of this size can be filled."""
         return None

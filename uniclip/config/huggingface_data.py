@@ -88,6 +88,11 @@ class HuggingfaceData(DataConfig):
         """Whether training batches have labels."""
         return self.label_column is not None
 
+    @property
+    def has_one_order(self) -> bool:
+        """Whether an epoch shuffles all training samples at once."""
+        return self.order == "full"
+
     def count_allowed_broken(self, num_samples: int) -> int:
         """Return how many of `num_samples` samples may be skipped or replaced."""
         return count_allowed(self.max_broken, num_samples)

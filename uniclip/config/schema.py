@@ -357,4 +357,9 @@ def build_run_config(values: Mapping[str, Any]) -> RunConfig:
     # Not checked by RunConfig itself: a validation batch, for which the batch size is replaced, is
     # not divided between the sources of the data.
     config.data.check_batch_size(config.train.batch_size)
+    if config.train.subset_size is not None and not config.data.has_one_order:
+        raise UserError(
+            f"train.subset_size={config.train.subset_size} needs data of one source that are "
+            "shuffled as a whole (data.order=full, no data.weights, no labelled images)"
+        )
     return config

@@ -15,7 +15,7 @@ from typing import Any
 from uniclip import data
 from uniclip.config import DataConfig, RunConfig
 from uniclip.data.source import DataWarning
-from uniclip.data.split import SourceShare, allot_rows
+from uniclip.data.split import SourceShare, allot_rows, check_subset_size
 
 
 def describe_training_data(configs: Iterable[RunConfig]) -> tuple[str, ...]:
@@ -53,17 +53,20 @@ def _collect(configs: Iterable[RunConfig], function_name: str) -> dict[Any, None
 
 
 def check_batch_sizes(configs: Iterable[RunConfig]) -> None:
-    """Raise `UserError` if a batch takes more samples than the training split has."""
+    """Raise `UserError` if a batch or a subset takes more samples than the training split has."""
     checked = []
     for config in configs:
-        inputs = (config.data, config.train.batch_size)
+        batch_size, subset_size = config.train.batch_size, config.train.subset_size
+        inputs = (config.data, batch_size, subset_size)
         count = _get_function(config.data, "count_training_samples")
         if count is None or inputs in checked:
             continue
         checked.append(inputs)
-        shares: Sequence[SourceShare] | None = count(config.data, config.train.batch_size)
+        enough = max(batch_size, subset_size or 0)
+        shares: Sequence[SourceShare] | None = count(config.data, enough)
         if shares is not None:
-            allot_rows(shares, config.train.batch_size, config.data.name)
+            allot_rows(shares, batch_size, config.data.name)
+            check_subset_size(subset_size, sum(share.stop - share.start for share in shares))
 
 
 def _get_function(config: DataConfig, name: str) -> Callable[..., Any] | None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from uniclip.data.split import SourceShare, Split, allot_rows
+from uniclip.data.split import SourceShare, Split, allot_rows, check_subset_size
 from uniclip.data.windowed_order import Order, ShardGroups, WindowedOrder
 from uniclip.distributed import ProcessGroup
 from uniclip.errors import UserError
@@ -68,8 +68,7 @@ def draw_subset(split: Split, size: int | None, key: int) -> NDArray[np.int64] |
             "train.subset_size needs data of one source that are shuffled as a whole "
             "(data.order=full, no labelled images)"
         )
-    if size > len(split):
-        raise UserError(f"train.subset_size={size} is more than the {len(split)} training samples")
+    check_subset_size(size, len(split))
     return np.sort(np.asarray(RandomOrder(key, len(split))[:size], np.int64))
 
 

@@ -117,12 +117,26 @@ def allot_rows(shares: Sequence[SourceShare], batch_size: int, data_name: str) -
     rows_per_share[0] = batch_size - sum(rows_per_share[1:])
     for share, num_rows in zip(shares, rows_per_share):
         num_samples = share.stop - share.start
-        if not 0 < num_rows <= num_samples:
+        if num_rows < 1:
+            raise UserError(
+                f"train.batch_size={batch_size} leaves no sample to a source of data={data_name} "
+                f"whose share is {share.share:.2g} of a batch: choose a larger batch, or raise its "
+                "data.weights"
+            )
+        if num_rows > num_samples:
             raise UserError(
                 f"train.batch_size={batch_size} takes {num_rows} of the {num_samples} training "
                 f"samples of data={data_name} at once; choose another batch size or more data"
             )
     return rows_per_share
+
+
+def check_subset_size(subset_size: int | None, num_samples: int) -> None:
+    """Raise `UserError` if a subset of the training samples is to have more than there are."""
+    if subset_size is not None and subset_size > num_samples:
+        raise UserError(
+            f"train.subset_size={subset_size} is more than the {num_samples} training samples"
+        )
 
 
 def assign_split(

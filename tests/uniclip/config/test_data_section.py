@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.helpers.small_runs import of_method
 from uniclip.config import DATA, DataConfig
 from uniclip.config.data_section import count_allowed
+from uniclip.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -21,3 +23,27 @@ def test_every_section_has_the_optional_members():
         assert DataConfig in data_class.__mro__
         assert data_class.primary_score is not None
         data_class().check_batch_size(16)
+
+
+@pytest.mark.parametrize(
+    ("section", "has_subsets"),
+    [
+        ({"name": "csv", "path": "a.csv"}, True),
+        ({"name": "webdataset", "path": "a::b"}, True),
+        ({"name": "webdataset", "path": "a::b", "weights": [1, 2]}, False),
+        ({"name": "webdataset", "path": "a", "order": "windowed"}, False),
+        ({"name": "webdataset", "path": "a", "labelled_path": "b"}, False),
+        ({"name": "huggingface", "path": "a"}, True),
+        ({"name": "huggingface", "path": "a", "order": "windowed"}, False),
+        ({"name": "mix"}, False),
+    ],
+)
+def test_a_subset_needs_data_that_are_shuffled_as_a_whole(section, has_subsets):
+    """Refused before anything is planned."""
+    assert of_method("unicl", data=section).data.has_one_order == has_subsets
+    train = {"subset_size": 20, "batch_size": 16}
+    if has_subsets:
+        assert of_method("unicl", data=section, train=train).train.subset_size == 20
+        return
+    with pytest.raises(UserError, match="subset_size=20 needs data of one source that are shuffl"):
+        of_method("unicl", data=section, train=train)

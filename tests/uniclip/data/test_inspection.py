@@ -35,6 +35,19 @@ def test_a_batch_larger_than_the_training_split_is_refused(config):
         check_batch_sizes([config, with_batch(config, num_train + 1)])
 
 
+def test_a_subset_larger_than_the_training_split_is_refused(config):
+    num_train = len(data.open_split(config.data, "train"))
+
+    def with_subset(size):
+        return replace(config, train=replace(config.train, subset_size=size))
+
+    check_batch_sizes([with_subset(num_train)])
+    with pytest.raises(
+        UserError, match=f"subset_size={num_train + 1} is more than the {num_train}"
+    ):
+        check_batch_sizes([config, with_subset(num_train + 1)])
+
+
 @pytest.mark.parametrize(
     ("section", "batch_size"),
     [({"name": "scenes", "num_train": 100}, 101), ({"name": "openmoji"}, 4_000)],

@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from uniclip.data.split import SPLIT_NAMES, assign_split
+from uniclip.data.split import SPLIT_NAMES, SourceShare, allot_rows, assign_split
+from uniclip.errors import UserError
 
 NAMES = [f"sample/{i}" for i in range(4000)]
 
@@ -32,3 +33,12 @@ def test_a_larger_test_split_keeps_its_samples():
 def test_assignment_is_stable():
     assert assign()[:6] == assign()[:6]
     assert set(assign(validation_fraction=0, test_fraction=0)) == {"train"}
+
+
+def test_every_source_has_a_row_of_a_batch_and_enough_samples():
+    shares = [SourceShare(0, 9, 0.9), SourceShare(9, 40, 0.1)]
+    assert allot_rows(shares, 10, "webdataset") == [9, 1]
+    with pytest.raises(UserError, match=r"leaves no sample to a source .* whose share is 0.1 of"):
+        allot_rows(shares, 4, "webdataset")
+    with pytest.raises(UserError, match="takes 18 of the 9 training samples"):
+        allot_rows(shares, 20, "webdataset")

@@ -101,7 +101,10 @@ def test_every_batch_has_the_stated_share_with_any_processes_and_workers(shards,
     split = data.open_split(config.data, "train")
     tokenizer = train_bpe([text for texts in split.captions for text in texts], 400)
     whole = TrainingBatches(config, split, tokenizer)
-    ranks = [TrainingBatches(config, split, tokenizer, ProcessGroup(rank, 2)) for rank in range(2)]
+    groups = [
+        [TrainingBatches(config, split, tokenizer, ProcessGroup(rank, n)) for rank in range(n)]
+        for n in (2, 4)
+    ]
     with_workers = make_config(shards, labelled, num_workers=2, **windowed)
     from_workers = TrainingBatches(with_workers, split, tokenizer).iterate_batches(0, 8)
     seen = []
@@ -110,8 +113,8 @@ def test_every_batch_has_the_stated_share_with_any_processes_and_workers(shards,
         is_labelled = batch.labels >= 0
         assert is_labelled.sum() == 4
         assert np.array_equal(batch.labels, split.training_labels[batch.sample_ids])
-        rows = [rank.build_batch(step) for rank in ranks]
-        for other in (_concatenate_batches(rows, tokenizer.pad), worker_batch):
+        rows = [[rank.build_batch(step) for rank in ranks] for ranks in groups]
+        for other in (*(_concatenate_batches(r, tokenizer.pad) for r in rows), worker_batch):
             assert torch.equal(other.images, batch.images)
             assert torch.equal(other.labels, batch.labels)
         for text, i in zip(decode(tokenizer, batch.tokens), batch.sample_ids.tolist()):
