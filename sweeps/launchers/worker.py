@@ -43,6 +43,8 @@ from uniclip.store import (
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 POLL_SECONDS = 0.1
 DISK_FULL_WAIT_SECONDS = 30.0
+MAX_MESSAGE, MESSAGE_END = 300, 120
+"""Characters that are kept of the message of an error, and of its end if it is longer."""
 """Time that a worker waits for free space after the disk was full, before it takes another run."""
 
 
@@ -248,8 +250,14 @@ def execute_attempt(
 
 
 def describe_error(error: Exception) -> str:
-    """Return type and message of an error in one line of about 300 characters at most."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    """Return type and message of an error in one line of about 300 characters at most.
+
+    Of a longer message the middle is left out: its end says what to do.
+    """
+    message = " ".join(str(error).split())
+    if len(message) > MAX_MESSAGE:
+        message = f"{message[: MAX_MESSAGE - MESSAGE_END]} ... {message[-MESSAGE_END:]}"
+    return f"{type(error).__name__}: {message}"
 
 
 @contextmanager

@@ -13,8 +13,9 @@ import pytest
 
 from sweeps.claims import process
 from sweeps.launchers import worker as workers
-from sweeps.launchers.worker import StopFlag, Worker, WorkerJob, execute_attempt
+from sweeps.launchers.worker import StopFlag, Worker, WorkerJob, describe_error, execute_attempt
 from tests.helpers.trivial_sweep import pass_audit, planned
+from uniclip.errors import UserError
 from uniclip.store import AttemptFolder, EndReason, ExitKind, RetryPolicy, Store
 
 
@@ -57,6 +58,22 @@ def test_an_error_is_recorded_and_output_is_logged(attempt: AttemptFolder) -> No
 
     assert execute(attempt, fail) == ("failed", "ValueError: two lines", None)
     assert attempt.log_path.read_text() == "before the error\n"
+
+
+def test_the_end_of_a_long_message_is_kept(attempt: AttemptFolder) -> None:
+    images = "; ".join(f"image {i} cannot be read" for i in range(100))
+
+    def fail() -> ExitKind:
+        raise UserError(
+            f"100 images cannot be used:\n{images}; repair them or raise data.max_broken"
+        )
+
+    _, error, _ = execute(attempt, fail)
+    assert error is not None
+    assert error.startswith("UserError: 100 images cannot be used: image 0 cannot")
+    assert error.endswith("; repair them or raise data.max_broken")
+    assert 300 < len(error) < 330
+    assert describe_error(UserError("short")) == "UserError: short"
 
 
 def test_a_full_disk_is_an_interruption(attempt: AttemptFolder) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import re
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.helpers.shards import (
     encode_image,
@@ -21,54 +17,12 @@ from tests.helpers.shards import (
     write_shards,
     write_tar,
 )
+from tests.helpers.unusual_images import READABLE, UNREADABLE
 from uniclip import data
 from uniclip.config import CsvData
 from uniclip.data.webdataset.assignment import assign_rows
 from uniclip.data.webdataset.index import open_index
 from uniclip.errors import UserError
-
-
-def encode(image: Image.Image, kind: str, **options) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def draw(mode: str, size: tuple[int, int] = (40, 30)) -> Image.Image:
-    pixels = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    return Image.fromarray(pixels).convert(mode)
-
-
-def make_bomb() -> bytes:
-    """Return a small PNG whose header states 400 million pixels."""
-    content = bytearray(encode(draw("L"), "PNG"))
-    content[16:24] = struct.pack(">II", 20_000, 20_000)
-    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
-    return bytes(content)
-
-
-def rotate_by_exif() -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return encode(draw("RGB"), "JPEG", exif=exif)
-
-
-READABLE = {
-    "cmyk.jpg": lambda: encode(draw("CMYK"), "JPEG"),
-    "16-bit.png": lambda: encode(Image.fromarray(np.full((30, 40), 40_000, np.uint16)), "PNG"),
-    "palette.png": lambda: encode(draw("P"), "PNG"),
-    "animated.webp": lambda: encode(
-        draw("RGB"), "WEBP", save_all=True, append_images=[draw("RGB").rotate(90)]
-    ),
-    "rotated.jpg": rotate_by_exif,
-    "pixel.png": lambda: encode(draw("RGB", (1, 1)), "PNG"),
-    "extreme.png": lambda: encode(draw("RGB", (3000, 1)), "PNG"),
-}
-UNREADABLE = {
-    "truncated.jpg": lambda: encode(draw("RGB"), "JPEG")[:-60],
-    "text.jpg": lambda: b"<html>404</html>",
-    "bomb.png": make_bomb,
-}
 
 
 def write_with(folder: Path, members: dict[str, bytes], num_good: int = 100) -> str:
