@@ -46,7 +46,7 @@ def apply_augmentation(images: Images, params: AugmentationParams, image_size: i
             images = images.copy()  # torch.from_numpy needs a writable array
     views = np.empty((len(images), 3, image_size, image_size), np.uint8)
     chunk_size = max(1, CHUNK_PIXELS // image_size**2)
-    with _use_single_thread(), torch.no_grad():
+    with use_single_thread(), torch.no_grad():
         for start in range(0, len(images), chunk_size):
             rows = slice(start, start + chunk_size)
             _make_views(views[rows], images[rows], params[rows])
@@ -54,7 +54,8 @@ def apply_augmentation(images: Images, params: AugmentationParams, image_size: i
 
 
 @contextmanager
-def _use_single_thread() -> Iterator[None]:
+def use_single_thread() -> Iterator[None]:
+    """Context in which torch computes on one thread."""
     previous_threads = torch.get_num_threads()
     if previous_threads == 1:
         yield

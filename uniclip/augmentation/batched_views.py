@@ -6,8 +6,6 @@ the device nor on the other views of the batch. Those of photographs are equal t
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -15,11 +13,8 @@ from uniclip.augmentation import color
 from uniclip.augmentation.batched_resample import CropSizes, count_taps, resample_crops
 from uniclip.augmentation.packed_views import (
     COLOR_COLUMNS,
-    EVALUATED_PHOTOGRAPH,
-    FIRST_PIXEL,
     HEIGHT,
     KIND,
-    SQUARE,
     WIDTH,
     PackedViews,
 )
@@ -35,7 +30,6 @@ UNCHANGED_COLORS = torch.tensor(
 def make_views(packed: PackedViews) -> Tensor:
     """Return the views (V, N, 3, S, S) uint8, on the device of `packed.pixels`."""
     with torch.no_grad():
-        packed = _make_evaluated_squares(packed)
         num_views, n = packed.crops.shape[:2]
         tables = _Tables(packed)
         size = packed.image_size
@@ -96,36 +90,6 @@ def _make_chunk(pixels: Tensor, tables: _Tables, rows: slice, size: int) -> Tens
         change_colors(views.flatten(2), colors)
     num_weights = max(tables.num_weights[rows])
     return blur(views, tables.kernels[rows, :num_weights]) if num_weights > 1 else views
-
-
-def _make_evaluated_squares(packed: PackedViews) -> PackedViews:
-    """Make squares of which views are made that have another size.
-
-    Views of the same size are made of the photograph at once.
-    """
-    size = packed.square_size
-    is_evaluated = packed.crops[..., KIND] == EVALUATED_PHOTOGRAPH
-    if size == packed.image_size or not is_evaluated.any():
-        return packed
-    crops = packed.crops[is_evaluated]
-    squares = make_views(
-        replace(
-            packed,
-            crops=crops[None],
-            spans=packed.spans[is_evaluated][None],
-            colors=UNCHANGED_COLORS.expand(1, len(crops), -1),
-            kernels=torch.ones(1, len(crops), 1, dtype=torch.int32),
-            image_size=size,
-        )
-    )
-    square_crops = torch.full_like(crops, size)
-    square_crops[:, FIRST_PIXEL] = len(packed.pixels) + torch.arange(len(crops)) * size**2
-    square_crops[:, KIND] = SQUARE
-    new_crops, new_spans = packed.crops.clone(), packed.spans.clone()
-    new_crops[is_evaluated] = square_crops
-    new_spans[is_evaluated] = torch.tensor([0.0, float(size)], dtype=torch.float64)
-    pixels = torch.cat([packed.pixels, squares[0].permute(0, 2, 3, 1).reshape(-1, 3)])
-    return replace(packed, pixels=pixels, crops=new_crops, spans=new_spans)
 
 
 # ---- colors --------------------------------------------------------------------------------------

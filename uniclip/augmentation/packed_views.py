@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,16 +17,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from uniclip.augmentation import blur, color
+from uniclip.augmentation.apply import Images, use_single_thread
 from uniclip.augmentation.resample import (
+    UNCHANGED_BOX,
     Photograph,
     compute_crop_box,
     compute_square_span,
     crop_center,
+    crop_photograph,
 )
 from uniclip.augmentation.transform import AugmentationParams
-
-if TYPE_CHECKING:
-    from uniclip.augmentation.apply import Images
 
 UInt8 = NDArray[np.uint8]
 Int32 = NDArray[np.int32]
@@ -35,7 +35,7 @@ Float64 = NDArray[np.float64]
 
 PHOTOGRAPH, EVALUATED_PHOTOGRAPH, SQUARE = range(3)
 """Kinds of crops: of a photograph; its central square, for the evaluation transform; of a square
-image, by a box with fractional coordinates."""
+image, by a box with fractional coordinates (of one that has been made, all of it)."""
 FIRST_PIXEL, ROW_STRIDE, HEIGHT, WIDTH, KIND = range(5)
 """Columns of `PackedViews.crops`."""
 COLOR_COLUMNS = (
@@ -65,8 +65,6 @@ class PackedViews:
     """(V, N, K) int32: weights of the blur at the distances 0 .. K - 1."""
     image_size: int
     """Side of the views, in pixels."""
-    square_size: int
-    """Side of the square that the evaluation transform makes of a photograph, in pixels."""
 
     def to(self, device: torch.device) -> PackedViews:
         """Return the same with `pixels` on `device`."""
@@ -121,9 +119,10 @@ def pack_views(
         image_size: Side of the views, in pixels.
     """
     if isinstance(images, np.ndarray):
-        pixels, crops, spans, square_size = _pack_squares(images, params_by_view)
+        pixels, crops, spans = _pack_squares(images, params_by_view)
     else:
-        pixels, crops, spans, square_size = _pack_photographs(images, params_by_view)
+        with use_single_thread():
+            pixels, crops, spans = _pack_photographs(images, params_by_view, image_size)
     colors = np.stack([_encode_colors(params) for params in params_by_view])
     kernels = _build_kernels(np.stack([params.sigma for params in params_by_view]), image_size)
     return PackedViews(
@@ -133,13 +132,12 @@ def pack_views(
         colors=torch.from_numpy(colors),
         kernels=torch.from_numpy(kernels),
         image_size=image_size,
-        square_size=square_size,
     )
 
 
 def _pack_squares(
     images: UInt8, params_by_view: Sequence[AugmentationParams]
-) -> tuple[UInt8, Int64, Float64, int]:
+) -> tuple[UInt8, Int64, Float64]:
     squares = crop_center(images)
     n, _, size, _ = squares.shape
     pixels = np.ascontiguousarray(squares.transpose(0, 2, 3, 1)).reshape(-1, 3)
@@ -148,7 +146,7 @@ def _pack_squares(
     crops[..., ROW_STRIDE : WIDTH + 1] = size
     crops[..., KIND] = SQUARE
     spans = np.stack([_compute_square_spans(params) for params in params_by_view])
-    return pixels, crops, spans * size, size
+    return pixels, crops, spans * size
 
 
 def _compute_square_spans(params: AugmentationParams) -> Float64:
@@ -163,8 +161,10 @@ def _compute_square_spans(params: AugmentationParams) -> Float64:
 
 
 def _pack_photographs(
-    photographs: Sequence[Photograph], params_by_view: Sequence[AugmentationParams]
-) -> tuple[UInt8, Int64, Float64, int]:
+    photographs: Sequence[Photograph],
+    params_by_view: Sequence[AugmentationParams],
+    image_size: int,
+) -> tuple[UInt8, Int64, Float64]:
     crops = np.empty((len(params_by_view), len(photographs), 5), np.int64)
     columns_by_view = [
         list(zip(*(getattr(params, name).tolist() for name in ("area", "aspect", "x", "y"))))
@@ -174,7 +174,7 @@ def _pack_photographs(
     num_pixels = 0
     for row, photograph in enumerate(photographs):
         columns = [view_columns[row] for view_columns in columns_by_view]
-        for region, region_crops in _list_regions(photograph, columns):
+        for region, region_crops in _list_regions(photograph, columns, image_size):
             for view, top, left, height, width, kind in region_crops:
                 stride = region.shape[1]
                 first = num_pixels + top * stride + left
@@ -189,15 +189,21 @@ def _pack_photographs(
         pixels[start:stop].reshape(height, width, 3)[:] = region
     spans = np.zeros((*crops.shape[:2], 2, 2))
     spans[..., 1] = crops[..., HEIGHT : WIDTH + 1]
-    return pixels, crops, spans, photographs[0].square_size if photographs else 1
+    return pixels, crops, spans
 
 
 def _list_regions(
-    photograph: Photograph, columns: Sequence[tuple[float, ...]]
+    photograph: Photograph, columns: Sequence[tuple[float, ...]], image_size: int
 ) -> list[tuple[UInt8, list[tuple[int, ...]]]]:
     """Return regions (h, w, 3) of a photograph, each with the crops that it holds.
 
-    columns: `area`, `aspect`, `x` and `y` of each view.
+    The evaluated square is made here, as on a CPU, if the views have another size, or if it was
+    made already.
+
+    Args:
+        photograph: A photograph.
+        columns: `area`, `aspect`, `x` and `y` of each view.
+        image_size: Side of the views, in pixels.
 
     Returns:
         Regions with view, top, left, height, width and kind of each crop.
@@ -206,23 +212,24 @@ def _list_regions(
     boxes: list[tuple[int, ...]] = []
     squares: list[tuple[int, ...]] = []
     for view, (area, aspect, x, y) in enumerate(columns):
-        if (area, aspect, x, y) != (1.0, 0.0, 0.0, 0.0):
+        if (area, aspect, x, y) != UNCHANGED_BOX:
             left, top, right, bottom = compute_crop_box(width, height, area, aspect, x, y)
             boxes.append((view, top, left, bottom - top, right - left, PHOTOGRAPH))
-        elif photograph.square is None:
+        elif photograph.square is None and photograph.square_size == image_size:
             side = min(height, width)
             top, left = (height - side) // 2, (width - side) // 2
             boxes.append((view, top, left, side, side, EVALUATED_PHOTOGRAPH))
         else:
-            squares.append((view, 0, 0, *photograph.square.shape[1:], SQUARE))
+            squares.append((view, 0, 0, image_size, image_size, SQUARE))
     regions: list[tuple[UInt8, list[tuple[int, ...]]]] = []
     if boxes:
         top, left = (min(box[i] for box in boxes) for i in (1, 2))
         bottom, right = (max(box[i] + box[i + 2] for box in boxes) for i in (1, 2))
         shifted_boxes = [(box[0], box[1] - top, box[2] - left, *box[3:]) for box in boxes]
         regions.append((photograph.pixels[top:bottom, left:right], shifted_boxes))
-    if squares and photograph.square is not None:
-        regions.append((photograph.square.transpose(1, 2, 0), squares))
+    if squares:
+        square = crop_photograph(photograph, UNCHANGED_BOX, image_size)
+        regions.append((square.transpose(1, 2, 0), squares))
     return regions
 
 

@@ -31,6 +31,8 @@ Float64 = NDArray[np.float64]
 
 REDUCED_FROM = 4
 """Shorter side, in sides of the evaluated square, from which a photograph is reduced at once."""
+UNCHANGED_BOX = (1.0, 0.0, 0.0, 0.0)
+"""`area`, `aspect`, `x` and `y` of the evaluation transform."""
 
 
 # ---- square images of one size -------------------------------------------------------------------
@@ -165,7 +167,7 @@ def crop_photograph(photograph: Photograph, box_columns: Sequence[float], image_
         image_size: Side of the crop, in pixels.
     """
     area, aspect, x, y = box_columns
-    if (area, aspect, x, y) == (1.0, 0.0, 0.0, 0.0):
+    if (area, aspect, x, y) == UNCHANGED_BOX:
         square: UInt8 = crop_squares(
             photograph.get_square()[None], build_evaluation_params(1), image_size
         )[0]

@@ -40,7 +40,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunConfig]:
     for i in range(NUM_IMAGES):
         Image.fromarray(draw_photograph(40 + i % 24, 64 - i % 7)).save(folder / f"{i}.jpg")
     sections = {
-        "data": {"name": "csv", "path": str(folder / "data.csv"), "image_size": 32},
+        "data": {"name": "csv", "path": str(folder / "data.csv"), "image_size": 48},
         "train": {"steps": 6, "batch_size": 7, "grad_cache_chunks": 2, "validate_every": 3}
         | {"learning_rate": LEARNING_RATE},
         "runtime": {"checkpoint_seconds": 0, "log_every": 1, "num_workers": 0},
