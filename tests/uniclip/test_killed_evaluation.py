@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.helpers import dataset_trees
 from tests.helpers.distributed_training import run_in_processes, start_processes
 from tests.helpers.small_runs import claimed, opened
 from tests.uniclip.test_shared_evaluation import evaluate_on_rank, read_results, write_source
@@ -23,18 +25,20 @@ from uniclip.data import open_split
 from uniclip.evaluate import cache
 from uniclip.evaluate.features import split_features
 
-NUM_PARTS = 2
+NUM_PARTS = 1
 """Parts of its share that a process stores before it waits to be killed."""
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 300
+    end = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < end
+        assert time.monotonic() < end, "it did not come"
         time.sleep(0.02)
 
 
-def evaluate_and_wait(rank: int, store: Path, config: RunConfig, folder: Path, moment: str) -> None:
+def evaluate_and_wait(
+    rank: int, store: Path, config: RunConfig, folder: Path, moment: str, name: str
+) -> None:
     """Evaluate, but wait at a moment until the file `folder`/go on exists.
 
     moment: "embedding" = each process has stored parts of its share; "scoring" = all have stored
@@ -59,18 +63,23 @@ def evaluate_and_wait(rank: int, store: Path, config: RunConfig, folder: Path, m
 
     PretrainedModel.compute_image_features = embed_parts  # type: ignore[method-assign]
     evaluate.evaluate = score_later
-    evaluate_on_rank(rank, store, config, folder, [config.data.name])
+    evaluate_on_rank(rank, store, config, folder, [name])
 
 
 def kill_during(
-    moment: str, victims: tuple[int, ...], store: Path, config: RunConfig, folder: Path
+    moment: str,
+    victims: tuple[int, ...],
+    store: Path,
+    config: RunConfig,
+    folder: Path,
+    name: str = "csv",
 ) -> None:
     """Evaluate on two processes, and kill some of them at that moment; the others must end."""
     folder.mkdir()
     waiting = (0, 1) if moment == "embedding" else (0,)
-    with start_processes(2, evaluate_and_wait, store, config, folder, moment) as processes:
+    with start_processes(2, evaluate_and_wait, store, config, folder, moment, name) as processes:
         wait_until(lambda: all((folder / f"{rank} waits").exists() for rank in waiting))
-        assert list_shares(store)
+        assert [*list_files(store / "cache" / ("shares" if name == "csv" else "embeddings"))]
         for rank in victims:
             processes[rank].kill()
             processes[rank].join()
@@ -80,8 +89,8 @@ def kill_during(
         assert all(process.exitcode not in (None, 0) for process in processes)
 
 
-def list_shares(store: Path) -> list[Path]:
-    return [path for path in store.glob("cache/shares/**/*") if path.is_file()]
+def list_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def falsify(paths: list[Path]) -> None:
@@ -125,7 +134,7 @@ def test_it_is_done_again_with_equal_scores(tmp_path, trained, moment, victims, 
     store = shutil.copytree(source, tmp_path / "store")
     kill_during(moment, victims, store, config, tmp_path / "log")
     assert not list(store.glob("runs/*/scores/*"))
-    left = list_shares(store)
+    left = list_files(store / "cache" / "shares")
     assert bool(left) == (victims == (0, 1)), "a process that lives on removes the shares"
     falsify(left)
     run_in_processes(num_processes, evaluate_on_rank, store, config, tmp_path, [config.data.name])
@@ -151,3 +160,26 @@ def test_an_image_that_changed_meanwhile_is_embedded_again(tmp_path, trained):
             Path(path).write_bytes(content)
     assert read_results(stores[0]) == read_results(stores[1])
     assert read_results(stores[0]) != expected
+
+
+@pytest.mark.parametrize(
+    "rows", [{"EMBED_BATCH_SIZE": 4}, {"SEGMENT_ROWS": 3}], ids=["batches", "segments"]
+)
+@pytest.mark.parametrize("victims", [(0,), (0, 1)])
+def test_an_evaluation_set_is_continued_from_its_parts(
+    tmp_path, trained, monkeypatch, rows, victims
+):
+    """The cache has the same files in the end: the parts of dead processes are used and removed."""
+    source, config, _ = trained
+    for name, value in rows.items():
+        monkeypatch.setattr(cache, name, value)
+    dataset_trees.WRITERS["cifar10"](tmp_path / "sets")
+    config = replace(config, runtime=replace(config.runtime, data_root=str(tmp_path / "sets")))
+    stores = [shutil.copytree(source, tmp_path / name) for name in ("killed", "alone")]
+    kill_during("embedding", victims, stores[0], config, tmp_path / "log", "cifar10")
+    run_in_processes(2, evaluate_on_rank, stores[0], config, tmp_path, ["cifar10"])
+    evaluate_on_rank(0, stores[1], config, tmp_path, ["cifar10"])
+    expected = read_results(stores[1])
+    assert len(expected) > 5
+    assert read_results(stores[0]) == expected
+    assert not list(stores[0].glob("cache/shares/*"))
