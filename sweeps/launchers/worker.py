@@ -43,9 +43,9 @@ from uniclip.store import (
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 POLL_SECONDS = 0.1
 DISK_FULL_WAIT_SECONDS = 30.0
+"""Time that a worker waits for free space after the disk was full, before it takes another run."""
 MAX_MESSAGE, MESSAGE_END = 300, 120
 """Characters that are kept of the message of an error, and of its end if it is longer."""
-"""Time that a worker waits for free space after the disk was full, before it takes another run."""
 
 
 class StopFlag:
