@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tests.benchmarks.table import Options, Table
 from tests.helpers.processes import start_ranks
-from uniclip import distributed
+from uniclip import distributed, numerics
 from uniclip.config import build_run_config
 from uniclip.data.batch import Batch
 from uniclip.data.sampling import count_local_samples
@@ -110,6 +110,7 @@ def measure_forms(num_steps: int) -> dict[str, list[tuple[float, float]]]:
 def run_rank(rank: int, world_size: int, folder: str, num_steps: int) -> None:
     """Measure one process of a job."""
     torch.set_num_threads(1)
+    numerics.keep_freed_memory()  # as in training
     if world_size > 1:
         meeting = f"file://{folder}/meeting"
         dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world_size)
