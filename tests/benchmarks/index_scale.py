@@ -118,8 +118,6 @@ def write_index(folder: Path, num_samples: int, num_shards: int, image_bytes: in
         first_captions=[n * len(CAPTION) for n in first],
         counts={},
         named=[],
-        num_filtered=0,
-        missing_fields={},
         num_repeated=0,
     )
     (target / SUMMARY_FILE).write_text(json.dumps(asdict(summary)))

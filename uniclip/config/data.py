@@ -205,8 +205,9 @@ class WebdatasetData(DataConfig):
     """Share of each batch for each source that `path` joins, relative to each other; [] = the
     samples of all sources are mixed in proportion to their numbers."""
     where: str | None = None
-    """Which samples are used, by their caption and the fields of their json, such as
-    "similarity > 0.28 and min(width, height) >= 200"; null = all."""
+    """Which samples are trained on, by their caption and the fields of their json, such as
+    "similarity > 0.28 and min(width, height) >= 200"; null = all. Validation and test samples are
+    held out of all samples, whatever it is."""
     order: Literal["full", "windowed"] = "full"
     """Order of an epoch: full = all samples shuffled, for local disks; windowed = shards shuffled,
     and the samples of `window_shards` shards at a time, for network file systems."""

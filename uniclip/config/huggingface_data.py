@@ -38,8 +38,9 @@ class HuggingfaceData(DataConfig):
     """Column that identifies an image: its rows are one sample, with all their captions. null =
     each row is a sample, known by the `path` of its image or, without one, by its number."""
     where: str | None = None
-    """Which rows are used, by their columns of numbers and texts and their caption, such as
-    "similarity > 0.28 and min(width, height) >= 200"; null = all."""
+    """Which rows are trained on, by their columns of numbers and texts and their caption, such as
+    "similarity > 0.28 and min(width, height) >= 200"; null = all. Validation and test rows are all
+    used, whatever it is."""
     order: Literal["full", "windowed"] = "full"
     """Order of an epoch: full = all samples shuffled, for Arrow files on local disks; windowed =
     groups of rows (record batches or row groups of the files) shuffled, and the samples of

@@ -1,4 +1,4 @@
-"""The language of `data.where`: which samples are used, by conditions on their metadata.
+"""The language of `data.where`: which samples are trained on, by conditions on their metadata.
 
 Comparisons of fields, numbers and texts, joined by `and`, `or`, `not` and parentheses:
 `similarity > 0.28 and LANGUAGE == "en" and not NSFW in ("LIKELY", "NSFW")`. An expression is parsed

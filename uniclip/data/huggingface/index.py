@@ -40,6 +40,8 @@ from uniclip.io.source_record import read_facts, write_sources
 
 VERSION = 3
 """Raised when the same files get another index."""
+FILTER_VERSION = 2
+"""Raised when `data.where` selects other rows."""
 FOLDER = "datasets"
 """Folder of all indices inside the cache folder."""
 CONTENT_FILE = "index.json"
@@ -117,12 +119,14 @@ def check_broken(config: HuggingfaceData, content: IndexContent) -> None:
 
 def _name_folder(config: HuggingfaceData, data_folder: DataFolder) -> Path:
     keys = [*KEYS, *(["label_templates"] if config.label_column else [])]
-    content = [
+    content: list[Any] = [
         VERSION,
         [[file.path, file.split, file.size, file.mtime_ns] for file in data_folder.files],
         [getattr(config, key) for key in keys],
         read_class_names(data_folder.files, config.label_column),
     ]
+    if config.where is not None:
+        content.append(FILTER_VERSION)
     return get_cache_folder() / FOLDER / digest(content, 32)
 
 

@@ -6,6 +6,7 @@ beside them where the image of each row is.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -46,6 +47,8 @@ GROUPS = "group_rows"
 """Name of the array of the first row of each group, and of the number of rows."""
 MAX_NAMED = 100
 """Rows that cannot be used and are named; the others are counted."""
+HELD_OUT: tuple[SplitName, ...] = ("test", "validation")
+"""The splits that are held out, in the order of the hashes."""
 HASH_RANGE = 2**32
 """Number of values of a hash that decides on the split."""
 
@@ -65,9 +68,9 @@ class IndexContent:
     named: list[str]
     """Some of them."""
     num_filtered: int
-    """Rows that do not fulfil `data.where`."""
+    """Training rows that do not fulfil `data.where`."""
     missing_fields: dict[str, int]
-    """Field that `data.where` reads -> rows in which it cannot be compared."""
+    """Field that `data.where` reads -> training rows in which it cannot be compared."""
     num_unused: int
     """Samples that are held out beyond `data.max_held_out`."""
     num_repeated: int
@@ -96,7 +99,7 @@ def write_index(
         UserError: A file cannot be read, rows of one image contradict each other, or no row can be
             used.
     """
-    reader = _RowReader(config, columns)
+    reader = _RowReader(config, columns, data_folder.declared_splits)
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(ArrayWriter(folder / f"{name}.npy", dtype))
@@ -144,10 +147,15 @@ def write_index(
 
 @dataclass
 class _RowReader:
-    """Decides which rows can be used, and counts the others."""
+    """Decides which rows can be used, and counts the others.
+
+    `data.where` selects among the rows of training samples only.
+    """
 
     config: HuggingfaceData
     columns: DataColumns
+    declared_splits: frozenset[SplitName]
+    """The splits that the data set states."""
     num_rows: int = 0
     first_rows: list[int] = field(default_factory=lambda: [0])
     labels: dict[str, int] = field(default_factory=dict)
@@ -155,6 +163,8 @@ class _RowReader:
     counts: Counter[str] = field(default_factory=Counter)
     named: list[str] = field(default_factory=list)
     num_filtered: int = 0
+    num_accepted: int = 0
+    """Training rows that fulfil `data.where`."""
     missing_fields: Counter[str] = field(default_factory=Counter)
     rows_per_split: Counter[SplitName | None] = field(default_factory=Counter)
     """Split -> its rows so far."""
@@ -162,6 +172,7 @@ class _RowReader:
     def __post_init__(self) -> None:
         where = self.config.where
         self._filter = None if where is None else SampleFilter(where)
+        self._bounds = _find_bounds(self.config, self.declared_splits)
 
     def add_group(self, file: DataFile, group: RowGroup, writer: RowWriter) -> None:
         """Write the usable rows of a group."""
@@ -183,13 +194,14 @@ class _RowReader:
             return self._skip(file, "no image")
         if not captions:
             return self._skip(file, "no caption" if columns.caption else "no class")
-        if not self._accepts(values, captions[0]):
-            return None
         key = values[columns.key] if columns.key is not None else group.image_paths[i]
         if columns.key is not None and (key is None or key == ""):
             return self._skip(file, f"column {columns.key!r} is empty")
         row_number = self.rows_per_split[file.split]
         name = str(key) if key is not None else f"{file.split or 'row'}/{row_number:09d}"
+        label_number = -1 if label is None else self.labels.setdefault(label, len(self.labels))
+        if not self._accepts(values, captions[0], file, name):
+            return None
         file_key = f"{file.split}/{name}" if columns.key is not None else str(self.num_rows)
         for caption in captions:
             writer.add(
@@ -198,7 +210,7 @@ class _RowReader:
                 file_key,
                 lines=self.num_rows,
                 tables=0,
-                labels=-1 if label is None else self.labels.setdefault(label, len(self.labels)),
+                labels=label_number,
                 splits=SPLIT_NUMBERS[file.split],
             )
         return None
@@ -224,9 +236,9 @@ class _RowReader:
             if text is not None and not is_blank(text):
                 yield text.strip()
 
-    def _accepts(self, values: dict[str, Any], caption: str) -> bool:
-        """Return whether a row fulfils `data.where`."""
-        if self._filter is None:
+    def _accepts(self, values: dict[str, Any], caption: str, file: DataFile, name: str) -> bool:
+        """Return whether a row is used: one that is trained on must fulfil `data.where`."""
+        if self._filter is None or self._is_held_out(file, name):
             return True
         fields = {name: values[name] for name in self.columns.fields}
         add_caption_fields(fields, caption)
@@ -235,8 +247,16 @@ class _RowReader:
         except MissingFieldError as error:
             self.missing_fields[str(error)] += 1
             return False
+        self.num_accepted += accepted
         self.num_filtered += not accepted
         return accepted
+
+    def _is_held_out(self, file: DataFile, name: str) -> bool:
+        """Return whether the sample of a row is for validation or testing."""
+        if file.split not in (None, "train"):
+            return True
+        position = _hash_name(name)
+        return any(start <= position < stop for start, stop in self._bounds.values())
 
     def _skip(self, file: DataFile, reason: str) -> None:
         """Count a row that cannot be used, and name it."""
@@ -246,17 +266,17 @@ class _RowReader:
             self.named.append(f"{file.path} row {row}: {reason}")
 
     def require_rows(self) -> None:
-        """Raise `UserError` if no row can be used."""
-        num_unusable = self.counts.total() + self.num_filtered + self.missing_fields.total()
-        if num_unusable < self.num_rows:
-            return
-        if self.num_filtered or self.missing_fields:
+        """Raise `UserError` if no row can be used, or none fulfils `data.where`."""
+        num_left_out = self.num_filtered + self.missing_fields.total()
+        if num_left_out and not self.num_accepted:
             counts = [f"{n} without a {name}" for name, n in self.missing_fields.items()]
             missing = f" ({', '.join(counts)} that can be compared)" if counts else ""
             raise UserError(
-                f"data.where={self.config.where!r} leaves none of {self.num_rows} rows of "
+                f"data.where={self.config.where!r} leaves none of {num_left_out} training rows of "
                 f"{self.config.path}{missing}; relax it"
             )
+        if self.counts.total() < self.num_rows:
+            return
         listed = "; ".join(self.named[:3]) or "it has no rows"
         raise UserError(f"{self.config.path} has no row that can be used ({listed})")
 
@@ -286,23 +306,37 @@ def _assign_splits(
     splits = take(rows.get("splits"), samples.first)
     splits[splits == UNDECLARED] = SPLIT_NUMBERS["train"]
     is_training = splits == SPLIT_NUMBERS["train"]
-    fractions: dict[SplitName, float] = {
-        "test": config.test_fraction,
-        "validation": config.validation_fraction,
-    }
-    start = 0.0
-    for name, fraction in fractions.items():
-        if name in data_folder.declared_splits:
-            continue
-        stop = start + fraction * HASH_RANGE
-        is_held_out = is_training & (positions >= np.ceil(start)) & (positions < np.ceil(stop))
+    for name, (start, stop) in _find_bounds(config, data_folder.declared_splits).items():
+        is_held_out = is_training & (positions >= start) & (positions < stop)
         splits[is_held_out] = SPLIT_NUMBERS[name]
-        start = stop
-    for name in fractions:
+    for name in HELD_OUT:
         held_out = np.flatnonzero(splits == SPLIT_NUMBERS[name])
         order = np.argsort(positions[held_out], kind="stable")
         splits[held_out[order[config.max_held_out :]]] = UNUSED
     return ids, splits
+
+
+def _find_bounds(
+    config: HuggingfaceData, declared_splits: frozenset[SplitName]
+) -> dict[SplitName, tuple[int, int]]:
+    """Return split -> the hashes of names, from and up to, of the training samples held out for it.
+
+    A split that the data set states has none.
+    """
+    fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
+    bounds: dict[SplitName, tuple[int, int]] = {}
+    start = 0.0
+    for name in HELD_OUT:
+        if name not in declared_splits:
+            stop = start + fractions[name] * HASH_RANGE
+            bounds[name] = math.ceil(start), math.ceil(stop)
+            start = stop
+    return bounds
+
+
+def _hash_name(name: str) -> int:
+    """Return the hash in `HASH_RANGE` that decides on the split of a sample."""
+    return hash_sample_id(f"split/csv/{name}") >> 32
 
 
 def _hash_names(
@@ -313,5 +347,5 @@ def _hash_names(
     for s in iterate_slices(len(ids)):
         names = rows.paths.read(samples.first[s])
         ids[s] = [hash_sample_id(f"csv/{name}") for name in names]
-        positions[s] = [hash_sample_id(f"split/csv/{name}") >> 32 for name in names]
+        positions[s] = [_hash_name(name) for name in names]
     return ids, positions

@@ -165,7 +165,10 @@ def _describe_filter(config: HuggingfaceData, content: IndexContent) -> Iterator
             f", {number:,} without a {name} that can be compared"
             for name, number in content.missing_fields.items()
         )
-        yield f"{content.num_filtered:,} rows do not fulfil data.where={config.where!r}{missing}"
+        yield (
+            f"{content.num_filtered:,} training rows do not fulfil "
+            f"data.where={config.where!r}{missing}; held-out rows need not"
+        )
 
 
 def _describe_repeated(content: IndexContent) -> Iterator[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from uniclip.config import WebdatasetData
 from uniclip.data.split import SourceShare, SplitName
 from uniclip.data.webdataset.index import ShardIndex
+from uniclip.data.webdataset.sample_filters import map_accepted
 from uniclip.errors import UserError
 from uniclip.io.array_file import ArrayWriter, has_array, map_array
 from uniclip.io.hashing import digest
@@ -29,8 +30,13 @@ HASH_RANGE = 2**32
 
 
 def assign_rows(config: WebdatasetData, index: ShardIndex) -> dict[SplitName, NDArray[np.uint32]]:
-    """Return the samples of each split, ascending; of those held out at most `max_held_out`."""
+    """Return the samples of each split, ascending; of those held out at most `max_held_out`.
+
+    Training samples fulfil `data.where`; those held out are chosen from all samples.
+    """
     is_training = np.ones(len(index), np.bool_)
+    if config.where is not None:
+        is_training &= map_accepted(index.folder, config.where)
     is_training[find_held_out(config, index)] = False
     training_rows = np.flatnonzero(is_training).astype(np.uint32)
     return {"train": training_rows, **assign_held_out(config, index)}
@@ -53,9 +59,20 @@ def assign_held_out(
 
 
 def find_held_out(config: WebdatasetData, index: ShardIndex) -> NDArray[np.int64]:
-    """Return all samples that are not in the training split, ascending."""
+    """Return all samples that are held out of the training split, ascending."""
     fraction = config.test_fraction * HASH_RANGE + config.validation_fraction * HASH_RANGE
     return np.flatnonzero(index.split_positions < math.ceil(fraction))
+
+
+def count_training_before(
+    config: WebdatasetData, index: ShardIndex, samples: Sequence[int] | NDArray[np.int64]
+) -> list[int]:
+    """Return how many training samples are before each of some samples of an index."""
+    if config.where is not None:
+        counts = np.searchsorted(assign_rows(config, index)["train"].astype(np.int64), samples)
+    else:
+        counts = np.asarray(samples) - np.searchsorted(find_held_out(config, index), samples)
+    return [int(count) for count in counts]
 
 
 def map_training_rows(
@@ -66,16 +83,26 @@ def map_training_rows(
     Both are kept beside the index and mapped into memory, which all processes of a machine share.
 
     Raises:
-        UserError: They cannot be written.
+        UserError: They cannot be written, or `data.where` leaves none.
     """
-    key = digest([VERSION, config.validation_fraction, config.test_fraction], 32)
+    key = digest(identify_training_samples(config), 32)
     folder = index.folder.with_name(f"{index.folder.name}-train-{key}")
     get_or_publish(folder, partial(_write_training_rows, config, index), _is_whole)
     return map_array(folder / ROWS_FILE), map_array(folder / IDS_FILE)
 
 
+def identify_training_samples(config: WebdatasetData) -> list[object]:
+    """Return what decides on the training samples of an index."""
+    values: list[object] = [VERSION, config.validation_fraction, config.test_fraction]
+    return values if config.where is None else [*values, config.where]
+
+
 def _write_training_rows(config: WebdatasetData, index: ShardIndex, folder: Path) -> None:
     rows = assign_rows(config, index)["train"]
+    if config.where is not None and not len(rows):
+        raise UserError(
+            f"data.where={config.where!r} leaves no training sample of {config.path}; relax it"
+        )
     with (
         ArrayWriter(folder / ROWS_FILE, np.uint32) as rows_writer,
         ArrayWriter(folder / IDS_FILE, np.uint64) as ids_writer,
@@ -124,11 +151,10 @@ def divide_sources(config: WebdatasetData, index: ShardIndex) -> list[SourceShar
         return []
     sources = np.array([shard.source for shard in index.shards])
     first_shards = np.searchsorted(sources, np.arange(len(config.weights) + 1))
-    first_samples = index.first_samples[first_shards]
-    starts = first_samples - np.searchsorted(find_held_out(config, index), first_samples)
+    starts = count_training_before(config, index, index.first_samples[first_shards])
     total = sum(config.weights)
     return [
-        SourceShare(int(start), int(stop), weight / total)
+        SourceShare(start, stop, weight / total)
         for start, stop, weight in zip(starts, starts[1:], config.weights)
     ]
 

@@ -1,7 +1,7 @@
 """The index of shards: where each image is, its caption and its id; built once, mapped into memory.
 
 It is kept in the user's cache folder under a digest of the shards' paths, sizes and times of
-change, and of `data.where`: shards that are added, grow or change get a new one.
+change: shards that are added, grow or change get a new one. `data.where` changes nothing in it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ from numpy.typing import NDArray
 from uniclip.config import WebdatasetData
 from uniclip.config.cores import count_process_cores
 from uniclip.data.webdataset.paths import Shard, list_shards
+from uniclip.data.webdataset.sample_filters import (
+    FilterMatches,
+    collect_matches,
+    has_filter,
+    publish_filter,
+)
 from uniclip.data.webdataset.scan import (
     CAPTION_EXTENSION,
     DAMAGED,
@@ -77,12 +83,11 @@ class IndexSummary:
     the mean of whole shards, and at least one."""
     named: list[str]
     """Some of them."""
-    num_filtered: int
-    """Samples that do not fulfil `data.where`."""
-    missing_fields: dict[str, int]
-    """Field that `data.where` reads -> samples without it."""
     num_repeated: int
     """Samples whose image has the name of another one."""
+    num_repeated_members: int = 0
+    """Members that are left out, since their sample has an earlier one with their extension; 0 in
+    an index of a version that did not count them."""
 
     @property
     def num_broken(self) -> int:
@@ -186,7 +191,7 @@ class IndexRequest:
     path: str
     """What names them, as `paths.list_shards` takes it."""
     where: str | None = None
-    """The condition that samples must fulfil."""
+    """The condition that training samples must fulfil, which is kept beside the index."""
     text_extension: str = CAPTION_EXTENSION
     """Extension of the captions; with that of classes, these take their place."""
     path_key: str = "data.path"
@@ -198,7 +203,8 @@ class IndexRequest:
 
     def name_folder(self, shards: Sequence[Shard]) -> Path:
         """Return the folder of their index."""
-        content: list[Any] = [VERSION, [[*s.signature, s.source] for s in shards], self.where]
+        no_condition = None  # versions that indexed the samples of a condition wrote it here
+        content: list[Any] = [VERSION, [[*s.signature, s.source] for s in shards], no_condition]
         if self.text_extension != CAPTION_EXTENSION:
             content.append(self.text_extension)
         return get_cache_folder() / FOLDER / digest(content, 32)
@@ -207,13 +213,19 @@ class IndexRequest:
 def find_index(config: WebdatasetData | IndexRequest) -> ShardIndex | None:
     """Return the index of shards, such as those of a data section, if it has been built, else None.
 
+    Also None if the samples that fulfil `data.where` have not been found.
+
     Raises:
         UserError: A shard is missing.
     """
     request = _make_request(config)
     shards = request.list_shards()
     folder = request.name_folder(shards)
-    return _open_cached(folder, shards) if _is_whole(folder) else None
+    if not _is_whole(folder):
+        return None
+    index = _open_cached(folder, shards)
+    is_filtered = request.where is None or has_filter(folder, request.where, len(index))
+    return index if is_filtered else None
 
 
 def open_index(
@@ -222,15 +234,26 @@ def open_index(
 ) -> ShardIndex:
     """Return the index of shards, such as those of a data section; it is built if there is none.
 
+    So are the samples that fulfil `data.where`.
+
     Raises:
-        UserError: A shard cannot be read, or no sample can be used.
+        UserError: A shard cannot be read, or no sample can be used or fulfils `data.where`.
         DataChangedError: A shard was changed while it was read.
     """
     request = _make_request(config)
     shards = request.list_shards()
     folder = request.name_folder(shards)
-    get_or_publish(folder, partial(_write_index, shards, request, report_progress), _is_whole)
-    return _open_cached(folder, shards)
+    scan = partial(_scan_shards, shards, request, report_progress)
+    matches: list[FilterMatches] = []
+    get_or_publish(folder, partial(_write_index, shards, request, scan, matches), _is_whole)
+    index = _open_cached(folder, shards)
+    if request.where is not None:
+
+        def find() -> FilterMatches:
+            return matches[-1] if matches else collect_matches(scan())
+
+        publish_filter(folder, request.where, request.path, len(index), find)
+    return index
 
 
 def _make_request(config: WebdatasetData | IndexRequest) -> IndexRequest:
@@ -252,7 +275,10 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _read_summary(folder: Path) -> IndexSummary:
-    return IndexSummary(**json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8")))
+    values = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    for former in ("num_filtered", "missing_fields"):
+        values.pop(former, None)
+    return IndexSummary(**values)
 
 
 @lru_cache(maxsize=4)
@@ -271,9 +297,8 @@ class _Totals:
     first_captions: list[int] = field(default_factory=lambda: [0])
     counts: Counter[str] = field(default_factory=Counter)
     named: list[str] = field(default_factory=list)
-    num_filtered: int = 0
-    missing_fields: Counter[str] = field(default_factory=Counter)
-    known_fields: set[str] = field(default_factory=set)
+    num_repeated_members: int = 0
+    matches: FilterMatches = field(default_factory=FilterMatches)
     seen_in_whole: list[int] = field(default_factory=list)
     """Samples of each shard that is whole."""
     seen_in_damaged: list[int] = field(default_factory=list)
@@ -286,9 +311,8 @@ class _Totals:
         counts = self.seen_in_damaged if content.counts[DAMAGED] else self.seen_in_whole
         counts.append(content.num_seen)
         self.named += content.named[: MAX_NAMED - len(self.named)]
-        self.num_filtered += content.num_filtered
-        self.missing_fields += content.missing_fields
-        self.known_fields |= content.known_fields
+        self.num_repeated_members += content.num_repeated_members
+        self.matches.add(content)
 
     def estimate_lost(self) -> None:
         """Count each damaged shard as the samples that it lacks to the mean of whole shards."""
@@ -299,21 +323,24 @@ class _Totals:
 
 
 def _write_index(
-    shards: Sequence[Shard], request: IndexRequest, report_progress: ReportProgress, folder: Path
+    shards: Sequence[Shard],
+    request: IndexRequest,
+    scan: Callable[[], Iterator[ShardContent]],
+    matches: list[FilterMatches],
+    folder: Path,
 ) -> None:
-    """Write the index of shards into a new folder."""
+    """Write the index of shards into a new folder; add who fulfils `data.where` to `matches`."""
     totals = _Totals()
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(ArrayWriter(folder / f"{name}.npy", dtype))
             for name, dtype in ARRAYS.items()
         }
-        for num_done, content in enumerate(_scan_shards(shards, request)):
+        for content in scan():
             totals.add(content)
             for name, writer in writers.items():
                 values = getattr(content, name)
                 writer.append(np.frombuffer(values, np.uint8) if name == "captions" else values)
-            report_progress(num_done + 1, len(shards))
     _require_samples(request, totals)
     totals.estimate_lost()
     ids = map_array(folder / "ids.npy")
@@ -323,16 +350,24 @@ def _write_index(
         first_captions=totals.first_captions,
         counts=dict(totals.counts),
         named=totals.named,
-        num_filtered=totals.num_filtered,
-        missing_fields=dict(totals.missing_fields),
         num_repeated=len(ids) - len(np.unique(ids)),
+        num_repeated_members=totals.num_repeated_members,
     )
     write_sources(folder, VERSION, (shard.signature for shard in shards))
     atomic_write(folder / SUMMARY_FILE, json.dumps(asdict(summary)).encode())
+    matches.append(totals.matches)
 
 
-def _scan_shards(shards: Sequence[Shard], request: IndexRequest) -> Iterator[ShardContent]:
+def _scan_shards(
+    shards: Sequence[Shard], request: IndexRequest, report_progress: ReportProgress
+) -> Iterator[ShardContent]:
     """Yield the content of each shard in order, read by several processes if there is much."""
+    for num_done, content in enumerate(_read_shards(shards, request), 1):
+        yield content
+        report_progress(num_done, len(shards))
+
+
+def _read_shards(shards: Sequence[Shard], request: IndexRequest) -> Iterator[ShardContent]:
     total_bytes = sum(shard.size for shard in shards)
     num_processes = min(
         count_process_cores(),
@@ -356,24 +391,5 @@ def _require_samples(request: IndexRequest, totals: _Totals) -> None:
     """Raise `UserError` if no sample is left."""
     if totals.first_samples[-1]:
         return
-    if totals.missing_fields and not totals.num_filtered:
-        missing = {name for names in totals.missing_fields for name in names.split(" or ")}
-        names = ", ".join(sorted(missing - totals.known_fields))
-        if not names:
-            raise UserError(
-                f"data.where={request.where!r} compares values of {', '.join(sorted(missing))} "
-                "that cannot be compared (null, a text with a number, or a division by 0) in all "
-                "samples; compare numbers with numbers and texts with texts"
-            )
-        known = ", ".join(sorted(totals.known_fields))
-        raise UserError(
-            f"data.where={request.where!r} reads {names}, which no sample has; the fields of a "
-            f"sample are {known}"
-        )
-    if totals.num_filtered:
-        raise UserError(
-            f"data.where={request.where!r} leaves none of {totals.num_filtered} samples of "
-            f"{request.path}; relax it"
-        )
     listed = "; ".join(totals.named[:3]) or "no image in them"
     raise UserError(f"{request.path} has no sample that can be used ({listed})")

@@ -17,7 +17,7 @@ from uniclip.config import WebdatasetData
 from uniclip.data.image_files import ImageFileSplit
 from uniclip.data.text.caption_tokens import CaptionTokens, TokenTable
 from uniclip.data.text.tokenizer import Tokenizer
-from uniclip.data.webdataset.assignment import divide_batch
+from uniclip.data.webdataset.assignment import divide_batch, identify_training_samples
 from uniclip.data.webdataset.labelled_images import LabelledImages, open_labelled_images
 from uniclip.data.webdataset.labelled_sources import describe_labelled
 from uniclip.data.webdataset.split import WebdatasetSplit
@@ -170,7 +170,7 @@ def _publish_labels(
 ) -> Path:
     """Return the folder with id and class of every sample, and the names of the classes."""
     content = [
-        [VERSION, config.validation_fraction, config.test_fraction],
+        [VERSION, *identify_training_samples(config)[1:]],
         describe_labelled(config),
         [None if images.index is None else images.index.folder.name for images in sources],
     ]

@@ -13,10 +13,12 @@ from uniclip.data.webdataset.assignment import (
     assign_held_out,
     assign_rows,
     check_broken,
+    count_training_before,
     describe_counts,
     find_held_out,
 )
 from uniclip.data.webdataset.index import ShardIndex, open_index
+from uniclip.data.webdataset.sample_filters import read_summary
 from uniclip.data.webdataset.thumbnails import StoredImages, list_missing_chunks
 from uniclip.errors import UserError
 
@@ -36,7 +38,8 @@ def describe_index(config: WebdatasetData, index: ShardIndex) -> list[str]:
             f"data.validation_fraction={config.validation_fraction:g}): raise the fraction"
         )
     num_held_out = len(find_held_out(config, index))
-    counts = {"train": len(index) - num_held_out, **{n: len(r) for n, r in held_out.items()}}
+    (num_training,) = count_training_before(config, index, [len(index)])
+    counts = {"train": num_training, **{n: len(r) for n, r in held_out.items()}}
     parts = [f"{counts[name]:,} {name}" for name in SPLIT_NAMES]
     num_unused = num_held_out - sum(map(len, held_out.values()))
     if num_unused:
@@ -44,7 +47,7 @@ def describe_index(config: WebdatasetData, index: ShardIndex) -> list[str]:
     return [
         f"{len(index):,} samples: {', '.join(parts)}",
         *_describe_skipped(index),
-        *_describe_filter(config, index),
+        *_describe_filter(config, index, num_training),
         *_describe_repeated(index),
         *_describe_labelled(config),
         *_describe_leakage(config, index),
@@ -111,17 +114,19 @@ def _describe_unreadable(unreadable: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _describe_filter(config: WebdatasetData, index: ShardIndex) -> Iterator[str]:
-    summary = index.summary
+def _describe_filter(config: WebdatasetData, index: ShardIndex, num_training: int) -> Iterator[str]:
     if config.where is None:
         return
+    num_unfiltered = len(index) - len(find_held_out(config, index))
+    summary = read_summary(index.folder, config.where)
     missing = "".join(
         f", {number:,} without a {name} that can be compared"
         for name, number in summary.missing_fields.items()
     )
     yield (
-        f"data.where={config.where!r} leaves {len(index):,} samples: {summary.num_filtered:,} do "
-        f"not fulfil it{missing}"
+        f"data.where={config.where!r} leaves {num_training:,} of {num_unfiltered:,} training "
+        f"samples, and all that are held out: of all samples, {summary.num_filtered:,} do not "
+        f"fulfil it{missing}"
     )
 
 
@@ -159,4 +164,11 @@ def _describe_repeated(index: ShardIndex) -> Iterator[str]:
         yield (
             f"{number:,} images have the name of another one: they are in the same split and get "
             "the same augmentations"
+        )
+    number = index.summary.num_repeated_members
+    if number:
+        verb = "member of a shard is" if number == 1 else "members of shards are"
+        yield (
+            f"{number:,} {verb} left out: an earlier one of the sample has the same extension, as "
+            "where a sample is there twice in a row"
         )

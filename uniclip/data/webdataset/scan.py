@@ -1,7 +1,7 @@
 """What one shard holds: where its images are, and their captions, from its headers and texts.
 
 A sample that cannot be used, since it has no image or no caption, is skipped, counted and named; so
-is a shard from where it is damaged on.
+is a shard from where it is damaged on. Samples that do not fulfil `data.where` are only marked.
 """
 
 from __future__ import annotations
@@ -60,16 +60,20 @@ class ShardContent:
     """(n,) end of the caption among `captions`."""
     captions: bytes
     """The captions in UTF-8, one after the other."""
+    accepted: NDArray[np.bool_]
+    """(n,) whether the sample fulfils `data.where`."""
     num_seen: int
     """Samples, usable or not, up to the damage of a shard that is not whole."""
+    num_repeated_members: int
+    """Members with the extension of an earlier one of their sample, which are left out."""
     counts: Counter[str]
     """Reason -> samples that cannot be used."""
     named: tuple[str, ...]
     """Some of these samples, with the reason."""
     num_filtered: int
-    """Samples that do not fulfil `data.where`."""
+    """Usable samples that do not fulfil `data.where`."""
     missing_fields: Counter[str]
-    """Field that `data.where` reads -> samples without it, which are left out too."""
+    """Field that `data.where` reads -> usable samples without it, which do not fulfil it either."""
     known_fields: frozenset[str]
     """Fields of a sample, for messages."""
 
@@ -81,7 +85,7 @@ def scan_shard(
 
     Args:
         shard: The tar file.
-        where: The condition that samples must fulfil; None = none.
+        where: The condition that is looked at; None = none.
         text_extension: Extension of the caption; with that of the class, classes take its place.
 
     Raises:
@@ -127,7 +131,9 @@ class _Collector:
     split_positions: list[int] = field(default_factory=list)
     caption_ends: list[int] = field(default_factory=list)
     captions: bytearray = field(default_factory=bytearray)
+    accepted: list[bool] = field(default_factory=list)
     num_seen: int = 0
+    num_repeated_members: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     named: list[str] = field(default_factory=list)
     num_filtered: int = 0
@@ -141,9 +147,10 @@ class _Collector:
             self.named.append(description)
 
     def add(self, sample: TarSample, read: Callable[[int, int], bytes]) -> None:
-        """Add a sample if it can be used and fulfils the condition."""
+        """Add a sample if it can be used."""
         members = sample.members
         self.num_seen += 1
+        self.num_repeated_members += sample.num_repeated
         for extension in IMAGE_EXTENSIONS:
             if extension in members:
                 break
@@ -163,8 +170,7 @@ class _Collector:
             return self._skip_sample(sample, f"{text_name} not in UTF-8")
         if is_blank(text):
             return self._skip_sample(sample, f"empty {text_name}")
-        if self.sample_filter is not None and not self._accepts(sample, text, read):
-            return None
+        self.accepted.append(self.sample_filter is None or self._accepts(sample, text, read))
         name = _make_hashable(_strip_current_folder(name))
         self.blocks.append(start // BLOCK)
         self.lengths.append(size)
@@ -203,7 +209,9 @@ class _Collector:
             split_positions=np.array(self.split_positions, np.uint32),
             caption_ends=np.array(self.caption_ends, np.uint32),
             captions=bytes(self.captions),
+            accepted=np.array(self.accepted, np.bool_),
             num_seen=self.num_seen,
+            num_repeated_members=self.num_repeated_members,
             counts=self.counts,
             named=tuple(self.named),
             num_filtered=self.num_filtered,

@@ -90,7 +90,10 @@ def _describe_index(config: WebdatasetData) -> list[str]:
 
     index = find_index(config)
     if index is None:
-        return ["the shards are not indexed yet: a run, or doctor, reads their headers once"]
+        which = "" if config.where is None else " for this data.where"
+        return [
+            f"the shards are not indexed{which} yet: a run, or doctor, reads their headers once"
+        ]
     from uniclip.data.webdataset import notes
 
     return notes.describe_index(config, index)
@@ -114,10 +117,10 @@ def count_training_samples(config: WebdatasetData, enough: int) -> Sequence[Sour
     index = find_index(config)
     if index is None:
         return None
-    from uniclip.data.webdataset.assignment import divide_batch, divide_sources, find_held_out
+    from uniclip.data.webdataset import assignment
 
-    num_pairs = len(index) - len(find_held_out(config, index))
-    shares = divide_sources(config, index) or [SourceShare(0, num_pairs, 1.0)]
+    (num_pairs,) = assignment.count_training_before(config, index, [len(index)])
+    shares = assignment.divide_sources(config, index) or [SourceShare(0, num_pairs, 1.0)]
     if not config.labelled_path:
         return shares
     from uniclip.data.webdataset.labelled_images import find_labelled_images
@@ -125,7 +128,8 @@ def count_training_samples(config: WebdatasetData, enough: int) -> Sequence[Sour
     labelled = find_labelled_images(config)
     if labelled is None:
         return None
-    return divide_batch(config, shares, num_pairs, num_pairs + sum(map(len, labelled)))
+    num_samples = num_pairs + sum(map(len, labelled))
+    return assignment.divide_batch(config, shares, num_pairs, num_samples)
 
 
 def open_split(config: WebdatasetData, split_name: SplitName) -> Split:

@@ -24,7 +24,7 @@ NOT_A_HUGGINGFACE_RUN = (
     "data.path=<folder>"
 )
 NO_TEST_SAMPLES = "has no test samples; raise data.test_fraction"
-SELECTION_KEYS = ("image_column", "caption_column", "key_column", "where")
+SELECTION_KEYS = ("image_column", "caption_column", "key_column")
 """Keys that, where they are set, change what is evaluated."""
 
 

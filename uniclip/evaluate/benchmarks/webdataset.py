@@ -46,7 +46,6 @@ class WebdatasetBenchmark(UserDataBenchmark[WebdatasetData]):
             "data": pairs,  # labelled images are for training alone
             "shares": {"validation": config.validation_fraction, "test": config.test_fraction},
             "max_samples": config.max_held_out,
-            **({"where": config.where} if config.where is not None else {}),
             "retrieval": {**RETRIEVAL_RECORD, "captions": "all", "equal": "with equal tokens"},
         }
 

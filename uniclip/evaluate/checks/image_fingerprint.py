@@ -26,7 +26,10 @@ def fingerprint_images(data_config: DataConfig, split_name: SplitName) -> dict[s
     """
     content = {**data.fingerprint(data_config), "split": split_name}
     if keys := _SELECTION_KEYS.get(data_config.name):
-        return {**content, **{key: getattr(data_config, key) for key in keys}}
+        selection = {key: getattr(data_config, key) for key in keys}
+        if split_name != "train":
+            selection["where"] = None  # it selects training samples only
+        return {**content, **selection}
     if data_config.name != "csv":
         return content
     from uniclip.evaluate.features import split_features  # here: it imports numpy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from uniclip.config import CsvData
 from uniclip.data.huggingface.index import DatasetIndex, open_index
 from uniclip.data.split import SPLIT_NAMES
 from uniclip.errors import UserError
+from uniclip.evaluate.benchmarks.huggingface import build_benchmark
 
 
 def open_rows(tmp_path: Path, rows: dict, **changes) -> DatasetIndex:
@@ -137,15 +139,57 @@ def test_the_condition_reads_columns_and_the_first_caption(tmp_path):
     rows = make_rows(range(30), width=[20] * 30, height=[*range(1, 31)])
     rows["score"][20] = None
     where = "score >= 0.1 and caption_words == 2 and aspect > 20 / 26"
-    index = open_rows(tmp_path, rows, where=where)
-    names = sum(list_names(index).values(), [])
-    assert sorted(names) == [f"{n:05d}.png" for n in range(10, 25) if n != 20]
-    assert index.content.num_filtered == 15
+    index, everything = (
+        open_rows(tmp_path / name, rows, where=value) for name, value in (("a", where), ("b", None))
+    )
+    names, all_names = list_names(index), list_names(everything)
+    assert (names["validation"], names["test"]) == (all_names["validation"], all_names["test"])
+    expected = {f"{n:05d}.png" for n in range(10, 25) if n != 20}
+    training = set(all_names["train"])
+    assert set(names["train"]) == training & expected
+    held_out = {*names["validation"], *names["test"]}
+    assert held_out - expected
+    assert index.content.num_filtered == len(training - expected - {"00020.png"})
     assert index.content.missing_fields == {"score": 1}
-    with pytest.raises(UserError, match=r"leaves none of 30 rows of .*; relax it"):
+    with pytest.raises(
+        UserError, match=rf"leaves none of {len(training)} training rows of .*; relax it"
+    ):
         open_rows(tmp_path / "none", rows, where="score > 5")
-    with pytest.raises(UserError, match=r"d \(30 without a score that can be compared\); relax it"):
+    with pytest.raises(
+        UserError, match=rf"d \({len(training)} without a score that can be compared\); relax it"
+    ):
         open_rows(tmp_path / "texts", {**rows, "score": [None] * 30}, where="score > 5")
+
+
+@pytest.mark.parametrize("key_column", [None, "group"])
+def test_the_condition_changes_neither_stated_splits_nor_captions_nor_classes(
+    tmp_path, saved_dict, key_column
+):
+    changes = {"label_column": "label", "where": "score < 0.1"}
+    path = saved_dict
+    if key_column:  # images of three rows, one of which at most is trained on
+        rows = make_rows(range(90))
+        groups, labels = [f"g{n // 3:02d}" for n in range(90)], [n // 3 % 3 for n in range(90)]
+        rows |= {"group": groups, "label": labels}
+        rows["score"] = [n % 3 / 4 for n in range(90)]
+        path, changes["key_column"] = save_to_disk(tmp_path / "d", make_table(rows)), key_column
+    config = embedded_config(path, **changes)
+    index, everything = open_index(config), open_index(replace(config, where=None))
+    for name in ("validation", "test"):
+        split, expected = index.open_split(name), everything.open_split(name)
+        assert (list(split.paths), list(split.captions)) == (
+            list(expected.paths),
+            list(expected.captions),
+        )
+        assert np.array_equal(split.labels, expected.labels)
+    training, all_training = index.open_split("train"), everything.open_split("train")
+    assert set(training.paths) <= set(all_training.paths)
+    num_captions, num_all = (sum(map(len, s.captions)) for s in (training, all_training))
+    assert 0 < num_captions < num_all
+    assert len(training) == len(all_training) or not key_column
+    assert index.content.class_names == everything.content.class_names
+    protocols = [build_benchmark(c).build_protocol() for c in (config, replace(config, where=None))]
+    assert protocols[0] == protocols[1]
 
 
 def test_rows_that_cannot_be_used_are_counted_and_named(tmp_path):

@@ -88,13 +88,16 @@ def test_names_that_repeat_are_counted(tmp_path):
         ("caption > 1", "compares values of caption that cannot be compared .* in all samples"),
     ],
 )
-def test_a_condition_that_leaves_nothing_is_an_error_and_leaves_no_index(
+def test_a_condition_that_no_sample_fulfils_is_an_error_with_and_without_an_index(
     tmp_path, cache_folder, where, message
 ):
     write_tar(tmp_path / "0.tar", {**make_sample(1), **make_sample(2)})
-    with pytest.raises(UserError, match=message):
-        open_index(shards_config(tmp_path, where=where))
-    assert not list(cache_folder.glob("shards/*/"))
+    config = shards_config(tmp_path, where=where)
+    for _ in range(2):
+        with pytest.raises(UserError, match=message):
+            open_index(config)
+        assert not list(cache_folder.glob("shards/*-where-*/"))
+    assert find_index(config) is None
 
 
 @pytest.mark.parametrize(

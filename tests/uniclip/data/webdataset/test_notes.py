@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.helpers.shards import make_sample, shards_config, write_tar
@@ -20,13 +22,19 @@ def describe(config) -> str:
 def test_skipped_filtered_and_repeated_samples_are_said(tmp_path):
     items = [i for n in range(80) for i in make_sample(n, similarity=n / 80).items()]
     items += [("x.txt", b"no image"), *make_sample(79, similarity=1).items()]
-    items += [("z.png", b"x"), ("z.txt", b"no json")]
+    items += [("z.png", b"x"), ("z.txt", b"no json"), *make_sample(80, similarity=1).items()]
+    items += make_sample(80, similarity=1).items()
     path = write_tar(tmp_path / "0.tar", items)
     config = shards_config(path, where="similarity >= 0.25", max_broken=0.05)
     text = describe(config)
-    assert "61 samples: " in text
+    num_training = len(data.open_split(config, "train"))
+    num_unfiltered = len(data.open_split(replace(config, where=None), "train"))
+    assert 0 < num_unfiltered - num_training < 21
+    assert f"83 samples: {num_training} train, " in text
     assert f"1 sample is skipped (no image: 1): {path}: x: no image" in text
-    assert "leaves 61 samples: 20 do not fulfil it, 1 without a similarity" in text
+    assert f"leaves {num_training} of {num_unfiltered} training samples, and all that are" in text
+    assert "of all samples, 20 do not fulfil it, 1 without a similarity" in text
+    assert "3 members of shards are left out: an earlier one of the sample has the same" in text
     assert "1 images have the name of another one" in text
     warnings = notes.list_warnings(config, tiny(model={"text": {"context_length": 4}}).model.text)
     assert [w.fix for w in warnings][0] == "repair these shards"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
+import numpy as np
 import pytest
 
 from tests.helpers.shards import encode_image, make_sample, write_tar
@@ -120,20 +121,28 @@ def test_names_below_the_current_folder_are_those_without_it(tmp_path):
 def test_a_side_beyond_the_range_of_floats_has_no_aspect(tmp_path):
     path = write_tar(tmp_path / "s.tar", {**make_sample(1, width=10**400), **make_sample(2)})
     content = scan(path, "aspect > 0")
-    assert (len(content.ids), content.missing_fields) == (1, {"aspect": 1})
+    assert (content.accepted.tolist(), content.missing_fields) == ([False, True], {"aspect": 1})
 
 
-def test_a_condition_reads_json_and_caption(tmp_path):
+def test_a_condition_marks_samples_by_json_and_caption(tmp_path):
     numbers = range(6)
     members = [i for n in numbers for i in make_sample(n, similarity=n / 10).items()]
     members += [("x.png", IMAGE), ("x.json", b"{broken"), ("x.txt", b"no fields")]
     members += [("y.png", IMAGE), ("y.json", json.dumps([1]).encode()), ("y.txt", b"a list")]
     path = write_tar(tmp_path / "s.tar", members)
     content = scan(path, "similarity >= 0.2 and caption_words < 5 and aspect == 1.25")
-    assert captions(content) == ["red small round 2", "red 4", "red small 5"]
+    assert captions(content) == captions(scan(path))
+    assert np.flatnonzero(content.accepted).tolist() == [2, 4, 5]
     assert content.num_filtered == 3
     assert content.missing_fields == {"similarity": 2}
-    assert len(scan(path, "caption_length > 0").ids) == 8, "needs no json"
+    assert scan(path, "caption_length > 0").accepted.all(), "needs no json"
+    assert scan(path).accepted.all()
+
+
+def test_members_that_repeat_an_earlier_one_of_their_sample_are_counted(tmp_path):
+    twice = [*make_sample(1).items(), *make_sample(1).items(), *make_sample(2).items()]
+    content = scan(write_tar(tmp_path / "s.tar", twice))
+    assert (len(content.ids), content.num_repeated_members) == (2, 3)
 
 
 def test_a_shard_that_was_changed_meanwhile_is_not_indexed(tmp_path):

@@ -53,8 +53,12 @@ def test_the_protocol_states_what_a_score_depends_on(path):
     filtered = stub_models.config(
         {"name": "webdataset", "path": path, **FRACTIONS, "where": "width > 5"}
     )
-    hashes = [evaluate.evaluation_hash("webdataset", c) for c in (config, filtered)]
-    assert hashes[0] != hashes[1], "other samples are tested"
+    others = stub_models.config(
+        {"name": "webdataset", "path": path, **FRACTIONS, "test_fraction": 0.3}
+    )
+    hashes = [evaluate.evaluation_hash("webdataset", c) for c in (config, filtered, others)]
+    assert hashes[0] == hashes[1], "a condition selects training samples alone"
+    assert hashes[0] != hashes[2], "other samples are tested"
 
 
 def test_labelled_images_are_not_part_of_the_test_data(path, tmp_path):
