@@ -13,7 +13,7 @@ from ablations.schema import Ablation, ArmDefinition, select_active_overrides
 from uniclip.config import RunConfig
 from uniclip.config.compose import get_default_choices
 from uniclip.errors import UserError
-from uniclip.store import Component
+from uniclip.store import Component, Plan
 
 
 def check_override_conflicts(
@@ -88,6 +88,26 @@ def check_test_data(
                     f"arm {name}: {' and '.join(data_keys)} changes the test data, so that it "
                     f"cannot be compared with arm {other}: leave it out"
                 )
+
+
+def describe_test_data(plan: Plan) -> list[str]:
+    """Return a sentence for each arm that has other test data than the reference arm.
+
+    Their evaluations differ on the data that a run trains on, by keys of the data section.
+    """
+    texts = []
+    reference_hashes = plan.evaluation_hashes.get(plan.reference, {})
+    for arm in plan.arms:
+        hashes = plan.evaluation_hashes.get(arm.name, {})
+        names = [d for d in hashes if hashes[d] != reference_hashes.get(d, hashes[d])]
+        keys = [key for key in arm.config_diff if key.startswith("data.")]
+        if keys and names:
+            texts.append(
+                f"arm {arm.name}: {' and '.join(keys)} changes the test data of "
+                f"{' and '.join(names)}: its scores are compared with those of arm "
+                f"{plan.reference}, but test items are paired only if they are the same"
+            )
+    return texts
 
 
 def _find_keys_set_in_group(

@@ -234,13 +234,14 @@ def _draw_disagreements(
     ax: AxesLike | None,
 ) -> Figure:
     if outcomes.empty:
-        raise style.FigureSkipped("the runs saved no outcomes of this score")
+        reason = outcomes.attrs.get("note", "the runs saved no outcomes of this score")
+        raise style.FigureSkipped(str(reason))
     differing = outcomes[outcomes["difference"] != 0].head(num_images)
     rows = [int(row) for row in differing.index.get_level_values("image")]
     if str(outcomes.attrs["dataset"]).partition(":")[0] != results.plan.data or -1 in rows:
         raise style.FigureSkipped("pictures are shown of the data that the sweep trains on only")
     try:
-        test_images = store.load_images(results.plan.sweep_id, rows)
+        test_images = store.load_images(results.plan.sweep_id, rows, str(outcomes.attrs["first"]))
     except UserError as error:
         raise style.FigureSkipped(f"no pictures ({error})") from None
     items = [

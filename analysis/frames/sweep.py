@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from analysis.frames.tables import SCORE_UNIT, add_units
@@ -10,8 +12,9 @@ from analysis.results.results import Results
 from analysis.results.setup import describe_setup, list_arm_setups
 from analysis.tables.costs import TABLE_COLUMNS, build_cost_report
 from uniclip.errors import make_unknown_name_error
+from uniclip.frames.predictions import DifferentItemsError, NoOutcomesError
 from uniclip.frames.records import describe_unit
-from uniclip.frames.store_frames import NoOutcomesError, StoreFrames
+from uniclip.frames.store_frames import StoreFrames
 from uniclip.store import RunStatus
 
 
@@ -116,7 +119,8 @@ def tabulate_disagreements(
         Index (item, image, cluster) as in `StoreFrames.predictions`; columns `first` and `second`
         (mean outcome over the seeds that both have), difference (first minus second) and
         num_seeds. `attrs` names the arms, the data set and the score. Samples of equal outcomes
-        have the order of the test split. Without saved outcomes it is empty.
+        have the order of the test split. Without saved outcomes it is empty, and if the arms are
+        scored on different test samples, as a `note` in `attrs` says.
 
     Raises:
         UserError: there is no such arm.
@@ -125,22 +129,38 @@ def tabulate_disagreements(
     for name in (first, second):
         if name not in names:
             raise make_unknown_name_error("arm", name, names)
-    return compare_outcomes(load_primary_outcomes(store, results), first, second)
+    try:
+        outcomes = load_primary_outcomes(store, results, (first, second))
+    except DifferentItemsError as error:
+        outcomes = _make_empty_outcomes(results)
+        outcomes.attrs["note"] = str(error)
+    return compare_outcomes(outcomes, first, second)
 
 
-def load_primary_outcomes(store: StoreFrames, results: Results) -> pd.DataFrame:
+def load_primary_outcomes(
+    store: StoreFrames, results: Results, arms: Collection[str] | None = None
+) -> pd.DataFrame:
     """Return the outcomes of the first primary score, as `StoreFrames.predictions` does.
 
     Without saved outcomes the frame is empty. `attrs` names the data set and the score.
+
+    Raises:
+        DifferentItemsError: the arms (None = all) are scored on different test items.
     """
     dataset, score = results.primary_score
     try:
-        outcomes = store.predictions(results.plan.sweep_id, score, dataset)
+        outcomes = store.predictions(results.plan.sweep_id, score, dataset, arms)
     except NoOutcomesError:
-        index = pd.MultiIndex.from_arrays([[], [], []], names=["item", "image", "cluster"])
-        columns = pd.MultiIndex.from_arrays([[], []], names=["arm", "seed"])
-        outcomes = pd.DataFrame(index=index, columns=columns, dtype=float)
+        return _make_empty_outcomes(results)
     outcomes.attrs |= {"dataset": dataset, "score": score}
+    return outcomes
+
+
+def _make_empty_outcomes(results: Results) -> pd.DataFrame:
+    index = pd.MultiIndex.from_arrays([[], [], []], names=["item", "image", "cluster"])
+    columns = pd.MultiIndex.from_arrays([[], []], names=["arm", "seed"])
+    outcomes = pd.DataFrame(index=index, columns=columns, dtype=float)
+    outcomes.attrs |= dict(zip(("dataset", "score"), results.primary_score))
     return outcomes
 
 

@@ -56,13 +56,22 @@ class ArmDisagreement:
 def collect_disagreements(store: Store, results: Results) -> list[ArmDisagreement]:
     """Return the disagreements on the first primary score of arms that contrasts compare.
 
-    Pairs without saved outcomes, or that agree on every sample, are left out.
+    Pairs without saved outcomes, of different test samples, or that agree on every sample, are left
+    out.
     """
     frames = StoreFrames(store)
-    outcomes = load_primary_outcomes(frames, results)
+    groups = results.item_groups[results.primary_score]
+    outcomes_by_arm = {
+        arm: outcomes
+        for group in groups
+        for outcomes in [load_primary_outcomes(frames, results, group)]
+        for arm in group
+    }
     disagreements = []
     for first, second in _list_pairs(results)[:MAX_PAIRS]:
-        frame = compare_outcomes(outcomes, first, second)
+        if not any({first, second} <= set(group) for group in groups):
+            continue
+        frame = compare_outcomes(outcomes_by_arm[first], first, second)
         different = frame[frame["difference"] != 0]
         if len(different):
             disagreements.append(_describe(frames, results, (first, second), frame))
@@ -86,7 +95,7 @@ def _describe(
     rows = [int(row) for row in shown.index.get_level_values("image")]
     test_images, note = None, ""
     try:
-        test_images = frames.load_images(results.plan.sweep_id, rows)
+        test_images = frames.load_images(results.plan.sweep_id, rows, arms[0])
     except (UserError, OSError) as error:
         note = f"No pictures: {error}."
     labels = results.get_arm_label(arms[0]), results.get_arm_label(arms[1])

@@ -22,7 +22,6 @@ from analysis.collect import literature, predictions
 from analysis.collect.frame import SweepData
 from analysis.statistics.item_clusters import ItemUncertainty, estimate_item_uncertainty
 from analysis.statistics.verdicts import ScoreKey
-from uniclip.evaluate import outcome_clusters
 from uniclip.evaluate.checks import contaminated_items, near_duplicates
 from uniclip.evaluate.checks.copy_search import CopyVerdicts, read_verdicts
 from uniclip.frames.records import load_arrays
@@ -180,7 +179,7 @@ class _ScoreItems:
     """Arm -> seed -> outcomes, as they were saved."""
     flags: dict[str, dict[int, Flags]] = field(default_factory=dict)
     """Arm -> seed -> whether the items are contaminated."""
-    clusters: NDArray[Any] | None = None
+    items: predictions.ArmItems = field(default_factory=predictions.ArmItems)
 
 
 def _read_items(
@@ -206,8 +205,9 @@ def _add_cell(
         return
     items.outcomes.setdefault(cell.arm, {})[cell.seed] = outcomes
     items.flags.setdefault(cell.arm, {})[cell.seed] = flags
-    if items.clusters is None:
-        items.clusters = outcome_clusters.find_clusters(score, len(flags), arrays)
+    evaluated = items.items.setdefault(cell.arm, predictions.EvaluatedItems())
+    if evaluated.clusters is None:
+        evaluated.add_run(score, arrays)
 
 
 def _compare_score(plan: Plan, key: ScoreKey, items: _ScoreItems) -> ContaminatedScore | None:
@@ -224,9 +224,9 @@ def _compare_score(plan: Plan, key: ScoreKey, items: _ScoreItems) -> Contaminate
         key=key,
         arms={arm: _compare_arm(outcomes[arm], flags[arm]) for arm in outcomes},
         effects={
-            c.name: _compare_effect(c, outcomes, flags, items.clusters)
+            c.name: _compare_effect(c, outcomes, flags, items.items.get_clusters(c.weights))
             for c in plan.contrasts
-            if set(c.weights) <= set(outcomes)
+            if set(c.weights) <= set(outcomes) and items.items.are_same(c.weights)
         },
     )
 

@@ -40,7 +40,7 @@ def _compute_item_squares(
 ) -> MeanSquares | None:
     """Return the mean squares of a contrast; None if outcomes are missing or do not match."""
     weights = contrast.weights
-    outcomes, clusters = item_outcomes.by_arm, item_outcomes.clusters
+    outcomes, clusters = item_outcomes.pair(weights)
     if not all(arm in outcomes for arm in weights):
         return None
     seeds = sorted(set.intersection(*(set(outcomes[arm]) for arm in weights)))

@@ -12,7 +12,7 @@ from typing import Literal
 from analysis import formatting
 from analysis.collect import literature
 from analysis.collect.frame import SweepData
-from analysis.collect.predictions import ItemOutcomes, load_outcomes
+from analysis.collect.predictions import ItemOutcomes, describe_item_groups, load_outcomes
 from analysis.formatting import NumberFormat, choose_score_format, make_number_format
 from analysis.results import alarms, tuning, tuning_trials
 from analysis.results.alarms import DataCheck
@@ -69,6 +69,8 @@ class Results:
     """Other score -> contrast -> effect, uncorrected: exploratory."""
     item_uncertainties: dict[ScoreKey, dict[str, ItemUncertainty | None]]
     """Primary score -> contrast -> uncertainty due to the choice of test samples."""
+    item_groups: dict[ScoreKey, list[list[str]]]
+    """Primary score -> the arms that are scored on the same test items."""
     item_squares: ItemSquares
     """The same for the scores on published data sets, for their means over data sets."""
     best_comparisons: dict[ScoreKey, BestComparison | None]
@@ -253,6 +255,7 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
         item_uncertainties={
             key: _estimate_item_uncertainties(plan, items) for key, items in outcomes.items()
         },
+        item_groups={key: items.items.group_arms() for key, items in outcomes.items()},
         item_squares=collect_item_squares(store, sweep_data, observations),
         best_comparisons={
             key: compare_with_best(
@@ -297,7 +300,7 @@ def _estimate_item_uncertainties(
     plan: Plan, outcomes: ItemOutcomes
 ) -> dict[str, ItemUncertainty | None]:
     return {
-        c.name: estimate_item_uncertainty(c.weights, outcomes.by_arm, outcomes.clusters)
+        c.name: estimate_item_uncertainty(c.weights, *outcomes.pair(c.weights))
         for c in plan.contrasts
     }
 
@@ -311,8 +314,8 @@ def _analyze_variances(
     if find_noise_arms(plan) is None:
         return {}
     return {
-        key: analyze_variance(plan, observations[key], items.by_arm, items.clusters)
-        for key, items in outcomes.items()
+        key: analyze_variance(plan, observations[key], *saved.pair([plan.reference]))
+        for key, saved in outcomes.items()
     }
 
 
@@ -348,6 +351,7 @@ def find_comparability_warnings(results: Results) -> list[str]:
             f"Trained by a different version of the code: {_format_names(mixed_cells)}; "
             "outdated=rerun trains them again."
         )
+    warnings += describe_item_groups(results.plan, results.item_groups)
     return [*warnings, *results.training_data_warnings]
 
 

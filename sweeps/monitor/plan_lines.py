@@ -12,6 +12,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
+from ablations.plan.conflicts import describe_test_data
 from analysis.results import comparability
 from sweeps.costs.estimate import COST_HEADINGS, CostEstimate, format_cost_columns
 from sweeps.monitor.columns import INDENT, Column, layout_table, wrap_text
@@ -355,6 +356,7 @@ def _build_notes(plan: Plan, width: int, *, whole: bool) -> list[str]:
     texts = [
         *plan.split_caveats,
         *plan.precision_caveats,
+        *describe_test_data(plan),
         *(f"data: {note}" for note in plan.data_notes),
     ]
     texts += _describe_recipes(plan, whole=whole)

@@ -66,6 +66,16 @@ def find_clusters(
     return clusters if rows is None else clusters[rows]
 
 
+def have_same_items(first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]]) -> bool:
+    """Return whether two evaluations are of the same test items in one order, as far as is saved.
+
+    Args:
+        first: those of the arrays of `list_row_arrays` that one run saved.
+        second: those that another run saved.
+    """
+    return all(np.array_equal(first[name], second[name]) for name in first.keys() & second.keys())
+
+
 def _name_caption_array(score: str) -> str:
     """Return the name of the array with the image of each caption; "" for scores of images."""
     task, separator, _ = score.partition(".t2i.")

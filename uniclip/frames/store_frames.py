@@ -6,7 +6,7 @@ written to the store, and torch is not imported. Frames can be saved with `to_cs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,9 @@ import numpy as np
 import pandas as pd
 
 from uniclip.errors import UserError, make_unknown_name_error
-from uniclip.evaluate.outcome_clusters import (
-    find_clusters,
-    find_item_rows,
-    list_row_arrays,
-)
 from uniclip.frames.history import build_history_frame
-from uniclip.frames.records import describe_unit, load_arrays, name_scores, read_status
+from uniclip.frames.predictions import build_predictions_frame
+from uniclip.frames.records import describe_unit, name_scores, read_status
 from uniclip.store import Cell, Plan, RunFolder, RunStatus, Store, get_score_kind_traits
 from uniclip.store.history import PHASES, build_columns, select_phase
 from uniclip.store.results_index import use_index
@@ -48,10 +44,6 @@ METRIC_UNITS = {
 }
 MAX_SIDE = 128
 """Largest side of the images of `StoreFrames.load_images`, in pixels."""
-
-
-class NoOutcomesError(UserError):
-    """No run of a sweep saved the outcomes of a score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +224,13 @@ class StoreFrames:
         flags = [name for name in objects if frame[name].dropna().map(type).eq(bool).all()]
         return _finish(frame.astype(dict.fromkeys(flags, "boolean")), index, METRIC_UNITS)
 
-    def predictions(self, sweep: str, score: str, dataset: str | None = None) -> pd.DataFrame:
+    def predictions(
+        self,
+        sweep: str,
+        score: str,
+        dataset: str | None = None,
+        arms: Collection[str] | None = None,
+    ) -> pd.DataFrame:
         """Return the outcome of every test sample: rows are samples, columns (arm, seed).
 
         The mean of a column is the score of the run. The index has the levels `item` (position),
@@ -243,36 +241,23 @@ class StoreFrames:
             sweep: id of a sweep.
             score: name of a score that is a mean of outcomes, such as "retrieval.r1".
             dataset: the data set; None for that of the primary score.
+            arms: the arms; None for all.
 
         Raises:
             NoOutcomesError: no run saved outcomes of this score.
+            DifferentItemsError: the arms are scored on different test items.
         """
         plan = self.read_plan(sweep)
         dataset = dataset or plan.primary_metric.dataset
-        columns: dict[tuple[str, int], NDArray[Any]] = {}
-        index: pd.MultiIndex | None = None
-        for cell in plan.cells:
-            evaluation = plan.evaluation_hashes[cell.arm].get(dataset)
-            names = [score] if index is not None else [score, *list_row_arrays(score)]
-            arrays = load_arrays(self.store.get_run(cell.run_id), dataset, evaluation, names)
-            if score in arrays:
-                columns[cell.arm, cell.seed] = arrays[score].astype(np.float64)
-                index = _index_items(score, arrays) if index is None else index
-        if index is None:
-            raise NoOutcomesError(
-                f"no run of {plan.sweep_id} saved the outcomes of {score} on {dataset}: it may be "
-                "no mean over test samples; scores() lists the scores"
-            )
-        frame = pd.DataFrame(columns, index=index)
-        frame.columns.names = ["arm", "seed"]
-        return frame
+        return build_predictions_frame(self.store, plan, dataset, score, arms)
 
-    def load_images(self, sweep: str, rows: Sequence[int]) -> TestImages:
+    def load_images(self, sweep: str, rows: Sequence[int], arm: str | None = None) -> TestImages:
         """Return test images of the data set that the sweep trains on.
 
         Args:
             sweep: id of a sweep.
             rows: their rows in the test split (level `image` of the index of `predictions`).
+            arm: the arm whose test split it is; None for the first one.
 
         Raises:
             UserError: the data are not on this machine, or not those that the runs saw.
@@ -280,7 +265,8 @@ class StoreFrames:
         from uniclip import data, identity
 
         plan = self.read_plan(sweep)
-        runs = ((c.arm, self.store.get_run(c.run_id)) for c in plan.cells)
+        cells = [c for c in plan.cells if arm is None or c.arm == arm]
+        runs = ((c.arm, self.store.get_run(c.run_id)) for c in cells)
         arm, run = next(((a, r) for a, r in runs if r.has_spec()), ("", None))
         spec = run.read_spec() if run is not None else {"config": {}}
         if "data" not in spec["config"]:
@@ -370,19 +356,3 @@ def _list_scores(run: RunFolder, cell: Cell, dataset: str, evaluation: str) -> l
         }
         for name, score in name_scores(dataset_scores).items()
     ]
-
-
-def _index_items(score: str, arrays: dict[str, NDArray[Any]]) -> pd.MultiIndex:
-    """Return the index of the outcomes of a score: item, image and cluster.
-
-    Outcomes of several images each have no image (-1), but may have clusters of their own.
-    """
-    num_outcomes = len(arrays[score])
-    rows = find_item_rows(score, num_outcomes, arrays)
-    image = np.full(num_outcomes, -1) if rows is None else rows
-    clusters = find_clusters(score, num_outcomes, arrays)
-    is_matched = clusters is not None and len(clusters) == num_outcomes
-    cluster = clusters if is_matched else image
-    return pd.MultiIndex.from_arrays(
-        [np.arange(num_outcomes), image, cluster], names=["item", "image", "cluster"]
-    )

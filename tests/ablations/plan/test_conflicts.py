@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ablations.plan.conflicts import describe_test_data
 from ablations.plan.plan import ResolvedPlan, build_plan
 from sweeps.config import request
 from uniclip.errors import UserError
@@ -16,6 +17,19 @@ SMOKE = ("data=scenes", "budget=smoke", "seeds=1")
 
 def planned(*words: str) -> ResolvedPlan:
     return build_plan(request.parse_request([*words]).plan_request)
+
+
+def test_an_arm_with_other_test_data_is_said(tmp_path: Path) -> None:
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "sizes.yaml").write_text(
+        "title: T\ngroups: {method: clip, data: scenes}\ndesign: listed\nreference: a\narms:\n"
+        "  a: {label: A}\n  b: {label: B, overrides: {data.num_test: 64}}\n"
+        "  c: {label: C, overrides: {data.num_train: 256}}\n"
+        "primary_metrics: {scenes: retrieval.caption.r1}\n"
+    )
+    plan = planned("ablation=sizes", f"conf_dir={tmp_path}", *SMOKE).plan
+    (text,) = describe_test_data(plan)
+    assert text.startswith("arm b: data.num_test changes the test data of scenes: ")
 
 
 def refusal(*words: str) -> str:

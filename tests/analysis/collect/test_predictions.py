@@ -48,7 +48,7 @@ def test_clusters_of_images_and_of_captions(tmp_path: Path) -> None:
             stream = io.BytesIO()
             np.savez(stream, **arrays)  # type: ignore[arg-type]
             atomic_write(path, stream.getvalue())
-        clusters = load_outcomes(store, plan, "openmoji", score).clusters
+        clusters = load_outcomes(store, plan, "openmoji", score).items.get_clusters(["full"])
         return None if clusters is None else clusters.tolist()
 
     clusters, image = np.array([7, 7, 9], np.uint64), np.array([0, 1, 1, 2], np.int32)

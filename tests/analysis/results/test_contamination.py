@@ -124,7 +124,8 @@ def test_of_items_whose_clusters_are_unknown_no_uncertainty_is_estimated(tmp_pat
     score = next(s for s in results.contamination.scores if s.key == ("dtd", "zeroshot"))
     assert score.arms["full"].num_contaminated == 20
     assert set(score.effects.values()) == {(None, None)}
-    clusters = load_outcomes(Store(tmp_path), results.plan, "dtd", "zeroshot").clusters
+    outcomes = load_outcomes(Store(tmp_path), results.plan, "dtd", "zeroshot")
+    clusters = outcomes.items.get_clusters(["full"])
     assert clusters is not None
     assert len(clusters) == NUM_SAMPLES
 

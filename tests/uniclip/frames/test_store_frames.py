@@ -17,7 +17,7 @@ from tests.helpers.fake_sweep import Truth
 from tests.helpers.other_user import open_to_other_users, run_as_other_user
 from uniclip import data
 from uniclip.errors import UserError
-from uniclip.frames.store_frames import StoreFrames, _index_items
+from uniclip.frames.store_frames import StoreFrames
 from uniclip.store import Cell
 
 SWEEP = "components-quick-1a2b3c4d"
@@ -144,15 +144,3 @@ def test_metrics_of_runs_of_other_users_are_left_out(tmp_path: Path) -> None:
         assert "clip" in metrics.index.unique("arm")
 
     run_as_other_user(act_as_other_user)
-
-
-def test_outcomes_of_several_images_each_have_the_clusters_that_were_saved() -> None:
-    """As those of WinoGAViL, of which a cue has many candidates."""
-    arrays = {"association.jaccard": np.ones(3), "ids": np.arange(15)}
-    assert _index_items("association.jaccard", arrays).get_level_values("cluster").tolist() == (
-        [-1, -1, -1]
-    )
-    arrays["family"] = np.array([4, 4, 7])
-    index = _index_items("association.jaccard", arrays)
-    assert index.get_level_values("cluster").tolist() == [4, 4, 7]
-    assert index.get_level_values("image").tolist() == [-1, -1, -1]
