@@ -85,7 +85,7 @@ ALL_LEAVES = [
 
 PLACES = {
     "csv": ("path", "test_path", "separator", "max_broken", "verify"),
-    "webdataset": ("path", "max_broken", "labelled_path", "class_names_path"),
+    "webdataset": ("path", "max_broken", "verify", "labelled_path", "class_names_path"),
     "huggingface": ("path", "max_broken", "verify"),
 }
 """Fields of data sections that say where data lie, how they are read or checked: their content is

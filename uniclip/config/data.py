@@ -227,6 +227,9 @@ class WebdatasetData(DataConfig):
     max_broken: float = config_field(0.01, low=0, high=1, run_only=True)
     """Largest fraction of the samples that cannot be used, since the caption is missing or the
     image missing or unreadable, and of held-out images; unless it is 0, one is always allowed."""
+    verify: bool = config_field(False, run_only=True)
+    """Whether the bytes of all shards, and of labelled images, are part of the run's identity, and
+    not only their names and sizes."""
     labelled_path: str = config_field("", run_only=True, is_path=True)
     """Labelled images that are mixed into every batch, all of them for training: shards with `cls`
     members, or a folder with a folder for each class; several are joined with "::"; "" = none."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -23,6 +24,9 @@ from uniclip.io.memo import get_cache_folder
 
 MIN_AGE_SECONDS = 2.0
 """A file that was changed more recently may be changed again without a new time of change."""
+MAX_THREADS = 16
+MIN_PARALLEL_BYTES = 2**26
+"""Bytes of files from which on several threads read them."""
 
 _digests: dict[str, tuple[tuple[int, ...], str]] = {}
 """Path -> signature and digest, of the files that this process has read."""
@@ -62,24 +66,44 @@ def digest_files(paths: Sequence[Path], memo_name: str = "") -> list[str]:
     """
     memo_path = get_cache_folder() / "digests" / f"{memo_name}.json" if memo_name else None
     stored = _read_memo(memo_path) if memo_path is not None else {}
-    digests, settled, is_changed = [], {}, False
-    for path in paths:
-        name, signature = os.path.abspath(path), read_signature(path)
+    names = [os.path.abspath(path) for path in paths]
+    entries: dict[str, tuple[tuple[int, ...], str]] = {}
+    """Path -> signature and digest; no signature for a file that is being written."""
+    unknown: list[str] = []
+    for name in dict.fromkeys(names):
+        signature = read_signature(name)
         for known in (_digests.get(name), stored.get(name)):
             if known is not None and known[0] == signature:
-                digest = known[1]
+                entries[name] = known
                 break
         else:
-            digest, signature = _digest_steady(path)
-            is_changed = True
-        if is_settled(signature):
-            settled[name] = _digests[name] = (signature, digest)
-        digests.append(digest)
-    if memo_path is not None and (is_changed or settled.keys() - stored.keys()):
-        content = json.dumps({name: [list(s), d] for name, (s, d) in settled.items()})
-        with suppress(OSError):
-            atomic_write(memo_path, content.encode())
-    return digests
+            unknown.append(name)
+    try:
+        for name, entry in zip(unknown, _digest_unknown(unknown)):
+            entries[name] = entry
+    finally:  # what was read before an interrupt or an error is not read again
+        settled = {name: entry for name, entry in entries.items() if is_settled(entry[0])}
+        _digests.update(settled)
+        is_changed = settled.keys() & set(unknown) or settled.keys() - stored.keys()
+        if memo_path is not None and is_changed:
+            content = json.dumps({name: [list(s), d] for name, (s, d) in settled.items()})
+            with suppress(OSError):
+                atomic_write(memo_path, content.encode())
+    return [entries[name][1] for name in names]
+
+
+def _digest_unknown(names: Sequence[str]) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Yield signature and digest of each file in order; many bytes are read by several threads."""
+    num_threads = min(os.cpu_count() or 1, len(names), MAX_THREADS)
+    if num_threads < 2 or sum(map(os.path.getsize, names)) < MIN_PARALLEL_BYTES:
+        yield from map(_digest_steady, names)
+        return
+    with ThreadPoolExecutor(num_threads) as pool:
+        try:
+            yield from pool.map(_digest_steady, names)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def name_memo(*parts: Any) -> str:
@@ -87,14 +111,14 @@ def name_memo(*parts: Any) -> str:
     return blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()
 
 
-def _digest_steady(path: Path) -> tuple[str, tuple[int, ...]]:
-    """Return the digest of a file, and its signature while it was read."""
+def _digest_steady(name: str) -> tuple[tuple[int, ...], str]:
+    """Return the signature of a file while it was read, and its digest."""
     for _ in range(3):
-        signature = read_signature(path)
-        digest = digest_file(path)
-        if read_signature(path) == signature:
-            return digest, signature
-    return digest, ()  # it is being written: never kept
+        signature = read_signature(name)
+        digest = digest_file(Path(name))
+        if read_signature(name) == signature:
+            return signature, digest
+    return (), digest  # it is being written: never kept
 
 
 def _read_memo(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:

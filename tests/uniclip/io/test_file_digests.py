@@ -100,3 +100,29 @@ def test_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
         digest_files([tmp_path / "none"])
     with pytest.raises(FileNotFoundError):
         read_signature(tmp_path / "none")
+
+
+def test_many_bytes_are_read_by_threads_with_the_same_digests_and_an_error_keeps_the_others(
+    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{i}.bin" for i in range(5)]
+    for i, path in enumerate(paths):
+        write_settled(path, bytes([i]) * 1000, monkeypatch)
+    expected = [hashing.digest_file(path) for path in paths]
+    monkeypatch.setattr(file_digests, "MIN_PARALLEL_BYTES", 0)
+    monkeypatch.setattr(file_digests.os, "cpu_count", lambda: 4)
+    working = file_digests.digest_file
+
+    def fail_at_the_last(path: Path) -> str:
+        if path == paths[-1]:
+            raise OSError("broken")
+        return working(path)
+
+    monkeypatch.setattr(file_digests, "digest_file", fail_at_the_last)
+    with pytest.raises(OSError, match="broken"):
+        digest_files(paths, "memo")
+    monkeypatch.setattr(file_digests, "digest_file", working)
+    monkeypatch.setattr(file_digests, "_digests", {})  # as another process
+    reads.clear()
+    assert digest_files([*paths, paths[0]], "memo") == [*expected, expected[0]]
+    assert reads == ["4.bin"]

@@ -1,7 +1,7 @@
 """The labelled images that are mixed with pairs: shards with classes, or folders of classes.
 
 What the images are is the names and sizes of the shards, the names of the files in class folders,
-and the content of the files of class names.
+and the content of the files of class names; with `data.verify=true` the bytes of all images too.
 """
 
 from __future__ import annotations
@@ -106,6 +106,19 @@ def describe_labelled(config: WebdatasetData) -> list[dict[str, object]]:
         UserError: They are missing, or a file of class names cannot be read.
     """
     return [_describe_source(source) for source in list_labelled_sources(config)]
+
+
+def list_labelled_files(config: WebdatasetData) -> list[Path]:
+    """Return the shards and image files of all labelled sources; raises as `describe_labelled`."""
+    files: list[Path] = []
+    for source in list_labelled_sources(config):
+        if source.is_folder:
+            root = locate_folder(source.path)
+            folders = list_class_folders(source.path)
+            files += [Path(root, file) for folder in folders for file in folder.files]
+        else:
+            files += [Path(shard.path) for shard in paths.list_shards(source.path, LABELLED_KEY)]
+    return files
 
 
 def _describe_source(source: LabelledSource) -> dict[str, object]:

@@ -1,12 +1,13 @@
 """Image-text pairs in WebDataset shards, as img2dataset writes them; read in place.
 
-What the data are is the names and sizes of the shards, as a plan must know them at once; where they
-lie is not part of it.
+What the data are is the names and sizes of the shards, as a plan must know them at once, and with
+`data.verify=true` their bytes; where they lie is not part of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uniclip.config import ModelConfig, WebdatasetData
@@ -14,8 +15,13 @@ from uniclip.data import views
 from uniclip.data.source import DataWarning
 from uniclip.data.split import SourceShare
 from uniclip.data.webdataset import paths
-from uniclip.data.webdataset.labelled_sources import describe_labelled, list_labelled_sources
+from uniclip.data.webdataset.labelled_sources import (
+    describe_labelled,
+    list_labelled_files,
+    list_labelled_sources,
+)
 from uniclip.errors import UserError
+from uniclip.io import file_digests
 from uniclip.io.hashing import digest
 from uniclip.io.rgb_image import IMAGE_RULE
 
@@ -32,8 +38,10 @@ sample_view = views.sample_view
 def fingerprint(config: WebdatasetData) -> dict[str, object]:
     """Return number, size and a digest of the names and sizes of the shards.
 
+    With `verify`, a digest of the bytes of all shards and labelled images too.
+
     Raises:
-        UserError: A shard is missing.
+        UserError: A shard is missing, or with `verify` cannot be read.
     """
     shards = paths.list_shards(config.path)
     return {
@@ -47,7 +55,26 @@ def fingerprint(config: WebdatasetData) -> dict[str, object]:
         "image_size": config.image_size,
         "image_rule": IMAGE_RULE,
         **({"labelled": describe_labelled(config)} if config.labelled_path else {}),
+        **({"content": _digest_bytes(config)} if config.verify else {}),
     }
+
+
+def _digest_bytes(config: WebdatasetData) -> str:
+    """Return 32 hex digits over the bytes of all shards and labelled images.
+
+    A file is read once: its digest is kept in the user's cache folder until the file changes.
+    """
+
+    def digest_all() -> str:
+        files = [Path(shard.path) for shard in paths.list_shards(config.path)]
+        files += list_labelled_files(config)
+        try:
+            digests = file_digests.digest_files(files, file_digests.name_memo(*files))
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be read ({error.strerror})") from None
+        return digest(digests, 32)
+
+    return paths.get_listing(f"bytes of {config.path} and {config.labelled_path}", digest_all)
 
 
 def describe_missing(config: WebdatasetData) -> str | None:
@@ -64,15 +91,24 @@ def describe_missing(config: WebdatasetData) -> str | None:
 
 def describe_content(config: WebdatasetData, model: ModelConfig) -> list[str]:
     """Return what the user should know of the shards; `UserError` if they cannot be used."""
-    shards = paths.list_shards(config.path)
-    total_gb = sum(shard.size for shard in shards) / 1e9
-    noun = "shard" if len(shards) == 1 else "shards"
     return [
-        f"{len(shards)} {noun}, {total_gb:.3g} GB: the data are identified by the names and sizes "
-        "of the shards, not by what they hold",
+        describe_fingerprint(config),
         *_describe_labelled_identity(config),
         *_describe_index(config),
     ]
+
+
+def describe_fingerprint(config: WebdatasetData) -> str:
+    """Return one sentence on what the identity of the shards rests on."""
+    shards = paths.list_shards(config.path)
+    total_gb = sum(shard.size for shard in shards) / 1e9
+    noun = "shard" if len(shards) == 1 else "shards"
+    rest = (
+        "names, sizes and bytes of the shards (data.verify=true)"
+        if config.verify
+        else "names and sizes of the shards, not by what they hold (data.verify=true includes it)"
+    )
+    return f"{len(shards)} {noun}, {total_gb:.3g} GB: the data are identified by the {rest}"
 
 
 def _describe_labelled_identity(config: WebdatasetData) -> list[str]:
@@ -80,8 +116,9 @@ def _describe_labelled_identity(config: WebdatasetData) -> list[str]:
     if not config.labelled_path:
         return []
     are_folders = {source.is_folder for source in list_labelled_sources(config)}
-    parts = ["the names and sizes of their shards"] * (False in are_folders)
-    parts += ["the names of the files of their class folders"] * (True in are_folders)
+    and_bytes = " and bytes" if config.verify else ""
+    parts = [f"the names and sizes{and_bytes} of their shards"] * (False in are_folders)
+    parts += [f"the names{and_bytes} of the files of their class folders"] * (True in are_folders)
     return [f"the labelled images are identified by {' and '.join(parts)}"]
 
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.shards import shards_config, write_shards
+from tests.helpers.shards import (
+    shards_config,
+    write_class_folders,
+    write_labelled_shards,
+    write_shards,
+)
 from tests.helpers.small_runs import tiny
 from uniclip import data
 from uniclip.config import WebdatasetData
@@ -17,6 +23,7 @@ from uniclip.data import inspection
 from uniclip.data.webdataset import source
 from uniclip.data.webdataset.index import open_index
 from uniclip.errors import UserError
+from uniclip.io import file_digests
 
 MODEL = tiny().model
 
@@ -33,6 +40,42 @@ def test_the_fingerprint_is_names_and_sizes_wherever_the_shards_lie(tmp_path):
     assert data.fingerprint(shards_config(tmp_path / "b")) != first
     (tmp_path / "a" / "00002.tar").rename(tmp_path / "a" / "00003.tar")
     assert data.fingerprint(shards_config(tmp_path / "a")) != first
+
+
+def test_with_verify_the_bytes_count_and_are_read_once(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        write_shards(tmp_path / name / "pairs", 12, 2)
+        write_labelled_shards(tmp_path / name / "labelled", 6)
+        write_class_folders(tmp_path / name / "classes")
+        paths = [p for p in (tmp_path / name).rglob("*") if p.is_file()]
+        for path in paths:
+            os.utime(path, (1, 1))
+
+    def fingerprint(name: str, verify: bool) -> dict[str, object]:
+        folder = tmp_path / name
+        labelled = f"{folder}/labelled::{folder}/classes"
+        return data.fingerprint(
+            shards_config(folder / "pairs", labelled_path=labelled, verify=verify)
+        )
+
+    now = time.time() + 3
+    monkeypatch.setattr(file_digests.time, "time", lambda: now)
+    unverified, first = fingerprint("a", False), fingerprint("a", True)
+    assert {k: v for k, v in first.items() if k != "content"} == unverified
+    assert fingerprint("b", True) == first
+    with monkeypatch.context() as patch:
+        patch.setattr(file_digests, "digest_file", None)
+        patch.setattr(file_digests, "_digests", {})  # as another process
+        assert fingerprint("a", True) == first
+    for path in ("pairs/00001.tar", "labelled/0.tar", "classes/n01/more/c.png"):
+        original = (tmp_path / "b" / path).read_bytes()
+        (tmp_path / "b" / path).write_bytes(original[:700] + b"~" + original[701:])
+        assert fingerprint("b", False) == unverified
+        assert fingerprint("b", True) != first, path
+        (tmp_path / "b" / path).write_bytes(original)
+    assert fingerprint("b", True) == first
+    sentence = source.describe_content(shards_config(tmp_path / "a/pairs", verify=True), MODEL)[0]
+    assert "by the names, sizes and bytes of the shards (data.verify=true)" in sentence
 
 
 def test_the_identity_has_the_ratio_of_weights_and_no_window_without_an_effect():
