@@ -29,6 +29,9 @@ from uniclip.training.trainer import TrainResult, train_model
 
 COST_METRICS = ("seconds_per_step", "parameters", "checkpoint_bytes", "peak_memory_bytes")
 
+CONTENT_EVENT = "data_content"
+"""Event with the digests of the data that an attempt was trained on."""
+
 
 def execute_run(
     run: RunFolder,
@@ -148,6 +151,8 @@ def _train(
     if needs_training:
         weight_files.check_unchanged(config, run.read_spec()["data"])
         check_user_datasets(evaluations, config, run.cache_path)
+        content = data.require_content(config.data, _collect_trained_contents(run))
+        attempt.log_event(CONTENT_EVENT, content=content)
         validate = partial(evaluate.validate, data_config=config.data)
         result = train_model(config, attempt=attempt, validate=validate, stop=stop)
         if result.kind == "stopped":
@@ -250,7 +255,24 @@ def _build_outcome(
         best_step=best_step,
         cost=_collect_cost(run),
         unreadable_images=run.count_unreadable_images(),
+        data_content=_read_content(source_attempt),
     )
+
+
+def _read_content(attempt: AttemptFolder) -> dict[str, str]:
+    """Return the digests of the data that an attempt was trained on; empty if there are none."""
+    events = [e for e in read_jsonl(attempt.events_path) if e.get("event") == CONTENT_EVENT]
+    return dict(events[-1]["content"]) if events else {}
+
+
+def _collect_trained_contents(run: RunFolder) -> dict[str, set[str]]:
+    """Return the digests of the data of all attempts whose checkpoints may be continued."""
+    contents: dict[str, set[str]] = {}
+    for attempt in map(run.get_attempt, run.list_attempts()):
+        if any(attempt.checkpoints_path.glob("*.safetensors")):
+            for key, value in _read_content(attempt).items():
+                contents.setdefault(key, set()).add(value)
+    return contents
 
 
 def _collect_cost(run: RunFolder) -> dict[str, float]:
@@ -278,6 +300,8 @@ def _evaluate(
     outcome = run.read_outcome()
     assert outcome is not None
     assert outcome.weights_digest is not None
+    if outcome.data_content and config.data.name in evaluations:
+        data.require_content(config.data, {k: {v} for k, v in outcome.data_content.items()})
     numerics.apply(config.train.num_threads)  # exact, whatever numerics the training had
     evaluation = TrainingRunEvaluation(
         run=run,

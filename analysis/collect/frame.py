@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -80,6 +80,8 @@ class SweepData:
     """Evaluation hash -> the hashed protocol, as the scores state it."""
     provenance: dict[str, RunProvenance]
     """Run id -> where it comes from, for every run that was started."""
+    data_contents: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Run id -> what it recorded of its data beside their fingerprint."""
 
     def select_score_rows(self, dataset: str, score: str) -> pd.DataFrame:
         """Return the rows of `frame` for one score."""
@@ -227,6 +229,7 @@ def _collect_plan_data(store: Store, plan: Plan) -> SweepData:
         provenance={
             run_id: run.provenance for run_id, run in runs.items() if run.provenance is not None
         },
+        data_contents={run_id: o.data_content for run_id, o in outcomes.items()},
     )
 
 

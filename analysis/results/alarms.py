@@ -110,6 +110,28 @@ def describe_unreadable_images(store: Store, sweep_data: SweepData) -> list[str]
     ]
 
 
+def describe_changed_contents(sweep_data: SweepData) -> list[str]:
+    """Return a sentence if runs were trained on shards of equal names that hold other samples."""
+    runs_by_content: dict[str, dict[str, list[str]]] = {}
+    for run_id, content in sweep_data.data_contents.items():
+        for key, value in content.items():
+            runs_by_content.setdefault(key, {}).setdefault(value, []).append(run_id)
+    cell_by_run = {cell.run_id: f"{cell.arm}/{cell.seed}" for cell in sweep_data.plan.cells}
+    odd_cells = [
+        cell_by_run[run_id]
+        for groups in runs_by_content.values()
+        for runs in sorted(groups.values(), key=len)[:-1]
+        for run_id in runs
+    ]
+    if not odd_cells:
+        return []
+    more_text = f" and {len(odd_cells) - MAX_NAMED} more" if len(odd_cells) > MAX_NAMED else ""
+    return [
+        "Trained on shards of the same names and sizes that hold other samples: "
+        f"{', '.join(odd_cells[:MAX_NAMED])}{more_text}."
+    ]
+
+
 def _read_events(run: RunFolder) -> list[dict[str, Any]]:
     attempts = [run.get_attempt(number) for number in run.list_attempts()]
     return [event for attempt in attempts for event in read_jsonl(attempt.events_path)]

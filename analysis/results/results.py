@@ -275,7 +275,10 @@ def analyze(store: Store, sweep_data: SweepData) -> Results:
         audit_checks=store.get_sweep(plan.sweep_id).read_audit_checks(),
         data_checks=alarms.check_published_scores(store, sweep_data),
         contamination=collect_contamination(store, sweep_data),
-        training_data_warnings=alarms.describe_unreadable_images(store, sweep_data),
+        training_data_warnings=[
+            *alarms.describe_unreadable_images(store, sweep_data),
+            *alarms.describe_changed_contents(sweep_data),
+        ],
         tuning_comparison=tuning.compare_with_default(store, plan, observations[scores[0].key]),
         tuning_trials=tuning_trials.collect_tuning_trials(store, plan),
     )

@@ -1,21 +1,25 @@
 """Data that change under a sweep: its cells refuse them, and its controller ends.
 
-A cell opens its data only if their fingerprint is the planned one (`uniclip.run`); its attempt then
-ends as failed because of changed data. No other cell of the sweep can do better, so the controller
+A cell opens its data only if their fingerprint is the planned one (`uniclip.run`), and trains on
+shards only if they hold what the finished runs of the sweep recorded; its attempt else ends as
+failed because of changed data. No other cell of the sweep can do better, so the controller
 starts none, lets those that run end, and says what has changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sweeps.claims.status import RunState
+from sweeps.launchers.worker import add_contents
 from uniclip import data
 from uniclip.checkpoints import weight_files
 from uniclip.commands.definition import EXECUTOR as COMMAND_EXECUTOR
 from uniclip.commands.invocation import read_invocation
 from uniclip.commands.provenance import require_fingerprint
+from uniclip.config import DataConfig
 from uniclip.errors import UserError
 from uniclip.identity import config_from_spec
 from uniclip.store import Plan, RunStatus, Store
@@ -73,6 +77,7 @@ def describe_changed_data(store: Store, plan: Plan) -> str | None:
     if plan.executor != TRAINING_EXECUTOR:
         return None
     runs_by_arm = {cell.arm: store.get_run(cell.run_id) for cell in plan.cells}
+    data_configs: set[DataConfig] = set()
     for arm, run in runs_by_arm.items():
         if not run.has_spec():
             continue
@@ -87,6 +92,25 @@ def describe_changed_data(store: Store, plan: Plan) -> str | None:
             weight_files.check_unchanged(config, spec["data"])
         except UserError as error:
             return str(error)
+        data_configs.add(config.data)
+    return _describe_changed_contents(store, plan, data_configs)
+
+
+def _describe_changed_contents(
+    store: Store, plan: Plan, data_configs: Collection[DataConfig]
+) -> str | None:
+    """Return one line if data of equal fingerprint are not those that finished runs had."""
+    known: dict[str, set[str]] = {}
+    for run_id in {cell.run_id for cell in plan.cells}:
+        with suppress(UserError, PermissionError):  # a damaged file says nothing
+            outcome = store.get_run(run_id).read_outcome()
+            if outcome is not None:
+                add_contents(known, outcome)
+    for config in data_configs if known else ():
+        content = data.identify_content(config, builds_index=False)
+        change = data.describe_content_change(config, content, known)
+        if change is not None:
+            return change
     return None
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -26,13 +26,15 @@ from sweeps.costs.audit_run import run_audit
 from sweeps.costs.audit_scope import AuditKey, find_refusal, has_audit
 from sweeps.launchers.cell_executor import CellExecutor, load_executor
 from sweeps.slurm import Slurm
+from uniclip import data
 from uniclip.config import plugins
-from uniclip.errors import DataChangedError
+from uniclip.errors import DataChangedError, UserError
 from uniclip.io.atomic import is_disk_full
 from uniclip.store import (
     AttemptFolder,
     EndReason,
     ExitKind,
+    Outcome,
     Plan,
     RetryPolicy,
     RunFolder,
@@ -89,6 +91,8 @@ class Worker:
     has_refused_data: bool = field(default=False, init=False)
     """Whether the training data of a run were not those of the plan: no further run is claimed."""
 
+    _known_contents: dict[str, set[str]] = field(default_factory=dict, init=False)
+
     @cached_property
     def executor(self) -> CellExecutor:
         """The module that executes cells; importing it may take seconds."""
@@ -125,7 +129,8 @@ class Worker:
             evaluations,
             self.stop,
         )
-        exit_kind = self.execute_attempt(run, attempt, execute_cell, self.stop)
+        with data.expect_contents(self._collect_known_contents()):
+            exit_kind = self.execute_attempt(run, attempt, execute_cell, self.stop)
         if exit_kind == "failed" and run.read_outcome() is None:
             attempt_end = attempt.read_end()
             self.has_refused_data = (
@@ -134,6 +139,21 @@ class Worker:
         if exit_kind == "interrupted" and not self.stop():
             self._wait_for_disk_space()
         return exit_kind
+
+    def _collect_known_contents(self) -> Mapping[str, set[str]]:
+        """Return the digests of the data that the finished runs of the plan were trained on."""
+        for run_id in self._open_run_ids.copy():
+            with suppress(UserError, PermissionError):  # a damaged file of another run
+                outcome = self.store.get_run(run_id).read_outcome()
+                if outcome is not None:
+                    self._open_run_ids.discard(run_id)
+                    add_contents(self._known_contents, outcome)
+        return self._known_contents
+
+    @cached_property
+    def _open_run_ids(self) -> set[str]:
+        """The runs whose outcome has not been read by this worker."""
+        return {cell.run_id for cell in self.plan.cells}
 
     def _wait_for_disk_space(self) -> None:
         """Wait, since the next attempt would end in the same way and count toward its limit."""
@@ -217,6 +237,12 @@ class WorkerJob:
         runs = self.policy.only_runs or worker.plan.required_evaluations()
         exit_kinds = [worker.claim_and_execute(run) for run in runs if not worker.stop()]
         return any(exit_kinds)
+
+
+def add_contents(contents: dict[str, set[str]], outcome: Outcome) -> None:
+    """Add the digests of the data that a run was trained on to those of other runs."""
+    for key, value in outcome.data_content.items():
+        contents.setdefault(key, set()).add(value)
 
 
 def execute_attempt(

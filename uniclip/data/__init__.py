@@ -7,7 +7,7 @@ that needs numpy is therefore imported when a split is opened or a view is sampl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -44,10 +44,14 @@ __all__ = [
     "SplitName",
     "ViewKind",
     "describe_change",
+    "describe_content_change",
     "describe_missing",
     "digest_content",
+    "expect_contents",
     "fingerprint",
+    "identify_content",
     "open_split",
+    "require_content",
     "require_fingerprint",
     "sample_view",
 ]
@@ -113,6 +117,73 @@ def describe_change(config: DataConfig, planned_fingerprint: Mapping[str, Any]) 
         return _compare_fingerprints(config, fingerprint(config), planned_fingerprint)
     except UserError as error:
         return str(error)
+
+
+def identify_content(config: DataConfig, *, builds_index: bool = True) -> dict[str, str]:
+    """Return digests of what the fingerprint leaves out, for the record of a run.
+
+    Data under one key with two digests are not the same. Empty if the fingerprint says all, or the
+    source keeps no such digest.
+
+    Args:
+        config: A data section.
+        builds_index: Whether data that are not indexed yet are indexed; else they are left out.
+
+    Raises:
+        UserError: The data are missing or cannot be used.
+    """
+    identify = getattr(SOURCES[config.name], "identify_content", None)
+    return {} if identify is None else dict(identify(config, builds_index))
+
+
+def describe_content_change(
+    config: DataConfig, content: Mapping[str, str], known: Mapping[str, Collection[str]]
+) -> str | None:
+    """Return one line if the content of data is none of those that are known under its keys.
+
+    Args:
+        config: A data section.
+        content: Its digests, as of `identify_content`.
+        known: Key -> digests of earlier runs; a key that is not there is unknown.
+    """
+    if all(value in known.get(key, (value,)) for key, value in content.items()):
+        return None
+    return (
+        f"{getattr(config, 'path', '')} holds other samples than earlier runs were trained on, "
+        "under the same names and sizes; put the old data back, or set data.verify=true, with "
+        "which they are other data"
+    )
+
+
+_expected_contents: ContextVar[Mapping[str, Collection[str]]] = ContextVar(
+    "expected_contents", default=MappingProxyType({})
+)
+"""Key -> digests of the data that other runs of the sweep were trained on."""
+
+
+@contextmanager
+def expect_contents(known: Mapping[str, Collection[str]]) -> Iterator[None]:
+    """Context in which `require_content` compares data with the digests of other runs."""
+    token = _expected_contents.set(known)
+    try:
+        yield
+    finally:
+        _expected_contents.reset(token)
+
+
+def require_content(config: DataConfig, earlier: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """Return the digests of the data; `DataChangedError` if other runs had other ones.
+
+    earlier: Key -> digests of the data that earlier attempts of the run were trained on.
+    """
+    if describe_missing(config) is not None:
+        return {}  # opening them says so
+    content = identify_content(config)
+    for known in (_expected_contents.get(), earlier):
+        change = describe_content_change(config, content, known)
+        if change is not None:
+            raise DataChangedError(change)
+    return content
 
 
 def digest_content(config: DataConfig) -> str:

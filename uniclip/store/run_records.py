@@ -138,6 +138,9 @@ class Outcome:
     """Seconds of training and per step, parameters, bytes of a checkpoint and peak memory."""
     unreadable_images: int = 0
     """Training images that were replaced since they cannot be read."""
+    data_content: dict[str, str] = field(default_factory=dict)
+    """What the fingerprint of the training data leaves out, as far as it was recorded: key ->
+    digest (`uniclip.data.identify_content`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

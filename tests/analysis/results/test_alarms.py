@@ -12,12 +12,14 @@ import pytest
 from analysis.collect.frame import collect_sweep_data
 from analysis.results.alarms import (
     check_published_scores,
+    describe_changed_contents,
     describe_unreadable_images,
     select_checks,
 )
 from analysis.tables.alarms import format_data_check_warnings
 from tests.helpers import fake_published_sets
 from tests.helpers.fake_published_sets import NUM_SAMPLES
+from tests.helpers.labs import edit_json
 from uniclip.evaluate.checks import near_duplicates
 from uniclip.io.atomic import append_jsonl
 from uniclip.store import Cell, Plan
@@ -84,3 +86,16 @@ def test_replaced_training_images_are_named(tmp_path: Path) -> None:
     (sentence,) = describe_unreadable_images(store, collect_sweep_data(store, sweep))
     assert "2 to 3 in each of 2 runs: x.csv line 0: image 0.png; " in sentence
     assert sentence.endswith("; and 2 more.")
+
+
+def test_runs_of_other_shards_are_named(tmp_path: Path) -> None:
+    store, sweep = fake_published_sets.make(tmp_path)
+    plan = collect_sweep_data(store, sweep).plan
+    for number, cell in enumerate(plan.cells):
+        content = {"k": "other" if number == 1 else "usual"} if number else {}  # one is unknown
+        edit_json(store.get_run(cell.run_id).path / "outcome.json", data_content=content)
+    sweep_data = collect_sweep_data(store, sweep)
+    (sentence,) = describe_changed_contents(sweep_data)
+    odd = plan.cells[1]
+    assert sentence.endswith(f"names and sizes that hold other samples: {odd.arm}/{odd.seed}.")
+    assert describe_changed_contents(replace(sweep_data, data_contents={})) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from sweeps.controller.reconcile import add_retries
 from sweeps.controller.retry import build_retry
 from sweeps.launchers.worker import StopFlag, Worker
 from tests.helpers.csv_data import write_csv
+from tests.helpers.labs import edit_json
 from tests.helpers.plans import plan_from_words
+from tests.helpers.shards import write_shards
 from uniclip.errors import UserError
 from uniclip.identity import ROOT
 from uniclip.store import EndReason, RetryPolicy, RunStatus, Store
@@ -98,6 +101,97 @@ def test_workers_refuse_changed_data_and_continue_when_they_are_back(
     assert policy_of_follow_up == RetryPolicy(), "it would submit the run for ever"
     worker = Worker(store=store, plan=plan, stop=StopFlag(), policy=policy)
     assert worker.claim_and_execute(first) == "trained"
+
+
+def write_planned_shards(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """Write two shards; return one of them, and the words that plan a sweep of them."""
+    write_shards(folder / "shards", 60, 2)
+    fractions = ("data.validation_fraction=0.2", "data.test_fraction=0.2")
+    path = f"data.path={folder / 'shards'}"
+    words = (*WORDS[:4], "data=webdataset", path, "data.image_size=16", *fractions, *WORDS[5:])
+    return folder / "shards" / "00001.tar", words
+
+
+def test_shards_rewritten_at_their_size_are_refused(tmp_path: Path) -> None:
+    """Their fingerprint is the planned one; what the first run recorded is not."""
+    shard, words = write_planned_shards(tmp_path)
+    resolved = plan_from_words(*words)
+    store, plan = Store(tmp_path / "store"), resolved.plan
+    for run_id, spec in resolved.specs.items():
+        store.get_run(run_id).write_spec(spec)
+    first, second = plan.required_evaluations()
+    assert Worker(store=store, plan=plan, stop=StopFlag()).claim_and_execute(first) == "trained"
+    outcome_path = store.get_run(first).path / "outcome.json"
+    recorded = outcome_path.read_bytes()
+    assert len(json.loads(recorded)["data_content"]) == 1
+    guard = ChangedDataGuard(store=store)
+    assert not guard.is_on_hold(plan, inspect_runs(store, plan.required_evaluations()))
+
+    original, times = shard.read_bytes(), shard.stat()
+    shard.write_bytes(original.replace(b"red", b"sad"))
+    assert plan_from_words(*words).plan.sweep_id == plan.sweep_id
+    worker = Worker(store=store, plan=plan, stop=StopFlag())
+    assert worker.claim_and_execute(second) == "failed"
+    assert worker.has_refused_data
+    end = store.get_run(second).get_attempt(1).read_end()
+    assert end is not None
+    assert end.reason is EndReason.DATA_CHANGED
+    assert "holds other samples than earlier runs were trained on" in str(end.error)
+    states = inspect_runs(store, plan.required_evaluations())
+    with pytest.raises(
+        UserError, match=r"other samples .* data\.verify=true, .* \(1 of 2 runs had"
+    ):
+        guard.is_on_hold(plan, states)
+    verified = plan_from_words(*words, "data.verify=true").plan
+    assert not set(verified.required_evaluations()) & {first, second}
+
+    edit_json(outcome_path, data_content={})  # of a version without the record
+    assert describe_changed_data(store, plan) is None
+    outcome_path.write_bytes(recorded)
+    assert describe_changed_data(store, plan) is not None
+    shard.write_bytes(original)
+    os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert describe_changed_data(store, plan) is None
+    policy = add_retries(RetryPolicy(), states, lambda state: False)
+    worker = Worker(store=store, plan=plan, stop=StopFlag(), policy=policy)
+    assert worker.claim_and_execute(second) == "trained"
+
+
+def test_shards_that_change_while_a_run_is_interrupted_are_refused(tmp_path: Path) -> None:
+    shard, words = write_planned_shards(tmp_path)
+    resolved = plan_from_words(*words)
+    store, plan = Store(tmp_path / "store"), resolved.plan
+    run_id, spec = next(iter(resolved.specs.items()))
+    run = store.get_run(run_id)
+    run.write_spec(spec)
+    stop = StopFlag()
+    stop.requested = True
+    assert Worker(store=store, plan=plan, stop=stop).claim_and_execute(run_id) == "interrupted"
+    assert [*run.get_attempt(1).checkpoints_path.glob("*.safetensors")]
+    original = shard.read_bytes()
+    shard.write_bytes(original.replace(b"red", b"sad"))
+    assert Worker(store=store, plan=plan, stop=StopFlag()).claim_and_execute(run_id) == "failed"
+    end = run.get_attempt(2).read_end()
+    assert end is not None
+    assert end.reason is EndReason.DATA_CHANGED
+
+
+def test_a_trained_run_is_not_evaluated_on_other_shards(tmp_path: Path) -> None:
+    shard, words = write_planned_shards(tmp_path)
+    resolved = plan_from_words(*words)
+    store, plan = Store(tmp_path / "store"), resolved.plan
+    run_id, spec = next(iter(resolved.specs.items()))
+    run = store.get_run(run_id)
+    run.write_spec(spec)
+    assert Worker(store=store, plan=plan, stop=StopFlag()).claim_and_execute(run_id) == "trained"
+    for path in run.list_score_paths():
+        path.unlink()
+    shard.write_bytes(shard.read_bytes().replace(b"red", b"sad"))
+    Worker(store=store, plan=plan, stop=StopFlag()).claim_and_execute(run_id)
+    end = run.get_attempt(2).read_end()
+    assert end is not None
+    assert "other samples" in str(end.error)
+    assert not run.list_score_paths()
 
 
 def test_a_plan_of_another_executor_and_one_without_specs_have_no_data(

@@ -128,7 +128,7 @@ def open_labelled_images(config: WebdatasetData) -> list[LabelledImages]:
         if source.is_folder:
             labelled.append(LabelledImages(source, None, list_class_folders(source.path)))
         else:
-            index = open_index(_request_classes(source))
+            index = open_index(request_classes(source))
             check_broken(config, index, source.path)
             labelled.append(LabelledImages(source, index, ()))
     return labelled
@@ -137,10 +137,11 @@ def open_labelled_images(config: WebdatasetData) -> list[LabelledImages]:
 def find_labelled_images(config: WebdatasetData) -> list[LabelledImages] | None:
     """Return the labelled images of each source, or None if shards are not indexed yet."""
     sources = list_labelled_sources(config)
-    if any(not s.is_folder and find_index(_request_classes(s)) is None for s in sources):
+    if any(not s.is_folder and find_index(request_classes(s)) is None for s in sources):
         return None
     return open_labelled_images(config)
 
 
-def _request_classes(source: LabelledSource) -> IndexRequest:
+def request_classes(source: LabelledSource) -> IndexRequest:
+    """Return how the shards of a labelled source are indexed."""
     return IndexRequest(source.path, text_extension=CLASS_EXTENSION, path_key=LABELLED_KEY)

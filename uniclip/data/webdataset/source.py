@@ -77,6 +77,15 @@ def _digest_bytes(config: WebdatasetData) -> str:
     return paths.get_listing(f"bytes of {config.path} and {config.labelled_path}", digest_all)
 
 
+def identify_content(config: WebdatasetData, builds_index: bool) -> dict[str, str]:
+    """Return what the fingerprint leaves out, as `uniclip.data.identify_content` does."""
+    if config.verify:
+        return {}
+    from uniclip.data.webdataset import content  # imports numpy: see `uniclip.data`
+
+    return content.identify_content(config, builds_index)
+
+
 def describe_missing(config: WebdatasetData) -> str | None:
     """Return what to do if there are no shards, or None."""
     if not config.path:
