@@ -27,6 +27,7 @@ from torch.nn import functional
 from uniclip import distributed
 from uniclip.config import RunConfig
 from uniclip.errors import UserError
+from uniclip.io.image_decoder import describe_image_decoder
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt(3)."""
@@ -55,6 +56,7 @@ def get_numerics_class(config: RunConfig) -> dict[str, Any]:
         "precision": config.train.precision,
         "torch": str(torch.__version__),
         **_describe_fast_numerics(config, device),
+        **({"image_decoder": describe_image_decoder()} if config.data.decodes_images else {}),
     }
 
 

@@ -36,6 +36,7 @@ from analysis.statistics.verdicts import (
 from uniclip.commands.definition import COMMAND_DATASET
 from uniclip.commands.definition import EXECUTOR as COMMAND_EXECUTOR
 from uniclip.store import AuditCheck, Contrast, Plan, Store, get_score_kind_traits
+from uniclip.store.numerics_classes import are_one_class
 
 MAX_NAMES = 3
 """Largest number of contrasts or cells that a warning names."""
@@ -368,7 +369,7 @@ def find_mixed_numerics(results: Results) -> list[str]:
                 results.sweep_data.numerics_classes[run_by_cell[arm, seed]]
                 for arm in contrast.weights
             ]
-            if any(c != numerics_classes[0] for c in numerics_classes):
+            if not are_one_class(numerics_classes):
                 mixed_contrasts.append(contrast.label)
                 break
     return mixed_contrasts

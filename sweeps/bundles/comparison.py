@@ -7,14 +7,16 @@ chosen by timing may round differently in every execution.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from uniclip.errors import UserError
 from uniclip.io.hashing import to_canonical_json
 from uniclip.store import DatasetScores, Outcome, RunFolder, get_score_kind_traits
 from uniclip.store.json_io import read_record
+from uniclip.store.numerics_classes import drop_unknown_keys, list_class_differences
 
 
 class Agreement(StrEnum):
@@ -54,9 +56,7 @@ def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
     elif any(outcome.numerics_class.get("numerics") == "fast" for outcome in outcomes):
         agreement = Agreement.OTHER_CLASS
         differences.append("train.numerics=fast promises no bits")
-    elif _collect_classes(first, outcomes[0]) | _collect_classes(second, outcomes[1]) == (
-        _collect_classes(first, outcomes[0]) & _collect_classes(second, outcomes[1])
-    ):
+    elif _have_equal_classes((first, second), outcomes):
         agreement = Agreement.CONTRADICTION
     else:
         agreement = Agreement.OTHER_CLASS
@@ -109,21 +109,26 @@ def _measure_difference(pair: tuple[DatasetScores, DatasetScores]) -> float:
     )
 
 
-def _collect_classes(run: RunFolder, outcome: Outcome) -> set[str]:
+def _have_equal_classes(runs: Sequence[RunFolder], outcomes: Sequence[Outcome]) -> bool:
+    """Return whether two runs were trained and evaluated in the same classes, by the same code."""
+    records = [_list_class_records(*pair) for pair in zip(runs, outcomes)]
+    num_first = len(records[0])
+    classes = drop_unknown_keys(c for group in records for c, _ in group)
+    hashes = [training_hash for group in records for _, training_hash in group]
+    keys = [to_canonical_json([*pair]) for pair in zip(classes, hashes)]
+    return set(keys[:num_first]) == set(keys[num_first:])
+
+
+def _list_class_records(run: RunFolder, outcome: Outcome) -> list[tuple[dict[str, Any], str]]:
     """Return the classes in which a run was trained and evaluated, with the code that did it."""
     claims = [run.get_attempt(number).read_claim() for number in run.list_attempts()]
     classes = [(outcome.numerics_class, outcome.training_hash)]
     classes += [(c.numerics_class, c.training_hash) for c in claims if c and c.numerics_class]
-    return {to_canonical_json([*key]) for key in classes}
+    return classes
 
 
 def _describe_classes(first: Outcome, second: Outcome) -> str:
-    classes = (first.numerics_class, second.numerics_class)
-    names = [
-        name
-        for name in dict.fromkeys([*classes[0], *classes[1]])
-        if classes[0].get(name) != classes[1].get(name)
-    ]
+    names = list_class_differences(first.numerics_class, second.numerics_class)
     if first.training_hash != second.training_hash:
         names.append("training code")
     return f"not the same: {', '.join(names) or 'the machines of some attempts'}"

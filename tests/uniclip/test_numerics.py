@@ -17,6 +17,7 @@ from tests.helpers import ROOT
 from tests.helpers.small_runs import tiny
 from uniclip import numerics
 from uniclip.errors import UserError
+from uniclip.io.image_decoder import describe_image_decoder
 from uniclip.models.embedder import Embedder
 from uniclip.training.trainer import train_model
 
@@ -49,6 +50,14 @@ def test_fast_numerics_are_a_class_of_their_own():
 def test_class_does_not_depend_on_workers_or_logging():
     other = tiny(runtime={"num_workers": 3, "log_every": 1, "checkpoint_seconds": 0})
     assert numerics.get_numerics_class(other) == numerics.get_numerics_class(tiny())
+
+
+@pytest.mark.parametrize("name", ["csv", "webdataset", "huggingface"])
+def test_the_decoder_belongs_to_the_class_where_training_decodes_images(name):
+    drawn = numerics.get_numerics_class(tiny())
+    assert numerics.get_numerics_class(tiny(data={"name": "scenes"})) == drawn
+    decoded = numerics.get_numerics_class(tiny(data={"name": name, "path": "x"}))
+    assert decoded == {**drawn, "image_decoder": describe_image_decoder()}
 
 
 @pytest.mark.parametrize("name", ["cuda:97", "nonsense", "cpu:x"])

@@ -94,6 +94,7 @@ class CsvData(DataConfig):
 
     primary_score = "retrieval.r1"
     sensitive_score = "retrieval.log_likelihood"
+    decodes_images = True
 
     name: Literal["csv"] = "csv"
     path: str = config_field("", run_only=True, is_path=True)
@@ -196,6 +197,7 @@ class WebdatasetData(DataConfig):
 
     primary_score = "retrieval.r1"
     sensitive_score = "retrieval.log_likelihood"
+    decodes_images = True
 
     name: Literal["webdataset"] = "webdataset"
     path: str = config_field("", run_only=True, is_path=True)

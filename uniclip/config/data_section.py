@@ -23,6 +23,9 @@ class DataConfig(Protocol):
     sensitive_score: ClassVar[str | None] = None
     """The co-primary score, which finds an effect of the same size with fewer seeds; None = none.
     """
+    decodes_images: ClassVar[bool] = False
+    """Whether training decodes image files of the user: their pixels are those of a version of the
+    decoder, which then is part of the numerics class."""
 
     if TYPE_CHECKING:  # what every frozen dataclass has
         __dataclass_fields__: ClassVar[dict[str, Field[Any]]]

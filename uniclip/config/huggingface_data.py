@@ -17,6 +17,7 @@ class HuggingfaceData(DataConfig):
 
     primary_score = "retrieval.r1"
     sensitive_score = "retrieval.log_likelihood"
+    decodes_images = True
 
     name: Literal["huggingface"] = "huggingface"
     path: str = config_field("", run_only=True, is_path=True)

@@ -28,6 +28,7 @@ from uniclip.models.compilation import compile_encoders
 from uniclip.models.embedder import Embedder, build_embedder, fork_seeded_rng
 from uniclip.models.initialization import perturb_parameters
 from uniclip.store import AttemptFolder
+from uniclip.store.numerics_classes import list_class_differences
 from uniclip.training import checkpoint, optimizer
 from uniclip.training.divergence import DivergenceLatch
 from uniclip.training.gradient_reducer import GradientReducer
@@ -210,11 +211,8 @@ class TrainState:
             return
         current_numerics = numerics.get_numerics_class(self.config)
         numerics_changes = {
-            name: [metadata["numerics"].get(name), current_numerics[name]]
-            for name in current_numerics
-        }
-        numerics_changes = {
-            name: pair for name, pair in numerics_changes.items() if pair[0] != pair[1]
+            name: [metadata["numerics"].get(name), current_numerics.get(name)]
+            for name in list_class_differences(metadata["numerics"], current_numerics)
         }
         attempt.log_event("resumed", step=self.counters.step, numerics_changed=numerics_changes)
 

@@ -62,6 +62,26 @@ def test_another_class_explains_other_weights(
     assert comparison.reason == f"the weights differ; {reason}"
 
 
+@pytest.mark.parametrize(
+    ("decoders", "agreement"),
+    [
+        (("Pillow 11", "Pillow 12"), Agreement.OTHER_CLASS),
+        (("Pillow 11", "Pillow 11"), Agreement.CONTRADICTION),
+        ((None, "Pillow 12"), Agreement.CONTRADICTION),
+    ],
+)
+def test_another_decoder_explains_other_weights_unless_one_is_unknown(
+    runs: tuple[RunFolder, RunFolder], decoders: tuple[str | None, str], agreement: Agreement
+) -> None:
+    for run, decoder in zip(runs, decoders):
+        decoder_entry = {} if decoder is None else {"image_decoder": decoder}
+        numerics_class = {"cpu": "AVX2", **decoder_entry}
+        edit_json(run.path / "outcome.json", weights_digest="1" * 32, numerics_class=numerics_class)
+        edit_json(run.get_attempt(1).claim_path, numerics_class=numerics_class)
+    edit_json(runs[1].path / "outcome.json", weights_digest="0" * 32)
+    assert compare_runs(*runs).agreement is agreement
+
+
 def test_fast_numerics_promise_no_bits(runs: tuple[RunFolder, RunFolder]) -> None:
     """Within one class, since kernels are chosen by timing."""
     for run, weights in zip(runs, "01"):
