@@ -22,7 +22,12 @@ from numpy.typing import NDArray
 
 from uniclip.config import WebdatasetData
 from uniclip.config.cores import count_process_cores
-from uniclip.data.webdataset.paths import Shard, list_shards
+from uniclip.data.webdataset.paths import (
+    SEVERAL_SOURCES_RULE,
+    Shard,
+    has_several_sources,
+    list_shards,
+)
 from uniclip.data.webdataset.sample_filters import (
     FilterMatches,
     collect_matches,
@@ -84,7 +89,7 @@ class IndexSummary:
     named: list[str]
     """Some of them."""
     num_repeated: int
-    """Samples whose image has the name of another one."""
+    """Samples whose image has the name of another one of its source."""
     num_repeated_members: int = 0
     """Members that are left out, since their sample has an earlier one with their extension; 0 in
     an index of a version that did not count them."""
@@ -207,6 +212,8 @@ class IndexRequest:
         content: list[Any] = [VERSION, [[*s.signature, s.source] for s in shards], no_condition]
         if self.text_extension != CAPTION_EXTENSION:
             content.append(self.text_extension)
+        if has_several_sources(shards):
+            content.append(SEVERAL_SOURCES_RULE)
         return get_cache_folder() / FOLDER / digest(content, 32)
 
 

@@ -24,6 +24,7 @@ from uniclip.data.webdataset.labelled_sources import (
     list_labelled_sources,
     locate_folder,
 )
+from uniclip.data.webdataset.sample_ids import add_source
 from uniclip.data.webdataset.scan import CLASS_EXTENSION
 from uniclip.data.webdataset.split import open_all_images
 from uniclip.io.hashing import digest
@@ -72,11 +73,12 @@ class LabelledImages:
                 yield folder.key
 
     def get_ids(self) -> rng.UInt64:
-        """Return the id of each image, a hash of its name: (n,)."""
+        """Return the id of each image, of its name and the number of the source: (n,)."""
         if self.index is not None:
-            return self.index.ids
+            return add_source(self.index.ids, self.source.number)
         files = [file for folder in self.folders for file in folder.files]
-        return np.array([rng.hash_sample_id(f"labelled/{file!r}") for file in files], np.uint64)
+        hashes = [rng.hash_sample_id(f"labelled/{file!r}") for file in files]
+        return add_source(np.array(hashes, np.uint64), self.source.number)
 
     @cached_property
     def folder(self) -> Path:

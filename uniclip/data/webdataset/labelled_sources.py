@@ -43,6 +43,8 @@ class LabelledSource:
     """As `data.labelled_path` names it."""
     names_path: str
     """The file of class names; "" = none."""
+    number: int
+    """Its number among the sources, from 0 on."""
     is_folder: bool
     """Whether it is a folder of class folders and not shards."""
 
@@ -50,8 +52,12 @@ class LabelledSource:
 def list_labelled_sources(config: WebdatasetData) -> list[LabelledSource]:
     """Return the labelled sources of a data section."""
     return [
-        LabelledSource(path, str(resolve_staged_path(names)) if names else "", _is_folder(path))
-        for path, names in zip(split_sources(config.labelled_path), list_name_files(config))
+        LabelledSource(
+            path, str(resolve_staged_path(names)) if names else "", number, _is_folder(path)
+        )
+        for number, (path, names) in enumerate(
+            zip(split_sources(config.labelled_path), list_name_files(config))
+        )
     ]
 
 
@@ -136,6 +142,8 @@ def _describe_source(source: LabelledSource) -> dict[str, object]:
         content["shards"] = len(shards)
         content["bytes"] = sum(shard.size for shard in shards)
         content["digest"] = digest([[s.name, s.size] for s in shards], 32)
+    if source.number:
+        content["ids"] = paths.SEVERAL_SOURCES_RULE
     if source.names_path:
         content["class_names"] = _digest_names(source.names_path)
     return content

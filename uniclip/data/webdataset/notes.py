@@ -162,8 +162,9 @@ def _describe_repeated(index: ShardIndex) -> Iterator[str]:
     number = index.summary.num_repeated
     if number:
         yield (
-            f"{number:,} images have the name of another one: they are in the same split and get "
-            "the same augmentations"
+            f"{number:,} images have the name of another one of their source, such as those of "
+            "several downloads in one folder or of rows with the same image: they are in the same "
+            'split and get the same augmentations; join downloads with "::" in data.path'
         )
     number = index.summary.num_repeated_members
     if number:

@@ -10,7 +10,7 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,6 +24,10 @@ BRACES = re.compile(r"\{([^{}]*)\}")
 NUMBERS = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?")
 MAX_SHARDS = 1_000_000
 """Shards that a brace range may name: more are a slip."""
+SEVERAL_SOURCES_RULE = (
+    "webdataset/2: hash of the name of the image and, from the second source on, of its number"
+)
+"""What the ids of the samples of several sources are; it is part of the identity of such data."""
 WILDCARDS = re.compile(r"[*?\[]")
 
 ListingT = TypeVar("ListingT")
@@ -105,6 +109,11 @@ def _list_shards(path: str, key: str) -> list[Shard]:
         if source_of.setdefault(shard.path, shard.source) != shard.source:
             raise UserError(f"{key} names {shard.path} in two sources; name it once")
     return shards
+
+
+def has_several_sources(shards: Sequence[Shard]) -> bool:
+    """Return whether the shards of a path are of several sources."""
+    return bool(shards) and shards[-1].source > 0
 
 
 def expand_braces(pattern: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from uniclip.config.sample_filter import MissingFieldError, SampleFilter
 from uniclip.data.csv.rows import is_blank
 from uniclip.data.webdataset.paths import Shard
+from uniclip.data.webdataset.sample_ids import add_source
 from uniclip.errors import DataChangedError, UserError
 from uniclip.io.hashing import hash_sample_id
 from uniclip.io.tar_scan import (
@@ -53,7 +54,7 @@ class ShardContent:
     lengths: NDArray[np.uint32]
     """(n,) bytes of the image."""
     ids: NDArray[np.uint64]
-    """(n,) id of the sample, from the name of its image."""
+    """(n,) id of the sample, from the name of its image and the number of its source."""
     split_positions: NDArray[np.uint32]
     """(n,) a hash of that name, which decides on the split."""
     caption_ends: NDArray[np.uint32]
@@ -205,7 +206,7 @@ class _Collector:
         return ShardContent(
             blocks=np.array(self.blocks, np.uint32),
             lengths=np.array(self.lengths, np.uint32),
-            ids=np.array(self.ids, np.uint64),
+            ids=add_source(np.array(self.ids, np.uint64), self.shard.source),
             split_positions=np.array(self.split_positions, np.uint32),
             caption_ends=np.array(self.caption_ends, np.uint32),
             captions=bytes(self.captions),

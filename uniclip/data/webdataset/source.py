@@ -52,6 +52,7 @@ def fingerprint(config: WebdatasetData) -> dict[str, object]:
             "bytes": sum(shard.size for shard in shards),
             "digest": digest([[s.source, s.name, s.size] for s in shards], 32),
         },
+        **({"ids": paths.SEVERAL_SOURCES_RULE} if paths.has_several_sources(shards) else {}),
         "image_size": config.image_size,
         "image_rule": IMAGE_RULE,
         **({"labelled": describe_labelled(config)} if config.labelled_path else {}),

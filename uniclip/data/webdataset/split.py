@@ -27,6 +27,7 @@ from uniclip.data.webdataset.assignment import (
     map_training_rows,
 )
 from uniclip.data.webdataset.index import ShardIndex, open_index
+from uniclip.data.webdataset.paths import has_several_sources
 from uniclip.data.webdataset.shard_files import ShardFiles
 from uniclip.data.webdataset.tokens import PackedCaptions, encode_index
 from uniclip.data.windowed_order import ShardGroups
@@ -76,7 +77,11 @@ class WebdatasetSplit(ImageFileSplit):
 
 @dataclass(frozen=True, eq=False)
 class MemberNames(LazySequence[str]):
-    """Shard and member of the image of each of some samples, read where they are asked for."""
+    """Shard and member of the image of each of some samples, read where they are asked for.
+
+    With several sources, whose shards may have the same names, the number of the source is before
+    them, from 1 on.
+    """
 
     shard_index: ShardIndex
     rows: NDArray[np.uint32]
@@ -93,7 +98,9 @@ class MemberNames(LazySequence[str]):
         row = int(self.rows[i])
         shard = int(self.shard_index.find_shards(np.array([row]))[0])
         member = self.files.read_name(shard, int(self.shard_index.blocks[row]) * BLOCK)
-        return f"{self.shard_index.shards[shard].name}/{member}"
+        shards = self.shard_index.shards
+        source = f"source {shards[shard].source + 1}: " if has_several_sources(shards) else ""
+        return f"{source}{shards[shard].name}/{member}"
 
 
 def open_split(config: WebdatasetData, split_name: SplitName) -> WebdatasetSplit:

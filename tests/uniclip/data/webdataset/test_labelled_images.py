@@ -39,6 +39,16 @@ def test_each_image_has_a_class_and_an_id(tmp_path):
     assert split.name_image(2) == f"{folders}/n01/more/c.png"
 
 
+def test_labelled_images_of_the_same_name_in_two_sources_have_other_ids(tmp_path):
+    paths = [write_labelled_shards(tmp_path / name) for name in "ab"]
+    paths += [write_class_folders(tmp_path / name) for name in "cd"]
+    config = shards_config(paths[0], labelled_path="::".join(paths))
+    ids = [images.get_ids() for images in open_labelled_images(config)]
+    assert len(np.unique(np.concatenate(ids))) == 2 * 60 + 2 * 5
+    (alone,) = open_labelled_images(shards_config(paths[0], labelled_path=paths[0]))
+    assert np.array_equal(ids[0], alone.get_ids())
+
+
 def test_samples_without_a_class_are_skipped_and_counted(tmp_path):
     members = [item for n in range(9) for item in make_labelled(n)]
     members += [("9.png", encode_image(9)), ("10.png", encode_image(10)), ("10.cls", b" ")]

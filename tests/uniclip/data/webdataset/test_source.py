@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,18 @@ def test_with_verify_the_bytes_count_and_are_read_once(tmp_path, monkeypatch):
     assert fingerprint("b", True) == first
     sentence = source.describe_content(shards_config(tmp_path / "a/pairs", verify=True), MODEL)[0]
     assert "by the names, sizes and bytes of the shards (data.verify=true)" in sentence
+
+
+def test_only_the_identity_of_several_sources_states_the_rule_of_their_ids(tmp_path):
+    paths = [write_shards(tmp_path / name, 6, 1) for name in "ab"]
+    config = shards_config("::".join(paths))
+    single, several = (data.fingerprint(c) for c in (shards_config(paths[0]), config))
+    assert set(several) - set(single) == {"ids"}
+    assert several["ids"].startswith("webdataset/2: ")
+    labelled = replace(config, path=paths[0], labelled_path="::".join(paths))
+    entries = data.fingerprint(labelled)["labelled"]
+    assert ["ids" in entry for entry in entries] == [False, True]
+    assert set(single) == {"source", "split", "shards", "image_size", "image_rule", "views"}
 
 
 def test_the_identity_has_the_ratio_of_weights_and_no_window_without_an_effect():

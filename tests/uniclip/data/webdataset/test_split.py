@@ -110,7 +110,25 @@ def test_weights_are_the_shares_of_sources(tmp_path):
     assert (first.share, second.share) == (0.75, 0.25)
     assert (first.start, first.stop, second.stop) == (0, second.start, len(split))
     names = list(split.sample_names)
-    assert len({n for n in names[: first.stop]} & set(names[first.stop :])) == first.stop
+    assert all(n.startswith("source 1: ") for n in names[: first.stop])
+    assert all(n.startswith("source 2: ") for n in names[first.stop :])
     assert data.open_split(shards_config(f"{one}::{two}"), "train").source_shares == ()
     with pytest.raises(UserError, match="has 1 numbers, and data.path 2 sources"):
         shards_config(f"{one}::{two}", weights=(1.0,))
+
+
+def test_samples_of_the_same_name_in_two_sources_are_two_samples(tmp_path):
+    one, two = write_shards(tmp_path / "a", 60, 1), write_shards(tmp_path / "b", 80, 1)
+    splits = {n: data.open_split(shards_config(f"{one}::{two}"), n) for n in data.SPLIT_NAMES}
+    alone = {n: data.open_split(shards_config(one), n) for n in data.SPLIT_NAMES}
+    ids = [i for split in splits.values() for i in split.ids.tolist()]
+    assert len(set(ids)) == len(ids) == 140
+    for name, split in splits.items():
+        num_first = len(alone[name])
+        assert np.array_equal(split.ids[:num_first], alone[name].ids)
+        names = list(split.sample_names)
+        assert len(set(names)) == len(names)
+        assert names[0] == f"source 1: {alone[name].sample_names[0]}"
+        first = {n.removeprefix("source 1: ") for n in names[:num_first]}
+        assert {n.removeprefix("source 2: ") for n in names[num_first:]} >= first, "of one split"
+    assert open_index(shards_config(f"{one}::{two}")).summary.num_repeated == 0

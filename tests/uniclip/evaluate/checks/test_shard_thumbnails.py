@@ -69,6 +69,23 @@ def test_copies_of_test_images_are_found_once_the_images_are_hashed(tmp_path, mo
     assert verdicts.tolist() == [near_duplicates.DUPLICATE, *[near_duplicates.DISTINCT] * 2]
 
 
+def test_images_of_the_same_name_in_two_sources_are_hashed_each(tmp_path):
+    first, second = (
+        write_photos(tmp_path / name, number) for name, number in (("a", 30), ("b", 50))
+    )
+    config = shards_config(f"{first}::{second}")
+    assert main(["data", "hash", f"data.path={first}::{second}"]) == 0
+    assert not any("leakage" in s for s in source.describe_content(config, tiny().model))
+    index = open_index(config)
+    rows = assign_rows(config, index)["train"]
+    assert len(np.unique(index.ids[rows])) == len(rows)
+    train = find_training_thumbnails(config)()
+    copied = int(np.flatnonzero(rows >= 30)[0])
+    test = near_duplicates.compute_thumbnail(draw_photo(int(rows[copied]) - 30).resize((200, 200)))
+    verdicts = near_duplicates.find_duplicates(test[None], train[[copied]])
+    assert verdicts.tolist() == [near_duplicates.DUPLICATE]
+
+
 def test_an_interrupted_pass_continues(tmp_path, monkeypatch):
     monkeypatch.setattr(thumbnails, "CHUNK_SIZE", 16)
     config = shards_config(write_photos(tmp_path))
