@@ -12,7 +12,15 @@ CHECK = "training data"
 
 
 def check_training_data(context: DoctorContext) -> Iterator[Diagnostic]:
-    """Warn of captions that are cut, skipped rows and labels without classes; opens no image."""
+    """Warn of captions that are cut, skipped rows and labels without classes; opens no image.
+
+    Samples are counted, also where the plan could not since there was no index.
+
+    Raises:
+        UserError: A batch takes more samples of a source than there are.
+    """
     if context.resolved_plan is not None:
-        for data_warning in inspection.list_data_warnings(context.resolved_plan.configs.values()):
+        configs = context.resolved_plan.configs.values()
+        for data_warning in inspection.list_data_warnings(configs):
             yield warning(CHECK, data_warning.message, data_warning.fix)
+        inspection.check_batch_sizes(configs)

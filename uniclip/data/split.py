@@ -31,6 +31,8 @@ class SourceShare:
     start: int
     stop: int
     share: float
+    name: str = ""
+    """What the user calls the source, for messages; "" = the data as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,20 +117,36 @@ def allot_rows(shares: Sequence[SourceShare], batch_size: int, data_name: str) -
     """
     rows_per_share = [round(batch_size * share.share) for share in shares]
     rows_per_share[0] = batch_size - sum(rows_per_share[1:])
-    for share, num_rows in zip(shares, rows_per_share):
-        num_samples = share.stop - share.start
-        if num_rows < 1:
-            raise UserError(
-                f"train.batch_size={batch_size} leaves no sample to a source of data={data_name} "
-                f"whose share is {share.share:.2g} of a batch: choose a larger batch, or raise its "
-                "data.weights"
-            )
-        if num_rows > num_samples:
-            raise UserError(
-                f"train.batch_size={batch_size} takes {num_rows} of the {num_samples} training "
-                f"samples of data={data_name} at once; choose another batch size or more data"
-            )
+    problems = [
+        _describe_few_samples(share, num_rows, batch_size, data_name)
+        for share, num_rows in zip(shares, rows_per_share)
+        if not 1 <= num_rows <= share.stop - share.start
+    ]
+    if problems and len(shares) == 1:
+        raise UserError(f"{problems[0]}; choose another batch size or more data")
+    if problems:
+        raise UserError(
+            f"{'; '.join(problems)}; choose another batch size, another share or more data"
+        )
     return rows_per_share
+
+
+def _describe_few_samples(
+    share: SourceShare, num_rows: int, batch_size: int, data_name: str
+) -> str:
+    """Return why a batch cannot have `num_rows` samples of a share."""
+    source = f"{share.name} of data={data_name}" if share.name else f"data={data_name}"
+    num_samples = share.stop - share.start
+    if num_rows < 1:
+        return (
+            f"train.batch_size={batch_size} leaves no sample to {source}: its share of "
+            f"{share.share:.2g} rounds to 0 samples"
+        )
+    whole = "" if share.share == 1 else f", its share of {share.share:.2g}"
+    return (
+        f"train.batch_size={batch_size} takes {num_rows} of the {num_samples} training samples of "
+        f"{source} at once{whole}"
+    )
 
 
 def check_subset_size(subset_size: int | None, num_samples: int) -> None:

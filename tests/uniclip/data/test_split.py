@@ -36,9 +36,22 @@ def test_assignment_is_stable():
 
 
 def test_every_source_has_a_row_of_a_batch_and_enough_samples():
-    shares = [SourceShare(0, 9, 0.9), SourceShare(9, 40, 0.1)]
+    shares = [SourceShare(0, 9, 0.9, "source 1 (a)"), SourceShare(9, 40, 0.1, "source 2 (b)")]
     assert allot_rows(shares, 10, "webdataset") == [9, 1]
-    with pytest.raises(UserError, match=r"leaves no sample to a source .* whose share is 0.1 of"):
+    with pytest.raises(
+        UserError,
+        match=r"=4 leaves no sample to source 2 \(b\) of data=webdataset: its share of 0.1 rounds",
+    ):
         allot_rows(shares, 4, "webdataset")
-    with pytest.raises(UserError, match="takes 18 of the 9 training samples"):
+    with pytest.raises(
+        UserError,
+        match=r"=20 takes 18 of the 9 training samples of source 1 \(a\) of data=webdataset at "
+        r"once, its share of 0.9; choose another batch size, another share or more",
+    ):
         allot_rows(shares, 20, "webdataset")
+    with pytest.raises(
+        UserError, match=r"takes 396 of the 9 .*source 1 .*; .* takes 44 of the 31 "
+    ):
+        allot_rows(shares, 440, "webdataset")
+    with pytest.raises(UserError, match="takes 41 of the 40 training samples of data=csv at once;"):
+        allot_rows([SourceShare(0, 40, 1.0)], 41, "csv")

@@ -68,8 +68,8 @@ def open_train_split(config: MixData) -> MixSplit:
         captions=tuple(captions),
         training_labels=np.concatenate(training_labels),
         source_shares=(
-            SourceShare(0, len(pairs_split), 1 - config.labelled_fraction),
-            SourceShare(len(pairs_split), total, config.labelled_fraction),
+            SourceShare(0, len(pairs_split), 1 - config.labelled_fraction, "the pairs"),
+            SourceShare(len(pairs_split), total, config.labelled_fraction, "the labelled images"),
         ),
         source_splits=tuple(source_splits),
         source_rows=tuple(source_rows),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.config import WebdatasetData
+from uniclip.config.data import split_sources
 from uniclip.data.split import SourceShare, SplitName
 from uniclip.data.webdataset.index import ShardIndex
 from uniclip.data.webdataset.sample_filters import map_accepted
@@ -154,8 +155,10 @@ def divide_sources(config: WebdatasetData, index: ShardIndex) -> list[SourceShar
     starts = count_training_before(config, index, index.first_samples[first_shards])
     total = sum(config.weights)
     return [
-        SourceShare(start, stop, weight / total)
-        for start, stop, weight in zip(starts, starts[1:], config.weights)
+        SourceShare(int(start), int(stop), weight / total, f"source {number} ({path})")
+        for number, (path, weight, start, stop) in enumerate(
+            zip(split_sources(config.path), config.weights, starts, starts[1:]), 1
+        )
     ]
 
 
@@ -170,9 +173,9 @@ def divide_batch(
         num_pairs: Number of pairs, which come first.
         num_samples: Number of all samples.
     """
-    shares = pair_shares or (SourceShare(0, num_pairs, 1.0),)
+    shares = pair_shares or (SourceShare(0, num_pairs, 1.0, "the pairs"),)
     pair_fraction = 1 - config.labelled_fraction
     return [
         *(replace(share, share=share.share * pair_fraction) for share in shares),
-        SourceShare(num_pairs, num_samples, config.labelled_fraction),
+        SourceShare(num_pairs, num_samples, config.labelled_fraction, "the labelled images"),
     ]

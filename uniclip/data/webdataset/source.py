@@ -167,9 +167,9 @@ def count_training_samples(config: WebdatasetData, enough: int) -> Sequence[Sour
     from uniclip.data.webdataset import assignment
 
     (num_pairs,) = assignment.count_training_before(config, index, [len(index)])
-    shares = assignment.divide_sources(config, index) or [SourceShare(0, num_pairs, 1.0)]
+    shares = assignment.divide_sources(config, index)
     if not config.labelled_path:
-        return shares
+        return shares or [SourceShare(0, num_pairs, 1.0)]
     from uniclip.data.webdataset.labelled_images import find_labelled_images
 
     labelled = find_labelled_images(config)
