@@ -256,6 +256,7 @@ def _build_outcome(
         cost=_collect_cost(run),
         unreadable_images=run.count_unreadable_images(),
         data_content=_read_content(source_attempt),
+        skipped_samples=run.count_skipped_samples(),
     )
 
 

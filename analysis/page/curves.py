@@ -26,7 +26,7 @@ MAX_RUNS = 500
 """Runs whose curves are on a page."""
 NOT_QUANTITIES = {
     *("arm", "seed", "run", "phase", "step", "seconds", "attempt_seconds", "waited_seconds"),
-    *("samples_seen", "images_seen", "best", "unreadable_images", "score"),
+    *("samples_seen", "images_seen", "best", "unreadable_images", "skipped_samples", "score"),
 }
 """Columns of the history that are no curve, or that have an axis of their own."""
 STEP_COLUMNS = {"samples_seen": "samples_per_step", "images_seen": "images_per_step"}

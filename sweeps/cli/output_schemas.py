@@ -42,6 +42,7 @@ _CELL: Fields = {
     "data_wait": (_OPTIONAL_NUMBER, "share of the time spent waiting for batches"),
     "loss": (_OPTIONAL_NUMBER, "last logged training loss"),
     "unreadable_images": ("integer", "training images that were replaced"),
+    "skipped_samples": ("integer", "samples that are left out since they cannot be used"),
     "seconds_left": (_OPTIONAL_NUMBER, "estimated seconds of training that are left"),
     "last_heartbeat": (_OPTIONAL_NUMBER, "its time, in seconds since the epoch"),
     "job": (_OPTIONAL_TEXT, "Slurm job id"),

@@ -15,7 +15,7 @@ from sweeps.launchers.submissions import Submissions
 from sweeps.slurm import Job, Slurm
 from uniclip.errors import RetryLater, UserError
 from uniclip.io.atomic import JSON_ERRORS, parse_json
-from uniclip.store import AttemptFolder, EndReason, Plan, RunStatus, Store
+from uniclip.store import AttemptFolder, EndReason, Heartbeat, Outcome, Plan, RunStatus, Store
 
 
 class QueueStatus(StrEnum):
@@ -106,19 +106,32 @@ class CellRow:
 
     @property
     def reason(self) -> str:
-        """One phrase that explains the status, and how many training images are replaced."""
-        number = self.num_unreadable_images
-        images = f"{number:,} unreadable training image{'s' * (number > 1)} replaced"
-        return "; ".join(filter(None, [self._status_reason, images if number else ""]))
+        """One phrase that explains the status, and how much of the data cannot be used."""
+        skipped, unreadable = self.num_skipped_samples, self.num_unreadable_images
+        phrases = [self._status_reason]
+        if skipped:
+            phrases.append(f"{skipped:,} unusable sample{'s' * (skipped > 1)} skipped")
+        if unreadable:
+            phrases.append(
+                f"{unreadable:,} unreadable training image{'s' * (unreadable > 1)} replaced"
+            )
+        return "; ".join(filter(None, phrases))
 
     @property
     def num_unreadable_images(self) -> int:
         """Training images that could not be read so far."""
-        outcome, heartbeat = self.state.outcome, self.state.heartbeat
-        return max(
-            outcome.unreadable_images if outcome else 0,
-            heartbeat.unreadable_images if heartbeat else 0,
-        )
+        return max((record.unreadable_images for record in self._training_records), default=0)
+
+    @property
+    def num_skipped_samples(self) -> int:
+        """Samples of the data that are left out since they cannot be used."""
+        return max((record.skipped_samples for record in self._training_records), default=0)
+
+    @property
+    def _training_records(self) -> list[Outcome | Heartbeat]:
+        """The records of the run that count what cannot be used of its data."""
+        records = (self.state.outcome, self.state.heartbeat)
+        return [record for record in records if record is not None]
 
     @property
     def _status_reason(self) -> str:
@@ -348,6 +361,7 @@ def _to_record(row: CellRow) -> dict[str, object]:
         "data_wait": heartbeat.data_wait if heartbeat else None,
         "loss": row.loss,
         "unreadable_images": row.num_unreadable_images,
+        "skipped_samples": row.num_skipped_samples,
         "seconds_left": row.seconds_left,
         "last_heartbeat": heartbeat.time if heartbeat else None,
         "job": job_id or None,

@@ -59,9 +59,7 @@ class ImageFileSplit(Split):
     max_broken: float = 0.0
     """`data.max_broken`, for messages."""
     num_allowed: int = 0
-    """Samples of the split that may be unusable."""
-    num_skipped: int = 0
-    """Samples that were skipped already."""
+    """Samples of the split that may be unusable, those that were skipped already included."""
     faults: dict[int, str] = field(default_factory=dict, compare=False)
     """Index of an image that could not be read -> why; one entry for each that was tried."""
 

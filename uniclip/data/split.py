@@ -58,6 +58,8 @@ class Split(ABC):
     """The shares of each batch; empty = one share of all samples."""
     shard_groups: ShardGroups | None = None
     """Samples that are shuffled together in an epoch; None = all of a share."""
+    num_skipped: int = 0
+    """Samples that are left out since they cannot be used."""
     has_image_files: ClassVar[bool] = False
     """Whether images may be unreadable; such a split defines the methods that name them."""
 

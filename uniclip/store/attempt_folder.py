@@ -109,6 +109,7 @@ class AttemptFolder:
         steps_per_second: float,
         phase: str,
         unreadable_images: int = 0,
+        skipped_samples: int = 0,
         data_wait: float | None = None,
     ) -> None:
         """Write a heartbeat, unless another process holds the claim.
@@ -124,6 +125,7 @@ class AttemptFolder:
                 phase=phase,
                 claim=self._claim_record,
                 unreadable_images=unreadable_images,
+                skipped_samples=skipped_samples,
                 data_wait=data_wait,
             )
             self._write_heartbeat(self._heartbeat)

@@ -165,6 +165,10 @@ class RunFolder:
         """Return how many training images were replaced since they cannot be read."""
         return max((r.get("unreadable_images", 0) for r in self.read_history()), default=0)
 
+    def count_skipped_samples(self) -> int:
+        """Return how many samples of the data were left out since they cannot be used."""
+        return max((r.get("skipped_samples", 0) for r in self.read_history()), default=0)
+
     def read_history(self) -> list[dict[str, Any]]:
         """Return the metrics of all attempts by step; where attempts overlap, the newest's.
 

@@ -115,6 +115,8 @@ class Heartbeat:
     end: AttemptEnd | None = None
     unreadable_images: int = 0
     """Training images that were replaced so far since they cannot be read."""
+    skipped_samples: int = 0
+    """Samples of the data that are left out since they cannot be used."""
     data_wait: float | None = None
     """Share of the time of the last training steps spent waiting for batches; None: no steps."""
 
@@ -141,6 +143,8 @@ class Outcome:
     data_content: dict[str, str] = field(default_factory=dict)
     """What the fingerprint of the training data leaves out, as far as it was recorded: key ->
     digest (`uniclip.data.identify_content`)."""
+    skipped_samples: int = 0
+    """Samples of the data that were left out since they cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ Metrics are JSON lines; the field `phase` names the kind of record:
                 training behind the weights), attempt_seconds (of this attempt, lost steps
                 included), waited_seconds (those of them in which training waited for batches, on
                 rank 0), unreadable_images (training images that were replaced since they cannot be
-                read, if any), and the learned scalars of the method
+                read, if any), skipped_samples (those that are left out since they cannot be used,
+                if any), and the learned scalars of the method
     validation  step, score, best (whether it is the best so far), seconds
     knockout    step, knockout_effect (loss without a component minus loss), relative_change
     cost        step, seconds_per_step, attempt_seconds, waited_seconds, parameters,
@@ -41,7 +42,9 @@ HEARTBEAT_INTERVAL_S = 1.0
 """Shortest time between two heartbeats."""
 MAX_CHECKPOINT_SECONDS = 600.0
 """Longest time between two checkpoints: a write that takes longer is waited for."""
-RESERVED_NAMES = ("step", "phase", "arm", "seed", "run", "unreadable_images")
+COUNTS = ("unreadable_images", "skipped_samples")
+"""Fields of training records that are there only if they are not 0."""
+RESERVED_NAMES = ("step", "phase", "arm", "seed", "run", *COUNTS)
 """Names in the history of a sweep that are not fields of every training record."""
 
 
@@ -70,12 +73,13 @@ class MetricsLogger:
     Attributes:
         history: The metrics of this attempt, in order.
         num_unreadable: Number of training images that could not be read so far.
+        num_skipped: Number of samples that are left out since they cannot be used.
     """
 
     def __init__(self, config: RunConfig, attempt: AttemptFolder | None) -> None:
         self.config, self.attempt = config, attempt
         self.history: list[dict[str, Any]] = []
-        self.num_unreadable = 0
+        self.num_unreadable = self.num_skipped = 0
         self._pending_records: list[dict[str, Any]] = []
         self._last_heartbeat = _LastHeartbeat()
         self._seconds = self._last_seconds = 0.0, 0.0
@@ -125,7 +129,7 @@ class MetricsLogger:
             "seconds": counters.seconds,
             "attempt_seconds": state.attempt_seconds,
             "waited_seconds": state.attempt_waited_seconds,
-            **({"unreadable_images": self.num_unreadable} if self.num_unreadable else {}),
+            **{name: n for name, n in self._count_lost().items() if n},
         }
         fields |= rename_taken_names(state.method.get_learned_scalars(), fields)
         self._record("train", step, **fields)
@@ -187,12 +191,16 @@ class MetricsLogger:
                 total_steps=self.config.train.steps,
                 steps_per_second=steps_per_second,
                 phase=phase,
-                unreadable_images=self.num_unreadable,
                 data_wait=data_wait,
+                **self._count_lost(),
             )
         self._last_heartbeat = _LastHeartbeat(now, step, phase, steps_per_second, data_wait)
         self._last_seconds = self._seconds
         self._resource_sampler.sample()
+
+    def _count_lost(self) -> dict[str, int]:
+        """Return the fields of a record of what cannot be used (`COUNTS`)."""
+        return dict(zip(COUNTS, (self.num_unreadable, self.num_skipped)))
 
     def _compute_data_wait(self) -> float | None:
         """Return the share of training since the last heartbeat spent waiting for batches."""

@@ -121,6 +121,7 @@ def _train(
     """Train as `train_model` says."""
     metrics_logger.write_heartbeat(0, "opening")
     batches, state = setup_training(config)
+    metrics_logger.num_skipped = batches.split.num_skipped
     state.resume(attempt)
     metrics_logger.log_initialization(state)
     last_step = config.last_step

@@ -267,3 +267,15 @@ def test_replaced_training_images_are_said_beside_the_status() -> None:
     assert "unreadable" not in whole.reason
     counts = [r["unreadable_images"] for r in status.to_records([running, complete, whole])]
     assert counts == [1, 3, 0]
+
+
+def test_skipped_samples_are_said_beside_the_status() -> None:
+    heartbeat = make_heartbeat(unreadable_images=2, skipped_samples=1)
+    running = make_row(RunState(status=RunStatus.RUNNING, attempt=1, heartbeat=heartbeat))
+    expected = "1 unusable sample skipped; 2 unreadable training images replaced"
+    assert running.reason.endswith(expected)
+    outcome = make_outcome(skipped_samples=1049)
+    complete = make_row(RunState(status=RunStatus.COMPLETE, outcome=outcome))
+    assert complete.reason.endswith("1,049 unusable samples skipped")
+    counts = [r["skipped_samples"] for r in status.to_records([running, complete])]
+    assert counts == [1, 1049]

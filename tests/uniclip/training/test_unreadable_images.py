@@ -84,7 +84,7 @@ def test_more_unreadable_images_than_allowed_end_the_run_with_one_line(path):
         trainer.train_model(make_config(path, max_broken=0))
 
 
-def test_a_row_that_was_skipped_counts_towards_the_limit(path):
+def test_a_row_that_was_skipped_counts_towards_the_limit(path, tmp_path):
     config = make_config(path)
     first = data.open_split(config.data, "train")
     missing = first.image_paths[7]
@@ -95,6 +95,10 @@ def test_a_row_that_was_skipped_counts_towards_the_limit(path):
     allowed.check_unreadable([0, 3, 5])
     with pytest.raises(UserError, match=f"4 of {len(first)} training images"):
         dataclasses.replace(split, num_allowed=3).check_unreadable([0, 3, 5])
+    run = opened(tmp_path / "store", config)
+    trainer.train_model(config, attempt=claimed(run))
+    heartbeat = run.get_attempt(1).read_heartbeat()
+    assert (heartbeat.skipped_samples, run.count_skipped_samples()) == (1, 1)
 
 
 def _train(rank, folder, config) -> None:
