@@ -59,7 +59,10 @@ class ImageFileSplit(Split):
     max_broken: float = 0.0
     """`data.max_broken`, for messages."""
     num_allowed: int = 0
-    """Samples of the split that may be unusable, those that were skipped already included."""
+    """Samples that may be unusable, those that were skipped already included."""
+    num_samples: int | None = None
+    """The samples, skipped ones included, of which `num_allowed` is a fraction; None = those of the
+    split."""
     faults: dict[int, str] = field(default_factory=dict, compare=False)
     """Index of an image that could not be read -> why; one entry for each that was tried."""
 
@@ -131,12 +134,16 @@ class ImageFileSplit(Split):
 
     def check_unreadable(self, index: Sequence[int]) -> None:
         num_unusable = len(index) + self.num_skipped
+        if self.num_samples is None:
+            samples = f"{len(self) + self.num_skipped} training images"
+        else:
+            samples = f"{self.num_samples} samples"
         if not index or num_unusable <= self.num_allowed:
             return
         raise UserError(
-            f"{num_unusable} of {len(self) + self.num_skipped} training images cannot be used, "
-            f"more than data.max_broken={self.max_broken:g} allows: "
-            f"{self._list_unreadable(index)}; repair them or raise data.max_broken"
+            f"{num_unusable} of {samples} cannot be used, more than "
+            f"data.max_broken={self.max_broken:g} allows: {self._list_unreadable(index)}; "
+            "repair them or raise data.max_broken"
         )
 
     def _list_unreadable(self, index: Sequence[int]) -> str:

@@ -82,6 +82,7 @@ def open_split(config: HuggingfaceData, split_name: SplitName) -> HuggingfaceSpl
         captions = tuple(captions[i] for i in chosen.tolist())
         sample_names = tuple(packed.paths[i] for i in chosen.tolist())
         ids, rows, labels = ids[chosen], rows[chosen], labels[chosen]
+    num_samples = index.content.num_samples + index.content.num_broken
     return HuggingfaceSplit(
         ids=ids,
         captions=captions,
@@ -95,7 +96,8 @@ def open_split(config: HuggingfaceData, split_name: SplitName) -> HuggingfaceSpl
         packed=packed,
         image_size=config.image_size,
         max_broken=config.max_broken,
-        num_allowed=config.count_allowed_broken(len(packed) + index.content.num_broken),
+        num_allowed=config.count_allowed_broken(num_samples),
+        num_samples=num_samples,
         num_skipped=index.content.num_broken,
     )
 

@@ -137,6 +137,8 @@ def mix_labelled_images(config: WebdatasetData, pairs: WebdatasetSplit) -> Mixed
     for images, start, stop in zip(sources, bounds, bounds[1:]):
         parts.append(images.open_split(config, ids[start:stop]))
     num_broken = sum(images.num_broken for images in sources)
+    assert pairs.num_samples is not None
+    num_samples = pairs.num_samples + sum(map(len, sources)) + num_broken
     return MixedSplit(
         ids=ids,
         captions=MixedCaptions(pairs.captions, prompts, labels),
@@ -147,7 +149,8 @@ def mix_labelled_images(config: WebdatasetData, pairs: WebdatasetSplit) -> Mixed
         prompts=prompts,
         image_size=config.image_size,
         max_broken=config.max_broken,
-        num_allowed=config.count_allowed_broken(len(ids) + pairs.num_skipped + num_broken),
+        num_allowed=config.count_allowed_broken(num_samples),
+        num_samples=num_samples,
         num_skipped=pairs.num_skipped + num_broken,
     )
 

@@ -131,6 +131,7 @@ def open_split(config: WebdatasetData, split_name: SplitName) -> WebdatasetSplit
         image_size=config.image_size,
         max_broken=config.max_broken,
         num_allowed=config.count_allowed_broken(num_samples),
+        num_samples=num_samples,
         num_skipped=index.summary.num_broken,
     )
 

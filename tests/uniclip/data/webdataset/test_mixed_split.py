@@ -195,7 +195,7 @@ def test_broken_labelled_images_are_replaced_by_labelled_ones(shards, tmp_path):
     (broken,) = [i for i in batch.unreadable_ids.tolist() if i >= 0]
     assert split.describe_unreadable(broken).startswith(f"{path}/n01/a.png cannot be read (")
     strict = replace(split, max_broken=0.0, num_allowed=0)
-    with pytest.raises(UserError, match="more than data.max_broken=0 allows"):
+    with pytest.raises(UserError, match="1 of 125 samples cannot be used, more than data.max"):
         strict.check_unreadable([broken])
 
 
