@@ -14,7 +14,7 @@ from uniclip.config import RUN_ONLY
 from uniclip.config.compose import flatten
 from uniclip.config.data import SOURCE_SEPARATOR
 from uniclip.config.override_keys import get_key, replace_overrides
-from uniclip.config.overrides import TEXT, format_override, parse_overrides
+from uniclip.config.overrides import JOINED_PATHS, TEXT, format_override, parse_overrides
 from uniclip.errors import UserError
 from uniclip.io import hub
 from uniclip.store import Plan, Store
@@ -25,7 +25,6 @@ UNRECORDED_KEYS = (
     "wait",
 )
 """Keys that apply to one command, are recorded in the plan itself, or may hold a password."""
-JOINED_PATHS = ("data.path", "data.labelled_path", "data.class_names_path")
 """Keys whose values may be several paths, joined with "::"."""
 MAX_SHOWN_DIFFERENCES = 3
 ABSENT = "(none)"

@@ -28,6 +28,9 @@ LIST: frozenset[ValueForm] = frozenset({"list"})
 TEXT: frozenset[ValueForm] = frozenset({"text"})
 TEXT_OR_LIST: frozenset[ValueForm] = frozenset({"text", "texts"})
 
+JOINED_PATHS = ("data.path", "data.labelled_path", "data.class_names_path")
+"""Keys whose value may be several paths, joined with "::"."""
+
 SIMPLE_KEY = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
 SIMPLE_WORD = re.compile(r"(?!(true|false|null|nan|inf)$)[a-z_/][a-z0-9_/.-]*", re.IGNORECASE)
 SIMPLE_NUMBER = re.compile(r"0|[1-9][0-9]*")
@@ -63,9 +66,19 @@ def parse_overrides(overrides: Iterable[str], forms: ValueForms | None = None) -
         _require_utf8(override)
         key, value = _parse_override(override, forms)
         if key in values:
-            raise UserError(f"{key} is given twice")
+            raise UserError(f"{key} is given twice{_explain_braces(key)}")
         values[key] = value
     return values
+
+
+def _explain_braces(key: str) -> str:
+    """Return what a shell may have made of one word for a key of paths, else nothing."""
+    if not key.endswith("path"):
+        return ""
+    return (
+        "; if you wrote braces, which a shell makes several words of, quote them: "
+        f'"{key}=shards/{{00000..01242}}.tar"'
+    )
 
 
 def holds_text(key_forms: frozenset[ValueForm] | None) -> bool:
@@ -180,6 +193,9 @@ def _parse_text_value(override: str, key_forms: frozenset[ValueForm]) -> Any:
     if value.startswith("[") and value.endswith("]"):
         if "texts" not in key_forms:
             remedy = shlex.quote(f"{key}={quote_text(value)}")
+            if key in JOINED_PATHS:
+                joined = "::".join(_unquote(item) for item in _split_list(value))
+                remedy += f'; join several paths with "::": {shlex.quote(f"{key}={joined}")}'
             raise UserError(f"{key} must be text, got a list; for text write {remedy}")
         if value[1:].lstrip()[:1] in ("[", "{") and _is_readable(override):
             return _parse_hydra_override(override)[1]

@@ -96,6 +96,11 @@ def test_a_literal_override_is_not_parsed(text: str) -> None:
 
 def test_a_key_is_given_once() -> None:
     refused("train.steps is given twice", parse_overrides, ["train.steps=3", "train.steps=3"])
+    words = ["data.path=0.tar", "data.path=1.tar"]
+    refused("data.path is given twice; if you wrote braces, .* quote them", parse_overrides, words)
+    forms = {"data.path": TEXT}
+    message = 'got a list; .*; join several paths with "::": .data.path=a::b c.$'
+    refused(message, parse_overrides, ["data.path=[a, b c]"], forms)
 
 
 # ---- shortcuts -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from uniclip.config.model import MAX_CONTEXT_LENGTH
 from uniclip.data.source import DataWarning
 from uniclip.data.split import SPLIT_NAMES, SplitName
 from uniclip.data.text.truncation import MAX_CAPTIONS, count_truncated, describe_cut_captions
+from uniclip.data.webdataset import paths
 from uniclip.data.webdataset.assignment import (
     assign_held_out,
     assign_rows,
@@ -26,6 +27,7 @@ MAX_NAMED = 3
 """Skipped samples that are named; the others are counted."""
 HELD_OUT: tuple[SplitName, ...] = ("validation", "test")
 REPAIR = "repair these shards"
+DECOMPRESS = "decompress them, or move them to another folder"
 
 
 def describe_index(config: WebdatasetData, index: ShardIndex) -> list[str]:
@@ -66,6 +68,7 @@ def list_warnings(config: WebdatasetData, text_config: TextConfig) -> list[DataW
 
     index = open_index(config)
     labelled = open_labelled_images(config)
+    compressed = paths.describe_compressed(config.path)
     for images in labelled:
         images.name_classes()
     describe_index(config, index)
@@ -79,6 +82,7 @@ def list_warnings(config: WebdatasetData, text_config: TextConfig) -> list[DataW
     counts = count_truncated(text_config, captions, captions)
     longest = min(counts.longest, MAX_CONTEXT_LENGTH)
     return [
+        *(DataWarning(s, DECOMPRESS) for s in compressed),
         *(DataWarning(s, REPAIR) for s in _describe_skipped(index)),
         *(
             DataWarning(s, REPAIR)

@@ -28,6 +28,8 @@ SEVERAL_SOURCES_RULE = (
     "webdataset/2: hash of the name of the image and, from the second source on, of its number"
 )
 """What the ids of the samples of several sources are; it is part of the identity of such data."""
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+"""How the names of tar files end that are compressed, and so cannot be read in place."""
 WILDCARDS = re.compile(r"[*?\[]")
 
 ListingT = TypeVar("ListingT")
@@ -99,8 +101,8 @@ def _list_shards(path: str, key: str) -> list[Shard]:
         files = list(_list_files(source))
         if not files:
             raise UserError(
-                f"{key}={source} names no shard; write a folder of tar files, a tar file, a "
-                "glob or a brace range, such as shards/{00000..01242}.tar"
+                f"{key}={source} names no shard{_describe_other_files(source)}; write a folder of "
+                "tar files, a tar file, a glob or a brace range, such as shards/{00000..01242}.tar"
             )
         folder = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
         shards += [_stat_shard(file, folder, number, key) for file in files]
@@ -109,6 +111,16 @@ def _list_shards(path: str, key: str) -> list[Shard]:
         if source_of.setdefault(shard.path, shard.source) != shard.source:
             raise UserError(f"{key} names {shard.path} in two sources; name it once")
     return shards
+
+
+def describe_compressed(path: str) -> list[str]:
+    """Return a sentence on the compressed tar files beside the shards, if there are any."""
+    folders = map(os.path.expanduser, split_sources(path))
+    files = [file for folder in folders for file in _list_compressed(folder)]
+    if not files:
+        return []
+    verb = "tar file is" if len(files) == 1 else "tar files are"
+    return [f"{len(files):,} compressed {verb} not read: {', '.join(files[:3])}"]
 
 
 def has_several_sources(shards: Sequence[Shard]) -> bool:
@@ -158,13 +170,56 @@ def _list_files(source: str) -> Iterator[str]:
     else:
         names: dict[str, str] = {}
         """Absolute path -> as it is written first: one file may have several spellings."""
-        for pattern in expand_braces(source):
-            has_wildcards = WILDCARDS.search(pattern) and not os.path.exists(pattern)
-            for name in sorted(glob.glob(pattern)) if has_wildcards else [pattern]:
+        folder, rest = _split_existing(source)
+        for pattern in expand_braces(rest):
+            path = folder + pattern
+            has_wildcards = WILDCARDS.search(pattern) and not os.path.exists(path)
+            for name in (
+                sorted(glob.glob(glob.escape(folder) + pattern)) if has_wildcards else [path]
+            ):
                 names.setdefault(os.path.abspath(name), name)
             if len(names) > MAX_SHARDS:
                 raise UserError(f"data.path={source} names more than {MAX_SHARDS:,} shards")
         yield from names.values()
+
+
+def _describe_other_files(source: str) -> str:
+    """Return what a folder without tar files has instead: those of folders, or compressed ones."""
+    folder = os.path.expanduser(source)
+    if not os.path.isdir(folder):
+        return ""
+    for pattern in ("*/*.tar", "*/*/*.tar"):
+        nested = next(glob.iglob(os.path.join(glob.escape(folder), pattern)), None)
+        if nested is not None:
+            name = os.path.relpath(nested, folder)
+            return f": its tar files are in folders of it ({name}), which {source}/{pattern} names"
+    compressed = _list_compressed(folder)
+    if compressed:
+        name, number = os.path.basename(compressed[0]), len(compressed)
+        return f", but compressed files ({number}, such as {name}), which must be decompressed"
+    return ""
+
+
+def _list_compressed(folder: str) -> list[str]:
+    """Return the compressed tar files of a folder, sorted."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [os.path.join(folder, name) for name in names if name.endswith(COMPRESSED)]
+
+
+def _split_existing(source: str) -> tuple[str, str]:
+    """Return the longest folder that a source begins with and that exists, and the rest.
+
+    Braces and wildcards in the name of such a folder are characters like others.
+    """
+    parts = source.split("/")
+    for i in range(len(parts) - 1, 0, -1):
+        folder = "/".join(parts[:i])
+        if os.path.isdir(folder):
+            return f"{folder}/", "/".join(parts[i:])
+    return "", source
 
 
 def _stat_shard(file: str, folder: str, source: int, key: str) -> Shard:

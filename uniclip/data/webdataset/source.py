@@ -103,6 +103,7 @@ def describe_content(config: WebdatasetData, model: ModelConfig) -> list[str]:
     """Return what the user should know of the shards; `UserError` if they cannot be used."""
     return [
         describe_fingerprint(config),
+        *paths.describe_compressed(config.path),
         *_describe_labelled_identity(config),
         *_describe_index(config),
     ]

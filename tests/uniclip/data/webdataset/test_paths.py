@@ -9,7 +9,12 @@ from pathlib import Path
 import braceexpand
 import pytest
 
-from uniclip.data.webdataset.paths import expand_braces, list_shards, remember_listings
+from uniclip.data.webdataset.paths import (
+    describe_compressed,
+    expand_braces,
+    list_shards,
+    remember_listings,
+)
 from uniclip.errors import UserError
 
 
@@ -96,6 +101,40 @@ def test_what_names_no_shard_is_said_in_one_line(path, message):
         return
     with pytest.raises(UserError, match=message):
         list_shards(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (
+            "nested",
+            r"names no shard: its .* folders of it \(a/0.tar\), which nested/\*/\*.tar names;",
+        ),
+        ("packed", r"names no shard, but compressed files \(2, such as 0.tar.gz\), which must be"),
+    ],
+)
+def test_a_folder_without_tar_files_is_said_with_what_it_has(folder, path, message):
+    Path("nested").mkdir()
+    Path("a").rename("nested/a")
+    Path("packed").mkdir()
+    for name in ("0.tar.gz", "1.tgz", "readme.gz"):
+        Path("packed", name).touch()
+    with pytest.raises(UserError, match=message):
+        list_shards(path)
+    assert [name for _, name in names("nested/*/*.tar")] == ["0.tar", "1.tar", "10.tar"]
+
+
+def test_compressed_files_beside_shards_are_said(folder):
+    Path("a", "2.tar.gz").touch()
+    assert describe_compressed("a::b") == ["1 compressed tar file is not read: a/2.tar.gz"]
+    assert describe_compressed("a/{0..1}.tar::b::missing") == []
+
+
+def test_braces_in_the_name_of_a_folder_that_exists_are_characters(folder):
+    Path("b").rename("x{a,b}[0]")
+    expected = [(0, "0.tar")]
+    assert names("x{a,b}[0]/{0..0}.tar") == names("x{a,b}[0]/*.tar") == expected
+    assert list_shards("x{a,b}[0]/{0,0}.tar")[0].path == str(folder / "x{a,b}[0]" / "0.tar")
 
 
 def test_an_empty_folder_names_no_shard(tmp_path):
