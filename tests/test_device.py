@@ -39,6 +39,7 @@ from uniclip.config.compose import CONF, compose
 from uniclip.io.atomic import read_jsonl
 from uniclip.losses.image_text import clip_loss, unicl_loss
 from uniclip.losses.multi_positive import mp_nce
+from uniclip.losses.sigmoid import siglip_loss
 from uniclip.losses.similarity import DomainSimilarity
 from uniclip.store import Store
 from uniclip.training import trainer
@@ -143,6 +144,7 @@ def check_streamed_losses(scale: Scale) -> dict[str, Any]:
     losses: dict[str, Callable[[Tensor, Tensor, int | None], Tensor]] = {
         "clip": lambda x, y, chunk: clip_loss(x, y, 20.0, chunk=chunk),
         "unicl": lambda x, y, chunk: unicl_loss(x, y, labels, 20.0, chunk=chunk),
+        "siglip": lambda x, y, chunk: siglip_loss(x, y, 10.0, -10.0, chunk=chunk),
         "mp_nce": lambda x, y, chunk: mp_nce(x, sample, domain, similarity, chunk=chunk),
     }
     results = {}
