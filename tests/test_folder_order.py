@@ -24,7 +24,7 @@ ORDER: dict[str, str] = {
         < report exports
     """,
     "sweeps": """
-        slurm_environment slurm_reasons < slurm < claims < config < costs < launchers < monitor
+        slurm_environment slurm_reasons rank_processes < slurm < claims < config < costs < launchers < monitor
         single_run < review server doctor < bundles < merging controller < tuning
         < cli
     """,

@@ -17,7 +17,7 @@ from ablations.plan.plan import PlanRequest, ResolvedPlan, build_plan
 from ablations.schema import Ablation
 from sweeps.config import adaptive_seeds, evaluation_words, multirun, stored_sweep, sweep_keys
 from sweeps.config.device import resolve_device
-from sweeps.config.schema import SlurmLauncherConfig, SweepConfig
+from sweeps.config.schema import SweepConfig
 from sweeps.config.unknown_keys import make_unknown_key_error
 from uniclip.config import RunConfig, build_run_config, complete_run_values, compose, plugins
 from uniclip.config.binding import bind, to_builtins
@@ -135,8 +135,7 @@ def parse_request(
             evaluation_words.resolve_custom_names(run_values, conf_dirs)
             ablation = evaluation_words.resolve_command_benchmark(ablation, conf_dirs)
         check_command_keys(ablation, run_values, sweep_values)
-        if isinstance(settings.launcher, SlurmLauncherConfig):
-            settings = replace(settings, launcher=settings.launcher.with_one_process())
+        settings = replace(settings, launcher=settings.launcher.with_one_process())
     else:
         evaluation_words.resolve_custom_names(run_values, conf_dirs)
         other_keys = {**sweep_values, **dict.fromkeys((*PRE_COMPOSE_KEYS, *command_keys))}

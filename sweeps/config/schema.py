@@ -42,14 +42,36 @@ class LocalLauncherConfig:
 
     name: Literal["local", "debug"] = "local"
     max_workers: int | None = config_field(None, low=1)
-    """Worker processes; null = as many as the cores and train.num_threads allow, with
-    runtime.device=cuda at most one for each GPU."""
+    """Cells that run at the same time; null = as many as the cores and train.num_threads allow,
+    with runtime.device=cuda at most one for each GPU, or each tasks_per_node GPUs."""
+    tasks_per_node: int | None = config_field(None, low=1)
+    """Processes of one cell, which share each batch, with runtime.device=cuda on a GPU each; null =
+    one."""
+
+    @property
+    def processes_per_node(self) -> int:
+        """Processes of one cell."""
+        return self.tasks_per_node or 1
+
+    def with_one_process(self) -> LocalLauncherConfig:
+        """Return the settings for cells of a command, which is started once.
+
+        Raises:
+            UserError: several processes are requested.
+        """
+        if self.processes_per_node > 1:
+            raise UserError(
+                "a command is started once for each cell: leave out launcher.tasks_per_node, and "
+                "let command.run start its processes (torchrun)"
+            )
+        return self
 
     def max_parallel(self, num_threads: int) -> int:
-        """Return how many runs of `num_threads` compute threads each are executed in parallel."""
+        """Return how many runs are executed in parallel, with `num_threads` compute threads in each
+        of their processes."""
         affinity = getattr(os, "sched_getaffinity", None)
         num_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-        return self.max_workers or max(1, num_cores // num_threads)
+        return self.max_workers or max(1, num_cores // (num_threads * self.processes_per_node))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +86,11 @@ class DebugLauncherConfig(LocalLauncherConfig):
             raise UserError(
                 "launcher=debug runs one cell at a time: leave launcher.max_workers out, or write "
                 "launcher=local"
+            )
+        if self.processes_per_node > 1:
+            raise UserError(
+                "launcher=debug runs a cell in the process of the command: leave "
+                "launcher.tasks_per_node out, or write launcher=local"
             )
 
     def max_parallel(self, num_threads: int) -> int:

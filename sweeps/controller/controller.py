@@ -19,7 +19,6 @@ from sweeps.claims import claim
 from sweeps.claims.status import JobEndLookup, RunState, inspect_runs
 from sweeps.config.schema import (
     DebugLauncherConfig,
-    LocalLauncherConfig,
     SlurmLauncherConfig,
     SweepConfig,
 )
@@ -29,12 +28,12 @@ from sweeps.controller.launcher_factory import (
     build_debug_launcher,
     build_local_launcher,
     build_slurm_launcher,
+    count_workers,
 )
 from sweeps.controller.plan_merge import merge_with_stored_plan
 from sweeps.controller.reconcile import Actions, add_retries, merge_policies, reconcile
 from sweeps.costs import estimate, limit, probe
 from sweeps.costs.audit_scope import AuditKey, compute_audit_key, find_refusal, has_audit
-from sweeps.doctor.device import count_checked_gpus
 from sweeps.doctor.preflight import check_sweep
 from sweeps.launchers.base import Launcher
 from sweeps.monitor.display import Display
@@ -151,7 +150,8 @@ class SweepController:
         self._require_launcher()
         self._run_preflight(tuple(self.plan.required_evaluations()))
         if self._slurm_launcher is None:
-            probe.run_probe(self.store, self.resolved_plan)
+            num_processes = self.settings.launcher.processes_per_node
+            probe.run_probe(self.store, self.resolved_plan, num_processes)
         else:
             probe.write_specs_and_plan(self.store, self.resolved_plan)
             self._slurm_launcher.submit_audit(self.plan.cells[0].run_id)
@@ -169,12 +169,7 @@ class SweepController:
 
     def count_workers(self) -> int:
         """Return how many runs are executed in parallel."""
-        num_workers = self.settings.max_parallel_runs(self.plan.num_threads)
-        launcher = self.settings.launcher
-        if isinstance(launcher, LocalLauncherConfig) and launcher.max_workers is None:
-            num_gpus = count_checked_gpus(self.plan.device) if self.plan.device == "cuda" else None
-            return min(num_workers, num_gpus or num_workers)
-        return num_workers
+        return count_workers(self.settings, self.plan)
 
     @cached_property
     def job_end_lookup(self) -> JobEndLookup:
@@ -382,7 +377,12 @@ class SweepController:
         if isinstance(self.settings.launcher, DebugLauncherConfig):
             return build_debug_launcher(self.store, self.plan, self.policy, find_open_audit)
         return build_local_launcher(
-            self.store, self.plan, self.policy, self.count_workers(), find_open_audit
+            self.store,
+            self.plan,
+            self.policy,
+            self.count_workers(),
+            find_open_audit,
+            self.settings.launcher.processes_per_node,
         )
 
     @cached_property

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sweeps.config.schema import SlurmLauncherConfig, SweepConfig
+from sweeps.config.schema import LocalLauncherConfig, SlurmLauncherConfig, SweepConfig
 from sweeps.costs.audit_scope import AuditKey
+from sweeps.doctor.device import count_checked_gpus
 from sweeps.launchers import code_snapshot
 from sweeps.launchers.base import Launcher
 from uniclip.store import Plan, RetryPolicy, Store
@@ -18,16 +19,36 @@ if TYPE_CHECKING:
     from sweeps.launchers.slurm import SlurmLauncher
 
 
+def count_workers(settings: SweepConfig, plan: Plan) -> int:
+    """Return how many runs are executed in parallel; on this machine its GPUs are the limit."""
+    num_workers, launcher = settings.max_parallel_runs(plan.num_threads), settings.launcher
+    if not isinstance(launcher, LocalLauncherConfig) or launcher.max_workers is not None:
+        return num_workers
+    num_gpus = count_checked_gpus(plan.device) if plan.device == "cuda" else None
+    return (
+        min(num_workers, max(1, num_gpus // launcher.processes_per_node))
+        if num_gpus
+        else num_workers
+    )
+
+
 def build_local_launcher(
     store: Store,
     plan: Plan,
     policy: RetryPolicy,
     num_workers: int,
     find_open_audit: Callable[[], AuditKey | None],
+    processes_per_run: int = 1,
 ) -> Launcher:
     """Return the launcher of workers on this machine.
 
-    find_open_audit: returns the audit that is still to be made, or None.
+    Args:
+        store: the store of the sweep.
+        plan: the plan that is run.
+        policy: attempts that are retried or declared dead.
+        num_workers: the number of workers.
+        find_open_audit: returns the audit that is still to be made, or None.
+        processes_per_run: processes that execute a run together.
     """
     from sweeps.launchers.local import LocalLauncher
     from sweeps.launchers.worker import WorkerJob
@@ -42,7 +63,7 @@ def build_local_launcher(
         )
 
     log_folder = store.get_sweep(plan.sweep_id).worker_logs_path
-    return LocalLauncher(log_folder, plan.device, num_workers, build_worker_job)
+    return LocalLauncher(log_folder, plan.device, num_workers, build_worker_job, processes_per_run)
 
 
 def build_debug_launcher(

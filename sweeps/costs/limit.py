@@ -16,7 +16,7 @@ def count_gpus_per_run(launcher: LocalLauncherConfig | SlurmLauncherConfig, devi
     """Return the GPUs that one run uses; 0 for a run on CPUs."""
     if isinstance(launcher, SlurmLauncherConfig):
         return launcher.nodes * launcher.requested_gpus_per_node
-    return 1 if device.startswith("cuda") else 0
+    return launcher.processes_per_node if device.startswith("cuda") else 0
 
 
 def enforce_gpu_hours_limit(
@@ -46,7 +46,7 @@ def enforce_gpu_hours_limit(
     if max_gpu_hours is None or not run_counts:
         return True
     if isinstance(launcher, LocalLauncherConfig):
-        probe.run_probe(store, resolved_plan)
+        probe.run_probe(store, resolved_plan, launcher.processes_per_node)
     elif not has_audit(store.get_sweep(plan.sweep_id), compute_audit_key(plan)):
         return False
     cost_estimates = estimate.estimate_costs(store, plan)

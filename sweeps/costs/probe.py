@@ -1,13 +1,14 @@
 """Probing a sweep: the audit of its arms on this machine, in a process of its own.
 
-`python -m sweeps.costs.probe <store> <sweep id> <training hash> <device>` is that process. It runs
-no cell.
+`python -m sweeps.costs.probe <store> <sweep id> <training hash> <device> <number of processes>` is
+that process; it starts the others of a run. It runs no cell.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import process
@@ -21,6 +22,7 @@ from sweeps.costs.audit_scope import (
     has_audit,
     has_valid_audit,
 )
+from sweeps.rank_processes import RankProcesses
 from uniclip.config import plugins
 from uniclip.errors import UserError
 from uniclip.store import Plan, Store, SweepFolder
@@ -68,8 +70,10 @@ def write_specs_and_plan(store: Store, resolved_plan: ResolvedPlan) -> None:
         )
 
 
-def run_probe(store: Store, resolved_plan: ResolvedPlan) -> None:
+def run_probe(store: Store, resolved_plan: ResolvedPlan, num_processes: int = 1) -> None:
     """Audit and measure the arms on this machine, unless there is a valid audit.
+
+    num_processes: processes of one run.
 
     Raises:
         UserError: the process ended without an audit.
@@ -81,19 +85,37 @@ def run_probe(store: Store, resolved_plan: ResolvedPlan) -> None:
         return
     write_specs_and_plan(store, resolved_plan)
     arguments = (str(store.root), folder.id, audit_key.training_hash, audit_key.device)
-    _, failure = process.run_in_subprocess(__name__, *arguments)
+    _, failure = process.run_in_subprocess(__name__, *arguments, str(num_processes))
     if failure is not None or not has_audit(folder, audit_key):
         raise UserError(f"the probe of {folder.id} ended without a result: {failure or 'no audit'}")
 
 
-def main(store_root: str, sweep_id: str, training_hash: str, device: str) -> None:
+def main(
+    store_root: str, sweep_id: str, training_hash: str, device: str, num_processes: str = "1"
+) -> None:
     """Audit and measure the arms of a sweep whose plan is stored."""
+    audit_key = AuditKey(training_hash=training_hash, device=device)
+    if num_processes == "1":
+        _audit(store_root, sweep_id, audit_key)
+        return
+    audit_together = partial(_audit, store_root, sweep_id, audit_key, in_group=True)
+    RankProcesses(int(num_processes), audit_together).run(audit_together)
+
+
+def _audit(store_root: str, sweep_id: str, audit_key: AuditKey, in_group: bool = False) -> None:
     store = Store(store_root)
     store.share_with_group()
     plan = store.get_sweep(sweep_id).read_plan()
     assert plan is not None, "the plan is written before the probe starts"
     plugins.import_plugins(plan.plugins)
-    run_audit(store, plan, AuditKey(training_hash=training_hash, device=device))
+    if not in_group:
+        run_audit(store, plan, audit_key)
+        return
+    from uniclip import distributed  # imports torch
+
+    distributed.init_process_group(audit_key.device)
+    run_audit(store, plan, audit_key)
+    distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ class DoctorContext:
         launcher, is_shared = self.settings.launcher, ":" in self.device
         if is_shared or not isinstance(launcher, LocalLauncherConfig):
             return 1
-        return launcher.max_workers or 1  # by default there is one worker for each GPU
+        workers = launcher.max_workers or 1  # by default as many as the GPUs allow
+        return workers * launcher.processes_per_node
 
     def list_open_runs(self) -> list[str]:
         """Return the ids of the runs that the sweep would execute."""

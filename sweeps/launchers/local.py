@@ -53,17 +53,22 @@ class LocalLauncher:
         device: str,
         num_workers: int,
         build_job: Callable[[bool], WorkerJob],
+        processes_per_run: int = 1,
     ) -> None:
         """Create a launcher without workers.
 
         Args:
             log_folder: folder of submitit's files and of the workers' output.
-            device: `runtime.device` of the runs; with "cuda" each worker sees one GPU.
+            device: `runtime.device` of the runs; with "cuda" each worker sees one GPU
+                for each process of a run.
             num_workers: the number of workers.
             build_job: returns what a worker does, given whether it makes the audit.
+            processes_per_run: processes that execute a run together; a worker is the first of them
+                and starts the others.
         """
         self.log_folder, self.device = log_folder, device
         self.num_workers, self.build_job = num_workers, build_job
+        self.processes_per_run = processes_per_run
         self.jobs: dict[int, Job[None]] = {}
         """Worker index -> its newest job."""
         self._fruitless_starts: Counter[int] = Counter()
@@ -114,10 +119,13 @@ class LocalLauncher:
         return [index for index, job in self.jobs.items() if not job.done()]
 
     def _start_worker(self, index: int) -> None:
-        worker_job = self.build_job(index == 0)
+        worker_job = replace(self.build_job(index == 0), num_processes=self.processes_per_run)
         if self.device.startswith("cuda"):
             visible_devices = choose_visible_devices(
-                self.device, index, os.environ.get("CUDA_VISIBLE_DEVICES")
+                self.device,
+                index,
+                os.environ.get("CUDA_VISIBLE_DEVICES"),
+                self.processes_per_run,
             )
             worker_job = replace(worker_job, visible_devices=visible_devices, sets_devices=True)
         self.jobs[index] = self._start_job(worker_job, index)
@@ -129,7 +137,7 @@ class LocalLauncher:
 
         executor = LocalExecutor(self._submitit_folder)
         executor.update_parameters(timeout_min=JOB_TIMEOUT_MINUTES)
-        with _child_process_environment(self.num_workers):
+        with _child_process_environment(self.num_workers * self.processes_per_run):
             return executor.submit(job)
 
     # -- workers and runs that make no progress --
@@ -223,21 +231,25 @@ class LocalLauncher:
         return link
 
 
-def choose_visible_devices(device: str, worker_index: int, visible: str | None) -> str | None:
+def choose_visible_devices(
+    device: str, worker_index: int, visible: str | None, num_devices: int = 1
+) -> str | None:
     """Return CUDA_VISIBLE_DEVICES of a worker; None to leave it unset: every GPU is visible.
 
     Args:
-        device: `runtime.device`. With "cuda" each worker sees one GPU; with "cuda:1" all workers
-            use that GPU.
+        device: `runtime.device`. With "cuda" each worker sees GPUs of its own; with "cuda:1" all
+            workers use that GPU.
         worker_index: number of the worker.
         visible: CUDA_VISIBLE_DEVICES of this process, which numbers the GPUs that may be used.
+        num_devices: GPUs of a worker. If fewer are left, it sees none: every process needs one.
     """
     if device != "cuda":
         return visible
+    indices = range(worker_index * num_devices, (worker_index + 1) * num_devices)
     if visible is None:
-        return str(worker_index)
+        return ",".join(map(str, indices))
     names = [name.strip() for name in visible.split(",") if name.strip()]
-    return names[worker_index] if worker_index < len(names) else ""
+    return ",".join(names[i] for i in indices) if indices[-1] < len(names) else ""
 
 
 def _terminate_job(job: Job[None]) -> None:
@@ -266,7 +278,7 @@ def _read_last_line(path: Path) -> str:
 
 
 @contextmanager
-def _child_process_environment(num_workers: int) -> Iterator[None]:
+def _child_process_environment(num_processes: int) -> Iterator[None]:
     """Let child processes import these packages and ignore SIGINT until they handle it.
 
     They are also told their share of the cores, of which data workers take a part.
@@ -278,7 +290,7 @@ def _child_process_environment(num_workers: int) -> Iterator[None]:
     child_variables = {
         "PYTHONPATH": plugins.build_python_path(ROOT),
         "PYTHONSAFEPATH": "1",
-        CORES_VARIABLE: str(max(1, count_process_cores() // num_workers)),
+        CORES_VARIABLE: str(max(1, count_process_cores() // num_processes)),
     }
     saved_variables = {name: os.environ.get(name) for name in child_variables}
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

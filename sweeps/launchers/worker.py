@@ -24,7 +24,12 @@ from sweeps.claims.claim import claim_run, may_claim
 from sweeps.claims.status import JobEndLookup, RunState, inspect_run
 from sweeps.costs.audit_run import run_audit
 from sweeps.costs.audit_scope import AuditKey, find_refusal, has_audit
-from sweeps.launchers.cell_executor import CellExecutor, load_executor
+from sweeps.launchers.cell_executor import (
+    CellExecutor,
+    load_distributed_executor,
+    load_executor,
+)
+from sweeps.rank_processes import RankProcesses
 from sweeps.slurm import Slurm
 from uniclip import data
 from uniclip.config import plugins
@@ -44,6 +49,8 @@ from uniclip.store import (
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 POLL_SECONDS = 0.1
+LOST_RANK_SECONDS = 2.0
+"""Time in which rank 0 looks after an error whether another process was lost before."""
 DISK_FULL_WAIT_SECONDS = 30.0
 """Time that a worker waits for free space after the disk was full, before it takes another run."""
 MAX_MESSAGE, MESSAGE_END = 300, 120
@@ -194,6 +201,8 @@ class WorkerJob:
     """Whether this worker makes the audit; the others wait for it."""
     audit_key: AuditKey | None = None
     """The audit to make or to wait for; None if there is one."""
+    num_processes: int = 1
+    """Processes that execute a run together; this one is rank 0 and starts the others."""
 
     sets_devices: bool = False
     """Whether CUDA_VISIBLE_DEVICES is set to `visible_devices`, over the value of submitit."""
@@ -205,15 +214,53 @@ class WorkerJob:
         stop.install_signal_handlers()
         if self.sets_devices:
             self._set_visible_devices()
+        if self.num_processes == 1:
+            worker = self._build_worker(stop)
+            self._make_audit(worker)
+            self._execute_runs(worker)
+            return
+        ranks = RankProcesses(self.num_processes, partial(self._run_nonzero_rank, stop))
+        ranks.run(partial(self._run_rank_zero, stop, ranks))
+
+    def _run_rank_zero(self, stop: StopFlag, ranks: RankProcesses) -> None:
+        """Do what a worker does; the other processes take part in every run that it claims."""
+        worker = self._build_worker(stop)
+        executor = load_distributed_executor(worker.plan.executor)
+        executor.init_process_group(worker.plan.base_config)
+        self._make_audit(worker)
+        worker.on_claim = executor.broadcast_object
+        worker.execute_attempt = partial(execute_attempt_with, ranks)
+        self._execute_runs(worker)
+        executor.broadcast_object(None)
+        executor.destroy_process_group()
+
+    def _run_nonzero_rank(self, stop: StopFlag) -> None:
+        """Take part in the audit and in the runs that rank 0 claims."""
+        worker = self._build_worker(stop)
+        executor = load_distributed_executor(worker.plan.executor)
+        executor.init_process_group(worker.plan.base_config)
+        self._make_audit(worker)
+        while (run_id := executor.broadcast_object()) is not None:
+            executor.run_nonzero_rank(
+                worker.store.get_run(run_id), worker.run_only_values(run_id), stop
+            )
+        executor.destroy_process_group()
+
+    def _build_worker(self, stop: StopFlag) -> Worker:
         store = Store(self.store_root)
         store.share_with_group()
-        sweep_folder = store.get_sweep(self.sweep_id)
-        plan = sweep_folder.read_plan()
+        plan = store.get_sweep(self.sweep_id).read_plan()
         assert plan is not None, "a plan is written before a worker is started"
         plugins.import_plugins(plan.plugins)
+        return Worker(store=store, plan=plan, stop=stop, policy=self.policy)
+
+    def _make_audit(self, worker: Worker) -> None:
         if self.runs_audit and self.audit_key is not None:
-            run_audit(store, plan, self.audit_key, stop)
-        worker = Worker(store=store, plan=plan, stop=stop, policy=self.policy)
+            run_audit(worker.store, worker.plan, self.audit_key, worker.stop)
+
+    def _execute_runs(self, worker: Worker) -> None:
+        """Execute runs until none can be claimed, once there is an audit."""
+        stop, sweep_folder = worker.stop, worker.store.get_sweep(self.sweep_id)
         _ = worker.executor  # imported while another worker makes the audit
         while (
             self.audit_key is not None
@@ -221,7 +268,7 @@ class WorkerJob:
             and not stop()
         ):
             time.sleep(POLL_SECONDS)
-        if find_refusal(sweep_folder, plan) is not None:
+        if find_refusal(sweep_folder, worker.plan) is not None:
             return
         while not stop() and self._try_every_run(worker):
             pass
@@ -233,9 +280,18 @@ class WorkerJob:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.visible_devices
 
     def _try_every_run(self, worker: Worker) -> bool:
-        """Try to claim and execute every run once; return whether any was claimed."""
-        runs = self.policy.only_runs or worker.plan.required_evaluations()
-        exit_kinds = [worker.claim_and_execute(run) for run in runs if not worker.stop()]
+        """Try to claim and execute every run once; return whether any was claimed.
+
+        Raises:
+            RuntimeError: a run of several processes failed, and the others still wait in it.
+        """
+        exit_kinds = []
+        for run in self.policy.only_runs or worker.plan.required_evaluations():
+            if not worker.stop():
+                exit_kinds.append(worker.claim_and_execute(run))
+                is_cut = exit_kinds[-1] == "interrupted" and not worker.stop()
+                if self.num_processes > 1 and (exit_kinds[-1] == "failed" or is_cut):
+                    raise RuntimeError(f"{run}: {exit_kinds[-1]}; its processes end with this one")
         return any(exit_kinds)
 
 
@@ -272,6 +328,39 @@ def execute_attempt(
             attempt.write_end(exit_kind, error_message, reason=reason)
     if run.read_outcome() is not None:
         delete_checkpoints(run)
+    return exit_kind
+
+
+def execute_attempt_with(
+    ranks: RankProcesses,
+    run: RunFolder,
+    attempt: AttemptFolder,
+    execute_cell: Callable[[], ExitKind],
+    stop: StopFlag,
+) -> ExitKind:
+    """Execute a claimed attempt with other processes; see `execute_attempt`.
+
+    If another process was killed, this one exits without an exit record: its attempt was
+    interrupted in the middle of a step, as if this process had been killed. If another process
+    raised an error, that is the error of the attempt.
+    """
+
+    def execute_together() -> ExitKind:
+        try:
+            return execute_cell()
+        except Exception as error:
+            if isinstance(error, UserError):  # not a consequence: every process raises it
+                raise
+            lost = ranks.find_lost(LOST_RANK_SECONDS)
+            if lost is None:
+                raise
+            if lost.error is None:
+                ranks.exit_with(lost)
+            raise RuntimeError(str(lost)) from error
+
+    ranks.report_error = partial(attempt.write_end, "failed")
+    exit_kind = execute_attempt(run, attempt, execute_together, stop)
+    ranks.report_error = lambda message: None
     return exit_kind
 
 
