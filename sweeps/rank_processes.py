@@ -114,7 +114,7 @@ class RankProcesses:
 
     def _serve_rendezvous(self) -> object:
         """Serve the store at which the processes meet, as torchrun's agent does."""
-        from torch.distributed import TCPStore
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
         return TCPStore(
             HOST,

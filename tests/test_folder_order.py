@@ -24,8 +24,8 @@ ORDER: dict[str, str] = {
         < report exports
     """,
     "sweeps": """
-        slurm_environment slurm_reasons rank_processes < slurm < claims < config < costs < launchers < monitor
-        single_run < review server doctor < bundles < merging controller < tuning
+        slurm_environment slurm_reasons rank_processes < slurm < claims < config < costs < launchers
+        < monitor single_run < review server doctor < bundles < merging controller < tuning
         < cli
     """,
 }

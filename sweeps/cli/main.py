@@ -38,6 +38,8 @@ VALUE_FLAGS = {
 """Flags that take the next word as their value -> their long form."""
 MULTIRUN_COMMANDS = ("run", "plan", "status", "report", "tune", "doctor")
 """Commands that take several sweeps, one after another."""
+STARTING_COMMANDS = ("run", "plan", "retry", "tune", "verify")
+"""Commands that start or price cells, and with them the processes of each cell."""
 MULTIRUN_HELP = "run every combination of listed values, as in Hydra; lists work without it too"
 COMMANDS = {
     "run": "run the cells that are missing, then write the report (the default)",
@@ -145,6 +147,8 @@ def _execute(argv: Sequence[str]) -> int:
         print(f"{DISTRIBUTION} {_read_version()}")
         return 0
     arguments = _parse_arguments(argv)
+    if arguments.command in STARTING_COMMANDS:
+        _refuse_torchrun()
     command = load_command(arguments.command)
     if arguments.command in MULTIRUN_COMMANDS and any(c in w for w in argv for c in ",("):
         from sweeps.cli.multirun import run_each  # here: only lists need it
@@ -153,6 +157,17 @@ def _execute(argv: Sequence[str]) -> int:
         if len(sweeps := expand_sweeps(arguments.overrides)) > 1:
             return run_each(command.run, arguments, sweeps)
     return command.run(arguments)
+
+
+def _refuse_torchrun() -> None:
+    """Raise `UserError` if this process is one of several that torchrun has started."""
+    size, rank = os.environ.get("WORLD_SIZE", ""), os.environ.get("RANK", "")
+    if rank.isdecimal() and size.isdecimal() and int(size) > 1:
+        raise UserError(
+            f"torchrun starts this command {size} times (RANK={rank}, WORLD_SIZE={size}): start it "
+            f"once, without torchrun, and write launcher.tasks_per_node={size}, with which it "
+            "starts the processes of each run itself"
+        )
 
 
 def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:

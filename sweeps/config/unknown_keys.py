@@ -59,7 +59,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
     "launcher.max_workers": (
         *("workers", "slots", "jobs", "num_jobs", "processes", "num_processes"),
-        *("nproc", "nproc_per_node", "parallel", "max_parallel", "concurrency"),
+        *("nproc", "parallel", "max_parallel", "concurrency"),
     ),
     "runtime.device": ("device", "cuda", "gpu", "use_cuda", "no_cuda", "accelerator"),
     "runtime.checkpoint_seconds": (
@@ -80,7 +80,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "launcher.mem_gb": ("mem", "memory", "ram", "mem_per_cpu"),
     "launcher.cpus_per_task": ("cpus", "num_cpus", "cores", "n_cpus", "ncpus"),
     "launcher.nodes": ("num_nodes", "nnodes", "n_nodes"),
-    "launcher.tasks_per_node": ("ntasks", "ntasks_per_node", "tasks"),
+    "launcher.tasks_per_node": (
+        *("ntasks", "ntasks_per_node", "tasks", "nproc_per_node", "processes_per_run"),
+        *("processes_per_node", "gpus_per_run"),
+    ),
     "launcher.partition": ("queue", "partition"),
     "launcher.constraint": ("feature", "features", "gpu_type"),
     # model
@@ -180,6 +183,10 @@ NOTES: dict[str, str] = {
     **dict.fromkeys(("intermediate_size", "hidden_dropout_prob"), TEXT_OPTION_NOTE),
 }
 """Word for something that no single key sets -> what sets it."""
+HERE_INSTEAD = {
+    "launcher.gpus_per_node": "on this machine write launcher.tasks_per_node=<GPUs of a run>"
+}
+"""Key of another launcher -> what to do with launcher=local."""
 TUNE_KEYS = (
     *("n_trials", "space", "tuning_seeds", "parallel_trials", "storage"),
     *("sampler", "sampler_options", "sampler_seed", "pruner", "pruner_options"),
@@ -210,7 +217,8 @@ def make_unknown_key_error(
         return UserError(f"unknown key {key!r}: {NOTES[leaf]}")
     if key in choices_by_key:
         choice = choices_by_key[key]
-        return UserError(f"{key} is a key of {choice}: add {choice}, or leave {key}= out")
+        instead = HERE_INSTEAD.get(key, f"leave {key}= out")
+        return UserError(f"{key} is a key of {choice}: add {choice}, or {instead}")
     suggestions = suggest_keys(key, [*known_keys, *choices_by_key])
     sections = {name.split(".")[0] for name in known_keys if "." in name}
     has_section = key.split(".")[0] in sections and "." in key

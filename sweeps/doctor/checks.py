@@ -44,7 +44,13 @@ def check_devices(context: DoctorContext) -> Iterator[Diagnostic]:
     if context.slurm_launcher is not None:
         yield from device.check_device("cpu")
         return
-    yield from device.check_device(context.device, context.num_required_gpus)
+    num_processes = context.settings.launcher.processes_per_node
+    if num_processes > 1 and context.device not in ("cpu", "cuda"):
+        fix = "runtime.device=cuda or cpu, or launcher.tasks_per_node=1"
+        message = f"launcher.tasks_per_node={num_processes}: a process needs a GPU of its own"
+        yield problem(f"runtime.device={context.device}", message, fix)
+        return
+    yield from device.check_device(context.device, context.num_required_gpus, num_processes)
 
 
 def check_gpu(context: DoctorContext) -> Iterator[Diagnostic]:

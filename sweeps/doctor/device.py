@@ -41,7 +41,7 @@ def count_checked_gpus(device: str) -> int | None:
     return report.num_gpus if report is not None and report.error is None else None
 
 
-def check_device(device: str, num_gpus: int = 1) -> list[Diagnostic]:
+def check_device(device: str, num_gpus: int = 1, gpus_per_run: int = 1) -> list[Diagnostic]:
     """Check that torch and its libraries can be imported and that the device works.
 
     A process that is asked again does not import them again.
@@ -49,9 +49,10 @@ def check_device(device: str, num_gpus: int = 1) -> list[Diagnostic]:
     Args:
         device: as runtime.device.
         num_gpus: GPUs that must be there if the device is a GPU.
+        gpus_per_run: GPUs that a run uses together.
     """
     if device in _reports:
-        return build_diagnostics(_reports[device], device, num_gpus)
+        return build_diagnostics(_reports[device], device, num_gpus, gpus_per_run)
     try:
         output, failure = process.run_in_subprocess(
             __name__, device, timeout_seconds=IMPORT_TIMEOUT_SECONDS
@@ -63,11 +64,13 @@ def check_device(device: str, num_gpus: int = 1) -> list[Diagnostic]:
         return [problem("torch", failure[:200], INSTALL_ALL)]
     report = DeviceReport(**json.loads(output.splitlines()[-1]))
     _reports[device] = report
-    return build_diagnostics(report, device, num_gpus)
+    return build_diagnostics(report, device, num_gpus, gpus_per_run)
 
 
-def build_diagnostics(report: DeviceReport, device: str, num_gpus: int) -> list[Diagnostic]:
-    """Return the diagnostics of a report; `num_gpus` GPUs are required if the device is a GPU."""
+def build_diagnostics(
+    report: DeviceReport, device: str, num_gpus: int, gpus_per_run: int = 1
+) -> list[Diagnostic]:
+    """Return the diagnostics of a report; see `check_device`."""
     check = f"runtime.device={device}"
     versions = ", ".join(f"{name} {report.versions[name]}" for name in REQUIRED_MODULES)
     diagnostics = [ok("torch", versions)]
@@ -76,7 +79,10 @@ def build_diagnostics(report: DeviceReport, device: str, num_gpus: int) -> list[
         diagnostics.append(problem(check, f"not available: {report.error}", fix))
     elif device.partition(":")[0] == "cuda" and report.num_gpus < num_gpus:
         message = f"{report.num_gpus} GPUs available, {num_gpus} requested"
-        fix = f"launcher.max_workers={report.num_gpus}, or more GPUs"
+        num_workers = report.num_gpus // gpus_per_run
+        fix = f"launcher.max_workers={num_workers}, or more GPUs"
+        if num_workers == 0:
+            fix = f"launcher.tasks_per_node={report.num_gpus}, or more GPUs"
         diagnostics.append(problem(check, message, fix))
     else:
         diagnostics.append(ok(check, f"available ({report.num_gpus} GPUs)"))

@@ -352,3 +352,17 @@ def test_a_closed_pipe_is_no_traceback(words: list[str], work_folder: Path) -> N
         )
     assert done.stderr == ""
     assert done.returncode in (0, 1)
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "retry", "tune", "verify"])
+def test_a_command_that_torchrun_starts_several_times_names_the_key(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert main.main([command, *OVERRIDES]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "torchrun starts this command 8 times" in line
+    assert "write launcher.tasks_per_node=8" in line
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    main._refuse_torchrun()

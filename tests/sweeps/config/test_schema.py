@@ -81,6 +81,9 @@ def test_a_command_uses_all_gpus_with_one_process() -> None:
     for several in ({"nodes": 2}, {"tasks_per_node": 8}):
         with pytest.raises(UserError, match="is started once for each cell"):
             SlurmLauncherConfig(**several).with_one_process()
+    assert LocalLauncherConfig(max_workers=2).with_one_process().max_workers == 2
+    with pytest.raises(UserError, match="is started once for each cell"):
+        LocalLauncherConfig(tasks_per_node=2).with_one_process()
 
 
 @pytest.mark.parametrize(
@@ -105,6 +108,8 @@ def test_runs_in_parallel_are_limited_by_workers_or_cores(monkeypatch: pytest.Mo
     monkeypatch.setattr(schema.os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
     assert LocalLauncherConfig().max_parallel(num_threads=2) == 3
     assert LocalLauncherConfig().max_parallel(num_threads=9) == 1
+    assert LocalLauncherConfig(tasks_per_node=2).max_parallel(num_threads=1) == 3
+    assert LocalLauncherConfig(tasks_per_node=8).max_parallel(num_threads=1) == 1
     assert LocalLauncherConfig(max_workers=5).max_parallel(num_threads=2) == 5
     assert SweepConfig(launcher=SlurmLauncherConfig()).max_parallel_runs(2) == 256
 

@@ -71,6 +71,11 @@ def test_the_nearest_key_is_suggested(word: str, key: str) -> None:
         (["launcher.partition=gpu"], "launcher.partition is a key of launcher=slurm: add"),
         (["launcher.max_workers=2", *LAUNCHER], "is a key of launcher=local: add"),
         (["launcher.mem=8", *LAUNCHER], r"did you mean launcher\.mem_gb\?"),
+        (
+            ["launcher.gpus_per_node=2"],
+            "a key of launcher=slurm: .* on this machine write launcher.tasks_per_node=<GPUs of",
+        ),
+        (["nproc_per_node=2"], r"did you mean launcher\.tasks_per_node\?"),
         (["launcher.gpus=2"], r"did you mean launcher\.gpus_per_node \(of launcher=slurm\)"),
         (["data.pth=x"], r"did you mean data\.path \(of data=csv\)"),
         (["n_trials=3"], "unknown key 'n_trials': it is a key of tune"),

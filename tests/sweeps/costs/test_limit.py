@@ -22,6 +22,8 @@ LOCAL, SLURM = LocalLauncherConfig(), SlurmLauncherConfig(gpus_per_node=2)
     [
         (LocalLauncherConfig(), "cpu", 0),
         (LocalLauncherConfig(), "cuda", 1),
+        (LocalLauncherConfig(tasks_per_node=8), "cuda", 8),
+        (LocalLauncherConfig(tasks_per_node=8), "cpu", 0),
         (SlurmLauncherConfig(), "cpu", 0),
         (SlurmLauncherConfig(nodes=2, gpus_per_node=8), "cuda", 16),
         (SlurmLauncherConfig(nodes=2, gres="gpu:3"), "cuda", 6),

@@ -29,6 +29,10 @@ def test_too_few_gpus_are_reported() -> None:
     assert set(levels(device.build_diagnostics(REPORT, "cuda", 2)).values()) == {"ok"}
     too_few = device.build_diagnostics(REPORT, "cuda", 3)[1]
     assert (too_few.level, too_few.fix) == ("problem", "launcher.max_workers=2, or more GPUs")
+    pairs = device.build_diagnostics(REPORT, "cuda", 4, gpus_per_run=2)[1]
+    assert (pairs.level, pairs.fix) == ("problem", "launcher.max_workers=1, or more GPUs")
+    large = device.build_diagnostics(REPORT, "cuda", 8, gpus_per_run=8)[1]
+    assert (large.level, large.fix) == ("problem", "launcher.tasks_per_node=2, or more GPUs")
 
 
 def test_broken_library_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,15 @@ def test_there_is_one_worker_for_each_gpu_unless_the_user_asks_for_more(tmp_path
     assert count("runtime.device=cuda") == 1
     assert count("runtime.device=cuda", "launcher.max_workers=4") == 4
     assert count("runtime.device=cuda:1", "launcher.max_workers=4") == 1
+    assert count("runtime.device=cuda", "launcher.tasks_per_node=8") == 8
+    assert count("runtime.device=cuda", "launcher.max_workers=4", "launcher.tasks_per_node=2") == 8
+
+
+def test_processes_of_a_run_cannot_share_one_gpu(tmp_path: Path) -> None:
+    context = build_context(tmp_path, "runtime.device=cuda:1", "launcher.tasks_per_node=2")
+    (diagnostic,) = checks.check_devices(context)
+    assert diagnostic.level == "problem"
+    assert "a process needs a GPU of its own" in diagnostic.message
 
 
 @pytest.mark.parametrize("place", ["file/store", "store"])

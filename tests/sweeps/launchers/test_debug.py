@@ -112,3 +112,5 @@ def test_it_runs_one_cell_at_a_time(tmp_path: Path) -> None:
     assert build_controller(request, request.build_plan()).count_workers() == 1
     with pytest.raises(UserError, match="launcher=debug runs one cell at a time"):
         parse_request([*words, "launcher.max_workers=2"])
+    with pytest.raises(UserError, match="leave launcher.tasks_per_node out"):
+        parse_request([*words, "launcher.tasks_per_node=2"])

@@ -15,6 +15,7 @@ import pytest
 
 from sweeps.claims.status import RunState
 from sweeps.costs.audit_scope import AuditKey
+from sweeps.launchers import local
 from sweeps.launchers.local import (
     MAX_FRUITLESS_STARTS,
     LocalLauncher,
@@ -273,6 +274,47 @@ def test_each_worker_sees_a_gpu_of_those_that_the_user_may_use(
     device: str, index: int, visible: str | None, expected: str | None
 ) -> None:
     assert choose_visible_devices(device, index, visible) == expected
+
+
+@pytest.mark.parametrize(
+    ("index", "visible", "num_devices", "expected"),
+    [
+        (0, None, 8, "0,1,2,3,4,5,6,7"),
+        (3, None, 2, "6,7"),
+        (1, "7,5,3,1", 2, "3,1"),
+        (1, "GPU-8f, GPU-1a,GPU-2b", 1, "GPU-1a"),
+        (1, "7,5,3", 2, ""),
+    ],
+)
+def test_a_worker_sees_as_many_gpus_as_its_runs_have_processes(
+    index: int, visible: str | None, num_devices: int, expected: str
+) -> None:
+    assert choose_visible_devices("cuda", index, visible, num_devices) == expected
+
+
+def test_workers_share_gpus_and_cores_among_the_processes_of_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    monkeypatch.setattr(local, "count_process_cores", lambda: 12)
+
+    def build_job(runs_audit: bool) -> WorkerJob:
+        return WorkerJob(store_root="", sweep_id="x", policy=RetryPolicy())
+
+    launcher = LocalLauncher(tmp_path, "cuda", 2, build_job, processes_per_run=2)
+    started: list[WorkerJob] = []
+    monkeypatch.setattr(launcher, "_start_job", lambda job, index: started.append(job))
+    for index in range(2):
+        launcher._start_worker(index)
+    assert [job.num_processes for job in started] == [2, 2]
+    assert [job.visible_devices for job in started] == ["4,5", "6,7"]
+    monkeypatch.undo()
+    monkeypatch.setattr(local, "count_process_cores", lambda: 12)
+    job = launcher._start_job(
+        partial(exec, "import os; print('cores', os.environ['UNICLIP_CORES'])"), 0
+    )
+    job.wait()
+    assert "cores 3\n" in Path(job.paths.stdout).read_text()
 
 
 def test_logs_of_a_store_lie_in_it_whatever_its_name_is(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""A run that two processes of this machine train: the bits of two processes, also after kills."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sweeps.config.request import parse_request
+from sweeps.costs import probe
+from tests.helpers import ROOT
+from tests.helpers.command_line import TIMEOUT_SECONDS, Driver, kill, wait_until
+from tests.helpers.distributed_training import run_in_processes, run_rank
+from tests.helpers.trivial_sweep import pass_audit
+from uniclip.identity import config_from_spec
+from uniclip.store import Outcome, Store
+
+WORDS = ("arms=[clip]", "seeds=1", "train.steps=20", "train.num_threads=1")
+TOGETHER = ("launcher.tasks_per_node=2", "launcher.max_workers=1")
+WORKER = """
+import sys
+from sweeps.launchers.worker import WorkerJob
+from uniclip.store import RetryPolicy
+WorkerJob(
+    store_root=sys.argv[1], sweep_id=sys.argv[2], policy=RetryPolicy(), num_processes=2
+)()
+"""
+
+
+def read_outcome(store: Store) -> Outcome:
+    """Return the outcome of the only run of a store."""
+    (run,) = store.iter_runs()
+    outcome = run.read_outcome()
+    assert outcome is not None
+    return outcome
+
+
+def is_training(store: Store, number: int) -> bool:
+    """Return whether an attempt of the only run has taken a step."""
+    (run,) = [*store.iter_runs()] or [None]
+    heartbeat = run and run.get_attempt(number).read_heartbeat()
+    return heartbeat is not None and heartbeat.phase == "training" and heartbeat.step > 0
+
+
+def kill_while_training(
+    driver: Driver, sweep: subprocess.Popen[str], attempt: int, is_rank_zero: bool
+) -> None:
+    """Kill one of the two processes of an attempt, and wait until neither is left."""
+    wait_until(lambda: sweep.poll() is not None or is_training(driver.store, attempt))
+    (rank_zero,) = map(psutil.Process, driver.workers())
+    (other,) = rank_zero.children()
+    kill([rank_zero.pid if is_rank_zero else other.pid])
+    psutil.wait_procs([rank_zero, other], timeout=TIMEOUT_SECONDS)
+    assert not rank_zero.is_running()
+    assert not other.is_running()
+
+
+@pytest.fixture(scope="module")
+def expected_digest(tmp_path_factory: pytest.TempPathFactory) -> str | None:
+    """The digest of the weights of two processes that a test starts itself, without a sweep."""
+    folder = tmp_path_factory.mktemp("direct")
+    driver = Driver(folder / "plan", *WORDS)
+    resolved = parse_request([*driver.words, *TOGETHER]).build_plan()
+    plan, (spec,) = resolved.plan, resolved.specs.values()
+    config = config_from_spec(spec, plan.run_only_values("clip"))
+    run_in_processes(2, run_rank, folder / "store", config)
+    return read_outcome(Store(folder / "store")).weights_digest
+
+
+def test_a_worker_of_two_processes_trains_as_two_processes_do(
+    tmp_path: Path, expected_digest: str | None
+) -> None:
+    """Takes some seconds: each process imports torch, as it would on a user's machine."""
+    driver = Driver(tmp_path / "store", *WORDS)
+    resolved, store = parse_request([*driver.words, *TOGETHER]).build_plan(), driver.store
+    probe.write_specs_and_plan(store, resolved)
+    pass_audit(store, resolved.plan)
+    words = [str(store.root), resolved.plan.sweep_id]
+    subprocess.run(
+        [sys.executable, "-c", WORKER, *words], cwd=ROOT, check=True, timeout=TIMEOUT_SECONDS
+    )
+    outcome = read_outcome(store)
+    assert outcome.weights_digest == expected_digest
+    assert outcome.numerics_class["world_size"] == 2
+    assert driver.endings() == {run.id: ["trained"] for run in store.iter_runs()}
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+def test_kills_of_either_process_change_nothing(
+    tmp_path: Path, expected_digest: str | None
+) -> None:
+    driver = Driver(tmp_path / "store", *WORDS)
+    sweep = driver.start(*TOGETHER)
+    kill_while_training(driver, sweep, attempt=1, is_rank_zero=False)
+    kill_while_training(driver, sweep, attempt=2, is_rank_zero=True)
+    output, _ = sweep.communicate(timeout=TIMEOUT_SECONDS)
+    assert sweep.returncode == 0, output
+    assert "3 of 3 checks passed" in output, "the processes make the audit together"
+    (kinds,) = driver.endings().values()
+    assert kinds == ["no exit record", "no exit record", "trained"]
+    assert read_outcome(driver.store).weights_digest == expected_digest
+    wait_until(lambda: not driver.everything())
