@@ -7,13 +7,22 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from sweeps.claims import process
 from sweeps.launchers import worker as workers
-from sweeps.launchers.worker import StopFlag, Worker, WorkerJob, describe_error, execute_attempt
+from sweeps.launchers.worker import (
+    StopFlag,
+    Worker,
+    WorkerJob,
+    describe_error,
+    execute_attempt,
+    execute_attempt_with,
+)
+from sweeps.rank_processes import LostRank
 from tests.helpers.trivial_sweep import pass_audit, planned
 from uniclip.errors import UserError
 from uniclip.store import AttemptFolder, EndReason, ExitKind, RetryPolicy, Store
@@ -156,3 +165,61 @@ def test_a_worker_waits_for_space_after_the_disk_was_full(
     monkeypatch.setattr(worker.executor, "execute", fill)
     assert worker.claim_and_execute(plan.cells[0].run_id) == "interrupted"
     assert waits
+
+
+@dataclass
+class StubRanks:
+    """Other processes, of which one may be lost."""
+
+    lost: LostRank | None
+    report_error: Callable[[str], object] = print
+
+    def find_lost(self, wait_seconds: float) -> LostRank | None:
+        """Return the lost process."""
+        return self.lost
+
+    def exit_with(self, lost: LostRank) -> None:
+        """Exit as far as a test can."""
+        raise SystemExit(str(lost))
+
+
+def execute_with(ranks: StubRanks, attempt: AttemptFolder, error: Exception) -> ExitKind:
+    """Execute an attempt with other processes that ends with an error."""
+
+    def fail() -> ExitKind:
+        raise error
+
+    return execute_attempt_with(ranks, attempt.run, attempt, fail, StopFlag())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("lost", "error", "message"),
+    [
+        (None, RuntimeError("mine"), "RuntimeError: mine"),
+        (
+            LostRank(1, 1, "ValueError: its own"),
+            RuntimeError("connection closed by peer"),
+            "RuntimeError: the process of rank 1 ended: ValueError: its own",
+        ),
+        (
+            LostRank(1, 1, "UserError: no such file"),
+            UserError("no such file"),
+            "UserError: no such",
+        ),
+    ],
+)
+def test_the_error_of_another_process_is_that_of_the_attempt(
+    attempt: AttemptFolder, lost: LostRank | None, error: Exception, message: str
+) -> None:
+    assert execute_with(StubRanks(lost), attempt, error) == "failed"
+    attempt_end = attempt.read_end()
+    assert attempt_end is not None
+    assert str(attempt_end.error).startswith(message)
+
+
+def test_an_attempt_whose_other_process_was_killed_has_no_exit_record(
+    attempt: AttemptFolder,
+) -> None:
+    with pytest.raises(SystemExit, match="rank 1 ended: it was killed by signal 9"):
+        execute_with(StubRanks(LostRank(1, -9, None)), attempt, RuntimeError("connection closed"))
+    assert attempt.read_end() is None
