@@ -30,6 +30,8 @@ GRACE_SECONDS = 10.0
 """Time that rank 0 has to notice by itself that another process is lost, before it is ended."""
 END_SECONDS = 60.0
 """Time that the other processes have to exit after their work."""
+MAX_HALF_MESSAGE = 400
+"""Characters that are kept of either end of a long error: what a pipe takes in one piece."""
 
 _FORK = get_context("fork")  # nothing was computed yet, so the processes share no state of threads
 
@@ -195,11 +197,17 @@ class RankProcesses:
             exit_status = 0
         except BaseException as error:
             traceback.print_exc()
-            message = " ".join(str(error).split())
-            self._errors.put((rank, f"{type(error).__name__}: {message}"))
+            self._errors.put((rank, _describe(error)))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_status)
+
+
+def _describe(error: BaseException) -> str:
+    """Return type and message of an error in one line, short enough to be written at once."""
+    line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    is_short = len(line) <= 2 * MAX_HALF_MESSAGE
+    return line if is_short else f"{line[:MAX_HALF_MESSAGE]} ... {line[-MAX_HALF_MESSAGE:]}"
 
 
 def _die_with(parent: int) -> None:

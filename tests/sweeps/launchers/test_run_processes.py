@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import subprocess
-import sys
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from sweeps.config.request import parse_request
 from sweeps.costs import probe
-from tests.helpers import ROOT
+from sweeps.launchers.worker import WorkerJob
 from tests.helpers.command_line import TIMEOUT_SECONDS, Driver, kill, wait_until
 from tests.helpers.distributed_training import run_in_processes, run_rank
 from tests.helpers.trivial_sweep import pass_audit
 from uniclip.identity import config_from_spec
-from uniclip.store import Outcome, Store
+from uniclip.store import Outcome, RetryPolicy, Store
 
 WORDS = ("arms=[clip]", "seeds=1", "train.steps=20", "train.num_threads=1")
 TOGETHER = ("launcher.tasks_per_node=2", "launcher.max_workers=1")
-WORKER = """
-import sys
-from sweeps.launchers.worker import WorkerJob
-from uniclip.store import RetryPolicy
-WorkerJob(
-    store_root=sys.argv[1], sweep_id=sys.argv[2], policy=RetryPolicy(), num_processes=2
-)()
-"""
 
 
 def read_outcome(store: Store) -> Outcome:
@@ -43,6 +36,12 @@ def is_training(store: Store, number: int) -> bool:
     (run,) = [*store.iter_runs()] or [None]
     heartbeat = run and run.get_attempt(number).read_heartbeat()
     return heartbeat is not None and heartbeat.phase == "training" and heartbeat.step > 0
+
+
+def work(job: WorkerJob) -> None:
+    """Do what a worker does, in a process that was forked from that of the tests."""
+    torch.set_num_threads(1)
+    job()
 
 
 def kill_while_training(
@@ -73,15 +72,20 @@ def expected_digest(tmp_path_factory: pytest.TempPathFactory) -> str | None:
 def test_a_worker_of_two_processes_trains_as_two_processes_do(
     tmp_path: Path, expected_digest: str | None
 ) -> None:
-    """Takes some seconds: each process imports torch, as it would on a user's machine."""
     driver = Driver(tmp_path / "store", *WORDS)
     resolved, store = parse_request([*driver.words, *TOGETHER]).build_plan(), driver.store
     probe.write_specs_and_plan(store, resolved)
     pass_audit(store, resolved.plan)
-    words = [str(store.root), resolved.plan.sweep_id]
-    subprocess.run(
-        [sys.executable, "-c", WORKER, *words], cwd=ROOT, check=True, timeout=TIMEOUT_SECONDS
+    job = WorkerJob(
+        store_root=str(store.root),
+        sweep_id=resolved.plan.sweep_id,
+        policy=RetryPolicy(),
+        num_processes=2,
     )
+    process = get_context("fork").Process(target=work, args=(job,))  # imports nothing again
+    process.start()
+    process.join(TIMEOUT_SECONDS)
+    assert process.exitcode == 0
     outcome = read_outcome(store)
     assert outcome.weights_digest == expected_digest
     assert outcome.numerics_class["world_size"] == 2
