@@ -241,9 +241,14 @@ class WorkerJob:
         executor.init_process_group(worker.plan.base_config)
         self._make_audit(worker)
         while (run_id := executor.broadcast_object()) is not None:
-            executor.run_nonzero_rank(
-                worker.store.get_run(run_id), worker.run_only_values(run_id), stop
-            )
+            run = worker.store.get_run(run_id)
+            try:
+                executor.run_nonzero_rank(run, worker.run_only_values(run_id), stop)
+            except Exception as error:
+                if not isinstance(error, UserError):  # which every process raises
+                    with _redirect_output(run.get_attempt(max(run.list_attempts())).log_path):
+                        traceback.print_exc()
+                raise
         executor.destroy_process_group()
 
     def _build_worker(self, stop: StopFlag) -> Worker:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,8 +19,10 @@ from sweeps.launchers.worker import WorkerJob
 from tests.helpers.command_line import TIMEOUT_SECONDS, Driver, kill, wait_until
 from tests.helpers.distributed_training import run_in_processes, run_rank
 from tests.helpers.trivial_sweep import pass_audit
+from uniclip import run as run_module
 from uniclip.identity import config_from_spec
 from uniclip.store import Outcome, RetryPolicy, Store
+from uniclip.training.trainer import TrainResult
 
 WORDS = ("arms=[clip]", "seeds=1", "train.steps=20", "train.num_threads=1")
 TOGETHER = ("launcher.tasks_per_node=2", "launcher.max_workers=1")
@@ -41,6 +46,7 @@ def is_training(store: Store, number: int) -> bool:
 def work(job: WorkerJob) -> None:
     """Do what a worker does, in a process that was forked from that of the tests."""
     torch.set_num_threads(1)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not those of pytest
     job()
 
 
@@ -69,10 +75,8 @@ def expected_digest(tmp_path_factory: pytest.TempPathFactory) -> str | None:
     return read_outcome(Store(folder / "store")).weights_digest
 
 
-def test_a_worker_of_two_processes_trains_as_two_processes_do(
-    tmp_path: Path, expected_digest: str | None
-) -> None:
-    driver = Driver(tmp_path / "store", *WORDS)
+def run_worker(driver: Driver) -> int | None:
+    """Plan the sweep, and run a worker of two processes; return its exit status."""
     resolved, store = parse_request([*driver.words, *TOGETHER]).build_plan(), driver.store
     probe.write_specs_and_plan(store, resolved)
     pass_audit(store, resolved.plan)
@@ -85,11 +89,40 @@ def test_a_worker_of_two_processes_trains_as_two_processes_do(
     process = get_context("fork").Process(target=work, args=(job,))  # imports nothing again
     process.start()
     process.join(TIMEOUT_SECONDS)
-    assert process.exitcode == 0
-    outcome = read_outcome(store)
+    return process.exitcode
+
+
+def test_a_worker_of_two_processes_trains_as_two_processes_do(
+    tmp_path: Path, expected_digest: str | None
+) -> None:
+    driver = Driver(tmp_path / "store", *WORDS)
+    assert run_worker(driver) == 0
+    outcome = read_outcome(driver.store)
     assert outcome.weights_digest == expected_digest
     assert outcome.numerics_class["world_size"] == 2
-    assert driver.endings() == {run.id: ["trained"] for run in store.iter_runs()}
+    assert [*driver.endings().values()] == [["trained"]]
+
+
+def test_an_error_of_one_process_is_the_error_of_the_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_model = run_module.train_model
+
+    def train_unless_rank_one(*arguments: Any, **keywords: Any) -> TrainResult:
+        if os.environ["RANK"] == "1":
+            raise ValueError("no memory here")
+        return train_model(*arguments, **keywords)
+
+    monkeypatch.setattr(run_module, "train_model", train_unless_rank_one)
+    driver = Driver(tmp_path / "store", *WORDS)
+    assert run_worker(driver) == 1
+    (run,) = driver.store.iter_runs()
+    attempt = run.get_attempt(1)
+    attempt_end = attempt.read_end()
+    assert attempt_end is not None
+    expected = "RuntimeError: the process of rank 1 ended: ValueError: no memory here"
+    assert (attempt_end.kind, attempt_end.error) == ("failed", expected)
+    assert "in train_unless_rank_one" in attempt.log_path.read_text(), "its traceback, too"
 
 
 @pytest.mark.slow
