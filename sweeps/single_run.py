@@ -16,8 +16,8 @@ from typing import Any
 from ablations.plan.plan import build_specs, resolve_evaluations
 from sweeps.claims.claim import claim_run
 from sweeps.claims.status import RunState, inspect_run
+from sweeps.launchers.attempt_execution import StopFlag, execute_attempt
 from sweeps.launchers.cell_executor import load_executor
-from sweeps.launchers.worker import StopFlag, execute_attempt
 from sweeps.slurm import Slurm
 from uniclip import data
 from uniclip.config import RunConfig, build_run_config, plugins, select_run_only

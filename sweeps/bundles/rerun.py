@@ -18,8 +18,8 @@ from sweeps.bundles.verification import OpenBundle
 from sweeps.claims.claim import claim_run
 from sweeps.claims.status import RunState
 from sweeps.config import sweep_keys
+from sweeps.launchers.attempt_execution import StopFlag, execute_attempt
 from sweeps.launchers.cell_executor import load_executor
-from sweeps.launchers.worker import StopFlag, execute_attempt
 from uniclip.config import plugins, select_run_only
 from uniclip.config.override_keys import KEY_ALIASES
 from uniclip.config.overrides import parse_overrides

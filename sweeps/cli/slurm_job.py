@@ -23,8 +23,9 @@ from sweeps.controller.changed_data import describe_changed_data
 from sweeps.costs.audit_run import run_audit
 from sweeps.costs.audit_scope import AuditKey, find_refusal
 from sweeps.launchers import code_snapshot
+from sweeps.launchers.attempt_execution import STOP_SIGNALS, StopFlag
 from sweeps.launchers.cell_executor import load_distributed_executor
-from sweeps.launchers.worker import STOP_SIGNALS, StopFlag, Worker
+from sweeps.launchers.worker import Worker
 from sweeps.slurm_environment import restore_sbatch_variables
 from uniclip.config import plugins
 from uniclip.config.overrides import LiteralOverride

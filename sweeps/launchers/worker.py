@@ -8,22 +8,26 @@ fails, the worker records the error and continues with the next run.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from sweeps.claims.claim import claim_run, may_claim
 from sweeps.claims.status import JobEndLookup, RunState, inspect_run
 from sweeps.costs.audit_run import run_audit
 from sweeps.costs.audit_scope import AuditKey, find_refusal, has_audit
+from sweeps.launchers.attempt_execution import (
+    ExecuteAttempt,
+    StopFlag,
+    execute_attempt,
+    execute_attempt_with,
+    redirect_output,
+)
 from sweeps.launchers.cell_executor import (
     CellExecutor,
     load_distributed_executor,
@@ -33,8 +37,7 @@ from sweeps.rank_processes import RankProcesses
 from sweeps.slurm import Slurm
 from uniclip import data
 from uniclip.config import plugins
-from uniclip.errors import DataChangedError, UserError
-from uniclip.io.atomic import is_disk_full
+from uniclip.errors import UserError
 from uniclip.store import (
     AttemptFolder,
     EndReason,
@@ -47,39 +50,9 @@ from uniclip.store import (
     permissions,
 )
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 POLL_SECONDS = 0.1
-LOST_RANK_SECONDS = 2.0
-"""Time in which rank 0 looks after an error whether another process was lost before."""
 DISK_FULL_WAIT_SECONDS = 30.0
 """Time that a worker waits for free space after the disk was full, before it takes another run."""
-MAX_MESSAGE, MESSAGE_END = 300, 120
-"""Characters that are kept of the message of an error, and of its end if it is longer."""
-
-
-class StopFlag:
-    """A flag that stop signals set; the training loop calls it between steps."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self.find_reason: Callable[[], EndReason | None] = lambda: None
-        """Returns why the process is asked to stop, for the attempt's exit record."""
-
-    def __call__(self) -> bool:
-        return self.requested
-
-    def install_signal_handlers(self) -> None:
-        """Let the stop signals set this flag, and do nothing else."""
-        for signal_number in STOP_SIGNALS:
-            signal.signal(signal_number, self._request_stop)
-        # The parent process may have started this one with the signals blocked.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-
-    def _request_stop(self, signal_number: int, frame: FrameType | None) -> None:
-        self.requested = True
-
-
-ExecuteAttempt = Callable[[RunFolder, AttemptFolder, Callable[[], ExitKind], StopFlag], ExitKind]
 
 
 @dataclass(kw_only=True)
@@ -246,7 +219,7 @@ class WorkerJob:
                 executor.run_nonzero_rank(run, worker.run_only_values(run_id), stop)
             except Exception as error:
                 if not isinstance(error, UserError):  # which every process raises
-                    with _redirect_output(run.get_attempt(max(run.list_attempts())).log_path):
+                    with redirect_output(run.get_attempt(max(run.list_attempts())).log_path):
                         traceback.print_exc()
                 raise
         executor.destroy_process_group()
@@ -304,104 +277,3 @@ def add_contents(contents: dict[str, set[str]], outcome: Outcome) -> None:
     """Add the digests of the data that a run was trained on to those of other runs."""
     for key, value in outcome.data_content.items():
         contents.setdefault(key, set()).add(value)
-
-
-def execute_attempt(
-    run: RunFolder, attempt: AttemptFolder, execute_cell: Callable[[], ExitKind], stop: StopFlag
-) -> ExitKind:
-    """Execute a claimed attempt and write its exit record; return how it ended.
-
-    Its output goes to the attempt's log. If the run has an outcome afterwards, the checkpoints of
-    all its attempts are deleted.
-    """
-    error_message: str | None = None
-    reason: EndReason | None = None
-    with _redirect_output(attempt.log_path):
-        try:
-            exit_kind = execute_cell()
-            if exit_kind == "interrupted":
-                reason = stop.find_reason()
-        except Exception as error:
-            traceback.print_exc()
-            if is_disk_full(error):
-                exit_kind, reason = "interrupted", EndReason.DISK_FULL
-            else:
-                exit_kind, error_message = "failed", describe_error(error)
-                if isinstance(error, DataChangedError):
-                    reason = EndReason.DATA_CHANGED
-        with suppress(OSError):  # a full disk: the attempt then ends without an exit record
-            attempt.write_end(exit_kind, error_message, reason=reason)
-    if run.read_outcome() is not None:
-        delete_checkpoints(run)
-    return exit_kind
-
-
-def execute_attempt_with(
-    ranks: RankProcesses,
-    run: RunFolder,
-    attempt: AttemptFolder,
-    execute_cell: Callable[[], ExitKind],
-    stop: StopFlag,
-) -> ExitKind:
-    """Execute a claimed attempt with other processes; see `execute_attempt`.
-
-    If another process was killed, this one exits without an exit record: its attempt was
-    interrupted in the middle of a step, as if this process had been killed. If another process
-    raised an error, that is the error of the attempt.
-    """
-
-    def execute_together() -> ExitKind:
-        try:
-            return execute_cell()
-        except Exception as error:
-            if isinstance(error, UserError):  # not a consequence: every process raises it
-                raise
-            lost = ranks.find_lost(LOST_RANK_SECONDS)
-            if lost is None:
-                raise
-            if lost.error is None:
-                ranks.exit_with(lost)
-            raise RuntimeError(str(lost)) from error
-
-    ranks.report_error = partial(attempt.write_end, "failed")
-    exit_kind = execute_attempt(run, attempt, execute_together, stop)
-    ranks.report_error = lambda message: None
-    return exit_kind
-
-
-def describe_error(error: Exception) -> str:
-    """Return type and message of an error in one line of about 300 characters at most.
-
-    Of a longer message the middle is left out: its end says what to do.
-    """
-    message = " ".join(str(error).split())
-    if len(message) > MAX_MESSAGE:
-        message = f"{message[: MAX_MESSAGE - MESSAGE_END]} ... {message[-MESSAGE_END:]}"
-    return f"{type(error).__name__}: {message}"
-
-
-@contextmanager
-def _redirect_output(path: Path) -> Iterator[None]:
-    """Append the output of this process, that of C libraries included, to the file at `path`."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved_descriptors = [os.dup(1), os.dup(2)]
-    log_descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    try:
-        os.dup2(log_descriptor, 1)
-        os.dup2(log_descriptor, 2)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, saved_descriptor in zip((1, 2), saved_descriptors):
-            os.dup2(saved_descriptor, descriptor)
-            os.close(saved_descriptor)
-        os.close(log_descriptor)
-
-
-def delete_checkpoints(run: RunFolder) -> None:
-    """Delete the checkpoints of every attempt of a run that has an outcome."""
-    for attempt_number in run.list_attempts():
-        for path in run.get_attempt(attempt_number).checkpoints_path.glob("*.safetensors"):
-            path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from sweeps import slurm
 from sweeps.claims import process
 from sweeps.cli import main, slurm_job
 from sweeps.config.request import parse_overrides
-from sweeps.launchers.worker import STOP_SIGNALS, StopFlag
+from sweeps.launchers.attempt_execution import STOP_SIGNALS, StopFlag
 from tests.helpers.trivial_sweep import planned
 from uniclip.store import EndReason, Store, SubmissionIntent
 

@@ -19,7 +19,8 @@ from sweeps.config.request import parse_request
 from sweeps.controller.changed_data import ChangedDataGuard, describe_changed_data
 from sweeps.controller.reconcile import add_retries
 from sweeps.controller.retry import build_retry
-from sweeps.launchers.worker import StopFlag, Worker
+from sweeps.launchers.attempt_execution import StopFlag
+from sweeps.launchers.worker import Worker
 from tests.helpers.csv_data import write_csv
 from tests.helpers.labs import edit_json
 from tests.helpers.plans import plan_from_words

@@ -12,7 +12,8 @@ from ablations.plan.plan import ResolvedPlan
 from sweeps.claims import process, status
 from sweeps.config.schema import SweepConfig
 from sweeps.controller.controller import SweepController
-from sweeps.launchers.worker import StopFlag, Worker
+from sweeps.launchers.attempt_execution import StopFlag
+from sweeps.launchers.worker import Worker
 from sweeps.monitor.display import Display
 from tests.helpers import trivial_cell
 from tests.helpers.trivial_sweep import planned
