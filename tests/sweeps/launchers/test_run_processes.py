@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,16 @@ import torch
 
 from sweeps.config.request import parse_request
 from sweeps.costs import probe
+from sweeps.costs.audit_run import run_audit
+from sweeps.costs.audit_scope import compute_audit_key, has_valid_audit
 from sweeps.launchers.worker import WorkerJob
 from tests.helpers.command_line import TIMEOUT_SECONDS, Driver, kill, wait_until
 from tests.helpers.distributed_training import run_in_processes, run_rank
 from tests.helpers.trivial_sweep import pass_audit
+from uniclip import distributed
 from uniclip import run as run_module
 from uniclip.identity import config_from_spec
+from uniclip.io.atomic import read_jsonl
 from uniclip.store import Outcome, RetryPolicy, Store
 from uniclip.training.trainer import TrainResult
 
@@ -43,11 +50,19 @@ def is_training(store: Store, number: int) -> bool:
     return heartbeat is not None and heartbeat.phase == "training" and heartbeat.step > 0
 
 
-def work(job: WorkerJob) -> None:
-    """Do what a worker does, in a process that was forked from that of the tests."""
+def work(job: Callable[[], None]) -> None:
+    """Do a job in a process that was forked from that of the tests."""
     torch.set_num_threads(1)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # not those of pytest
     job()
+
+
+def run_forked(job: Callable[[], None]) -> int | None:
+    """Do a job in a new process, which imports nothing again; return its exit status."""
+    process = get_context("fork").Process(target=work, args=(job,))
+    process.start()
+    process.join(TIMEOUT_SECONDS)
+    return process.exitcode
 
 
 def kill_while_training(
@@ -61,6 +76,12 @@ def kill_while_training(
     psutil.wait_procs([rank_zero, other], timeout=TIMEOUT_SECONDS)
     assert not rank_zero.is_running()
     assert not other.is_running()
+
+
+def audit_and_count(counts: SimpleQueue[int], *arguments: Any) -> None:
+    """Make an audit, and report how many processes make it together."""
+    run_audit(*arguments)
+    counts.put(distributed.get_process_group().world_size)
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +107,7 @@ def run_worker(driver: Driver) -> int | None:
         policy=RetryPolicy(),
         num_processes=2,
     )
-    process = get_context("fork").Process(target=work, args=(job,))  # imports nothing again
-    process.start()
-    process.join(TIMEOUT_SECONDS)
-    return process.exitcode
+    return run_forked(job)
 
 
 def test_a_worker_of_two_processes_trains_as_two_processes_do(
@@ -123,6 +141,21 @@ def test_an_error_of_one_process_is_the_error_of_the_attempt(
     expected = "RuntimeError: the process of rank 1 ended: ValueError: no memory here"
     assert (attempt_end.kind, attempt_end.error) == ("failed", expected)
     assert "in train_unless_rank_one" in attempt.log_path.read_text(), "its traceback, too"
+
+
+def test_two_processes_measure_the_arms_together(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "store", *WORDS)
+    resolved = parse_request([*driver.words, *TOGETHER]).build_plan()
+    probe.write_specs_and_plan(driver.store, resolved)
+    folder, key = driver.store.get_sweep(resolved.plan.sweep_id), compute_audit_key(resolved.plan)
+    words = (str(driver.folder), folder.id, key.training_hash, key.device)
+    counts = get_context("fork").SimpleQueue()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "run_audit", partial(audit_and_count, counts))
+        assert run_forked(partial(probe.main, *words, "2")) == 0
+    assert [counts.get(), counts.get()] == [2, 2]
+    assert has_valid_audit(folder, key)
+    assert [record["arm"] for record in read_jsonl(folder.probes_path)] == ["clip"]
 
 
 @pytest.mark.slow
