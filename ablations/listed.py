@@ -11,6 +11,9 @@ from ablations.schema import Ablation, ArmDefinition, ContrastDefinition
 from uniclip.config.keys import format_value
 from uniclip.errors import UserError
 
+COMPARISON_WORDS = {"<=": "le", ">=": "ge", "==": "eq", "!=": "ne", "<": "lt", ">": "gt"}
+"""Comparison of a condition (`data.where`) -> what stands for it in the name of an arm."""
+COMPARISON = re.compile("|".join(COMPARISON_WORDS))
 MAX_LISTED_ARMS = 64
 """Most combinations of listed values."""
 
@@ -70,5 +73,6 @@ def build_listed_ablation(
 
 def _format_part(key: str, value: Any) -> str:
     """Return the part of an arm's name that states one value, such as learning_rate-0.001."""
-    text = re.sub(r"[^\w.+-]+", "-", format_value(value)).strip("-")
+    words = COMPARISON.sub(lambda match: f" {COMPARISON_WORDS[match[0]]} ", format_value(value))
+    text = re.sub(r"[^\w.+-]+", "-", words).strip("-")
     return f"{key.rpartition('.')[2]}-{text}"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import product
 from math import prod
@@ -34,6 +35,10 @@ SWEEP_GROUPS = ("ablation", "budget", "data")
 """Groups that hold for all arms of a sweep: several choices are several sweeps."""
 NAME_KEYS = ("model.image.name",)
 """Keys whose text is a name, which has no comma."""
+CONDITION_KEYS = ("data.where",)
+"""Keys whose text may be listed if each value is quoted, or null."""
+CONDITION = r"""(?:null|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+CONDITION_LIST = re.compile(rf"\s*{CONDITION}(?:\s*,\s*{CONDITION})+\s*")
 OPTION_PREFIX = "model.image.options."
 """Keys of any name whose values are lists too; text with a comma is quoted."""
 MAX_SWEEPS = 64
@@ -51,7 +56,7 @@ def split_lists(
     """Return the words with one value, and the values of those that list several, by key.
 
     A key that holds text takes its value as it stands, commas included: only choices of groups,
-    names and values that are no text are lists.
+    names, conditions that are all quoted and values that are no text are lists.
 
     Args:
         words: `key=value` words.
@@ -69,7 +74,7 @@ def split_lists(
     for word in words:
         key = word.partition("=")[0]
         values = None
-        if not isinstance(word, LiteralOverride) and _may_list(key, forms):
+        if not isinstance(word, LiteralOverride) and _may_list(word, forms):
             names = compose.list_choices(key, conf_dirs) if key in sweep_keys.GROUP_KEYS else []
             values = parse_value_list(word, names)
         if values is None:
@@ -160,8 +165,11 @@ def reject_unknown_lists(words: Sequence[str], command_keys: Iterable[str]) -> N
             raise make_unknown_key_error(key, list(forms))
 
 
-def _may_list(key: str, forms: ValueForms) -> bool:
-    """Return whether a comma in the value of a key divides a list."""
+def _may_list(word: str, forms: ValueForms) -> bool:
+    """Return whether a comma in the value of a word divides a list."""
+    key, _, value = word.partition("=")
+    if key in CONDITION_KEYS:
+        return CONDITION_LIST.fullmatch(value) is not None
     is_name = key in (*sweep_keys.GROUP_KEYS, *NAME_KEYS) or key.startswith(OPTION_PREFIX)
     return is_name or (key in forms and not holds_text(forms[key]))
 

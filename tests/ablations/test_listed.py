@@ -40,6 +40,12 @@ def test_several_keys_and_groups_are_crossed() -> None:
     assert arm.label == "method=uniclip, train.adam_betas=[0.9, 0.98], lock=image"
 
 
+def test_arms_of_conditions_are_named_by_their_comparisons() -> None:
+    ablation = build_listed_ablation({"data.where": ["sim < 0.5", "sim>=0.5", None]}, {})
+    assert list(ablation.arms) == ["where-sim-lt-0.5", "where-sim-ge-0.5", "where-null"]
+    assert ablation.arms["where-sim-lt-0.5"].overrides == {"data.where": "sim < 0.5"}
+
+
 def test_too_many_combinations_and_equal_names_are_refused() -> None:
     with pytest.raises(UserError, match=r"train.steps x seed are 81 arms, at most 64"):
         build_listed_ablation({"train.steps": range(1, 10), "seed": range(9)}, {})

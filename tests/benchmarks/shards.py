@@ -35,7 +35,7 @@ from uniclip.config import build_run_config
 from uniclip.data.loader import TrainingBatches
 from uniclip.data.text.tokenizer import load_clip_tokenizer
 from uniclip.data.webdataset import source
-from uniclip.data.webdataset.index import ARRAYS, open_index
+from uniclip.data.webdataset.index import open_index
 from uniclip.data.webdataset.split import WebdatasetSplit
 from uniclip.io import rgb_image
 
@@ -145,8 +145,10 @@ def measure_scale(table: Table, folder: Path) -> None:
     split = data.open_split(config.data, "train")
     batches = TrainingBatches(config, split, load_clip_tokenizer())
     batches.build_batch(0)
-    positions = set(ARRAYS) - {"captions", "caption_ends"}
-    index_bytes = sum((index.folder / f"{name}.npy").stat().st_size for name in positions)
+    texts = {"captions.npy", "caption_ends.npy"}
+    folders = [index.folder, *index.folder.parent.glob(f"{index.folder.name}-train-*")]
+    paths = [path for folder in folders for path in folder.glob("*.npy")]
+    index_bytes = sum(path.stat().st_size for path in paths if path.name not in texts)
     scanned, listed = len(index) / scan_seconds, num_files / 3 / tarfile_seconds
     values = {
         "samples": len(index),

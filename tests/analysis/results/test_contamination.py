@@ -58,6 +58,18 @@ def save(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
     return {}
 
 
+def test_arms_with_other_test_items_have_no_effect_without_copies(tmp_path: Path) -> None:
+    def save_ids(cell: Cell, dataset: str) -> Mapping[str, np.ndarray]:
+        first = 1000 if cell.arm == "clip" else 0
+        return {**save(cell, dataset), "ids": np.arange(first, first + NUM_SAMPLES)}
+
+    results = analyze_sweep(*fake_published_sets.make(tmp_path, extra=save_ids))
+    score = next(s for s in results.contamination.scores if s.key == ("dtd", "zeroshot"))
+    assert {"full", "clip"} <= set(score.arms)
+    for contrast in results.plan.contrasts:
+        assert (contrast.name in score.effects) == ("clip" not in contrast.weights)
+
+
 def test_scores_and_effects_without_the_items(tmp_path: Path) -> None:
     results = analyze_sweep(*fake_published_sets.make(tmp_path, extra=save))
     searched = results.contamination

@@ -27,6 +27,8 @@ SMALL = ["data=scenes", "budget=smoke"]
         ("model.image.name=resnet18,resnet34", ["resnet18", "resnet34"]),
         ("model.image.options.drop_path_rate=0.0,0.1", ["0.0", "0.1"]),
         ("ablation=components,losses", ["components", "losses"]),
+        ('data.where="a < 1 and b in (1, 2)","a >= 1"', ['"a < 1 and b in (1, 2)"', '"a >= 1"']),
+        ("data.where='c == \\'x\\'', null", ["'c == \\'x\\''", "null"]),
         ("method=glob(*cl*)", ["declip", "unicl", "uniclip", "clip"]),
     ],
 )
@@ -49,7 +51,8 @@ def test_lists_are_read(word: str, values: list[str]) -> None:
         "train.adam_betas=[0.9,0.98]", "launcher.additional_parameters={a: 1, b: 2}",
         "launcher.setup=[a, b]", "pretrained=a,b.pt", "runtime.pretraining_data='a,b'",
         "model.image.options.block='a,b'", "model.image.options={depths: [1,1], dims: [24,48]}",
-        "data.caption_column=title,text", "train.steps=3", "method=clip", "nothing=1,2",
+        "data.caption_column=title,text", "data.where=min(a, b) > 3", "data.where='a, b'",
+        "data.where=lang in ('en', 'de')", "train.steps=3", "method=clip", "nothing=1,2",
     ],
 )  # fmt: skip
 def test_values_with_commas_that_are_no_lists_stay_as_they_are(word: str) -> None:

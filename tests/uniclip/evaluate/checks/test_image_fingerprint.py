@@ -24,7 +24,10 @@ def test_other_samples_of_shards_have_another_fingerprint(
     fingerprint = fingerprint_images(shards_config(path), "train")
     assert fingerprint_images(shards_config(path), "train") == fingerprint
     assert fingerprint_images(shards_config(path), "test") != fingerprint
-    assert fingerprint_images(shards_config(path, **changes), "train") != fingerprint
+    other = shards_config(path, **changes)
+    assert fingerprint_images(other, "train") != fingerprint
+    tests = [fingerprint_images(section, "test") for section in (shards_config(path), other)]
+    assert (tests[0] == tests[1]) == ("where" in changes), "a condition selects training samples"
 
 
 @pytest.mark.parametrize(

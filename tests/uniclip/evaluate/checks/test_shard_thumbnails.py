@@ -55,9 +55,16 @@ def test_copies_of_test_images_are_found_once_the_images_are_hashed(tmp_path, mo
     assert main(["data", "hash", f"data.path={path}"]) == 0
     assert "40 images" in capsys.readouterr().out
     assert not any("leakage" in s for s in source.describe_content(config, tiny().model))
+    filtered = replace(config, where="caption != 'photo 3'")
+    open_index(filtered)
+    texts = source.describe_content(filtered, tiny().model)
+    assert any(f"{filtered.where!r} leaves" in s for s in texts)
+    assert not any("leakage" in s for s in texts), "conditions share the images"
     train = _find_train_thumbnails(config)()
     rows = assign_rows(config, index)["train"]
     assert train.shape == (len(rows), 8, 9)
+    num_filtered = len(data.open_split(filtered, "train"))
+    assert len(_find_train_thumbnails(filtered)()) == num_filtered <= len(train)
     unreadable = np.flatnonzero(rows == 39)
     assert not train[unreadable].any()
     copied, held_out = int(rows[3]), int(assign_rows(config, index)["test"][0])
