@@ -210,6 +210,9 @@ class WebdatasetData(DataConfig):
     """Which samples are trained on, by their caption and the fields of their json, such as
     "similarity > 0.28 and min(width, height) >= 200"; null = all. Validation and test samples are
     held out of all samples, whatever it is."""
+    min_side: int = config_field(0, low=0, value_if_missing=0)
+    """Pairs whose image has a shorter side than this, in pixels, are left out: by width and height
+    of the json or, without them, by the header of the image; 0 = none."""
     order: Literal["full", "windowed"] = "full"
     """Order of an epoch: full = all samples shuffled, for local disks; windowed = shards shuffled,
     and the samples of `window_shards` shards at a time, for network file systems."""

@@ -132,11 +132,11 @@ def check_broken(config: WebdatasetData, index: ShardIndex, path: str | None = N
     summary = index.summary
     num_samples = len(index) + summary.num_broken
     if summary.num_broken > config.count_allowed_broken(num_samples):
+        counts = describe_counts(summary.broken_counts)
         raise UserError(
             f"{summary.num_broken} of {num_samples} samples of {path or config.path} cannot be "
-            f"used, more than data.max_broken={config.max_broken:g} allows "
-            f"({describe_counts(summary.counts)}): {'; '.join(summary.named[:3])}; repair the "
-            "shards or raise data.max_broken"
+            f"used, more than data.max_broken={config.max_broken:g} allows ({counts}): "
+            f"{'; '.join(summary.named[:3])}; repair the shards or raise data.max_broken"
         )
 
 

@@ -57,7 +57,9 @@ def _list_requests(config: WebdatasetData) -> Iterator[IndexRequest | Webdataset
 def _name_key(request: IndexRequest | WebdatasetData, index: ShardIndex) -> str:
     shards = [[shard.source, shard.name, shard.size] for shard in index.shards]
     is_pairs = isinstance(request, WebdatasetData)
-    return digest([VERSION, shards, request.where, "pairs" if is_pairs else "labelled"], 16)
+    kind = "pairs" if is_pairs else "labelled"
+    min_side = [request.min_side] if request.min_side else []
+    return digest([VERSION, shards, request.where, kind, *min_side], 16)
 
 
 def _digest_index(index: ShardIndex) -> str:

@@ -1,7 +1,8 @@
 """The index of shards: where each image is, its caption and its id; built once, mapped into memory.
 
 It is kept in the user's cache folder under a digest of the shards' paths, sizes and times of
-change: shards that are added, grow or change get a new one. `data.where` changes nothing in it.
+change and of `data.min_side`: shards that are added, grow or change get a new one. `data.where`
+changes nothing in it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from uniclip.data.webdataset.sample_filters import (
 from uniclip.data.webdataset.scan import (
     CAPTION_EXTENSION,
     DAMAGED,
+    TOO_SMALL,
     ShardContent,
     scan_shard,
 )
@@ -84,7 +86,7 @@ class IndexSummary:
     first_captions: list[int]
     """First byte of the captions of each shard, and of all."""
     counts: dict[str, int]
-    """Reason -> samples that cannot be used. A damaged shard counts as the samples that it lacks to
+    """Reason -> samples that are skipped. A damaged shard counts as the samples that it lacks to
     the mean of whole shards, and at least one."""
     named: list[str]
     """Some of them."""
@@ -97,7 +99,12 @@ class IndexSummary:
     @property
     def num_broken(self) -> int:
         """Samples that cannot be used."""
-        return sum(self.counts.values())
+        return sum(self.broken_counts.values())
+
+    @property
+    def broken_counts(self) -> dict[str, int]:
+        """Reason -> samples that cannot be used, without those left out by `data.min_side`."""
+        return {reason: n for reason, n in self.counts.items() if reason != TOO_SMALL}
 
 
 @dataclass(frozen=True)
@@ -199,6 +206,8 @@ class IndexRequest:
     """The condition that training samples must fulfil, which is kept beside the index."""
     text_extension: str = CAPTION_EXTENSION
     """Extension of the captions; with that of classes, these take their place."""
+    min_side: int = 0
+    """Shorter side that an image must have, in pixels."""
     path_key: str = "data.path"
     """The key of the configuration that names the path, for messages."""
 
@@ -214,6 +223,8 @@ class IndexRequest:
             content.append(self.text_extension)
         if has_several_sources(shards):
             content.append(SEVERAL_SOURCES_RULE)
+        if self.min_side:
+            content.append({"min_side": self.min_side})
         return get_cache_folder() / FOLDER / digest(content, 32)
 
 
@@ -264,7 +275,9 @@ def open_index(
 
 
 def _make_request(config: WebdatasetData | IndexRequest) -> IndexRequest:
-    return config if isinstance(config, IndexRequest) else IndexRequest(config.path, config.where)
+    if isinstance(config, IndexRequest):
+        return config
+    return IndexRequest(config.path, config.where, min_side=config.min_side)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -382,7 +395,8 @@ def _read_shards(shards: Sequence[Shard], request: IndexRequest) -> Iterator[Sha
         MAX_PROCESSES,
         total_bytes // MIN_BYTES_PER_PROCESS,
     )
-    scan = partial(scan_shard, where=request.where, text_extension=request.text_extension)
+    scan = partial(scan_shard, where=request.where, min_side=request.min_side)
+    scan = partial(scan, text_extension=request.text_extension)
     if num_processes < 2:
         yield from map(scan, shards)
         return
@@ -398,5 +412,9 @@ def _require_samples(request: IndexRequest, totals: _Totals) -> None:
     """Raise `UserError` if no sample is left."""
     if totals.first_samples[-1]:
         return
+    if number := totals.counts[TOO_SMALL]:
+        raise UserError(
+            f"data.min_side leaves none of {number} samples of {request.path}; lower it"
+        )
     listed = "; ".join(totals.named[:3]) or "no image in them"
     raise UserError(f"{request.path} has no sample that can be used ({listed})")

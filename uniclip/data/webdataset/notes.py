@@ -20,6 +20,7 @@ from uniclip.data.webdataset.assignment import (
 )
 from uniclip.data.webdataset.index import ShardIndex, open_index
 from uniclip.data.webdataset.sample_filters import read_summary
+from uniclip.data.webdataset.scan import TOO_SMALL
 from uniclip.data.webdataset.thumbnails import StoredImages, list_missing_chunks
 from uniclip.errors import UserError
 
@@ -50,6 +51,7 @@ def describe_index(config: WebdatasetData, index: ShardIndex) -> list[str]:
         f"{len(index):,} samples: {', '.join(parts)}",
         *_describe_skipped(index),
         *_describe_filter(config, index, num_training),
+        *_describe_too_small(config, index),
         *_describe_repeated(index),
         *_describe_labelled(config),
         *_describe_leakage(config, index),
@@ -103,7 +105,7 @@ def _describe_skipped(index: ShardIndex) -> Iterator[str]:
     if summary.num_broken:
         verb = "sample is" if summary.num_broken == 1 else "samples are"
         yield (
-            f"{summary.num_broken:,} {verb} skipped ({describe_counts(summary.counts)}): "
+            f"{summary.num_broken:,} {verb} skipped ({describe_counts(summary.broken_counts)}): "
             f"{'; '.join(summary.named[:MAX_NAMED])}"
         )
 
@@ -132,6 +134,12 @@ def _describe_filter(config: WebdatasetData, index: ShardIndex, num_training: in
         f"samples, and all that are held out: of all samples, {summary.num_filtered:,} do not "
         f"fulfil it{missing}"
     )
+
+
+def _describe_too_small(config: WebdatasetData, index: ShardIndex) -> Iterator[str]:
+    if config.min_side:
+        number = index.summary.counts.get(TOO_SMALL, 0)
+        yield f"data.min_side={config.min_side} leaves {number:,} samples out"
 
 
 def _describe_labelled(config: WebdatasetData) -> Iterator[str]:

@@ -23,9 +23,11 @@ from uniclip.data.webdataset.paths import Shard
 from uniclip.data.webdataset.sample_ids import add_source
 from uniclip.errors import DataChangedError, UserError
 from uniclip.io.hashing import hash_sample_id
+from uniclip.io.image_header import read_short_side
 from uniclip.io.tar_scan import (
     BLOCK,
     DamagedTarError,
+    Member,
     NotATarError,
     TarSample,
     TarScanner,
@@ -41,6 +43,8 @@ TEXT_NAMES = {CAPTION_EXTENSION: "caption", CLASS_EXTENSION: "class"}
 MAX_NAMED = 20
 """Samples of a shard that cannot be used and are named; the others are counted."""
 MAX_IMAGE_BYTES = 2**32 - 1
+TOO_SMALL = "smaller than data.min_side"
+"""Reason under which samples with smaller images count, which are not broken."""
 DAMAGED = "damaged shard"
 """Reason under which a shard that is not whole counts, once."""
 
@@ -80,7 +84,10 @@ class ShardContent:
 
 
 def scan_shard(
-    shard: Shard, where: str | None = None, text_extension: str = CAPTION_EXTENSION
+    shard: Shard,
+    where: str | None = None,
+    text_extension: str = CAPTION_EXTENSION,
+    min_side: int = 0,
 ) -> ShardContent:
     """Read the headers, captions and (for `where`) metadata of a shard.
 
@@ -88,13 +95,14 @@ def scan_shard(
         shard: The tar file.
         where: The condition that is looked at; None = none.
         text_extension: Extension of the caption; with that of the class, classes take its place.
+        min_side: Shorter side that an image must have, in pixels.
 
     Raises:
         UserError: It cannot be read, is empty or is no tar file.
         DataChangedError: It was changed while it was read.
     """
     sample_filter = None if where is None else SampleFilter(where)
-    collector = _Collector(shard, sample_filter, text_extension)
+    collector = _Collector(shard, sample_filter, text_extension, min_side)
     try:
         descriptor = os.open(shard.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -126,6 +134,7 @@ class _Collector:
     shard: Shard
     sample_filter: SampleFilter | None
     text_extension: str
+    min_side: int
     blocks: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
@@ -171,6 +180,9 @@ class _Collector:
             return self._skip_sample(sample, f"{text_name} not in UTF-8")
         if is_blank(text):
             return self._skip_sample(sample, f"empty {text_name}")
+        if self.min_side and _is_smaller(self.min_side, sample, members[extension], read):
+            self.counts[TOO_SMALL] += 1
+            return None
         self.accepted.append(self.sample_filter is None or self._accepts(sample, text, read))
         name = _make_hashable(_strip_current_folder(name))
         self.blocks.append(start // BLOCK)
@@ -219,6 +231,18 @@ class _Collector:
             missing_fields=self.missing_fields,
             known_fields=frozenset(self.known_fields),
         )
+
+
+def _is_smaller(
+    min_side: int, sample: TarSample, image: Member, read: Callable[[int, int], bytes]
+) -> bool:
+    """Return whether an image has a shorter side, in pixels; one of unknown size has not."""
+    fields = _read_fields(sample, "", read)
+    sides = [fields.get("width"), fields.get("height")]
+    known_sides = [s for s in sides if isinstance(s, (int, float)) and s > 0]
+    if len(known_sides) == 2:
+        return min(known_sides) < min_side
+    return 0 < read_short_side(read, image[1], image[2]) < min_side
 
 
 def _read_fields(

@@ -56,26 +56,32 @@ def fingerprint(config: WebdatasetData) -> dict[str, object]:
         "image_size": config.image_size,
         "image_rule": IMAGE_RULE,
         **({"labelled": describe_labelled(config)} if config.labelled_path else {}),
-        **({"content": _digest_bytes(config)} if config.verify else {}),
+        **(_digest_bytes(config) if config.verify else {}),
     }
 
 
-def _digest_bytes(config: WebdatasetData) -> str:
-    """Return 32 hex digits over the bytes of all shards and labelled images.
+def _digest_bytes(config: WebdatasetData) -> dict[str, str]:
+    """Return 32 hex digits over the bytes of all shards, and over those of labelled images.
 
     A file is read once: its digest is kept in the user's cache folder until the file changes.
     """
 
-    def digest_all() -> str:
-        files = [Path(shard.path) for shard in paths.list_shards(config.path)]
-        files += list_labelled_files(config)
+    def digest_all(files: list[Path]) -> str:
         try:
             digests = file_digests.digest_files(files, file_digests.name_memo(*files))
         except OSError as error:
             raise UserError(f"{error.filename} cannot be read ({error.strerror})") from None
         return digest(digests, 32)
 
-    return paths.get_listing(f"bytes of {config.path} and {config.labelled_path}", digest_all)
+    shards = [Path(shard.path) for shard in paths.list_shards(config.path)]
+    name = f"bytes of {config.path}"
+    contents = {"content": paths.get_listing(name, lambda: digest_all(shards))}
+    if config.labelled_path:
+        contents["labelled_content"] = paths.get_listing(
+            f"bytes of labelled {config.labelled_path}",
+            lambda: digest_all(list_labelled_files(config)),
+        )
+    return contents
 
 
 def identify_content(config: WebdatasetData, builds_index: bool) -> dict[str, str]:
@@ -105,7 +111,7 @@ def describe_content(config: WebdatasetData, model: ModelConfig) -> list[str]:
         describe_fingerprint(config),
         *paths.describe_compressed(config.path),
         *_describe_labelled_identity(config),
-        *_describe_index(config),
+        *_describe_index(config, model),
     ]
 
 
@@ -133,7 +139,7 @@ def _describe_labelled_identity(config: WebdatasetData) -> list[str]:
     return [f"the labelled images are identified by {' and '.join(parts)}"]
 
 
-def _describe_index(config: WebdatasetData) -> list[str]:
+def _describe_index(config: WebdatasetData, model: ModelConfig) -> list[str]:
     from uniclip.data.webdataset.index import find_index  # imports numpy: see `uniclip.data`
 
     index = find_index(config)
@@ -142,9 +148,12 @@ def _describe_index(config: WebdatasetData) -> list[str]:
         return [
             f"the shards are not indexed{which} yet: a run, or doctor, reads their headers once"
         ]
-    from uniclip.data.webdataset import notes
+    from uniclip.data.webdataset import image_sizes, notes
 
-    return notes.describe_index(config, index)
+    return [
+        *notes.describe_index(config, index),
+        *image_sizes.describe_small_images(index, model.image.image_size),
+    ]
 
 
 def list_warnings(config: WebdatasetData, model: ModelConfig) -> list[DataWarning]:

@@ -41,11 +41,13 @@ class WebdatasetBenchmark(UserDataBenchmark[WebdatasetData]):
     def build_protocol(self) -> dict[str, Any]:
         """Retrieval; raises `UserError` if a shard is missing."""
         config = self.config
-        pairs = {k: v for k, v in data.fingerprint(config).items() if k != "labelled"}
+        labelled = ("labelled", "labelled_content")
+        pairs = {k: v for k, v in data.fingerprint(config).items() if k not in labelled}
         return {
             "data": pairs,  # labelled images are for training alone
             "shares": {"validation": config.validation_fraction, "test": config.test_fraction},
             "max_samples": config.max_held_out,
+            **({"min_side": config.min_side} if config.min_side else {}),
             "retrieval": {**RETRIEVAL_RECORD, "captions": "all", "equal": "with equal tokens"},
         }
 
