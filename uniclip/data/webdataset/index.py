@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uniclip.config import WebdatasetData
-from uniclip.config.cores import count_process_cores
+from uniclip.data.webdataset.parallel_scan import ReportProgress, scan_shards
 from uniclip.data.webdataset.paths import (
     SEVERAL_SOURCES_RULE,
     Shard,
@@ -64,16 +62,10 @@ ARRAYS: dict[str, type] = {
     "captions": np.uint8,
 }
 """Name of an array of the index -> type; the meaning is that of `ShardContent`."""
-MAX_PROCESSES = 16
-MIN_BYTES_PER_PROCESS = 2**28
-"""Bytes of shards for which a process is started."""
 LOST = "lost in damaged shards, by an estimate"
 """Reason under which the samples behind the damage of shards count."""
 MAX_NAMED = 100
 """Samples that cannot be used and are named."""
-
-ReportProgress = Callable[[int, int], object]
-"""Is told how many shards are done, of how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +253,13 @@ def open_index(
     request = _make_request(config)
     shards = request.list_shards()
     folder = request.name_folder(shards)
-    scan = partial(_scan_shards, shards, request, report_progress)
+    scan_one = partial(
+        scan_shard,
+        where=request.where,
+        text_extension=request.text_extension,
+        min_side=request.min_side,
+    )
+    scan = partial(scan_shards, shards, scan_one, report_progress)
     matches: list[FilterMatches] = []
     get_or_publish(folder, partial(_write_index, shards, request, scan, matches), _is_whole)
     index = _open_cached(folder, shards)
@@ -376,36 +374,6 @@ def _write_index(
     write_sources(folder, VERSION, (shard.signature for shard in shards))
     atomic_write(folder / SUMMARY_FILE, json.dumps(asdict(summary)).encode())
     matches.append(totals.matches)
-
-
-def _scan_shards(
-    shards: Sequence[Shard], request: IndexRequest, report_progress: ReportProgress
-) -> Iterator[ShardContent]:
-    """Yield the content of each shard in order, read by several processes if there is much."""
-    for num_done, content in enumerate(_read_shards(shards, request), 1):
-        yield content
-        report_progress(num_done, len(shards))
-
-
-def _read_shards(shards: Sequence[Shard], request: IndexRequest) -> Iterator[ShardContent]:
-    total_bytes = sum(shard.size for shard in shards)
-    num_processes = min(
-        count_process_cores(),
-        len(shards),
-        MAX_PROCESSES,
-        total_bytes // MIN_BYTES_PER_PROCESS,
-    )
-    scan = partial(scan_shard, where=request.where, min_side=request.min_side)
-    scan = partial(scan, text_extension=request.text_extension)
-    if num_processes < 2:
-        yield from map(scan, shards)
-        return
-    with ProcessPoolExecutor(num_processes, mp_context=get_context("fork")) as pool:
-        try:
-            yield from pool.map(scan, shards)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _require_samples(request: IndexRequest, totals: _Totals) -> None:

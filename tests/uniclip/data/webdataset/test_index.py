@@ -11,6 +11,7 @@ import webdataset
 
 from tests.helpers.shards import make_sample, shards_config, write_shards, write_tar
 from uniclip.data.webdataset import index as index_module
+from uniclip.data.webdataset import parallel_scan
 from uniclip.data.webdataset.assignment import check_broken
 from uniclip.data.webdataset.index import find_index, open_index
 from uniclip.errors import UserError
@@ -46,8 +47,8 @@ def test_it_is_built_once_and_takes_20_bytes_a_sample_beside_captions(shards, mo
 
 def test_several_processes_build_the_same_index(shards, monkeypatch, tmp_path):
     alone = open_index(shards_config(shards))
-    monkeypatch.setattr(index_module, "MIN_BYTES_PER_PROCESS", 1)
-    monkeypatch.setattr(index_module, "count_process_cores", lambda: 3)
+    monkeypatch.setattr(parallel_scan, "MIN_BYTES_PER_PROCESS", 1)
+    monkeypatch.setattr(parallel_scan, "count_process_cores", lambda: 3)
     monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path))
     together = open_index(shards_config(shards))
     assert together.folder != alone.folder
