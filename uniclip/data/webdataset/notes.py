@@ -174,9 +174,10 @@ def _describe_repeated(index: ShardIndex) -> Iterator[str]:
     number = index.summary.num_repeated
     if number:
         yield (
-            f"{number:,} images have the name of another one of their source, such as those of "
-            "several downloads in one folder or of rows with the same image: they are in the same "
-            'split and get the same augmentations; join downloads with "::" in data.path'
+            f"{number:,} {'image has' if number == 1 else 'images have'} the name of another one "
+            "of the same source, as in several downloads in one folder, or rows of one image: they "
+            "are in the same split and get the same augmentations; join downloads with "
+            '"::" in data.path'
         )
     number = index.summary.num_repeated_members
     if number:

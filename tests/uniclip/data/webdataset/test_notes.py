@@ -35,7 +35,7 @@ def test_skipped_filtered_and_repeated_samples_are_said(tmp_path):
     assert f"leaves {num_training} of {num_unfiltered} training samples, and all that are" in text
     assert "of all samples, 20 do not fulfil it, 1 without a similarity" in text
     assert "3 members of shards are left out: an earlier one of the sample has the same" in text
-    assert "1 images have the name of another one of their source, such as" in text
+    assert "1 image has the name of another one of the same source, as in" in text
     warnings = notes.list_warnings(config, tiny(model={"text": {"context_length": 4}}).model.text)
     assert [w.fix for w in warnings][0] == "repair these shards"
     assert "are longer than model.text.context_length=4" in warnings[1].message
