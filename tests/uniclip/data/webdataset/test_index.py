@@ -11,7 +11,6 @@ import webdataset
 
 from tests.helpers.shards import make_sample, shards_config, write_shards, write_tar
 from uniclip.data.webdataset import index as index_module
-from uniclip.data.webdataset import parallel_scan
 from uniclip.data.webdataset.assignment import check_broken
 from uniclip.data.webdataset.index import find_index, open_index
 from uniclip.errors import UserError
@@ -37,23 +36,12 @@ def test_it_is_built_once_and_takes_20_bytes_a_sample_beside_captions(shards, mo
     progress = []
     index = open_index(config, lambda done, total: progress.append((done, total)))
     assert progress == [(n, 4) for n in (1, 2, 3, 4)]
-    monkeypatch.setattr(index_module, "scan_shard", None)
+    monkeypatch.setattr(index_module, "scan_shards", pytest.fail)
     assert open_index(config) is index
     found = find_index(config)
     assert found is not None
     names = set(index_module.ARRAYS) - {"captions", "caption_ends"}
     assert sum(np.load(index.folder / f"{name}.npy").itemsize for name in names) == 20
-
-
-def test_several_processes_build_the_same_index(shards, monkeypatch, tmp_path):
-    alone = open_index(shards_config(shards))
-    monkeypatch.setattr(parallel_scan, "MIN_BYTES_PER_PROCESS", 1)
-    monkeypatch.setattr(parallel_scan, "count_process_cores", lambda: 3)
-    monkeypatch.setenv("UNICLIP_CACHE", str(tmp_path))
-    together = open_index(shards_config(shards))
-    assert together.folder != alone.folder
-    for file in alone.folder.iterdir():
-        assert file.read_bytes() == (together.folder / file.name).read_bytes()
 
 
 def test_shards_that_are_added_grow_or_change_get_another_index(tmp_path):

@@ -54,7 +54,7 @@ def test_conditions_share_an_index_and_each_is_applied_once(shards, monkeypatch)
     assert find_index(other) is None
     assert open_index(other) is index
     assert len(data.open_split(other, "train")) > len(data.open_split(config, "train"))
-    monkeypatch.setattr(index_module, "scan_shard", None)
+    monkeypatch.setattr(index_module, "scan_shards", pytest.fail)
     for each in (config, other):
         assert open_index(each) is index
         assert find_index(each) is index
