@@ -59,7 +59,7 @@ def _name_key(request: IndexRequest | WebdatasetData, index: ShardIndex) -> str:
     is_pairs = isinstance(request, WebdatasetData)
     kind = "pairs" if is_pairs else "labelled"
     min_side = [request.min_side] if request.min_side else []
-    return digest([VERSION, shards, request.where, kind, *min_side], 16)
+    return digest([VERSION, shards, kind, *min_side], 16)
 
 
 def _digest_index(index: ShardIndex) -> str:
