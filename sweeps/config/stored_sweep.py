@@ -25,7 +25,6 @@ UNRECORDED_KEYS = (
     "wait",
 )
 """Keys that apply to one command, are recorded in the plan itself, or may hold a password."""
-"""Keys whose values may be several paths, joined with "::"."""
 MAX_SHOWN_DIFFERENCES = 3
 ABSENT = "(none)"
 

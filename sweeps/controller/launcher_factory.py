@@ -25,11 +25,9 @@ def count_workers(settings: SweepConfig, plan: Plan) -> int:
     if not isinstance(launcher, LocalLauncherConfig) or launcher.max_workers is not None:
         return num_workers
     num_gpus = count_checked_gpus(plan.device) if plan.device == "cuda" else None
-    return (
-        min(num_workers, max(1, num_gpus // launcher.processes_per_node))
-        if num_gpus
-        else num_workers
-    )
+    if not num_gpus:
+        return num_workers
+    return min(num_workers, max(1, num_gpus // launcher.processes_per_node))
 
 
 def build_local_launcher(

@@ -26,7 +26,10 @@ ConfigT = TypeVar("ConfigT", contravariant=True)
 
 
 class DataSource(Protocol[ConfigT]):
-    """A module (or object) in `uniclip.data.SOURCES`, with its class of configuration."""
+    """A module (or object) in `uniclip.data.SOURCES`, with its class of configuration.
+
+    It may also define `identify_content(config, builds_index)`; see `uniclip.data`.
+    """
 
     def fingerprint(self, config: ConfigT) -> dict[str, object]:
         """Return everything that the content of the data depends on, as plain JSON."""

@@ -8,7 +8,7 @@ from importlib import metadata
 
 @cache
 def describe_image_decoder() -> str:
-    """Return the names and versions of the libraries whose pixels images have.
+    """Return the names and versions of the libraries that decode images.
 
     Pillow and its libjpeg, and torchvision, which decodes plain JPEGs once a process has found that
     it gives the pixels of Pillow (`uniclip.io.plain_jpeg`). It is not imported here.

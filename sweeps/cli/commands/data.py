@@ -26,13 +26,13 @@ DEFAULT_DATA_ROOT = "data"
 MAX_HINTS = 6
 """Missing data sets after which the check ends with the ways to get them all."""
 SECTION_KEYS = {
-    "hash": ("data.path", "data.where", "data.labelled_path"),
+    "hash": ("data.path", "data.where", "data.min_side", "data.labelled_path"),
     "pack": ("data.path", "data.image_column", "data.caption_column", "data.separator", "to"),
 }
 """Action on training data -> the keys that it takes."""
 VALUE_FORMS = {
     "data_root": TEXT,
-    **{key: TEXT for keys in SECTION_KEYS.values() for key in keys},
+    **{key: TEXT for keys in SECTION_KEYS.values() for key in keys if key != "data.min_side"},
 }
 
 

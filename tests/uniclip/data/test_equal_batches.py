@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -178,25 +178,37 @@ def test_workers_and_processes_make_the_same_batches(folder, tokenizer, form, co
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_a_condition_keeps_the_samples_that_fulfil_it(folder, samples, tokenizer, condition):
-    """The batches are those of a table of these samples, and of a data set with the condition."""
+def test_a_condition_selects_training_samples(folder, samples, tokenizer, condition):
+    """The batches are those of a table of these samples and of those held out, and of a data set
+    with the condition."""
     where, accepts = CONDITIONS[condition]
     needed = {n for n in COLUMNS if n in where} | (
         {"width", "height"} if "aspect" in where else set()
     )
-    kept = {
-        f"{s['key']}.png": s["caption"]
+    captions = {f"{s['key']}.png": s["caption"] for s in samples}
+    fulfilling = {
+        f"{s['key']}.png"
         for s in samples
         if needed <= s["fields"].keys() and accepts({**s["fields"], "caption": s["caption"]})
     }
-    assert NUM_SAMPLES / 6 < len(kept) < NUM_SAMPLES
+    assert NUM_SAMPLES / 6 < len(fulfilling) < NUM_SAMPLES
     shards = make_config({"name": "webdataset", "path": f"{folder}/shards", "where": where})
-    splits = [data.open_split(shards.data, name) for name in data.SPLIT_NAMES]
-    used = {name.rpartition("/")[2] for split in splits for name in split.sample_names}
-    left_out = kept.keys() - used
-    assert used <= kept.keys()
+    used = {
+        split: {
+            name.rpartition("/")[2] for name in data.open_split(shards.data, split).sample_names
+        }
+        for split in data.SPLIT_NAMES
+    }
+    unfiltered = replace(shards.data, where=None)
+    for split in ("validation", "test"):
+        names = data.open_split(unfiltered, split).sample_names
+        assert used[split] == {name.rpartition("/")[2] for name in names}
+        assert not used[split] <= fulfilling
+    assert used["train"] <= fulfilling
+    all_used = set().union(*used.values())
+    left_out = fulfilling - all_used
     assert all((folder / "images" / name).stat().st_size == 60 for name in left_out), "held out"
-    rows = [(name, caption) for name, caption in kept.items() if name in used]
+    rows = [(name, caption) for name, caption in captions.items() if name in all_used]
     write_csv(folder / "images", rows, ("picture", "caption"))
     table = make_config({"name": "csv", "path": f"{folder}/images/data.csv"})
     data_set = make_config({"name": "huggingface", "path": f"{folder}/arrow", "where": where})

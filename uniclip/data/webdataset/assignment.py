@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from uniclip.config import WebdatasetData
 from uniclip.config.data import split_sources
 from uniclip.data.split import SourceShare, SplitName
+from uniclip.data.webdataset import sample_filters
 from uniclip.data.webdataset.index import ShardIndex
 from uniclip.data.webdataset.sample_filters import map_accepted
 from uniclip.errors import UserError
@@ -95,7 +96,7 @@ def map_training_rows(
 def identify_training_samples(config: WebdatasetData) -> list[object]:
     """Return what decides on the training samples of an index."""
     values: list[object] = [VERSION, config.validation_fraction, config.test_fraction]
-    return values if config.where is None else [*values, config.where]
+    return values if config.where is None else [*values, config.where, sample_filters.VERSION]
 
 
 def _write_training_rows(config: WebdatasetData, index: ShardIndex, folder: Path) -> None:

@@ -311,6 +311,8 @@ def _open_cached(folder: Path, shards: tuple[Shard, ...]) -> ShardIndex:
 class _Totals:
     """What is counted over all shards."""
 
+    keeps_matches: bool
+    """Whether there is a condition."""
     first_samples: list[int] = field(default_factory=lambda: [0])
     first_captions: list[int] = field(default_factory=lambda: [0])
     counts: Counter[str] = field(default_factory=Counter)
@@ -330,7 +332,8 @@ class _Totals:
         counts.append(content.num_seen)
         self.named += content.named[: MAX_NAMED - len(self.named)]
         self.num_repeated_members += content.num_repeated_members
-        self.matches.add(content)
+        if self.keeps_matches:
+            self.matches.add(content)
 
     def estimate_lost(self) -> None:
         """Count each damaged shard as the samples that it lacks to the mean of whole shards."""
@@ -348,7 +351,7 @@ def _write_index(
     folder: Path,
 ) -> None:
     """Write the index of shards into a new folder; add who fulfils `data.where` to `matches`."""
-    totals = _Totals()
+    totals = _Totals(keeps_matches=request.where is not None)
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(ArrayWriter(folder / f"{name}.npy", dtype))
@@ -380,7 +383,8 @@ def _require_samples(request: IndexRequest, totals: _Totals) -> None:
     """Raise `UserError` if no sample is left."""
     if totals.first_samples[-1]:
         return
-    if number := totals.counts[TOO_SMALL]:
+    number = totals.counts[TOO_SMALL]
+    if number and not totals.named:
         raise UserError(
             f"data.min_side leaves none of {number} samples of {request.path}; lower it"
         )

@@ -163,10 +163,11 @@ def _describe_leakage(config: WebdatasetData, index: ShardIndex) -> Iterator[str
     labelled = find_labelled_images(config)
     sources: list[StoredImages] = [index, *(labelled or [])]
     if labelled is None or any(map(list_missing_chunks, sources)):
-        key = " data.labelled_path=<labelled images>" if config.labelled_path else ""
+        keys = f" data.min_side={config.min_side}" if config.min_side else ""
+        keys += " data.labelled_path=<labelled images>" if config.labelled_path else ""
         yield (
             "leakage is unchecked: copies of test images are searched for once python sweep.py "
-            f"data hash data.path=<shards>{key} has decoded all images"
+            f"data hash data.path=<shards>{keys} has decoded all images"
         )
 
 

@@ -27,7 +27,8 @@ MAX_SHARDS = 1_000_000
 SEVERAL_SOURCES_RULE = (
     "webdataset/2: hash of the name of the image and, from the second source on, of its number"
 )
-"""What the ids of the samples of several sources are; it is part of the identity of such data."""
+"""What the ids of the samples of several sources are, "its number" being that of the source; it is
+part of the identity of such data."""
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 """How the names of tar files end that are compressed, and so cannot be read in place."""
 WILDCARDS = re.compile(r"[*?\[]")
@@ -192,7 +193,9 @@ def _describe_other_files(source: str) -> str:
         nested = next(glob.iglob(os.path.join(glob.escape(folder), pattern)), None)
         if nested is not None:
             name = os.path.relpath(nested, folder)
-            return f": its tar files are in folders of it ({name}), which {source}/{pattern} names"
+            return (
+                f": its tar files are in folders of it ({name}), with the glob {source}/{pattern}"
+            )
     compressed = _list_compressed(folder)
     if compressed:
         name, number = os.path.basename(compressed[0]), len(compressed)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from uniclip import data
+from uniclip.config import WebdatasetData
 
 if TYPE_CHECKING:
     from uniclip.config import DataConfig
@@ -29,6 +31,8 @@ def fingerprint_images(data_config: DataConfig, split_name: SplitName) -> dict[s
         selection = {key: getattr(data_config, key) for key in keys}
         if split_name != "train":
             selection["where"] = None  # it selects training samples only
+        if isinstance(data_config, WebdatasetData):
+            selection |= _identify_shards(data_config)
         return {**content, **selection}
     if data_config.name != "csv":
         return content
@@ -36,3 +40,10 @@ def fingerprint_images(data_config: DataConfig, split_name: SplitName) -> dict[s
 
     split = split_features.open_split_cached(data_config, split_name)
     return {**content, "files": split.compute_files_digest()}
+
+
+def _identify_shards(config: WebdatasetData) -> dict[str, Any]:
+    """Return what else the images of shards depend on, as far as it is known."""
+    min_side = {"min_side": config.min_side} if config.min_side else {}
+    unfiltered = replace(config, where=None)  # a condition is a key of its own
+    return {**min_side, "content": data.identify_content(unfiltered, builds_index=False)}

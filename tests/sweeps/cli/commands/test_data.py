@@ -203,6 +203,8 @@ def test_a_download_that_fails_is_one_line(
         (["data", "hash"], "data hash needs data.path="),
         (["data", "hash", "data.path=a", "to=x"], "data hash takes no to="),
         (["data", "hash", "data.path=nowhere"], "names nowhere, which cannot be read"),
+        (["data", "hash", "data.path=nowhere", "data.min_side=9"], "names nowhere, which cannot"),
+        (["data", "hash", "data.path=a", "data.min_side=x"], "data.min_side"),
         (["data", "pack", "data.path=a.csv"], "data pack needs to="),
         (["data", "pack", "a.csv", "to=x"], "data pack takes no a.csv: name the images with"),
     ],

@@ -108,7 +108,7 @@ def test_what_names_no_shard_is_said_in_one_line(path, message):
     [
         (
             "nested",
-            r"names no shard: its .* folders of it \(a/0.tar\), which nested/\*/\*.tar names;",
+            r"names no shard: its .* folders of it \(a/0.tar\), with the glob nested/\*/\*.tar;",
         ),
         ("packed", r"names no shard, but compressed files \(2, such as 0.tar.gz\), which must be"),
     ],

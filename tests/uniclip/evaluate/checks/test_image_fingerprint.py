@@ -15,7 +15,7 @@ from uniclip.evaluate.checks.image_fingerprint import fingerprint_images
 @pytest.mark.parametrize(
     "changes",
     [{"validation_fraction": 0.123}, {"test_fraction": 0.123}, {"where": "width > 1"},
-     {"max_held_out": 16}],
+     {"max_held_out": 16}, {"min_side": 9}],
 )  # fmt: skip
 def test_other_samples_of_shards_have_another_fingerprint(
     changes: dict[str, Any], tmp_path: Path
