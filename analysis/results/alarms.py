@@ -117,12 +117,14 @@ def describe_changed_contents(sweep_data: SweepData) -> list[str]:
         for key, value in content.items():
             runs_by_content.setdefault(key, {}).setdefault(value, []).append(run_id)
     cell_by_run = {cell.run_id: f"{cell.arm}/{cell.seed}" for cell in sweep_data.plan.cells}
-    odd_cells = [
-        cell_by_run[run_id]
-        for groups in runs_by_content.values()
-        for runs in sorted(groups.values(), key=len)[:-1]
-        for run_id in runs
-    ]
+    odd_cells = list(
+        dict.fromkeys(  # a cell may have several shards that changed
+            cell_by_run[run_id]
+            for groups in runs_by_content.values()
+            for runs in sorted(groups.values(), key=len)[:-1]
+            for run_id in runs
+        )
+    )
     if not odd_cells:
         return []
     more_text = f" and {len(odd_cells) - MAX_NAMED} more" if len(odd_cells) > MAX_NAMED else ""

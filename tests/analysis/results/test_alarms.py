@@ -92,7 +92,8 @@ def test_runs_of_other_shards_are_named(tmp_path: Path) -> None:
     store, sweep = fake_published_sets.make(tmp_path)
     plan = collect_sweep_data(store, sweep).plan
     for number, cell in enumerate(plan.cells):
-        content = {"k": "other" if number == 1 else "usual"} if number else {}  # one is unknown
+        content = dict.fromkeys(("k", "labelled"), "other" if number == 1 else "usual")
+        content = content if number else {}  # one is unknown
         edit_json(store.get_run(cell.run_id).path / "outcome.json", data_content=content)
     sweep_data = collect_sweep_data(store, sweep)
     (sentence,) = describe_changed_contents(sweep_data)
