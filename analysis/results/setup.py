@@ -16,6 +16,7 @@ from analysis.collect.frame import SweepData
 from analysis.collect.provenance import RunProvenance
 from uniclip.config.compose import flatten
 from uniclip.store import Plan
+from uniclip.store.numerics_classes import drop_unknown_keys
 
 ROLE_DESCRIPTIONS = {
     "crossed": "design",
@@ -272,7 +273,8 @@ def _describe_machines(sweep_data: SweepData) -> dict[str, str]:
     provenances = list(sweep_data.provenance.values())
     if not provenances:
         return {}
-    classes = {_describe_numerics(c) for c in sweep_data.numerics_classes.values()}
+    known_classes = drop_unknown_keys(sweep_data.numerics_classes.values())
+    classes = {_describe_numerics(c) for c in known_classes}
     return _drop_empty(
         {
             "hosts": _join(p.claim.host for p in provenances),

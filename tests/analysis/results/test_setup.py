@@ -75,6 +75,15 @@ def test_the_facts_of_a_sweep(complete_results: Results) -> None:
     assert facts["Machines: time"].endswith("to 1970-01-02 01:00 UTC")
 
 
+def test_a_key_that_old_runs_lack_is_no_other_numerics_class(complete_results: Results) -> None:
+    sweep_data = change(complete_results.sweep_data)
+    first, *others = sweep_data.numerics_classes
+    classes = {run: {"cpu": "AVX2"} for run in others}
+    classes[first] = {"cpu": "AVX2", "image_decoder": "Pillow 12"}
+    facts = collect_facts(replace(sweep_data, numerics_classes=classes))
+    assert facts["Machines: numerics class"] == "cpu AVX2"
+
+
 def test_an_old_store_states_what_it_can(complete_results: Results) -> None:
     sweep_data = change(complete_results.sweep_data)
     facts = collect_facts(replace(sweep_data, provenance={}))
