@@ -1,8 +1,9 @@
 """Comparing two executions of one run: bit for bit, or only its scores.
 
 Bits are promised within a numerics class and for equal training code (`uniclip.numerics`). Where
-both are equal, two results that differ contradict each other, unless train.numerics=fast: kernels
-chosen by timing may round differently in every execution.
+both are equal, two results that differ contradict each other, unless the data held other samples
+(`Outcome.data_content`) or train.numerics=fast: kernels chosen by timing may round differently in
+every execution.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class Agreement(StrEnum):
 
     IDENTICAL = "bit for bit"
     OTHER_CLASS = "not comparable bit for bit"
-    """They differ, and so do numerics class or training code, or numerics are fast: that may be
-    why."""
+    """They differ, and so do numerics class, training code or the samples of the data, or numerics
+    are fast: that may be why."""
     CONTRADICTION = "contradiction"
     """They differ, although numerics class and training code are equal."""
 
@@ -53,6 +54,9 @@ def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
     differences = [*_list_differences(*outcomes), *_list_score_differences(common)]
     if not differences:
         agreement = Agreement.IDENTICAL
+    elif _had_other_samples(*outcomes):
+        agreement = Agreement.OTHER_CLASS
+        differences.append("the data held other samples under the same names and sizes")
     elif any(outcome.numerics_class.get("numerics") == "fast" for outcome in outcomes):
         agreement = Agreement.OTHER_CLASS
         differences.append("train.numerics=fast promises no bits")
@@ -89,6 +93,12 @@ def _list_differences(first: Outcome, second: Outcome) -> Iterator[str]:
         yield f"they ended at steps {first.step} and {second.step}"
     elif first.weights_digest != second.weights_digest:
         yield "the weights differ"
+
+
+def _had_other_samples(first: Outcome, second: Outcome) -> bool:
+    """Return whether data that both runs were trained on had another content."""
+    common_keys = first.data_content.keys() & second.data_content
+    return any(first.data_content[key] != second.data_content[key] for key in common_keys)
 
 
 def _list_score_differences(pairs: list[tuple[DatasetScores, DatasetScores]]) -> Iterator[str]:

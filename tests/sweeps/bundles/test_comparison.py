@@ -82,6 +82,28 @@ def test_another_decoder_explains_other_weights_unless_one_is_unknown(
     assert compare_runs(*runs).agreement is agreement
 
 
+@pytest.mark.parametrize(
+    ("contents", "agreement"),
+    [
+        (({"k": "a", "l": "c"}, {"k": "b"}), Agreement.OTHER_CLASS),
+        (({"k": "a"}, {"k": "a"}), Agreement.CONTRADICTION),
+        (({"k": "a"}, {"l": "b"}), Agreement.CONTRADICTION),  # of the other key nothing is known
+    ],
+)
+def test_other_samples_under_the_same_names_are_no_contradiction(
+    runs: tuple[RunFolder, RunFolder],
+    contents: tuple[dict[str, str], dict[str, str]],
+    agreement: Agreement,
+) -> None:
+    for run, content, weights in zip(runs, contents, "01"):
+        edit_json(run.path / "outcome.json", weights_digest=weights * 32, data_content=content)
+    comparison = compare_runs(*runs)
+    assert comparison.agreement is agreement
+    assert ("other samples under the same names" in comparison.reason) is (
+        agreement is Agreement.OTHER_CLASS
+    )
+
+
 def test_fast_numerics_promise_no_bits(runs: tuple[RunFolder, RunFolder]) -> None:
     """Within one class, since kernels are chosen by timing."""
     for run, weights in zip(runs, "01"):
