@@ -25,6 +25,7 @@ from uniclip.io.hashing import digest_file
 from uniclip.run_evaluation import TrainingRunEvaluation
 from uniclip.store import AttemptFolder, ExitKind, Outcome, RunFolder
 from uniclip.training.heartbeat import repeat_heartbeats
+from uniclip.training.metrics_log import tolerate_full_disk
 from uniclip.training.trainer import TrainResult, train_model
 
 COST_METRICS = ("seconds_per_step", "parameters", "checkpoint_bytes", "peak_memory_bytes")
@@ -137,6 +138,14 @@ def run_nonzero_rank(config: RunConfig, *, stop: Callable[[], bool] = lambda: Fa
     shared_evaluation.embed_for_rank_zero(config, stop)
 
 
+def _write_heartbeat(attempt: AttemptFolder, config: RunConfig, step: int, phase: str) -> None:
+    """Write a heartbeat of a phase without steps; `repeat_heartbeats` repeats it."""
+    with tolerate_full_disk():
+        attempt.write_heartbeat(
+            step=step, total_steps=config.train.steps, steps_per_second=0.0, phase=phase
+        )
+
+
 # ---- training and its publication -------------------------------------------------------------
 
 
@@ -149,6 +158,7 @@ def _train(
     needs_training: bool,
 ) -> ExitKind:
     if needs_training:
+        _write_heartbeat(attempt, config, 0, "opening")  # shards are read from end to end
         weight_files.check_unchanged(config, run.read_spec()["data"])
         check_user_datasets(evaluations, config, run.cache_path)
         content = data.require_content(config.data, _collect_trained_contents(run))
@@ -302,6 +312,7 @@ def _evaluate(
     assert outcome is not None
     assert outcome.weights_digest is not None
     if outcome.data_content and config.data.name in evaluations:
+        _write_heartbeat(attempt, config, outcome.step, "evaluating")
         data.require_content(config.data, {k: {v} for k, v in outcome.data_content.items()})
     numerics.apply(config.train.num_threads)  # exact, whatever numerics the training had
     evaluation = TrainingRunEvaluation(

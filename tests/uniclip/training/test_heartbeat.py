@@ -9,9 +9,10 @@ from functools import partial
 import pytest
 
 from tests.helpers.small_runs import claimed, opened, tiny
-from uniclip import run
+from uniclip import evaluate, run
 from uniclip.errors import UserError
 from uniclip.io import atomic
+from uniclip.store import Outcome
 from uniclip.training import heartbeat
 from uniclip.training.heartbeat import repeat_heartbeats
 
@@ -61,6 +62,38 @@ def test_a_run_repeats_heartbeats_while_training_is_busy(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "train_model", stay_busy)
     with pytest.raises(UserError, match="repeated"):
         run.execute_run(run_folder, config, claimed(run_folder), evaluations={})
+
+
+@pytest.mark.parametrize(("is_trained", "phase"), [(False, "opening"), (True, "evaluating")])
+def test_a_run_that_digests_its_shards_has_a_heartbeat(tmp_path, monkeypatch, is_trained, phase):
+    """Reading them from end to end may take hours."""
+    config = tiny()
+    run_folder = opened(tmp_path, config)
+    attempt = claimed(run_folder)
+    if is_trained:
+        outcome = Outcome(
+            kind="trained",
+            step=6,
+            attempt=1,
+            training_hash="t",
+            source_hash="s",
+            numerics_class={},
+            weights_digest="0" * 32,
+            best_step=None,
+            cost={},
+            data_content={"key": "digest"},
+        )
+        run_folder.write_outcome(outcome)
+
+    def digest_shards(data_config, earlier):
+        last = attempt.read_heartbeat()
+        assert last is not None
+        raise UserError(f"{last.phase} at {last.step} of {last.total_steps}")
+
+    monkeypatch.setattr(run.data, "require_content", digest_shards)
+    evaluations = {"scenes": evaluate.evaluation_hash("scenes", config)}
+    with pytest.raises(UserError, match=f"{phase} at {6 if is_trained else 0} of 6"):
+        run.execute_run(run_folder, config, attempt, evaluations=evaluations)
 
 
 def test_heartbeats_are_at_most_15_seconds_apart():
