@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import NoReturn
 
+from uniclip.errors import describe_error
+
 HOST = "127.0.0.1"
 LOOPBACK_NAMES = ("lo", "lo0")
 """Names of the network interface of 127.0.0.1: of Linux, and of BSD and macOS."""
@@ -31,7 +33,7 @@ GRACE_SECONDS = 10.0
 END_SECONDS = 60.0
 """Time that the other processes have to exit after their work."""
 MAX_HALF_MESSAGE = 400
-"""Characters that are kept of either end of a long error: what a pipe takes in one piece."""
+"""Characters that are kept of either end of a long message: what a pipe takes in one piece."""
 
 _FORK = get_context("fork")  # nothing was computed yet, so the processes share no state of threads
 
@@ -197,17 +199,10 @@ class RankProcesses:
             exit_status = 0
         except BaseException as error:
             traceback.print_exc()
-            self._errors.put((rank, _describe(error)))
+            self._errors.put((rank, describe_error(error, MAX_HALF_MESSAGE, MAX_HALF_MESSAGE)))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_status)
-
-
-def _describe(error: BaseException) -> str:
-    """Return type and message of an error in one line, short enough to be written at once."""
-    line = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    is_short = len(line) <= 2 * MAX_HALF_MESSAGE
-    return line if is_short else f"{line[:MAX_HALF_MESSAGE]} ... {line[-MAX_HALF_MESSAGE:]}"
 
 
 def _die_with(parent: int) -> None:

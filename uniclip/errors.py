@@ -33,6 +33,22 @@ class StopRequested(Exception):
     """Long work was stopped on request; what it has cached is used when it is repeated."""
 
 
+def describe_error(error: BaseException, max_start: int = 180, max_end: int = 120) -> str:
+    """Return type and message of an error in one line.
+
+    Of a longer message the middle is left out: its end says what to do.
+
+    Args:
+        error: the error.
+        max_start: characters that are kept of the start of a long message.
+        max_end: characters that are kept of its end.
+    """
+    message = " ".join(str(error).split())
+    if len(message) > max_start + max_end:
+        message = f"{message[:max_start]} ... {message[len(message) - max_end :]}"
+    return f"{type(error).__name__}: {message}"
+
+
 def make_unknown_name_error(kind: str, name: object, valid_names: Iterable[str]) -> UserError:
     """Return the error for an unknown `name`: it suggests the nearest names, or lists all.
 

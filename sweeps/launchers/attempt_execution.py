@@ -13,15 +13,13 @@ from pathlib import Path
 from types import FrameType
 
 from sweeps.rank_processes import RankProcesses
-from uniclip.errors import DataChangedError, UserError
+from uniclip.errors import DataChangedError, UserError, describe_error
 from uniclip.io.atomic import is_disk_full
 from uniclip.store import AttemptFolder, EndReason, ExitKind, RunFolder
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 LOST_RANK_SECONDS = 2.0
 """Time in which rank 0 looks after an error whether another process was lost before."""
-MAX_MESSAGE, MESSAGE_END = 300, 120
-"""Characters that are kept of the message of an error, and of its end if it is longer."""
 
 
 class StopFlag:
@@ -110,17 +108,6 @@ def execute_attempt_with(
     exit_kind = execute_attempt(run, attempt, execute_together, stop)
     ranks.report_error = lambda message: None
     return exit_kind
-
-
-def describe_error(error: Exception) -> str:
-    """Return type and message of an error in one line of about 300 characters at most.
-
-    Of a longer message the middle is left out: its end says what to do.
-    """
-    message = " ".join(str(error).split())
-    if len(message) > MAX_MESSAGE:
-        message = f"{message[: MAX_MESSAGE - MESSAGE_END]} ... {message[-MESSAGE_END:]}"
-    return f"{type(error).__name__}: {message}"
 
 
 @contextmanager

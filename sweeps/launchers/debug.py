@@ -17,9 +17,9 @@ from types import TracebackType
 from sweeps.claims.status import RunState
 from sweeps.costs.audit_run import run_audit
 from sweeps.costs.audit_scope import AuditKey
-from sweeps.launchers.attempt_execution import StopFlag, delete_checkpoints, describe_error
+from sweeps.launchers.attempt_execution import StopFlag, delete_checkpoints
 from sweeps.launchers.worker import Worker
-from uniclip.errors import UserError
+from uniclip.errors import UserError, describe_error
 from uniclip.store import AttemptFolder, ExitKind, Plan, RetryPolicy, RunFolder, Store
 
 
