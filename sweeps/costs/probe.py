@@ -84,9 +84,12 @@ def run_probe(store: Store, resolved_plan: ResolvedPlan, num_processes: int = 1)
     if has_valid_audit(folder, audit_key) and not has_other_checks:
         return
     write_specs_and_plan(store, resolved_plan)
+    if has_audit(folder, audit_key):
+        folder.audit_path.unlink(missing_ok=True)  # it failed; what is there later is of this probe
     arguments = (str(store.root), folder.id, audit_key.training_hash, audit_key.device)
     _, failure = process.run_in_subprocess(__name__, *arguments, str(num_processes))
-    if failure is not None or not has_audit(folder, audit_key):
+    # Where an audit of several processes fails, it is written before they end with an error.
+    if not has_audit(folder, audit_key):
         raise UserError(f"the probe of {folder.id} ended without a result: {failure or 'no audit'}")
 
 

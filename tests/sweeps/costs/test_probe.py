@@ -13,7 +13,7 @@ from tests.helpers.command_ablations import plan_command
 from tests.helpers.trivial_sweep import pass_audit, planned
 from uniclip.errors import UserError
 from uniclip.io.atomic import atomic_write
-from uniclip.store import AuditCheck, AuditRecord, Store
+from uniclip.store import AuditCheck, AuditRecord, Store, SweepFolder
 from uniclip.store.json_io import to_json_bytes
 from uniclip.store.sweep_records import AUDIT_ERROR_CHECK
 
@@ -54,12 +54,7 @@ def test_probe_is_skipped_if_there_is_a_valid_audit(
     probe.run_probe(store, resolved_plan)
 
 
-def test_failed_audit_is_deleted(tmp_path: Path) -> None:
-    plan, store = planned(1, 0.0).plan, Store(tmp_path)
-    folder, audit_key = store.get_sweep(plan.sweep_id), compute_audit_key(plan)
-    pass_audit(store, plan)
-    probe.delete_failed_audit(folder, plan)
-    assert folder.audit_path.exists()
+def write_failed_audit(folder: SweepFolder, audit_key: AuditKey) -> None:
     failed_check = AuditCheck(arm="only", name=AUDIT_ERROR_CHECK, passed=False, detail="no image")
     record = AuditRecord(
         checks=(failed_check,),
@@ -67,6 +62,35 @@ def test_failed_audit_is_deleted(tmp_path: Path) -> None:
         device_type=audit_key.device_type,
     )
     atomic_write(folder.audit_path, to_json_bytes(record))
+
+
+def test_of_several_processes_the_failed_audit_is_what_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They end with an error, so that none waits for another."""
+    resolved_plan, store = planned(1, 0.0), Store(tmp_path)
+    plan = resolved_plan.plan
+    folder, audit_key = store.get_sweep(plan.sweep_id), compute_audit_key(plan)
+
+    def fail_with_audit(*arguments: str) -> tuple[str, str]:
+        write_failed_audit(folder, audit_key)
+        return "", "RuntimeError: the audit failed"
+
+    monkeypatch.setattr(probe.process, "run_in_subprocess", fail_with_audit)
+    probe.run_probe(store, resolved_plan, 2)
+    assert [check.detail for check in folder.read_audit_checks()] == ["no image"]
+    monkeypatch.setattr(probe.process, "run_in_subprocess", lambda *a: ("", "it was killed"))
+    with pytest.raises(UserError, match="ended without a result: it was killed"):
+        probe.run_probe(store, resolved_plan, 2)  # the failed audit is that of an earlier probe
+
+
+def test_failed_audit_is_deleted(tmp_path: Path) -> None:
+    plan, store = planned(1, 0.0).plan, Store(tmp_path)
+    folder, audit_key = store.get_sweep(plan.sweep_id), compute_audit_key(plan)
+    pass_audit(store, plan)
+    probe.delete_failed_audit(folder, plan)
+    assert folder.audit_path.exists()
+    write_failed_audit(folder, audit_key)
     probe.delete_failed_audit(folder, plan)
     assert not folder.audit_path.exists()
 
