@@ -111,9 +111,11 @@ class SlurmJob:
             RuntimeError: a run failed; Slurm then shows the job as failed.
         """
         if self.intent.kind == "audit":
-            device = self.intent.audit_device or self.plan.device
-            training_hash = self.intent.submitter.training_hash
-            audit_key = AuditKey(training_hash=training_hash, device=device)
+            audit_key = AuditKey(
+                training_hash=self.intent.submitter.training_hash,
+                device=self.intent.audit_device or self.plan.device,
+                world_size=self.intent.audit_world_size,
+            )
             run_audit(self.store, self.plan, audit_key, worker.stop)
             return
         refusal = find_refusal(self.store.get_sweep(self.plan.sweep_id), self.plan)

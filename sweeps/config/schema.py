@@ -53,6 +53,11 @@ class LocalLauncherConfig:
         """Processes of one cell."""
         return self.tasks_per_node or 1
 
+    @property
+    def world_size(self) -> int:
+        """Processes of one cell."""
+        return self.processes_per_node
+
     def with_one_process(self) -> LocalLauncherConfig:
         """Return the settings for cells of a command, which is started once.
 
@@ -153,6 +158,11 @@ class SlurmLauncherConfig:
     def processes_per_node(self) -> int:
         """Processes of one cell on a node."""
         return self.tasks_per_node or self.gpus_per_node or 1
+
+    @property
+    def world_size(self) -> int:
+        """Processes of one cell, on all its nodes."""
+        return self.nodes * self.processes_per_node
 
     def with_one_process(self) -> SlurmLauncherConfig:
         """Return the settings for cells of a command, which is started once, whatever the GPUs.

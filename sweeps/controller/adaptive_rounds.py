@@ -73,8 +73,9 @@ def fix_cell_prices(store: Store, plan: Plan, controller: SweepController) -> No
     assert plan.adaptive is not None
     if plan.adaptive.max_gpu_hours is None or folder.read_cell_prices() is not None:
         return
-    cost_estimates = estimate.estimate_costs(store, plan)
-    gpus_per_run = limit.count_gpus_per_run(controller.settings.launcher, plan.device) or 1
+    launcher = controller.settings.launcher
+    cost_estimates = estimate.estimate_costs(store, plan, world_size=launcher.world_size)
+    gpus_per_run = limit.count_gpus_per_run(launcher, plan.device) or 1
     missing = [arm.name for arm in plan.arms if arm.name not in cost_estimates]
     if missing:
         raise UserError(

@@ -150,8 +150,7 @@ class SweepController:
         self._require_launcher()
         self._run_preflight(tuple(self.plan.required_evaluations()))
         if self._slurm_launcher is None:
-            num_processes = self.settings.launcher.processes_per_node
-            probe.run_probe(self.store, self.resolved_plan, num_processes)
+            probe.run_probe(self.store, self.resolved_plan, self.settings.launcher.world_size)
         else:
             probe.write_specs_and_plan(self.store, self.resolved_plan)
             self._slurm_launcher.submit_audit(self.plan.cells[0].run_id)
@@ -338,7 +337,8 @@ class SweepController:
     def _print_estimate(self, runs: Sequence[str]) -> None:
         """Print the result of the audit and the estimated cost of these runs."""
         self.display.print_audit(self._sweep_folder.read_audit_checks())
-        cost_estimates = estimate.estimate_costs(self.store, self.plan, exclude=runs)
+        world_size = self.settings.launcher.world_size
+        cost_estimates = estimate.estimate_costs(self.store, self.plan, runs, world_size)
         gpus_per_run = limit.count_gpus_per_run(self.settings.launcher, self.plan.device)
         estimate.record_estimates(
             self._sweep_folder, self.plan.cells, runs, cost_estimates, gpus_per_run
@@ -360,7 +360,7 @@ class SweepController:
 
     @cached_property
     def _audit_key(self) -> AuditKey:
-        return compute_audit_key(self.plan)
+        return compute_audit_key(self.plan, self.settings.launcher.world_size)
 
     def _is_audited(self) -> bool:
         """Return whether the arms were audited with this code on this type of device.

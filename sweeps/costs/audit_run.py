@@ -32,7 +32,7 @@ def run_audit(
     Args:
         store: the store of the sweep.
         plan: the plan whose arms are audited.
-        audit_key: the device to train on; written to the audit with the training hash.
+        audit_key: the device to train on; written to the audit with training hash and world size.
         stop: returns True once the short runs of a command should stop; then no audit is written.
 
     Raises:
@@ -107,11 +107,12 @@ def _write_audit(
     probes: Iterable[DataclassInstance],
 ) -> None:
     for probe in probes:
-        record = {**asdict(probe), "training_hash": audit_key.training_hash}
-        append_jsonl(folder.probes_path, record)
+        scope = {"training_hash": audit_key.training_hash, "world_size": audit_key.world_size}
+        append_jsonl(folder.probes_path, {**asdict(probe), **scope})
     audit_record = AuditRecord(
         checks=tuple(checks),
         training_hash=audit_key.training_hash,
         device_type=audit_key.device_type,
+        world_size=audit_key.world_size,
     )
     atomic_write(folder.audit_path, to_json_bytes(audit_record))

@@ -1,7 +1,7 @@
-"""The scope of an audit: the training code and the device type for which it is valid.
+"""The scope of an audit: training code, device type and number of processes for which it is valid.
 
-An audit of other code would miss a switch that has been broken since, and the seconds of a CPU say
-nothing about those of a GPU.
+An audit of other code would miss a switch that has been broken since, and the seconds of a CPU, or
+of one process, say nothing about those of a GPU, or of several processes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class AuditKey:
     libraries."""
     device: str
     """As runtime.device."""
+    world_size: int | None = None
+    """Processes of a run; None: any number."""
 
     @property
     def device_type(self) -> str:
@@ -43,9 +45,18 @@ def parse_device_type(device: str) -> str:
     return device.partition(":")[0]
 
 
-def compute_audit_key(plan: Plan) -> AuditKey:
-    """Return the scope given by the code of this process and the device of the plan."""
-    return AuditKey(training_hash=compute_training_hash(), device=plan.device)
+def is_of_world_size(recorded: int | None, requested: int | None) -> bool:
+    """Return whether a measurement counts for runs of so many processes; None: not known, any."""
+    return recorded is None or requested is None or recorded == requested
+
+
+def compute_audit_key(plan: Plan, world_size: int | None = None) -> AuditKey:
+    """Return the scope given by the code of this process and the device of the plan.
+
+    world_size: processes of a run; None: any number.
+    """
+    training_hash = compute_training_hash()
+    return AuditKey(training_hash=training_hash, device=plan.device, world_size=world_size)
 
 
 def compute_checks_digest(plan: Plan) -> str:
@@ -63,9 +74,11 @@ def compute_checks_digest(plan: Plan) -> str:
 def has_audit(folder: SweepFolder, audit_key: AuditKey) -> bool:
     """Return whether an audit was attempted in this scope, be it with an error."""
     audit: AuditRecord | None = read_record(AuditRecord, folder.audit_path)
-    return audit is not None and (audit.training_hash, audit.device_type) == (
-        audit_key.training_hash,
-        audit_key.device_type,
+    return (
+        audit is not None
+        and (audit.training_hash, audit.device_type)
+        == (audit_key.training_hash, audit_key.device_type)
+        and is_of_world_size(audit.world_size, audit_key.world_size)
     )
 
 

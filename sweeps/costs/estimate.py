@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from analysis.collect.run_time import SECONDS_PER_STEP, format_duration, measure_run_time
-from sweeps.costs.audit_scope import parse_device_type
+from sweeps.costs.audit_scope import is_of_world_size, parse_device_type
 from sweeps.costs.fine_tuning import count_pending_steps
 from uniclip.config.compose import flatten
 from uniclip.io.atomic import append_jsonl, read_jsonl
@@ -66,7 +66,7 @@ class TotalCost:
 
 
 def estimate_costs(
-    store: Store, plan: Plan, exclude: Collection[str] = ()
+    store: Store, plan: Plan, exclude: Collection[str] = (), world_size: int | None = None
 ) -> dict[str, CostEstimate]:
     """Return arm -> estimated cost of one of its cells; arms without measurements are left out.
 
@@ -77,9 +77,11 @@ def estimate_costs(
         store: the store of the sweep.
         plan: the plan.
         exclude: runs that are not used, because they are the ones to be predicted.
+        world_size: processes of a run: measurements of another number do not count. None: all do.
     """
-    folder, device_type = store.get_sweep(plan.sweep_id), parse_device_type(plan.device)
-    arm_probes = read_probes(folder, plan.device)
+    folder = store.get_sweep(plan.sweep_id)
+    is_measured_alike = partial(_is_measured_on, parse_device_type(plan.device), world_size)
+    arm_probes = read_probes(folder, plan.device, world_size)
     stored_plan = folder.read_plan()  # it may have cells of more seeds
     cells = [*plan.cells, *(stored_plan.cells if stored_plan is not None else ())]
     arm_by_run = {c.run_id: c.arm for c in cells if c.run_id not in exclude}
@@ -92,7 +94,7 @@ def estimate_costs(
         past_estimate = _estimate_from_past_runs(
             store,
             [run for run, arm_name in arm_by_run.items() if arm_name in names],
-            device_type,
+            is_measured_alike,
             partial(count_pending_steps, plan, arms[0]),
         )
         for arm in arms:
@@ -106,11 +108,23 @@ def estimate_costs(
     return cost_estimates
 
 
-def read_probes(folder: SweepFolder, device: str) -> dict[str, dict[str, Any]]:
-    """Return arm -> its newest probe (`ablations.audit.audit.ProbeRecord`) on such a device."""
-    device_type = parse_device_type(device)
-    records = read_jsonl(folder.probes_path)
-    return {p["arm"]: p for p in records if p.get("device") == device_type}
+def read_probes(
+    folder: SweepFolder, device: str, world_size: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return arm -> its newest probe (`ablations.audit.audit.ProbeRecord`) on such a device.
+
+    world_size: processes of a run, None: any number.
+    """
+    is_measured_alike = partial(_is_measured_on, parse_device_type(device), world_size)
+    return {p["arm"]: p for p in read_jsonl(folder.probes_path) if is_measured_alike(p)}
+
+
+def _is_measured_on(
+    device_type: str, world_size: int | None, measurement: Mapping[str, Any]
+) -> bool:
+    """Return whether a probe, or a run of a numerics class, is of such a device and world size."""
+    recorded = measurement.get("world_size")
+    return measurement.get("device") == device_type and is_of_world_size(recorded, world_size)
 
 
 def compute_cost_class(arm: Arm) -> str:
@@ -217,15 +231,19 @@ def record_estimates(
 def _estimate_from_past_runs(
     store: Store,
     runs: Collection[str],
-    device_type: str,
+    is_measured_alike: Callable[[Mapping[str, Any]], bool],
     count_missing_steps: Callable[[RunFolder], float],
 ) -> CostEstimate | None:
-    """Return the estimate from those of the runs that finished on a device of this type.
+    """Return the estimate from those of the runs that finished in a fitting numerics class.
 
-    count_missing_steps: returns the training steps that cost as much as what a run still lacks.
+    is_measured_alike: returns whether a numerics class fits. count_missing_steps: returns the
+    training steps that cost as much as what a run still lacks.
     """
     finished_runs = list(
-        islice(_iterate_finished_runs(store, runs, device_type, count_missing_steps), MAX_PAST_RUNS)
+        islice(
+            _iterate_finished_runs(store, runs, is_measured_alike, count_missing_steps),
+            MAX_PAST_RUNS,
+        )
     )
     if not finished_runs:
         return None
@@ -250,17 +268,17 @@ def _estimate_from_past_runs(
 def _iterate_finished_runs(
     store: Store,
     runs: Collection[str],
-    device_type: str,
+    is_measured_alike: Callable[[Mapping[str, Any]], bool],
     count_missing_steps: Callable[[RunFolder], float],
 ) -> Iterator[tuple[float, Mapping[str, float]]]:
-    """Yield productive seconds and measured costs of the runs that finished on such a device."""
+    """Yield productive seconds and measured costs of the runs that finished in a fitting class."""
     for run_id in runs:
         run = store.get_run(run_id)
         outcome = run.read_outcome() if run.is_readable() else None
         if outcome is None or outcome.kind != "trained":
             continue
         run_time = measure_run_time(run, outcome)
-        if outcome.numerics_class.get("device") == device_type and run_time is not None:
+        if is_measured_alike(outcome.numerics_class) and run_time is not None:
             missing_seconds = count_missing_steps(run) * outcome.cost.get(SECONDS_PER_STEP, 0.0)
             yield run_time.productive_seconds + missing_seconds, outcome.cost
 

@@ -46,10 +46,12 @@ def enforce_gpu_hours_limit(
     if max_gpu_hours is None or not run_counts:
         return True
     if isinstance(launcher, LocalLauncherConfig):
-        probe.run_probe(store, resolved_plan, launcher.processes_per_node)
-    elif not has_audit(store.get_sweep(plan.sweep_id), compute_audit_key(plan)):
+        probe.run_probe(store, resolved_plan, launcher.world_size)
+    elif not has_audit(
+        store.get_sweep(plan.sweep_id), compute_audit_key(plan, launcher.world_size)
+    ):
         return False
-    cost_estimates = estimate.estimate_costs(store, plan)
+    cost_estimates = estimate.estimate_costs(store, plan, world_size=launcher.world_size)
     arm_by_run = {c.run_id: c.arm for c in plan.cells if c.run_id in run_counts}
     unmeasured_arms = set(arm_by_run.values()) - set(cost_estimates)
     if unmeasured_arms:

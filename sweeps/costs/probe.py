@@ -79,7 +79,7 @@ def run_probe(store: Store, resolved_plan: ResolvedPlan, num_processes: int = 1)
         UserError: the process ended without an audit.
     """
     folder = store.get_sweep(resolved_plan.plan.sweep_id)
-    audit_key = compute_audit_key(resolved_plan.plan)
+    audit_key = compute_audit_key(resolved_plan.plan, num_processes)
     has_other_checks = _has_other_checks(folder.read_plan(), resolved_plan.plan)
     if has_valid_audit(folder, audit_key) and not has_other_checks:
         return
@@ -97,12 +97,13 @@ def main(
     store_root: str, sweep_id: str, training_hash: str, device: str, num_processes: str = "1"
 ) -> None:
     """Audit and measure the arms of a sweep whose plan is stored."""
-    audit_key = AuditKey(training_hash=training_hash, device=device)
-    if num_processes == "1":
+    world_size = int(num_processes)
+    audit_key = AuditKey(training_hash=training_hash, device=device, world_size=world_size)
+    if world_size == 1:
         _audit(store_root, sweep_id, audit_key)
         return
     audit_together = partial(_audit, store_root, sweep_id, audit_key, in_group=True)
-    RankProcesses(int(num_processes), audit_together).run(audit_together)
+    RankProcesses(world_size, audit_together).run(audit_together)
 
 
 def _audit(store_root: str, sweep_id: str, audit_key: AuditKey, in_group: bool = False) -> None:

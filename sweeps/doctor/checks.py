@@ -140,13 +140,14 @@ def check_audit(context: DoctorContext) -> Iterator[Diagnostic]:
         return
     plan = resolved_plan.plan
     sweep_folder = context.store.get_sweep(plan.sweep_id)
+    world_size = context.settings.launcher.world_size
     if context.slurm_launcher is not None and not has_valid_audit(
-        sweep_folder, compute_audit_key(plan)
+        sweep_folder, compute_audit_key(plan, world_size)
     ):
         yield warning(check, "not run yet", "plan --probe submits the audit, and nothing else")
         return
     try:
-        run_probe(context.store, resolved_plan)
+        run_probe(context.store, resolved_plan, world_size)
     except (UserError, OSError) as error:
         yield problem(check, str(error), SEE_MESSAGE)
         return

@@ -82,7 +82,10 @@ class DoctorContext:
 
     def estimate_costs(self) -> dict[str, CostEstimate]:
         """Return arm -> estimated cost of one of its cells, as far as it was measured."""
-        return {} if self.plan is None else estimate_costs(self.store, self.plan)
+        if self.plan is None:
+            return {}
+        world_size = self.settings.launcher.world_size
+        return estimate_costs(self.store, self.plan, world_size=world_size)
 
 
 def find_config(resolved_plan: ResolvedPlan) -> RunConfig | None:

@@ -24,7 +24,9 @@ def check_data_loading(context: DoctorContext) -> Iterator[Diagnostic]:
     """
     if context.plan is None:
         return
-    probes = read_probes(context.store.get_sweep(context.plan.sweep_id), context.plan.device)
+    world_size = context.settings.launcher.world_size
+    sweep_folder = context.store.get_sweep(context.plan.sweep_id)
+    probes = read_probes(sweep_folder, context.plan.device, world_size)
     waits = {
         arm: compute_data_wait(probe)
         for arm, probe in probes.items()

@@ -94,6 +94,7 @@ class JobSubmitter:
             automatic=self.automatic,
             signal_delay_s=self.options.launcher_config.signal_delay_s,
             audit_device=self.options.device,
+            audit_world_size=self.options.launcher_config.world_size,
             sbatch_variables=collect_sbatch_variables(os.environ),
         )
         return self.submissions.submit(

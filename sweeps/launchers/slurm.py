@@ -48,7 +48,11 @@ class SlurmLauncher:
         self.submissions = self.submitter.submissions
         self.sweep_folder = self.submitter.sweep_folder
         self.follow_up = FollowUp(self.submitter)
-        self.audit_key = AuditKey(training_hash=compute_training_hash(), device=options.device)
+        self.audit_key = AuditKey(
+            training_hash=compute_training_hash(),
+            device=options.device,
+            world_size=options.launcher_config.world_size,
+        )
         self._printed_notes = set[str]()
 
     def submit(self, runnable_runs: Sequence[str], states: Mapping[str, RunState]) -> None:
@@ -90,7 +94,11 @@ class SlurmLauncher:
             UserError: sbatch rejected the job.
         """
         active_audit_keys = {
-            AuditKey(training_hash=i.submitter.training_hash, device=i.audit_device)
+            AuditKey(
+                training_hash=i.submitter.training_hash,
+                device=i.audit_device,
+                world_size=i.audit_world_size,
+            )
             for i, _, _ in self.submissions.list_active_jobs()
             if i.kind == "audit"
         }
@@ -211,7 +219,8 @@ class SlurmLauncher:
         """Return run id -> estimated duration, for the runs of measured arms."""
         plan = self.sweep_folder.read_plan()
         assert plan is not None, "a plan is written before anything is submitted"
-        cost_estimates = estimate.estimate_costs(self.options.store, plan)
+        world_size = self.options.launcher_config.world_size
+        cost_estimates = estimate.estimate_costs(self.options.store, plan, world_size=world_size)
         return {
             c.run_id: cost_estimates[c.arm].seconds for c in plan.cells if c.arm in cost_estimates
         }

@@ -123,7 +123,8 @@ class Tuner:
             f"seed{'s' * (len(self.seeds) > 1)} = {num_runs} runs, and {2 * len(plan.cells)} for "
             "the table, default and tuned"
         )
-        cost_estimates = estimate_costs(self.request.store, plan)
+        world_size = self.request.settings.launcher.world_size
+        cost_estimates = estimate_costs(self.request.store, plan, world_size=world_size)
         if not all(arm in cost_estimates for arm in study.arms):
             return f"{summary}; not measured yet"
         num_workers = self.request.settings.max_parallel_runs(plan.num_threads)

@@ -74,7 +74,10 @@ class Scene:
 
     def build_launcher(self, cells_per_job: int, **order: Any) -> SlurmLauncher:
         launcher = SlurmLauncherConfig(
-            cells_per_job=cells_per_job, follow_up=order.pop("follow_up", True)
+            cells_per_job=cells_per_job,
+            follow_up=order.pop("follow_up", True),
+            nodes=order.pop("nodes", 1),
+            tasks_per_node=order.pop("tasks_per_node", None),
         )
         options: dict[str, Any] = {"num_cores": 1, "follow_up_argv": ("run",), **order}
         submit_options = SubmitOptions(

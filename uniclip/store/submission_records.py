@@ -42,6 +42,8 @@ class SubmissionIntent:
     """Seconds before the time limit at which the job is signaled."""
     audit_device: str = ""
     """Device of the audit; "" = the plan's."""
+    audit_world_size: int | None = None
+    """Processes of the audit; None: not recorded."""
     sbatch_variables: dict[str, str] | None = None
     """The `SBATCH_*` variables that the submitter had exported: a follow-up job submits with the
     same ones. None: not recorded."""

@@ -45,6 +45,8 @@ class AuditRecord:
     checks: tuple[AuditCheck, ...]
     training_hash: str = ""
     device_type: str = ""
+    world_size: int | None = None
+    """Processes that made it together; None: not recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)

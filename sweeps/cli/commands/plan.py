@@ -93,7 +93,8 @@ def run(arguments: Namespace) -> int:
         _run_probe_if_needed(request, resolved_plan)
     plan, settings = resolved_plan.plan, request.settings
     rows = build_rows(request.store, plan)
-    cost_estimates = estimate.estimate_costs(request.store, plan)
+    world_size = settings.launcher.world_size
+    cost_estimates = estimate.estimate_costs(request.store, plan, world_size=world_size)
     gpus_per_run = limit.count_gpus_per_run(settings.launcher, plan.device)
     if arguments.json:
         print_json(_to_plan_records(plan, rows, cost_estimates, gpus_per_run))
@@ -104,7 +105,10 @@ def run(arguments: Namespace) -> int:
         plan,
         build_planned_cells(plan, rows, runs, cost_estimates, gpus_per_run),
         collect_facts(
-            plan, estimate.read_probes(request.store.get_sweep(plan.sweep_id), plan.device).values()
+            plan,
+            estimate.read_probes(
+                request.store.get_sweep(plan.sweep_id), plan.device, world_size
+            ).values(),
         ),
         [
             *_describe_planning(
@@ -196,7 +200,8 @@ def _describe_estimate(
 def _run_probe_if_needed(request: SweepRequest, resolved_plan: ResolvedPlan) -> None:
     """Audit and measure the arms, unless that was done; on a cluster a job does it."""
     plan = resolved_plan.plan
-    if has_valid_audit(request.store.get_sweep(plan.sweep_id), compute_audit_key(plan)):
+    audit_key = compute_audit_key(plan, request.settings.launcher.world_size)
+    if has_valid_audit(request.store.get_sweep(plan.sweep_id), audit_key):
         return
     SweepController(
         store=request.store,

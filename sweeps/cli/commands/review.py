@@ -37,7 +37,8 @@ def run(arguments: Namespace) -> int:
 
     plan, store = select_stored_plan("review", arguments)
     settings = select_plan("review", arguments.names, arguments.overrides).settings
-    cost_estimates = estimate.estimate_costs(store, plan)
+    world_size = settings.launcher.world_size
+    cost_estimates = estimate.estimate_costs(store, plan, world_size=world_size)
     gpus_per_run = limit.count_gpus_per_run(settings.launcher, plan.device)
     proposals = [
         build_proposal(finding, store, plan, cost_estimates, gpus_per_run)

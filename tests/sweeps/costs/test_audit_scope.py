@@ -51,6 +51,18 @@ def test_audit_is_valid_for_its_code_and_device_type(tmp_path: Path) -> None:
     assert (has_audit(folder, on_gpu), has_valid_audit(folder, on_gpu)) == (True, False)
 
 
+def test_an_audit_is_valid_for_its_number_of_processes(tmp_path: Path) -> None:
+    plan, folder = planned(1, 0.0).plan, Store(tmp_path).get_sweep("s")
+    one, eight = compute_audit_key(plan, 1), compute_audit_key(plan, 8)
+    audit = AuditRecord(checks=(), training_hash=one.training_hash, device_type="cpu", world_size=1)
+    atomic_write(folder.audit_path, to_json_bytes(audit))
+    assert (has_audit(folder, one), has_audit(folder, eight)) == (True, False)
+    assert has_audit(folder, compute_audit_key(plan)), "of any number"
+    older_audit = dataclasses.replace(audit, world_size=None)
+    atomic_write(folder.audit_path, to_json_bytes(older_audit))
+    assert has_audit(folder, eight), "the number of an older audit is not known"
+
+
 @pytest.mark.soak
 @pytest.mark.skipif("UNICLIP_SOAK" not in os.environ, reason="a minute: `make soak`")
 def test_switch_that_breaks_after_the_audit_is_detected(tmp_path: Path) -> None:

@@ -44,7 +44,12 @@ def store(tmp_path: Path) -> Store:
 
 
 def add_attempt(
-    run: RunFolder, seconds: float, kind: str | None, spent: float = 0.0, device: str = "cpu"
+    run: RunFolder,
+    seconds: float,
+    kind: str | None,
+    spent: float = 0.0,
+    device: str = "cpu",
+    world_size: int | None = None,
 ) -> None:
     """Add an attempt; without `kind` its process died after the last heartbeat.
 
@@ -71,15 +76,17 @@ def add_attempt(
         attempt.metrics_path, {"phase": "train", "step": 1, "attempt_seconds": spent}
     )
     if kind == "trained":
-        run.write_outcome(outcome(number, device))
+        run.write_outcome(outcome(number, device, world_size))
 
 
-def outcome(attempt: int, device: str) -> Outcome:
+def outcome(attempt: int, device: str, world_size: int | None) -> Outcome:
     """100 steps of 0.3 s."""
+    processes = {} if world_size is None else {"world_size": world_size}
     cost = {"seconds_per_step": 0.3, "parameters": 1e6, "checkpoint_bytes": 5e6}
     return Outcome(
         kind="trained", step=100, attempt=attempt, training_hash="t", source_hash="s",
-        numerics_class={"device": device}, weights_digest="w", best_step=None, cost=cost,
+        numerics_class={"device": device, **processes}, weights_digest="w", best_step=None,
+        cost=cost,
     )  # fmt: skip
 
 
@@ -202,6 +209,24 @@ def test_measurements_on_other_device_types_are_ignored(store: Store, plan: Plan
     add_attempt(store.get_run(plan.cells[2].run_id), 30, "trained", device="cuda")
     assert estimate.estimate_costs(store, on_gpu)["full"].seconds == 30
     assert estimate.estimate_costs(store, plan)["full"].seconds == 20
+
+
+def test_measurements_of_another_number_of_processes_are_ignored(store: Store, plan: Plan) -> None:
+    def find_seconds(world_size: int | None) -> float | None:
+        estimates = estimate.estimate_costs(store, plan, world_size=world_size)
+        return estimates["full"].seconds if "full" in estimates else None
+
+    probes_path = store.get_sweep("s").probes_path
+    atomic.append_jsonl(probes_path, {**PROBE, "seconds_per_step": 4.0, "world_size": 1})
+    assert (find_seconds(1), find_seconds(8), find_seconds(None)) == (400, None, 400)
+    atomic.append_jsonl(probes_path, {**PROBE, "seconds_per_step": 1.0, "world_size": 8})
+    assert (find_seconds(1), find_seconds(8)) == (400, 100)
+    add_attempt(store.get_run(plan.cells[0].run_id), 300, "trained", world_size=1)
+    assert (find_seconds(1), find_seconds(8)) == (300, 100)
+    add_attempt(store.get_run(plan.cells[2].run_id), 90, "trained", world_size=8)
+    assert (find_seconds(1), find_seconds(8)) == (300, 90)
+    add_attempt(store.get_run(plan.cells[4].run_id), 200, "trained")  # it says no number
+    assert (find_seconds(1), find_seconds(8)) == (250, 145)
 
 
 def test_total_adds_open_runs_and_divides_by_workers(plan: Plan) -> None:

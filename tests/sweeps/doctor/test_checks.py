@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.claims import process
 from sweeps.costs.audit_scope import compute_audit_key
 from sweeps.doctor import checks
 from tests.helpers import dataset_trees
@@ -41,6 +42,53 @@ def test_missing_audit_on_a_cluster_is_a_warning(tmp_path: Path) -> None:
         "not run yet",
     )
     assert "plan --probe" in diagnostics.fix
+
+
+@pytest.mark.parametrize(("recorded", "num_probes"), [(1, 1), (2, 0), (None, 0)])
+def test_the_processes_of_a_run_measure_the_arms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: int | None, num_probes: int
+) -> None:
+    context = build_context(tmp_path, "launcher.tasks_per_node=2")
+    assert context.resolved_plan is not None
+    plan, started = context.resolved_plan.plan, list[str]()
+    audit_key = compute_audit_key(plan)
+    audit = AuditRecord(
+        checks=(),
+        training_hash=audit_key.training_hash,
+        device_type=audit_key.device_type,
+        world_size=recorded,
+    )
+    atomic_write(context.store.get_sweep(plan.sweep_id).audit_path, to_json_bytes(audit))
+
+    def end_without_audit(module: str, *arguments: str) -> tuple[str, str]:
+        started.append(arguments[-1])
+        return "", "it was killed"
+
+    monkeypatch.setattr(process, "run_in_subprocess", end_without_audit)
+    (diagnostic,) = checks.check_audit(context)
+    assert started == ["2"] * num_probes
+    assert diagnostic.level == ("problem" if num_probes else "ok")
+
+
+@pytest.mark.parametrize(("recorded", "level"), [(4, "warning"), (8, "ok")])
+def test_an_audit_on_a_cluster_is_that_of_all_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: int, level: str
+) -> None:
+    words = ("launcher=slurm", "launcher.nodes=2", "launcher.tasks_per_node=4")
+    context = build_context(tmp_path, *words)
+    assert context.resolved_plan is not None
+    plan = context.resolved_plan.plan
+    audit_key = compute_audit_key(plan)
+    audit = AuditRecord(
+        checks=(),
+        training_hash=audit_key.training_hash,
+        device_type=audit_key.device_type,
+        world_size=recorded,
+    )
+    atomic_write(context.store.get_sweep(plan.sweep_id).audit_path, to_json_bytes(audit))
+    monkeypatch.setattr(process, "run_in_subprocess", lambda *a: pytest.fail("a probe here"))
+    (diagnostic,) = checks.check_audit(context)
+    assert diagnostic.level == level
 
 
 def test_failed_probe_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
@@ -155,7 +156,9 @@ def test_two_processes_measure_the_arms_together(tmp_path: Path) -> None:
         assert run_forked(partial(probe.main, *words, "2")) == 0
     assert [counts.get(), counts.get()] == [2, 2]
     assert has_valid_audit(folder, key)
-    assert [record["arm"] for record in read_jsonl(folder.probes_path)] == ["clip"]
+    assert not has_valid_audit(folder, replace(key, world_size=1))
+    (record,) = read_jsonl(folder.probes_path)
+    assert (record["arm"], record["world_size"]) == ("clip", 2)
 
 
 @pytest.mark.slow

@@ -13,7 +13,9 @@ from sweeps.claims.status import MAX_SILENT_DEATHS
 from sweeps.launchers.slurm import MIN_JOB_SECONDS, SlurmLauncher, group_runs
 from tests.helpers.slurm_queue import Scene, become_follow_up
 from uniclip.errors import RetryLater, UserError
-from uniclip.store import Store
+from uniclip.io.atomic import atomic_write
+from uniclip.store import AuditRecord, Store
+from uniclip.store.json_io import read_record, to_json_bytes
 
 
 @pytest.fixture
@@ -71,6 +73,19 @@ def test_an_audit_for_another_device_type_is_made_by_a_job(tmp_path: Path) -> No
     audit, *cells = scene.folder.read_intents()
     assert (audit.kind, audit.audit_device) == ("audit", "cuda")
     assert [intent.kind for intent in cells] == ["run"]
+
+
+def test_an_audit_of_another_number_of_processes_is_made_by_a_job(tmp_path: Path) -> None:
+    scene = Scene(Store(tmp_path), 2)
+    audit = read_record(AuditRecord, scene.folder.audit_path)
+    assert audit is not None
+    atomic_write(scene.folder.audit_path, to_json_bytes(dataclasses.replace(audit, world_size=1)))
+    for _ in range(2):
+        scene.put(scene.build_launcher(1, follow_up=False, nodes=2, tasks_per_node=4))
+    (intent,) = scene.folder.read_intents()
+    assert (intent.kind, intent.audit_world_size) == ("audit", 8)
+    scene.put(scene.build_launcher(1, follow_up=False))
+    assert [intent.kind for intent in scene.folder.read_intents()] == ["audit", "run"]
 
 
 def test_exported_options_and_jobs_that_do_not_start_are_named_once(
