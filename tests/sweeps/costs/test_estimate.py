@@ -79,7 +79,7 @@ def add_attempt(
         run.write_outcome(outcome(number, device, world_size))
 
 
-def outcome(attempt: int, device: str, world_size: int | None) -> Outcome:
+def outcome(attempt: int, device: str, world_size: int | None = None) -> Outcome:
     """100 steps of 0.3 s."""
     processes = {} if world_size is None else {"world_size": world_size}
     cost = {"seconds_per_step": 0.3, "parameters": 1e6, "checkpoint_bytes": 5e6}
