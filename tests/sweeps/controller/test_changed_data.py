@@ -27,7 +27,7 @@ from tests.helpers.plans import plan_from_words
 from tests.helpers.shards import write_shards
 from uniclip.errors import UserError
 from uniclip.identity import ROOT
-from uniclip.store import EndReason, RetryPolicy, RunStatus, Store
+from uniclip.store import EndReason, Plan, RetryPolicy, RunFolder, RunStatus, Store
 
 WORDS = (
     "ablation=methods",
@@ -113,6 +113,17 @@ def write_planned_shards(folder: Path) -> tuple[Path, tuple[str, ...]]:
     return folder / "shards" / "00001.tar", words
 
 
+def plan_run_on_shards(folder: Path) -> tuple[Path, Store, Plan, RunFolder]:
+    """Return a shard, and store, plan and first run of a sweep of shards; no run is executed."""
+    shard, words = write_planned_shards(folder)
+    resolved = plan_from_words(*words)
+    store = Store(folder / "store")
+    run_id, spec = next(iter(resolved.specs.items()))
+    run = store.get_run(run_id)
+    run.write_spec(spec)
+    return shard, store, resolved.plan, run
+
+
 def test_shards_rewritten_at_their_size_are_refused(tmp_path: Path) -> None:
     """Their fingerprint is the planned one; what the first run recorded is not."""
     shard, words = write_planned_shards(tmp_path)
@@ -159,36 +170,26 @@ def test_shards_rewritten_at_their_size_are_refused(tmp_path: Path) -> None:
 
 
 def test_shards_that_change_while_a_run_is_interrupted_are_refused(tmp_path: Path) -> None:
-    shard, words = write_planned_shards(tmp_path)
-    resolved = plan_from_words(*words)
-    store, plan = Store(tmp_path / "store"), resolved.plan
-    run_id, spec = next(iter(resolved.specs.items()))
-    run = store.get_run(run_id)
-    run.write_spec(spec)
+    shard, store, plan, run = plan_run_on_shards(tmp_path)
     stop = StopFlag()
     stop.requested = True
-    assert Worker(store=store, plan=plan, stop=stop).claim_and_execute(run_id) == "interrupted"
+    assert Worker(store=store, plan=plan, stop=stop).claim_and_execute(run.id) == "interrupted"
     assert [*run.get_attempt(1).checkpoints_path.glob("*.safetensors")]
     original = shard.read_bytes()
     shard.write_bytes(original.replace(b"red", b"sad"))
-    assert Worker(store=store, plan=plan, stop=StopFlag()).claim_and_execute(run_id) == "failed"
+    assert Worker(store=store, plan=plan, stop=StopFlag()).claim_and_execute(run.id) == "failed"
     end = run.get_attempt(2).read_end()
     assert end is not None
     assert end.reason is EndReason.DATA_CHANGED
 
 
 def test_a_trained_run_is_not_evaluated_on_other_shards(tmp_path: Path) -> None:
-    shard, words = write_planned_shards(tmp_path)
-    resolved = plan_from_words(*words)
-    store, plan = Store(tmp_path / "store"), resolved.plan
-    run_id, spec = next(iter(resolved.specs.items()))
-    run = store.get_run(run_id)
-    run.write_spec(spec)
-    assert Worker(store=store, plan=plan, stop=StopFlag()).claim_and_execute(run_id) == "trained"
+    shard, store, plan, run = plan_run_on_shards(tmp_path)
+    assert Worker(store=store, plan=plan, stop=StopFlag()).claim_and_execute(run.id) == "trained"
     for path in run.list_score_paths():
         path.unlink()
     shard.write_bytes(shard.read_bytes().replace(b"red", b"sad"))
-    Worker(store=store, plan=plan, stop=StopFlag()).claim_and_execute(run_id)
+    Worker(store=store, plan=plan, stop=StopFlag()).claim_and_execute(run.id)
     end = run.get_attempt(2).read_end()
     assert end is not None
     assert "other samples" in str(end.error)

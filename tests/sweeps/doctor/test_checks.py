@@ -10,6 +10,7 @@ import pytest
 from sweeps.claims import process
 from sweeps.costs.audit_scope import compute_audit_key
 from sweeps.doctor import checks
+from sweeps.doctor.context import DoctorContext
 from tests.helpers import dataset_trees
 from tests.helpers.doctor_context import build_context
 from uniclip.io.atomic import append_jsonl, atomic_write
@@ -44,21 +45,27 @@ def test_missing_audit_on_a_cluster_is_a_warning(tmp_path: Path) -> None:
     assert "plan --probe" in diagnostics.fix
 
 
-@pytest.mark.parametrize(("recorded", "num_probes"), [(1, 1), (2, 0), (None, 0)])
-def test_the_processes_of_a_run_measure_the_arms(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: int | None, num_probes: int
-) -> None:
-    context = build_context(tmp_path, "launcher.tasks_per_node=2")
+def write_audit(context: DoctorContext, world_size: int | None) -> None:
+    """Store a passed audit of the planned arms, by so many processes."""
     assert context.resolved_plan is not None
-    plan, started = context.resolved_plan.plan, list[str]()
+    plan = context.resolved_plan.plan
     audit_key = compute_audit_key(plan)
     audit = AuditRecord(
         checks=(),
         training_hash=audit_key.training_hash,
         device_type=audit_key.device_type,
-        world_size=recorded,
+        world_size=world_size,
     )
     atomic_write(context.store.get_sweep(plan.sweep_id).audit_path, to_json_bytes(audit))
+
+
+@pytest.mark.parametrize(("recorded", "num_probes"), [(1, 1), (2, 0), (None, 0)])
+def test_the_processes_of_a_run_measure_the_arms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: int | None, num_probes: int
+) -> None:
+    context = build_context(tmp_path, "launcher.tasks_per_node=2")
+    started = list[str]()
+    write_audit(context, recorded)
 
     def end_without_audit(module: str, *arguments: str) -> tuple[str, str]:
         started.append(arguments[-1])
@@ -76,16 +83,7 @@ def test_an_audit_on_a_cluster_is_that_of_all_nodes(
 ) -> None:
     words = ("launcher=slurm", "launcher.nodes=2", "launcher.tasks_per_node=4")
     context = build_context(tmp_path, *words)
-    assert context.resolved_plan is not None
-    plan = context.resolved_plan.plan
-    audit_key = compute_audit_key(plan)
-    audit = AuditRecord(
-        checks=(),
-        training_hash=audit_key.training_hash,
-        device_type=audit_key.device_type,
-        world_size=recorded,
-    )
-    atomic_write(context.store.get_sweep(plan.sweep_id).audit_path, to_json_bytes(audit))
+    write_audit(context, recorded)
     monkeypatch.setattr(process, "run_in_subprocess", lambda *a: pytest.fail("a probe here"))
     (diagnostic,) = checks.check_audit(context)
     assert diagnostic.level == level

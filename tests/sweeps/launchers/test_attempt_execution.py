@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -20,20 +19,9 @@ from sweeps.launchers.attempt_execution import (
 )
 from sweeps.launchers.worker import Worker
 from sweeps.rank_processes import LostRank
-from tests.helpers.trivial_sweep import pass_audit, planned
+from tests.helpers.trivial_sweep import planned
 from uniclip.errors import UserError
 from uniclip.store import AttemptFolder, EndReason, ExitKind, Store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """A sweep of two trivial cells, planned and audited."""
-    store, sweep = Store(tmp_path), planned(2, 0.0)
-    store.get_sweep(sweep.plan.sweep_id).write_plan(sweep.plan)
-    pass_audit(store, sweep.plan)
-    for run_id, spec in sweep.specs.items():
-        store.get_run(run_id).write_spec(spec)
-    return store
 
 
 @pytest.fixture

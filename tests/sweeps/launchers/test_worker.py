@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import errno
 import time
-from pathlib import Path
 
 import pytest
 
 from sweeps.launchers import worker as workers
 from sweeps.launchers.attempt_execution import StopFlag
 from sweeps.launchers.worker import Worker, WorkerJob
-from tests.helpers.trivial_sweep import pass_audit, planned
+from tests.helpers.trivial_sweep import planned
 from uniclip.store import ExitKind, RetryPolicy, Store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """A sweep of two trivial cells, planned and audited."""
-    store, sweep = Store(tmp_path), planned(2, 0.0)
-    store.get_sweep(sweep.plan.sweep_id).write_plan(sweep.plan)
-    pass_audit(store, sweep.plan)
-    for run_id, spec in sweep.specs.items():
-        store.get_run(run_id).write_spec(spec)
-    return store
 
 
 def test_a_run_that_is_no_longer_in_the_plan_is_not_claimed(store: Store) -> None:
