@@ -87,7 +87,10 @@ def claim_run(
 
 
 def _is_trained_by_command(run: RunFolder) -> bool:
-    return run.has_spec() and run.read_spec().get("kind") == SPEC_KIND
+    try:
+        return run.read_spec().get("kind") == SPEC_KIND
+    except FileNotFoundError:
+        return False  # it was never written, or another process is moving the run aside
 
 
 def restart_run(store: Store, run: RunFolder, state: RunState) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from sweeps.claims.claim import claim_run, may_claim
@@ -153,6 +154,10 @@ class Worker:
                 policy=self.policy,
                 prepare_run=partial(RunFolder.write_spec, spec=run.read_spec()),
             )
+        except FileNotFoundError as error:
+            if Path(error.filename or "").parent != run.path:
+                raise
+            return None  # another process is moving the run aside, to start it again
         except PermissionError:
             denied_path = run.find_unwritable()
             if denied_path is None:

@@ -192,6 +192,17 @@ def test_of_eight_processes_one_moves_aside_a_run_of_other_code(
     assert run.list_attempts() == [1]
 
 
+def test_a_run_that_is_moved_aside_meanwhile_is_not_claimed(
+    store: Store, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process is faster; its new folder is not there yet."""
+    attempt_by(run, claim_record(training_hash="other code", **DEAD))
+    state = inspect(run)
+    store.supersede(run)
+    monkeypatch.setattr(RunFolder, "has_spec", lambda self: True)  # a moment ago
+    assert claim(store, run, state) is None
+
+
 # ---- who may claim -------------------------------------------------------------------------
 
 

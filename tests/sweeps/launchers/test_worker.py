@@ -11,7 +11,7 @@ from sweeps.launchers import worker as workers
 from sweeps.launchers.attempt_execution import StopFlag
 from sweeps.launchers.worker import Worker, WorkerJob
 from tests.helpers.trivial_sweep import planned
-from uniclip.store import ExitKind, RetryPolicy, Store
+from uniclip.store import ExitKind, RetryPolicy, RunFolder, Store
 
 
 def test_a_run_that_is_no_longer_in_the_plan_is_not_claimed(store: Store) -> None:
@@ -55,3 +55,25 @@ def test_a_worker_waits_for_space_after_the_disk_was_full(
     monkeypatch.setattr(worker.executor, "execute", fill)
     assert worker.claim_and_execute(plan.cells[0].run_id) == "interrupted"
     assert waits
+
+
+def test_a_run_that_is_moved_aside_while_it_is_claimed_is_left_to_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(1, 0.0).plan
+    worker, run = Worker(store=store, plan=plan, stop=StopFlag()), plan.cells[0].run_id
+
+    def lose(folder: RunFolder, *arguments: object) -> None:
+        store.supersede(folder)
+        folder.read_spec()
+
+    monkeypatch.setattr(worker.executor, "resolve_numerics_class", lose)
+    assert worker.claim_and_execute(run) is None
+
+    def miss(*arguments: object) -> None:
+        open("nowhere")
+
+    store.get_run(run).write_spec(planned(1, 0.0).specs[run])
+    monkeypatch.setattr(worker.executor, "resolve_numerics_class", miss)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        worker.claim_and_execute(run)
