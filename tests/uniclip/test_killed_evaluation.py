@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -80,6 +82,8 @@ def kill_during(
     with start_processes(2, evaluate_and_wait, store, config, folder, moment, name) as processes:
         wait_until(lambda: all((folder / f"{rank} waits").exists() for rank in waiting))
         assert [*list_files(store / "cache" / ("shares" if name == "csv" else "embeddings"))]
+        for rank in victims:  # stopped first: none may react to the end of another
+            os.kill(processes[rank].pid, signal.SIGSTOP)
         for rank in victims:
             processes[rank].kill()
             processes[rank].join()
