@@ -86,7 +86,7 @@ def _index_items(
 ) -> pd.MultiIndex:
     """Return the index of the outcomes of a score: item, image and cluster.
 
-    Outcomes of several images each have no image (-1), but may have clusters of their own.
+    Outcomes of several images each have no image (-1), but may be in a cluster.
     """
     rows = find_item_rows(score, num_outcomes, arrays)
     image = np.full(num_outcomes, -1) if rows is None else rows

@@ -26,15 +26,15 @@ def describe_small_images(config: CsvData, index: TableIndex, input_size: int) -
     """
     paths, are_all = index.choose_evenly(NUM_HEADERS)
     sides = _read_short_sides(config, list(map(Path, paths)))
-    return describe_short_sides(sides, len(paths) if are_all else len(paths) + 1, input_size)
+    return describe_short_sides(sides, are_all, input_size)
 
 
-def describe_short_sides(sides: Sequence[int], num_images: int, input_size: int) -> list[str]:
+def describe_short_sides(sides: Sequence[int], are_all: bool, input_size: int) -> list[str]:
     """Return a sentence if some of these images are smaller than the encoder's input.
 
     Args:
         sides: The shorter side of each image that was looked at, in pixels; 0 = unreadable.
-        num_images: Number of all images.
+        are_all: Whether these are all images of the data.
         input_size: Side of the encoder's input, in pixels.
     """
     short_sides = [side for side in sides if side]
@@ -42,7 +42,8 @@ def describe_short_sides(sides: Sequence[int], num_images: int, input_size: int)
     if not num_small:
         return []
     median_side = sorted(short_sides)[len(short_sides) // 2]
-    scope = "" if len(short_sides) == num_images else f"of {len(short_sides)} images looked at, "
+    is_whole = are_all and len(short_sides) == len(sides)
+    scope = "" if is_whole else f"of {len(short_sides)} images looked at, "
     return [
         f"{scope}{num_small} are smaller than the {input_size} px of model.image.image_size and "
         f"are enlarged (median of the shorter side: {median_side} px)"

@@ -34,7 +34,7 @@ def identify_content(config: WebdatasetData, builds_index: bool) -> dict[str, st
     """Return a digest of the shards of pairs, and of each labelled source of shards.
 
     A key is a digest of the names and sizes of the shards and of what is read of them, wherever
-    they lie; the samples that `data.where` selects have one of their own. Without `builds_index`,
+    they lie; the samples that `data.where` selects have a second key. Without `builds_index`,
     only of shards that are indexed.
 
     Raises:

@@ -26,7 +26,7 @@ def describe_small_images(index: ShardIndex, input_size: int) -> list[str]:
     rows = np.linspace(0, len(index) - 1, num_chosen).astype(np.int64)
     key = f"{index.folder.name}-{num_chosen}"
     sides = disk_memoize("image-sizes", key, partial(_read_short_sides, index, rows))
-    return describe_short_sides([int(side) for side in sides], len(index), input_size)
+    return describe_short_sides([int(side) for side in sides], num_chosen == len(index), input_size)
 
 
 def _read_short_sides(index: ShardIndex, rows: NDArray[np.int64]) -> list[int]:

@@ -223,7 +223,7 @@ class IndexRequest:
 def find_index(config: WebdatasetData | IndexRequest) -> ShardIndex | None:
     """Return the index of shards, such as those of a data section, if it has been built, else None.
 
-    Also None if the samples that fulfil `data.where` have not been found.
+    Also None until it is known which samples fulfil `data.where`.
 
     Raises:
         UserError: A shard is missing.
